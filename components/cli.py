@@ -1,0 +1,174 @@
+"""``fpenet``: one thin command a stage, and ``plan`` and ``infer``.
+
+Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them).
+Exit status: 0 done, 2 bad input (one line says what).
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.params import Params, load_params
+from components.plan import describe_plan
+from components.stages import STAGES, run_stage
+
+BAD_INPUT = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        with _shown_progress(options.command):
+            options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"fpenet {options.command}: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fpenet", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--params", type=Path, default=Path("params.yaml"), help="params.yaml")
+    shared.add_argument("--preset", help="a file of presets/, by name")
+    shared.add_argument("--root", type=Path, default=Path("dvc"), help="where stage folders lie")
+    shared.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="another value for one key, e.g. train.epochs=3",
+    )
+    for stage in STAGES.values():
+        reads = ", ".join(stage.inputs) or "the labels" if stage.reads_labels else "params"
+        command = commands.add_parser(
+            stage.name, parents=[shared], help=f"reads {', '.join(stage.inputs) or reads}"
+        )
+        command.add_argument("--out", type=Path, help="default: ROOT/STAGE (synth: data.labels)")
+        command.set_defaults(run=_run_stage)
+    plan = commands.add_parser("plan", parents=[shared], help="which stages would run, and why")
+    plan.set_defaults(run=_run_plan)
+    infer = commands.add_parser("infer", help="keypoints of the faces in some images")
+    infer.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    infer.add_argument(
+        "--model", type=Path, required=True, help="a bundle's folder or an ONNX file"
+    )
+    infer.add_argument(
+        "--out", type=Path, default=Path("."), help="folder for drawn images and JSON"
+    )
+    infer.add_argument("--box", type=float, nargs=4, metavar=("X", "Y", "W", "H"), help="face box")
+    infer.add_argument(
+        "--detector",
+        choices=("dlib", "whole"),
+        default="dlib",
+        help="how faces are found where no box is given; whole: the image is the face",
+    )
+    infer.set_defaults(run=_run_infer)
+    return parser
+
+
+def _params(options: argparse.Namespace) -> Params:
+    return load_params(options.params, options.preset, parse_overrides(options.set))
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["train.epochs=3"]`` as ``{"train.epochs": 3}``; the value is read as YAML."""
+    overrides: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise ValueError(f"--set {pair}: must be KEY=VALUE, e.g. train.epochs=3")
+        overrides[key] = yaml.safe_load(value)
+    return overrides
+
+
+def _run_stage(options: argparse.Namespace) -> None:
+    params = _params(options)
+    stage = STAGES[options.command]
+    out_dir = options.out or (options.root / stage.name)
+    if not stage.sealed and options.out is None:
+        out_dir = Path(params.data.labels)
+    inputs = {name: options.root / name for name in stage.inputs}
+    manifest = run_stage(stage.name, out_dir, inputs, params)
+    print(json.dumps(_short(manifest.summary), indent=1))
+
+
+def _short(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary without long lists, for a terminal."""
+    return {
+        key: f"{len(value)} entries" if isinstance(value, list) and len(value) > 20 else value
+        for key, value in summary.items()
+    }
+
+
+def _run_plan(options: argparse.Namespace) -> None:
+    print(describe_plan(options.root, _params(options)))
+
+
+def _run_infer(options: argparse.Namespace) -> None:
+    from components.deploy.infer import infer_images
+
+    infer_images(options.images, options.model, options.out, options.box, options.detector)
+
+
+@contextmanager
+def _shown_progress(name: str) -> Iterator[None]:
+    """Draw the progress records of a stage as one bar on the terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]} {task.fields[metrics]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+
+    class Bar(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            metrics = " ".join(f"{k} {v:.4g}" for k, v in vars(record)["metrics"].items())
+            unit = vars(record)["unit"]
+            bar.update(
+                task,
+                completed=vars(record)["done"],
+                total=vars(record)["total"],
+                unit=unit,
+                metrics=metrics,
+                visible=True,
+            )
+
+    logger = logging.getLogger("components.progress")
+    with Progress(*columns, transient=False, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=None, unit="", metrics="", visible=False)
+        handler = Bar()
+        logger.addHandler(handler)
+        level, propagate = logger.level, logger.propagate
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

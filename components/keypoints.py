@@ -1,0 +1,92 @@
+"""What each keypoint is: regions, mirror partners and eye corners of 68, 80 and 104 points.
+
+Indices are 0-based here and everywhere below the readers; label files are 1-based.
+Source: FPENet model card (68/80/104 layouts) and FACTS 1.6 (flip map), 4 (KPI regions).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class KeypointScheme:
+    """The meaning of K keypoints.
+
+    Attributes:
+        regions: KPI region name -> keypoint indices; always has ``all``.
+        loss_groups: a partition of the K indices, group name (eyes, mouth, pupil, face) -> indices.
+        flip_map: index of each keypoint's mirror partner; None where left and right are not known.
+        eye_corners: the outer eye corners, whose distance is the inter-ocular normaliser, or None.
+    """
+
+    num_keypoints: int
+    regions: Mapping[str, tuple[int, ...]]
+    loss_groups: Mapping[str, tuple[int, ...]]
+    flip_map: tuple[int, ...] | None
+    eye_corners: tuple[int, int] | None
+
+
+def _span(start: int, stop: int) -> tuple[int, ...]:
+    return tuple(range(start, stop))
+
+
+_REGIONS_68 = {
+    "eyes": _span(36, 48),
+    "mouth": _span(48, 68),
+    "nose": _span(27, 36),
+    "eyebrows": _span(17, 27),
+    "chin": _span(0, 17),
+    "head_pose": (8, 17, 21, 22, 26, 31, 35, 36, 39, 42, 45, 48, 54, 57),
+}
+_REGIONS_80 = _REGIONS_68 | {"pupils": _span(68, 76), "ears": _span(76, 80)}
+_REGIONS_104 = _REGIONS_80 | {"eye_contours": _span(80, 104)}
+
+_FLIP_68 = (
+    *range(16, -1, -1),
+    *range(26, 16, -1),
+    *(27, 28, 29, 30, 35, 34, 33, 32, 31),
+    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+    *range(54, 47, -1),
+    *range(59, 54, -1),
+    *range(64, 59, -1),
+    *range(67, 64, -1),
+)
+_FLIP_80 = (*_FLIP_68, 74, 73, 72, 75, 70, 69, 68, 71, 78, 79, 76, 77)
+_FLIP_104 = (
+    *_FLIP_80,
+    *(91, 92, 93, 100, 99, 98, 97, 96, 95, 94, 101),
+    *(80, 81, 82, 89, 88, 87, 86, 85, 84, 83, 90),
+    *(103, 102),
+)
+
+
+def _scheme(regions: Mapping[str, tuple[int, ...]], flip_map: tuple[int, ...]) -> KeypointScheme:
+    count = len(flip_map)
+    eyes = regions["eyes"] + regions.get("eye_contours", ())
+    groups = {"eyes": eyes, "mouth": regions["mouth"]}
+    if "pupils" in regions:
+        groups["pupil"] = regions["pupils"]
+    named = {k for indices in groups.values() for k in indices}
+    groups["face"] = tuple(k for k in range(count) if k not in named)
+    return KeypointScheme(count, {"all": _span(0, count)} | regions, groups, flip_map, (36, 45))
+
+
+def scheme_for(num_keypoints: int) -> KeypointScheme:
+    """The scheme of ``num_keypoints`` points; a count of no known layout has only the region ``all``.
+
+    Raises:
+        ValueError: ``num_keypoints`` is not positive.
+    """
+    if num_keypoints < 1:
+        raise ValueError(f"data.keypoints is {num_keypoints}; it must be at least 1")
+    if num_keypoints in SCHEMES:
+        return SCHEMES[num_keypoints]
+    everything = _span(0, num_keypoints)
+    return KeypointScheme(num_keypoints, {"all": everything}, {"face": everything}, None, None)
+
+
+SCHEMES: dict[int, KeypointScheme] = {
+    68: _scheme(_REGIONS_68, _FLIP_68),
+    80: _scheme(_REGIONS_80, _FLIP_80),
+    104: _scheme(_REGIONS_104, _FLIP_104),
+}

@@ -1,0 +1,270 @@
+"""The typed tree of params.yaml: every choice of a run is said there once; no default is said here.
+
+``load_params`` lays a preset (a partial tree in presets/) and dotted overrides over params.yaml and
+checks the whole. Unknown keys, missing keys and wrong values are one clear line each.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+"""A name that reaches a path or a command: letters, digits and ``._-`` only."""
+
+DatasetFormat = Literal["sloth", "multi_pie"]
+SplitRule = Literal["kpi_subjects", "table", "hash"]
+NetName = Literal["base", "base_5x5", "release", "public", "small"]
+LossName = Literal["l1", "square_euclidean", "wing"]
+CalibrationMethod = Literal["minmax", "percentile", "entropy"]
+TargetName = Literal[
+    "cpu", "t4", "a10", "l4", "rtx-blackwell", "orin-agx", "xavier-nx", "nano", "h200"
+]
+
+
+class Section(BaseModel):
+    """One section of params.yaml: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SynthParams(Section):
+    seed: NonNegativeInt
+    subjects: PositiveInt
+    """Training subjects, beside the 23 KPI subjects."""
+    faces_per_subject: PositiveInt
+
+
+class DataParams(Section):
+    labels: str
+    """Folder of a labelled data set, or its label file."""
+    format: DatasetFormat | Literal["auto"]
+    name: Name | Literal["auto"]
+    """Keys the gate's thresholds; auto takes it from the set itself."""
+    keypoints: PositiveInt | Literal["auto"]
+    subject_pattern: str
+    """Regular expression with a group ``subject``, matched on the image's base name."""
+
+
+class ValidateParams(Section):
+    max_occlusion_level: Annotated[int, Field(ge=0, le=9)]
+    min_visible_fraction: Fraction
+    max_points_outside_fraction: Fraction
+    max_rejected_fraction: Fraction
+    max_image_megapixels: PositiveFloat
+    min_faces: PositiveInt
+
+
+class SplitParams(Section):
+    by: SplitRule | Literal["auto"]
+    kpi_subjects: tuple[str, ...]
+    val_fraction: Fraction
+    seed: NonNegativeInt
+
+
+class CropParams(Section):
+    box_scale: Annotated[float, Field(ge=1.0, le=4.0)]
+    store_px: Annotated[int, Field(ge=80, le=320)]
+
+
+class AugmentParams(Section):
+    flip_probability: Fraction
+    rotate_deg: Annotated[float, Field(ge=0.0, le=180.0)]
+    zoom: Annotated[float, Field(ge=0.0, lt=1.0)]
+    shift_px: NonNegativeFloat
+    gamma: Annotated[float, Field(ge=0.0, lt=1.0)]
+    contrast: Annotated[float, Field(ge=0.0, lt=1.0)]
+    noise: NonNegativeFloat
+    blur_probability: Fraction
+    patch_probability: Fraction
+    patch_px: tuple[PositiveInt, PositiveInt]
+    patch_hides: bool
+
+
+class TrainParams(Section):
+    net: NetName
+    loss: LossName
+    wing_w: PositiveFloat
+    wing_epsilon: PositiveFloat
+    region_weights: dict[Literal["face", "eyes", "mouth", "pupil"], NonNegativeFloat] | None
+    mask_hidden: bool
+    batch_size: PositiveInt
+    epochs: PositiveInt
+    max_minutes: PositiveFloat
+    learning_rate: PositiveFloat
+    min_learning_rate: PositiveFloat
+    warmup_fraction: Fraction
+    weight_decay: NonNegativeFloat
+    gradient_clip: PositiveFloat
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
+    max_skipped_steps: NonNegativeInt
+    checkpoint_every_epochs: PositiveInt
+    seed: NonNegativeInt
+    precision: Literal["auto", "fp32", "bf16"]
+    augment: AugmentParams
+
+    @field_validator("region_weights")
+    @classmethod
+    def _weights_sum_to_one(cls, weights: dict[str, float] | None) -> dict[str, float] | None:
+        if weights is not None and abs(sum(weights.values()) - 1.0) > 1e-6:
+            raise ValueError(f"must sum to 1 but sums to {sum(weights.values()):g}")
+        return weights
+
+
+class EvaluateParams(Section):
+    batch_size: PositiveInt
+
+
+class GateParams(Section):
+    thresholds: dict[str, dict[str, PositiveFloat]]
+    """Data set (``other``: any not named) -> metric of the KPI report -> largest value that passes."""
+    min_faces: PositiveInt
+    min_subjects: PositiveInt
+
+
+class ExportParams(Section):
+    opsets: tuple[Annotated[int, Field(ge=13, le=20)], ...]
+
+
+class CalibrateParams(Section):
+    faces: PositiveInt
+    seed: NonNegativeInt
+    method: CalibrationMethod
+    percentile: Annotated[float, Field(gt=50.0, le=100.0)]
+
+
+class ParityParams(Section):
+    onnx: PositiveFloat
+    fp16: PositiveFloat
+    int8: PositiveFloat
+
+
+class BuildParams(Section):
+    targets: tuple[TargetName, ...]
+    parity_px: ParityParams
+    workspace_mb: PositiveInt
+    builder_optimization_level: Annotated[int, Field(ge=0, le=5)]
+
+
+class BenchmarkParams(Section):
+    warmup_runs: NonNegativeInt
+    timed_runs: PositiveInt
+    batch_sizes: tuple[PositiveInt, ...]
+    threads: PositiveInt
+
+
+class BundleParams(Section):
+    version: Name
+    max_batch_size: PositiveInt
+
+
+class RegisterParams(Section):
+    experiment: Name
+    trainable_model: Name
+    deployable_model: Name
+    required_targets: tuple[TargetName, ...]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    preset: Name
+    synth: SynthParams
+    data: DataParams
+    validate_: ValidateParams = Field(alias="validate")
+    split: SplitParams
+    crop: CropParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    gate: GateParams
+    export: ExportParams
+    calibrate: CalibrateParams
+    build: BuildParams
+    benchmark: BenchmarkParams
+    bundle: BundleParams
+    register_: RegisterParams = Field(alias="register")
+
+    def section(self, name: str) -> Section:
+        """The section called ``name`` in params.yaml."""
+        for field, info in type(self).model_fields.items():
+            if name in (field, info.alias):
+                section: Section = getattr(self, field)
+                return section
+        raise KeyError(name)
+
+
+def load_params(
+    path: Path, preset: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Params:
+    """Read ``path``, lay the preset beside it and then the dotted ``overrides`` over it, check all.
+
+    Args:
+        preset: name of a file in ``presets/`` next to ``path``; None takes the key ``preset``.
+        overrides: ``{"train.epochs": 3}``.
+
+    Raises:
+        ValueError: naming file, key, value and what is allowed.
+    """
+    tree = _read_yaml(path)
+    overrides = dict(overrides or {})
+    tree["preset"] = overrides.pop("preset", preset) or tree.get("preset")
+    presets = path.parent / "presets"
+    known = sorted(file.stem for file in presets.glob("*.yaml"))
+    if tree["preset"] not in known:
+        raise ValueError(f"{path}: preset is {tree['preset']!r}; choose one of {known}")
+    source = f"{path} with preset {tree['preset']}"
+    tree = _overlay(tree, _read_yaml(presets / f"{tree['preset']}.yaml"), source)
+    for dotted, value in overrides.items():
+        partial: Any = value
+        for key in reversed(dotted.split(".")):
+            partial = {key: partial}
+        tree = _overlay(tree, partial, source, dotted)
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, problem['loc']))} is {_brief(problem['input'])}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise ValueError(f"{source}: {'; '.join(lines)}") from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: is {_brief(tree)}; it must be a mapping of sections")
+    return tree
+
+
+def _overlay(
+    base: dict[str, Any], over: Mapping[str, Any], source: str, dotted: str = ""
+) -> dict[str, Any]:
+    """``base`` with the leaves of ``over`` in place of its own; a list is a leaf."""
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(key), dict)
+        merged[key] = _overlay(base[key], value, source, dotted) if nested else value
+    return merged
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,88 @@
+"""SHA-256 of bytes, files, folders, JSON values and source code, as lower-case hex."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def digest_bytes(data: bytes) -> str:
+    """SHA-256 of ``data``."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of the file's content."""
+    with path.open("rb") as file:
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else digest_bytes(file.read())
+        )
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256 of ``value`` as canonical JSON (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return digest_bytes(text.encode())
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Every regular file below ``folder``, sorted by its relative path."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def digest_files(folder: Path, files: Iterable[Path]) -> str:
+    """One digest of the names (relative to ``folder``) and contents of ``files``."""
+    return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})
+
+
+def digest_dataset(path: Path) -> str:
+    """Digest of a labelled set: of the file's folder when ``path`` is a label file."""
+    folder = path if path.is_dir() else path.parent
+    return digest_files(folder, files_of(folder))
+
+
+@cache
+def digest_code(module: str) -> str:
+    """Digest of a module of ``components`` and of all modules of ``components`` that it imports."""
+    sources: dict[str, str] = {}
+    pending = [_source_of(module)]
+    while pending:
+        path = pending.pop()
+        name = path.relative_to(PACKAGE.parent).as_posix()
+        if name not in sources:
+            sources[name] = digest_file(path)
+            pending += sorted(imported_files(path))
+    return digest_json(sources)
+
+
+def imported_files(path: Path) -> set[Path]:
+    """The files of ``components`` that the source file ``path`` imports, wherever in it."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.split(".")[0] == PACKAGE.name:
+                try:
+                    found.add(_source_of(name))
+                except ModuleNotFoundError:
+                    continue  # an attribute of the module, not a module
+    return found
+
+
+def _source_of(module: str) -> Path:
+    stem = PACKAGE.parent.joinpath(*module.split("."))
+    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if path.is_file():
+            return path
+    raise ModuleNotFoundError(module)

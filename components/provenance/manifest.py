@@ -1,0 +1,98 @@
+"""The seal of a stage's folder: what went in, what came out, and the digest of every file.
+
+A folder with a manifest is complete. Every loader calls ``verify`` before any parser sees a byte.
+"""
+
+import dataclasses
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from components.provenance.digest import digest_file, digest_json, files_of
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is known of one finished stage.
+
+    Attributes:
+        stage: its name.
+        key: digest of its inputs, parameters, code and tool versions.
+        inputs: name of an input -> its content digest.
+        params: the sections of params.yaml that it read.
+        code: digest of its source files.
+        tools: tool -> version.
+        files: path below the folder -> SHA-256.
+        summary: what the stage says of its result (JSON values).
+    """
+
+    stage: str
+    key: str
+    inputs: Mapping[str, str]
+    params: Mapping[str, Any]
+    code: str
+    tools: Mapping[str, str]
+    files: Mapping[str, str]
+    summary: Mapping[str, Any]
+
+    @property
+    def content(self) -> str:
+        """Digest of all the files: what a later stage names as its input."""
+        return digest_json(dict(self.files))
+
+
+def tool_versions(tools: Iterable[str]) -> dict[str, str]:
+    """Installed version of each distribution, and of Python."""
+    return {"python": platform.python_version()} | {tool: version(tool) for tool in tools}
+
+
+def seal(folder: Path, manifest: Manifest) -> Manifest:
+    """Write ``manifest`` into ``folder`` with the digests of all files that lie there now."""
+    files = {path.relative_to(folder).as_posix(): digest_file(path) for path in files_of(folder)}
+    sealed = dataclasses.replace(manifest, files=files)
+    text = json.dumps(dataclasses.asdict(sealed), indent=1, sort_keys=True, allow_nan=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return sealed
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of ``folder``, its files not yet checked.
+
+    Raises:
+        ValueError: no manifest there, or not one of ours.
+    """
+    path = folder / MANIFEST
+    try:
+        return Manifest(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; the folder is not a finished stage") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a manifest: {error}") from None
+
+
+def verify(folder: Path) -> Manifest:
+    """The manifest of ``folder`` once every file in it has the digest that was sealed.
+
+    Raises:
+        ValueError: naming the first file that is missing, added or changed.
+    """
+    manifest = read_manifest(folder)
+    present = {path.relative_to(folder).as_posix() for path in files_of(folder)} - {MANIFEST}
+    for name in sorted(present | set(manifest.files)):
+        if name not in present:
+            raise ValueError(f"{folder / name}: missing; the manifest lists it")
+        if name not in manifest.files:
+            raise ValueError(f"{folder / name}: not in the manifest of this folder")
+        found = digest_file(folder / name)
+        if found != manifest.files[name]:
+            raise ValueError(
+                f"{folder / name}: SHA-256 is {found[:16]}..., sealed as"
+                f" {manifest.files[name][:16]}...; remove the folder and run the stage again"
+            )
+    return manifest

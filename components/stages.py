@@ -1,0 +1,239 @@
+"""STAGES: one row a stage; command line, Prefect tasks, dvc.yaml and ``plan`` derive from it.
+
+A stage function takes ``<input>_dir`` for each input stage, one argument for each params section
+it reads, and ``out_dir``; it writes only there and returns a summary of JSON values. ``run_stage``
+gives it a temporary sibling and renames: a folder that exists is complete. A stage cannot tell who
+called it.
+"""
+
+import dataclasses
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from components.params import Params
+from components.provenance.digest import digest_code, digest_dataset, digest_json
+from components.provenance.manifest import (
+    MANIFEST,
+    Manifest,
+    read_manifest,
+    seal,
+    tool_versions,
+    verify,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        run: ``module:function``, imported only when the stage runs.
+        inputs: stages whose folders it reads.
+        sections: sections of params.yaml that it reads.
+        tools: distributions whose version changes the result.
+        reads_labels: its result depends on the labelled set at ``data.labels``.
+        resumable: an interrupted run goes on where it stopped.
+        cached: a finished folder with the same key is the result; False for a stage that acts on
+            something outside its folder.
+        sealed: its folder holds a manifest; False for a data set, which data.dvc describes and
+            whose bytes must not depend on the version of our code.
+    """
+
+    name: str
+    run: str
+    inputs: tuple[str, ...]
+    sections: tuple[str, ...]
+    tools: tuple[str, ...] = ("numpy",)
+    reads_labels: bool = False
+    resumable: bool = False
+    cached: bool = True
+    sealed: bool = True
+
+
+def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manifest:
+    """The manifest of a stage before it ran: its key and all that the key is made of."""
+    digests = {name: read_manifest(inputs[name]).content for name in stage.inputs}
+    if stage.reads_labels:
+        labels = Path(params.data.labels)
+        if not labels.exists():
+            raise ValueError(
+                f"data.labels: {labels} does not exist; run `make setup` for the embedded set, or"
+                " give the folder or label file of a data set"
+            )
+        digests["labels"] = digest_dataset(labels)
+    sections = {name: params.section(name).model_dump(mode="json") for name in stage.sections}
+    code = digest_code(stage.run.split(":")[0])
+    tools = tool_versions(stage.tools)
+    key = digest_json([stage.name, digests, sections, code, tools])
+    return Manifest(stage.name, key, digests, sections, code, tools, {}, {})
+
+
+def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Params) -> Manifest:
+    """Run the stage ``name`` into ``out_dir``, unless its result is already there.
+
+    Args:
+        inputs: a finished folder for each input stage; all are verified first.
+
+    Returns:
+        the sealed manifest.
+
+    Raises:
+        ValueError: bad input; nothing is left at ``out_dir`` that was not there before.
+    """
+    stage = STAGES[name]
+    for folder in inputs.values():
+        verify(folder)
+    pending = stage_key(stage, inputs, params)
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(out_dir):
+        if not stage.sealed and out_dir.exists():
+            raise ValueError(f"{out_dir}: exists; remove it, or name another folder")
+        if (
+            stage.cached
+            and (out_dir / MANIFEST).exists()
+            and (read_manifest(out_dir).key == pending.key)
+        ):
+            return verify(out_dir)
+        partial = _partial_folder(out_dir, pending.key, stage.resumable)
+        try:
+            module, function = stage.run.split(":")
+            summary = getattr(import_module(module), function)(
+                **{f"{input_name}_dir": inputs[input_name] for input_name in stage.inputs},
+                **{section: params.section(section) for section in stage.sections},
+                out_dir=partial,
+            )
+        except BaseException:
+            if not stage.resumable:
+                shutil.rmtree(partial)
+            raise
+        summary = json.loads(json.dumps(summary, allow_nan=False))
+        manifest = dataclasses.replace(pending, summary=summary)
+        if stage.sealed:
+            manifest = seal(partial, manifest)
+        if out_dir.exists():
+            shutil.rmtree(out_dir)
+        partial.rename(out_dir)
+    return manifest
+
+
+def cached_folder(work: Path, name: str, inputs: Mapping[str, Path], params: Params) -> Path:
+    """Where the flow keeps the result of this stage for these inputs: ``work/<stage>/<key>``."""
+    return work / name / stage_key(STAGES[name], inputs, params).key[:16]
+
+
+def _partial_folder(out_dir: Path, key: str, resumable: bool) -> Path:
+    """The folder to rename at the end: emptied, unless it holds a resumable run of this key."""
+    partial = out_dir.parent / f".{out_dir.name}.{key[:16]}.partial"
+    if not (resumable and partial.exists()):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+    return partial
+
+
+@contextmanager
+def _locked(out_dir: Path) -> Iterator[None]:
+    """Let one process at a time write ``out_dir``; the next one finds it finished."""
+    with (out_dir.parent / f".{out_dir.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+_ROWS = (
+    Stage(
+        "synth", "components.data.synth:render", (), ("synth",), ("numpy", "pillow"), sealed=False
+    ),
+    Stage(
+        "validate",
+        "components.data.validate:validate_labels",
+        (),
+        ("data", "validate"),
+        ("numpy", "pillow", "pyarrow", "great-expectations"),
+        reads_labels=True,
+    ),
+    Stage("split", "components.data.split:split_subjects", ("validate",), ("split",)),
+    Stage(
+        "crop",
+        "components.data.crop:crop_faces",
+        ("validate", "split"),
+        ("crop",),
+        ("numpy", "pillow", "pyarrow"),
+    ),
+    Stage(
+        "train",
+        "components.model.train:train_net",
+        ("crop",),
+        ("train",),
+        ("numpy", "torch"),
+        resumable=True,
+    ),
+    Stage(
+        "evaluate",
+        "components.model.judge:evaluate_net",
+        ("crop", "train"),
+        ("evaluate",),
+        ("numpy", "torch", "matplotlib"),
+    ),
+    Stage(
+        "export",
+        "components.deploy.export:export_onnx",
+        ("train",),
+        ("export",),
+        ("torch", "onnx", "onnxscript"),
+    ),
+    Stage(
+        "calibrate",
+        "components.deploy.calibrate:calibrate_ranges",
+        ("crop", "export"),
+        ("calibrate",),
+        ("numpy", "onnx", "onnxruntime", "polygraphy"),
+    ),
+    Stage(
+        "build",
+        "components.deploy.build:build_engines",
+        ("crop", "evaluate", "export", "calibrate"),
+        ("build", "evaluate"),
+        ("numpy", "onnxruntime", "polygraphy"),
+    ),
+    Stage(
+        "benchmark",
+        "components.deploy.benchmark:benchmark_engines",
+        ("crop", "build"),
+        ("benchmark",),
+        ("numpy", "onnxruntime"),
+    ),
+    Stage("gate", "components.kpi.gate:judge_release", ("evaluate", "build"), ("gate",)),
+    Stage(
+        "bundle",
+        "components.deploy.bundle:bundle_targets",
+        ("export", "calibrate", "build", "benchmark", "gate"),
+        ("bundle",),
+    ),
+    Stage(
+        "register",
+        "components.release.register:register_release",
+        (
+            "validate",
+            "split",
+            "crop",
+            "train",
+            "evaluate",
+            "export",
+            "calibrate",
+            "build",
+            "benchmark",
+            "gate",
+            "bundle",
+        ),
+        ("register",),
+        ("mlflow",),
+        cached=False,
+    ),
+)
+
+STAGES: dict[str, Stage] = {row.name: row for row in _ROWS}
