@@ -68,11 +68,11 @@ def _scheme(regions: Mapping[str, tuple[int, ...]], flip_map: tuple[int, ...]) -
         groups["pupil"] = regions["pupils"]
     named = {k for indices in groups.values() for k in indices}
     groups["face"] = tuple(k for k in range(count) if k not in named)
-    return KeypointScheme(count, {"all": _span(0, count)} | regions, groups, flip_map, (36, 45))
+    return KeypointScheme(count, {"all": _span(0, count), **regions}, groups, flip_map, (36, 45))
 
 
 def scheme_for(num_keypoints: int) -> KeypointScheme:
-    """The scheme of ``num_keypoints`` points; a count of no known layout has only the region ``all``.
+    """The scheme of ``num_keypoints`` points; an unknown layout has only the region ``all``.
 
     Raises:
         ValueError: ``num_keypoints`` is not positive.

@@ -77,7 +77,7 @@ class SplitParams(Section):
 
 class CropParams(Section):
     box_scale: Annotated[float, Field(ge=1.0, le=4.0)]
-    store_px: Annotated[int, Field(ge=80, le=320)]
+    store_px: Annotated[int, Field(ge=80, le=320, multiple_of=2)]
 
 
 class AugmentParams(Section):
@@ -130,7 +130,7 @@ class EvaluateParams(Section):
 
 class GateParams(Section):
     thresholds: dict[str, dict[str, PositiveFloat]]
-    """Data set (``other``: any not named) -> metric of the KPI report -> largest value that passes."""
+    """Data set (``other``: any not named) -> metric of the KPI report -> largest value to pass."""
     min_faces: PositiveInt
     min_subjects: PositiveInt
 

@@ -1,0 +1,150 @@
+"""The crop store: one memory-mapped uint8 array of margin crops and one Parquet table.
+
+Files of a crop folder: ``crops.npy`` (N, S, S), the face with a margin at the resolution of the
+80x80 crop, so that its centre is the network's input; ``faces.parquet``, the samples with part,
+crop box and outside fraction; ``tight.npy`` (M, 80, 80) and ``tight.parquet``, the judged faces
+once more on the original's tight keypoint crop.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.data.sample import ATTRIBUTE, Bools, points_of, read_table, visible_of
+
+CROP_PX = 80
+"""Side of the network's input (FPENet model card)."""
+
+Rows = NDArray[np.int64]
+Singles = NDArray[np.float32]
+Greys = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceCrops:
+    """Some faces on 80x80 crops.
+
+    Attributes:
+        images: (N, 1, 80, 80) uint8.
+        points_crop: (N, K, 2) crop pixels, NaN where unlabelled.
+        visible: (N, K) bool.
+        side: (N,) side of the crop in image pixels.
+    """
+
+    images: Greys
+    points_crop: Singles
+    visible: Bools
+    side: Singles
+
+
+@dataclass(frozen=True, slots=True)
+class CropStore:
+    """An open crop folder; ``rows`` are indices into its faces."""
+
+    crops: Greys
+    table: pa.Table
+    points_store: Singles
+    visibility: Bools
+    tight_crops: Greys
+    tight_table: pa.Table
+    dataset: str
+    box_scale: float
+
+    @property
+    def num_keypoints(self) -> int:
+        """K."""
+        return int(self.points_store.shape[1])
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts that have faces."""
+        return sorted(set(self.table["part"].to_pylist()))
+
+    @property
+    def judged_part(self) -> str:
+        """The part that the KPI is measured on: ``kpi`` where the set has one, else ``val``."""
+        return "kpi" if "kpi" in self.parts else "val"
+
+    def rows(self, part: str) -> Rows:
+        """The faces of a part."""
+        return np.flatnonzero(np.array(self.table["part"].to_pylist()) == part)
+
+    def images(self, rows: Rows) -> Greys:
+        """(N, 1, 80, 80) uint8: the centre of the margin crops, no resampling."""
+        edge = (self.crops.shape[1] - CROP_PX) // 2
+        inner = slice(edge, edge + CROP_PX)
+        return np.ascontiguousarray(self.crops[rows][:, None, inner, inner])
+
+    def points_crop(self, rows: Rows) -> Singles:
+        """(N, K, 2) points in 80x80 crop pixels."""
+        edge = (self.crops.shape[1] - CROP_PX) // 2
+        return self.points_store[rows] - np.float32(edge)
+
+    def visible(self, rows: Rows) -> Bools:
+        """(N, K) bool."""
+        return self.visibility[rows]
+
+    def side(self, rows: Rows) -> Singles:
+        """(N,) side of the 80x80 crop in image pixels."""
+        return self._numbers("side")[rows].astype(np.float32)
+
+    def subjects(self, rows: Rows) -> list[str]:
+        """Who the faces are."""
+        return list(np.array(self.table["subject"].to_pylist())[rows])
+
+    def attribute(self, name: str, rows: Rows) -> list[str | float | None]:
+        """The attribute ``name`` of the faces; None where the set does not have it."""
+        if ATTRIBUTE + name not in self.table.column_names:
+            return [None] * len(rows)
+        values = self.table[ATTRIBUTE + name].to_pylist()
+        return [values[row] for row in rows]
+
+    def faces(self, rows: Rows) -> FaceCrops:
+        """The faces on the pipeline's crop."""
+        return FaceCrops(
+            self.images(rows), self.points_crop(rows), self.visible(rows), self.side(rows)
+        )
+
+    def tight_faces(self) -> FaceCrops:
+        """The judged faces on the original's tight keypoint crop (FACTS 1.4)."""
+        rows = self.tight_table["row"].to_numpy()
+        side = self.tight_table["side"].to_numpy()
+        center = np.stack([self.tight_table[f"center_{axis}"].to_numpy() for axis in "xy"], axis=1)
+        points = (points_of(self.table)[rows] - center[:, None]) * (CROP_PX / side)[:, None, None]
+        return FaceCrops(
+            self.tight_crops[:, None],
+            (points + (CROP_PX - 1) / 2).astype(np.float32),
+            self.visible(rows),
+            side.astype(np.float32),
+        )
+
+    def _numbers(self, column: str) -> NDArray[np.float64]:
+        values: NDArray[np.float64] = self.table[column].to_numpy()
+        return values
+
+
+def open_crops(crop_dir: Path) -> CropStore:
+    """Open a crop folder; the margin crops stay on disk, memory-mapped."""
+    table, about = read_table(crop_dir / "faces.parquet")
+    crops = np.load(crop_dir / "crops.npy", mmap_mode="r", allow_pickle=False)
+    if len(crops) != len(table) or crops.dtype != np.uint8:
+        raise ValueError(
+            f"{crop_dir / 'crops.npy'}: {crops.dtype} of {len(crops)} crops; faces.parquet lists"
+            f" {len(table)} faces and wants uint8"
+        )
+    center = np.stack([table[f"center_{axis}"].to_numpy() for axis in "xy"], axis=1)
+    scale = CROP_PX / table["side"].to_numpy()
+    points = (points_of(table) - center[:, None]) * scale[:, None, None]
+    return CropStore(
+        crops,
+        table,
+        (points + (crops.shape[1] - 1) / 2).astype(np.float32),
+        visible_of(table),
+        np.load(crop_dir / "tight.npy", allow_pickle=False),
+        read_table(crop_dir / "tight.parquet")[0],
+        about["name"],
+        float(about["box_scale"]),
+    )

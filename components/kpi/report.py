@@ -1,0 +1,88 @@
+"""The KPI on disk: JSON, the original's two CSV files (FACTS 4) and one plot."""
+
+import csv
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from components.keypoints import scheme_for
+from components.kpi.evaluate import KpiReport
+from components.kpi.metrics import Floats
+
+matplotlib.use("Agg")
+
+
+def write_kpi(kpi: KpiReport, out_dir: Path) -> None:
+    """Write ``kpi.json``, ``kpi_per_point.csv`` and ``kpi_per_region.csv``."""
+    text = json.dumps(kpi.to_json(), indent=1, sort_keys=True, allow_nan=False)
+    (out_dir / "kpi.json").write_text(text + "\n", encoding="utf-8")
+    units = list(kpi.per_point)
+    with (out_dir / "kpi_per_point.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["point", *units, "num_samples_visible"])
+        for k in range(kpi.num_keypoints):
+            values = [_cell(kpi.per_point[unit][k]) for unit in units]
+            rows.writerow([k + 1, *values, kpi.visible_samples[k]])
+    units = sorted({name.rpartition("/")[0] for name in kpi.metrics})
+    with (out_dir / "kpi_per_region.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["region", *units])
+        for region in scheme_for(kpi.num_keypoints).regions:
+            rows.writerow([region, *(_cell(kpi.metrics.get(f"{u}/{region}")) for u in units)])
+
+
+def _cell(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.6g}"
+
+
+def draw_kpi(
+    kpi: KpiReport,
+    images: NDArray[np.uint8],
+    predicted: Floats,
+    target: Floats,
+    errors: Floats,
+    path: Path,
+) -> None:
+    """One picture: cumulative error, error by region, and the median and worst faces with points.
+
+    Args:
+        images: (N, 1, 80, 80) the judged crops.
+        predicted, target: (N, K, 2) crop pixels.
+        errors: (N,) NME of each face.
+    """
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    grid = figure.add_gridspec(3, 6, height_ratios=(1.2, 1, 1))
+    curve = figure.add_subplot(grid[0, :3])
+    known = np.sort(errors[np.isfinite(errors)]) * 100
+    curve.plot(known, np.arange(1, len(known) + 1) / max(len(known), 1))
+    curve.set(
+        xlabel=f"NME of a face, % of {kpi.normaliser}",
+        ylabel="fraction of faces",
+        title=f"{kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of {kpi.num_subjects} people",
+        xlim=(0, max(10.0, float(np.percentile(known, 98)) if len(known) else 10.0)),
+        ylim=(0, 1),
+    )
+    curve.grid(alpha=0.3)
+    bars = figure.add_subplot(grid[0, 3:])
+    regions = list(scheme_for(kpi.num_keypoints).regions)
+    values = [kpi.metrics[f"crop_px/{region}"] or 0.0 for region in regions]
+    bars.barh(regions[::-1], values[::-1], color="#4878a8")
+    bars.set(xlabel="mean error, px of the 80x80 crop")
+    order = np.argsort(np.nan_to_num(errors, nan=-1.0))
+    middle = len(order) // 2
+    for row, (chosen, name) in enumerate(
+        ((order[max(middle - 3, 0) : middle + 3], "median"), (order[::-1][:6], "worst"))
+    ):
+        for column, face in enumerate(chosen):
+            axes = figure.add_subplot(grid[row + 1, column])
+            axes.imshow(images[face, 0], cmap="gray", vmin=0, vmax=255)
+            axes.plot(*target[face].T, "o", ms=2.2, mec="lime", mfc="none", mew=0.5)
+            axes.plot(*predicted[face].T, ".", ms=2, color="red")
+            axes.set_title(f"{name}: {100 * errors[face]:.1f} %", fontsize=9)
+            axes.set_axis_off()
+    figure.suptitle("green: label, red: prediction", fontsize=9)
+    figure.savefig(path, dpi=110)

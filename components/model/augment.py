@@ -1,0 +1,156 @@
+"""Augmentation of a whole batch: a random affine map a face, labels by the same matrix, light.
+
+As the original's (FACTS 1.5, 1.6) without its defects: the patch lies at a random place and
+probabilities are the right way round. Output 80x80 crops are sampled from the margin crops, so that
+a shifted or turned face brings its real surroundings.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from components.data.crop_store import CROP_PX
+from components.keypoints import KeypointScheme
+from components.params import AugmentParams
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Faces to train on.
+
+    Attributes:
+        images: (N, 1, 80, 80) float, grey levels 0..255.
+        points: (N, K, 2) crop pixels, NaN where unlabelled.
+        visible: (N, K) bool.
+    """
+
+    images: Tensor
+    points: Tensor
+    visible: Tensor
+
+
+def check_flips(scheme: KeypointScheme, augment: AugmentParams) -> None:
+    """Refuse flips for a scheme whose mirror partners are not known.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    if augment.flip_probability > 0 and scheme.flip_map is None:
+        raise ValueError(
+            f"train.augment.flip_probability is {augment.flip_probability}, but"
+            f" {scheme.num_keypoints} keypoints have no flip map; set it to 0"
+        )
+
+
+def augment_batch(
+    margin_crops: Tensor,
+    points_store: Tensor,
+    visible: Tensor,
+    scheme: KeypointScheme,
+    augment: AugmentParams,
+    random: torch.Generator,
+) -> Batch:
+    """Random views of the faces.
+
+    Args:
+        margin_crops: (N, S, S) uint8.
+        points_store: (N, K, 2) float, pixels of the margin crop.
+    """
+    images = margin_crops.float()[:, None]
+    matrix, shift = random_maps(len(images), augment, random)
+    flipped = torch.rand(len(images), generator=random) < augment.flip_probability
+    matrix[flipped] *= torch.tensor([-1.0, 1.0])  # x is mirrored before it is turned
+    points = map_points(points_store, matrix, shift, images.shape[-1])
+    if scheme.flip_map is not None:
+        partner = list(scheme.flip_map)
+        points = torch.where(flipped[:, None, None], points[:, partner], points)
+        visible = torch.where(flipped[:, None], visible[:, partner], visible)
+    images = sample_crops(images, matrix, shift)
+    images = _vary_light(images, augment, random)
+    images, visible = _lay_patches(images, points, visible, augment, random)
+    return Batch(images, points, visible)
+
+
+def random_maps(
+    count: int, augment: AugmentParams, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Turn-and-zoom matrices (N, 2, 2) and shifts (N, 2), crop pixels, about the crop's centre."""
+
+    def between(limit: float, *shape: int) -> Tensor:
+        return (torch.rand(count, *shape, generator=random) * 2 - 1) * limit
+
+    angle = between(math.radians(augment.rotate_deg))
+    zoom = torch.exp(between(math.log1p(augment.zoom)))
+    cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
+    matrix = torch.stack((torch.stack((cos, -sin), 1), torch.stack((sin, cos), 1)), 1)
+    return matrix, between(augment.shift_px, 2)
+
+
+def map_points(points_store: Tensor, matrix: Tensor, shift: Tensor, store_px: int) -> Tensor:
+    """Margin-crop points (N, K, 2) to points of the sampled 80x80 crop."""
+    centered = points_store - (store_px - 1) / 2
+    turned = (matrix[:, None] * centered[:, :, None, :]).sum(-1)
+    return turned + shift[:, None] + (CROP_PX - 1) / 2
+
+
+def sample_crops(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
+    """The crops (N, 1, 80, 80) that show what ``map_points`` says, bilinear, edges repeated."""
+    axis = torch.arange(CROP_PX) - (CROP_PX - 1) / 2
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    output = torch.stack((columns, rows), dim=-1).reshape(1, -1, 2) - shift[:, None]
+    inverse = torch.linalg.inv(matrix)
+    source = (inverse[:, None] * output[:, :, None, :]).sum(-1)  # (N, 80 * 80, 2) from the centre
+    unit = source / ((images.shape[-1] - 1) / 2)
+    grid = unit.reshape(len(images), CROP_PX, CROP_PX, 2)
+    return functional.grid_sample(
+        images, grid, mode="bilinear", padding_mode="border", align_corners=True
+    )
+
+
+def _vary_light(images: Tensor, augment: AugmentParams, random: torch.Generator) -> Tensor:
+    """Blur, gamma, contrast, brightness and noise of each face on its own."""
+    count = len(images)
+
+    def uniform() -> Tensor:
+        return torch.rand(count, 1, 1, 1, generator=random)
+
+    def between(limit: float) -> Tensor:
+        return (uniform() * 2 - 1) * limit
+
+    blurred = functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    images = torch.where(uniform() < augment.blur_probability, blurred, images)
+    images = (images / 255).clamp(min=1e-4) ** torch.exp(between(math.log1p(augment.gamma)))
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    images = (images - mean) * torch.exp(between(math.log1p(augment.contrast))) + mean
+    images = images * 255 + between(augment.contrast * 128)
+    level = uniform() * augment.noise
+    images = images + torch.randn(images.shape, generator=random) * level
+    return images.clamp(0, 255)
+
+
+def _lay_patches(
+    images: Tensor,
+    points: Tensor,
+    visible: Tensor,
+    augment: AugmentParams,
+    random: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """One grey rectangle on some faces; a covered point becomes hidden if so chosen."""
+    count = len(images)
+    smallest, largest = augment.patch_px
+    chosen = torch.rand(count, 1, generator=random) < augment.patch_probability
+    side = smallest + torch.rand(count, 2, generator=random) * (largest - smallest)
+    low = torch.rand(count, 2, generator=random) * CROP_PX - side / 2
+    high = low + side
+    axis = torch.arange(CROP_PX)
+    inside_x = (axis >= low[:, :1]) & (axis < high[:, :1]) & chosen
+    inside_y = (axis >= low[:, 1:]) & (axis < high[:, 1:])
+    patch = (inside_y[:, :, None] & inside_x[:, None, :])[:, None]
+    grey = torch.rand(count, 1, 1, 1, generator=random) * 255
+    covered = ((points >= low[:, None]) & (points < high[:, None])).all(-1) & chosen
+    if augment.patch_hides:
+        visible = visible & ~covered
+    return torch.where(patch, grey, images), visible

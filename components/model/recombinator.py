@@ -1,0 +1,137 @@
+"""The Recombinator network (Honari 2016) in FPENet's variants (FACTS 2.1, 2.2) and ours.
+
+Input (N, 1, 80, 80), grey levels 0..255. Encoder blocks keep their output for the decoder block of
+the same resolution, which sees [upsampled, kept]. Output: points (N, K, 2) in crop pixels and
+confidence (N, K).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from components.data.crop_store import CROP_PX
+from components.model.soft_argmax import SoftArgmax
+
+
+@dataclass(frozen=True, slots=True)
+class NetSpec:
+    """What distinguishes one variant.
+
+    Attributes:
+        encoder: channels of the encoder blocks, fine to coarse.
+        trunk: channels at the coarsest grid.
+        decoder: channels of the decoder blocks, coarse to fine.
+        stem: stride of the first convolution; 2 makes a 40x40 heat map.
+        decoder_kernel: side of the decoder's first convolution.
+        deconvolution: upsample by a learned 2x2 transposed convolution, else by nearest neighbour.
+        head: a 1x1 convolution before the heat maps.
+        batch_norm: while training; it is folded into the convolutions that ship.
+        beta: inverse temperature of the soft-argmax.
+    """
+
+    encoder: tuple[int, ...]
+    trunk: int
+    decoder: tuple[int, ...]
+    stem: int = 1
+    decoder_kernel: int = 3
+    deconvolution: bool = False
+    head: bool = True
+    batch_norm: bool = False
+    beta: float = 0.1
+
+
+def _conv(inputs: int, outputs: int, kernel: int, norm: bool, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch norm while training, ReLU."""
+    block: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)]
+    nn.init.kaiming_normal_(block[0].weight, nonlinearity="relu")  # type: ignore[arg-type]
+    nn.init.zeros_(block[0].bias)  # type: ignore[arg-type]
+    if norm:
+        block.append(nn.BatchNorm2d(outputs))
+    return nn.Sequential(*block, nn.ReLU(inplace=True))
+
+
+class Recombinator(nn.Module):
+    """The network of a ``NetSpec`` for ``num_keypoints`` points.
+
+    Args:
+        batch_norm: with the batch norm of the spec (training), or folded (shipping).
+    """
+
+    def __init__(self, spec: NetSpec, num_keypoints: int, batch_norm: bool) -> None:
+        super().__init__()
+        norm = batch_norm and spec.batch_norm
+        size, channels = CROP_PX, 1
+        self.stem: nn.Module = nn.Identity()
+        if spec.stem > 1:
+            self.stem = _conv(1, spec.encoder[0], 3, norm, spec.stem)
+            size, channels = size // spec.stem, spec.encoder[0]
+        heatmap_size = size
+        self.encoder = nn.ModuleList()
+        for width in spec.encoder:
+            self.encoder.append(_conv(channels, width, 3, norm))
+            channels = width
+        self.pool = nn.MaxPool2d(2)
+        self.trunk = nn.Sequential(
+            _conv(channels, spec.trunk, 3, norm),
+            _conv(spec.trunk, spec.trunk, 3, norm),
+            _conv(spec.trunk, spec.trunk, 1, norm),
+        )
+        channels = spec.trunk
+        self.upsample = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for width, kept in zip(spec.decoder, reversed(spec.encoder), strict=True):
+            self.upsample.append(
+                nn.ConvTranspose2d(channels, channels, 2, 2, bias=False)
+                if spec.deconvolution
+                else nn.Upsample(scale_factor=2, mode="nearest")
+            )
+            self.decoder.append(
+                nn.Sequential(
+                    _conv(channels + kept, width, spec.decoder_kernel, norm),
+                    _conv(width, width, 1, norm),
+                )
+            )
+            channels = width
+        self.head = _conv(channels, channels, 1, norm) if spec.head else nn.Identity()
+        self.heatmaps = nn.Conv2d(channels, num_keypoints, 1)
+        self.soft_argmax = SoftArgmax(
+            heatmap_size, heatmap_size, CROP_PX // heatmap_size, spec.beta
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 1, 80, 80) grey levels 0..255 to points (N, K, 2) and confidence (N, K)."""
+        features = self.stem(images)
+        kept = []
+        for block in self.encoder:
+            features = block(features)
+            kept.append(features)
+            features = self.pool(features)
+        features = self.trunk(features)
+        for upsample, block in zip(self.upsample, self.decoder, strict=True):
+            features = block(torch.cat((upsample(features), kept.pop()), dim=1))
+        points, confidence = self.soft_argmax(self.heatmaps(self.head(features)))
+        return points, confidence
+
+
+def first_convolution(net: Recombinator) -> nn.Conv2d:
+    """The convolution that sees the image."""
+    return next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+
+
+def build_net(name: str, num_keypoints: int, batch_norm: bool = False) -> Recombinator:
+    """The variant ``name`` of NETS with fresh weights."""
+    if name not in NETS:
+        raise ValueError(f"unknown net {name!r}; choose one of {sorted(NETS)}")
+    return Recombinator(NETS[name], num_keypoints, batch_norm)
+
+
+_WIDE = (64, 64, 64, 64)
+
+NETS: dict[str, NetSpec] = {
+    "base": NetSpec(_WIDE, 64, _WIDE, deconvolution=True),
+    "base_5x5": NetSpec(_WIDE, 64, _WIDE, decoder_kernel=5, deconvolution=True, head=False),
+    "release": NetSpec(_WIDE, 64, _WIDE),
+    "public": NetSpec(_WIDE, 64, _WIDE, deconvolution=True, head=False),
+    "small": NetSpec((32, 48, 64), 64, (64, 48, 48), stem=2, batch_norm=True, beta=1.0),
+}

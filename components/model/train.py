@@ -1,0 +1,285 @@
+"""Stage train: crops to weights.
+
+Input: the crop store. Does: AdamW on augmented margin crops with warm-up and cosine decay fitted to
+epochs or minutes, whichever end first; a moving average of the weights is what ships. A checkpoint
+an epoch: a killed run goes on from the last one, and on a CPU its loss curve is the same. Output:
+``model.safetensors``, ``model.json`` and ``curve.jsonl``.
+"""
+
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.data.crop_store import CropStore, open_crops
+from components.keypoints import KeypointScheme, scheme_for
+from components.kpi.evaluate import predict_all
+from components.kpi.metrics import point_errors
+from components.model.augment import augment_batch, check_flips
+from components.model.checkpoint import (
+    GREY_LEVELS,
+    fold,
+    load_checkpoint,
+    save_checkpoint,
+    save_net,
+)
+from components.model.judge import torch_predict
+from components.model.losses import LOSSES, point_weights
+from components.model.recombinator import Recombinator, build_net
+from components.params import TrainParams
+from components.progress import report
+
+LOGGER = logging.getLogger(__name__)
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(slots=True)
+class Training:
+    """The state of a run: what a checkpoint holds."""
+
+    net: Recombinator
+    average: Recombinator
+    optimizer: torch.optim.AdamW
+    epoch: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+    faces_seen: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def learning_rate(done: float, train: TrainParams) -> float:
+    """The rate at the fraction ``done`` of the run: linear warm-up, then a half cosine."""
+    if done < train.warmup_fraction:
+        return train.learning_rate * done / train.warmup_fraction
+    rest = (done - train.warmup_fraction) / max(1.0 - train.warmup_fraction, 1e-9)
+    span = train.learning_rate - train.min_learning_rate
+    return train.min_learning_rate + span * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
+
+
+def planned_epochs(training: Training, train: TrainParams) -> int:
+    """Epochs that fit into ``max_minutes`` at the pace so far, at most ``epochs``."""
+    if training.epoch == 0:
+        return train.epochs
+    pace = training.seconds / training.epoch
+    left = max(0.0, train.max_minutes * 60 - training.seconds)
+    return max(training.epoch, min(train.epochs, training.epoch + int(left / pace)))
+
+
+def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str, Any]:
+    """Train ``train.net`` on the part ``train``; ``val`` is watched, never chosen by.
+
+    Raises:
+        ValueError: no training face, flips without a flip map, weights for an unknown region.
+        RuntimeError: the loss was not finite for more than ``max_skipped_steps`` steps; the last
+            good checkpoint stays.
+    """
+    store = open_crops(crop_dir)
+    scheme = scheme_for(store.num_keypoints)
+    check_flips(scheme, train.augment)
+    point_weights(scheme, torch.ones(1, scheme.num_keypoints).bool(), train.region_weights)
+    rows = store.rows("train")
+    if len(rows) < train.batch_size:
+        raise ValueError(
+            f"{len(rows)} training faces; train.batch_size is {train.batch_size} and needs as many"
+        )
+    torch.manual_seed(train.seed)
+    training = _start(train, scheme.num_keypoints)
+    checkpoint = out_dir / CHECKPOINT
+    _resume(training, checkpoint)
+    epochs = planned_epochs(training, train)
+    while training.epoch < epochs:
+        started = time.monotonic()
+        loss = _train_epoch(training, store, rows, scheme, train, epochs)
+        training.epoch += 1
+        pace = len(rows) / (time.monotonic() - started)
+        _note_epoch(training, store, train, loss, pace)
+        training.seconds += time.monotonic() - started
+        epochs = planned_epochs(training, train)
+        if training.epoch % train.checkpoint_every_epochs == 0 or training.epoch >= epochs:
+            _save(training, checkpoint)
+        report(
+            training.epoch,
+            epochs,
+            "epochs",
+            **{name: training.curve[-1][name] for name in ("loss", "faces_per_second")},
+        )
+    return _finish(training, store, train, out_dir)
+
+
+def _start(train: TrainParams, num_keypoints: int) -> Training:
+    net = build_net(train.net, num_keypoints, batch_norm=True)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = build_net(train.net, num_keypoints, batch_norm=True)
+    average.load_state_dict(net.state_dict())
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    plain = [p for p in net.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": train.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=train.learning_rate,
+        fused=True,
+    )
+    return Training(net, average, optimizer)
+
+
+def _train_epoch(
+    training: Training,
+    store: CropStore,
+    rows: np.ndarray[Any, np.dtype[np.int64]],
+    scheme: KeypointScheme,
+    train: TrainParams,
+    epochs: int,
+) -> float:
+    """One pass in a seeded order; returns the mean loss of its steps."""
+    random = torch.Generator().manual_seed(train.seed * 1_000_003 + training.epoch)
+    order = torch.randperm(len(rows), generator=random).numpy()
+    steps = len(rows) // train.batch_size
+    losses = []
+    training.net.train()
+    bf16 = _computes_bf16(train)
+    for step in range(steps):
+        chosen = np.sort(rows[order[step * train.batch_size : (step + 1) * train.batch_size]])
+        batch = augment_batch(
+            torch.from_numpy(np.asarray(store.crops[chosen])),
+            torch.from_numpy(store.points_store[chosen]),
+            torch.from_numpy(store.visible(chosen)),
+            scheme,
+            train.augment,
+            random,
+        )
+        labelled = torch.isfinite(batch.points).all(-1)
+        counts = labelled & batch.visible if train.mask_hidden else labelled
+        weight = point_weights(scheme, counts, train.region_weights)
+        rate = learning_rate((training.epoch + (step + 1) / steps) / epochs, train)
+        for group in training.optimizer.param_groups:
+            group["lr"] = rate
+        images = batch.images.contiguous(memory_format=torch.channels_last) / GREY_LEVELS
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            points, _ = training.net(images)
+        loss = LOSSES[train.loss](points, batch.points, weight, train.wing_w, train.wing_epsilon)
+        if _take_step(training, loss, train):
+            losses.append(float(loss.detach()))
+    training.faces_seen += steps * train.batch_size
+    return float(np.mean(losses)) if losses else math.nan
+
+
+def _take_step(training: Training, loss: Tensor, train: TrainParams) -> bool:
+    """One optimiser step and the moving average; False where the loss or gradient is not finite."""
+    training.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(training.net.parameters(), train.gradient_clip)
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        training.skipped += 1
+        if training.skipped > train.max_skipped_steps:
+            raise RuntimeError(
+                f"loss or gradient was not finite in {training.skipped} steps, the last in epoch"
+                f" {training.epoch + 1}; train.max_skipped_steps is {train.max_skipped_steps}."
+                " The last good checkpoint is kept; try a smaller train.learning_rate"
+            )
+        return False
+    training.optimizer.step()
+    with torch.no_grad():
+        shadow = training.average.state_dict()
+        for name, value in training.net.state_dict().items():
+            if value.is_floating_point():
+                shadow[name].lerp_(value, 1.0 - train.ema_decay)
+            else:
+                shadow[name].copy_(value)
+    return True
+
+
+def _note_epoch(
+    training: Training, store: CropStore, train: TrainParams, loss: float, pace: float
+) -> None:
+    """Add one line to the curve: loss, rate, and the error on the watched part in crop pixels."""
+    line = {
+        "epoch": training.epoch,
+        "loss": loss,
+        "learning_rate": training.optimizer.param_groups[0]["lr"],
+        "faces_seen": training.faces_seen,
+        "faces_per_second": pace,
+    }
+    watched = store.rows("val")
+    if len(watched):
+        shipped = fold(training.average, train.net, store.num_keypoints)
+        points, _ = predict_all(torch_predict(shipped), store.images(watched), 128)
+        errors = point_errors(points, store.points_crop(watched))
+        line["val_crop_px"] = float(np.nanmean(errors))
+    training.curve.append(line)
+    LOGGER.info("%s", json.dumps(line))
+
+
+def _save(training: Training, path: Path) -> None:
+    tensors = {f"net.{name}": value for name, value in training.net.state_dict().items()}
+    tensors |= {f"average.{n}": value for n, value in training.average.state_dict().items()}
+    for index, state in training.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+    state = {
+        name: getattr(training, name)
+        for name in ("epoch", "seconds", "skipped", "faces_seen", "curve")
+    }
+    save_checkpoint(tensors, state, path)
+
+
+def _resume(training: Training, path: Path) -> None:
+    found = load_checkpoint(path)
+    if found is None:
+        return
+    tensors, state = found
+    parts: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}, "optimizer": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = value
+    training.net.load_state_dict(parts["net"])
+    training.average.load_state_dict(parts["average"])
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in parts["optimizer"].items():
+        index, _, kind = name.partition(".")
+        moments.setdefault(int(index), {})[kind] = value
+    whole = training.optimizer.state_dict()
+    training.optimizer.load_state_dict({**whole, "state": moments})
+    for name, value in state.items():
+        setattr(training, name, value)
+    LOGGER.info("resumed after epoch %d", training.epoch)
+
+
+def _finish(
+    training: Training, store: CropStore, train: TrainParams, out_dir: Path
+) -> dict[str, Any]:
+    net = fold(training.average, train.net, store.num_keypoints)
+    about = {
+        "net": train.net,
+        "num_keypoints": store.num_keypoints,
+        "dataset": store.dataset,
+        "box_scale": store.box_scale,
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }
+    save_net(net, about, out_dir)
+    lines = "".join(json.dumps(line) + "\n" for line in training.curve)
+    (out_dir / "curve.jsonl").write_text(lines, encoding="utf-8")
+    for leftover in out_dir.glob("checkpoint*"):
+        leftover.unlink()
+    return about | {
+        "epochs": training.epoch,
+        "faces_seen": training.faces_seen,
+        "minutes": training.seconds / 60,
+        "skipped_steps": training.skipped,
+        "loss": training.curve[-1]["loss"],
+        "val_crop_px": training.curve[-1].get("val_crop_px"),
+    }
+
+
+def _computes_bf16(train: TrainParams) -> bool:
+    """Whether to autocast: asked for, or the processor has bf16 instructions."""
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    has_bf16 = "AMX" in capabilities or torch.cpu._is_avx512_bf16_supported()
+    return train.precision == "bf16" or (train.precision == "auto" and has_bf16)
