@@ -1,0 +1,77 @@
+# The developer's commands; `make help` lists them. A fresh machine needs python3 (3.11 or newer), git, make.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTHON ?= python3
+UV := $(BIN)/uv
+UV_VERSION := 0.13.9
+TORCH := torch==2.13.0
+
+# pip takes wheels from PIP_FIND_LINKS where that is set; uv, which ignores it, takes torch from there too.
+ifneq ($(strip $(PIP_FIND_LINKS)),)
+UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+WHEELS := $(if $(strip $(UV_FIND_LINKS)),--find-links '$(UV_FIND_LINKS)')
+
+# Options of `make release`, each also a parameter of the flow.
+RELEASE := $(if $(LABELS),--labels '$(LABELS)') $(if $(PRESET),--preset '$(PRESET)') \
+           $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(TARGETS),--targets $(TARGETS)) \
+           $(if $(SET),--set $(foreach pair,$(SET),'$(pair)'))
+
+.PHONY: help setup release up down test test-all check fix bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+setup: $(BIN)/.setup data ## the environment in .venv and the embedded faces in data/
+
+release: setup ## train, judge, build and register: [LABELS=faces/] [PRESET=laptop] [EPOCHS=3] [SET="train.net=base"] [TARGETS="cpu t4"]
+	@$(BIN)/python -m flows.watch $(RELEASE)
+
+up: setup ## start the Prefect server, a worker and MLflow, to stay
+	@$(BIN)/python -m infra.local up
+
+down: ## stop them
+	@[ ! -x $(BIN)/python ] || $(BIN)/python -m infra.local down
+
+test: setup ## the quick tests, in minutes
+	$(BIN)/python -m pytest
+
+test-all: setup ## every test, the slow ones too
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+check: $(BIN)/.setup ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fix: $(BIN)/.setup ## format, and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## time what is timed; results go to benchmarks/results/
+	@for script in benchmarks/*.py; do [ ! -e "$$script" ] || $(BIN)/python "$$script" || exit 1; done
+
+lock: $(UV) ## remake requirements.lock: all but torch and its CUDA packages, with hashes
+	env -u UV_FIND_LINKS $(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --quiet --upgrade --output-file $(BIN)/lock
+	( echo '# Made by `make lock`. torch is not here: `make setup` takes the build that fits the machine.'; \
+	  awk '/^[a-z]/ {kept = !/^(torch|triton|nvidia-|cuda-)/} kept' $(BIN)/lock ) > requirements.lock
+	rm $(BIN)/lock
+
+clean: down ## remove what runs and builds left behind; not .venv, data/ or the registry in .services/
+	rm -rf work dvc build dist .mypy_cache .ruff_cache .pytest_cache
+
+$(BIN)/.setup: requirements.lock pyproject.toml | $(UV)
+	$(UV) pip install --python .venv --require-hashes -r requirements.lock
+	$(UV) pip install --python .venv $(WHEELS) $(TORCH)
+	$(UV) pip install --python .venv --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"setup: $(PYTHON) is {sys.version.split()[0]}; it must be 3.11 or newer: make setup PYTHON=python3.11")'
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet uv==$(UV_VERSION)
+
+data: | $(BIN)/.setup
+	$(BIN)/fpenet synth

@@ -1,0 +1,96 @@
+"""What lies beside the labels: the set's name in dataset.json, and CSV columns about its images."""
+
+import csv
+import os
+import re
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from components.data.readers.json_records import read_json
+from components.data.readers.sloth import ABOUT
+from components.params import Name
+
+Attributes = dict[str, str | float]
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_COLUMN = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)
+
+
+def dataset_name(root: Path) -> str | None:
+    """The name in ``root/dataset.json``, or None where there is no such file.
+
+    Raises:
+        ValueError: the file has no usable name.
+    """
+    path = root / ABOUT
+    if not path.is_file():
+        return None
+    about = read_json(path)
+    name = about.get("name") if isinstance(about, dict) else None
+    try:
+        return TypeAdapter(Name).validate_python(name, strict=True)
+    except ValidationError:
+        raise ValueError(
+            f"{path}: name is {name!r}; it must be letters, digits and ._- (64 at most)"
+        ) from None
+
+
+def folder_name(root: Path) -> str:
+    """The folder's own name as the name of a data set."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", root.resolve().name).strip("._-")[:64] or "labels"
+
+
+def image_columns(root: Path) -> dict[str, Attributes]:
+    """Image path -> column -> value, from every CSV in ``root`` that has a column ``filename``.
+
+    A column is numbers when each value in it is one (``05`` is not: it is a name), text otherwise;
+    ``subject`` is always text.
+
+    Raises:
+        ValueError: naming file and line: an image twice, a ragged line, a column in two files.
+    """
+    merged: dict[str, Attributes] = {}
+    taken: dict[str, Path] = {}
+    for path in sorted(root.glob("*.csv")):
+        names, rows = _read_csv(path)
+        if "filename" not in names:
+            continue
+        for column in names:
+            if column == "filename":
+                continue
+            if not _COLUMN.fullmatch(column):
+                raise ValueError(f"{path}: column {column!r}; a name is letters, digits and _")
+            if column in taken:
+                raise ValueError(f"{path}: column {column!r} is in {taken[column].name} too")
+            taken[column] = path
+            values = {name: row[column] for name, row in rows.items() if row[column] != ""}
+            numeric = column != "subject" and all(map(_NUMBER.fullmatch, values.values()))
+            for name, value in values.items():
+                merged.setdefault(name, {})[column] = float(value) if numeric else value
+    return merged
+
+
+def _read_csv(path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
+    rows: dict[str, dict[str, str]] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            names = [name.strip() for name in next(lines, [])]
+            if "filename" not in names:
+                return names, rows
+            if len(set(names)) != len(names):
+                raise ValueError(f"{path}: a column is named twice in {names}")
+            for line in lines:
+                if len(line) != len(names):
+                    found = f"{len(line)} values for {len(names)} columns"
+                    raise ValueError(f"{path}, line {lines.line_num}: {found}")
+                row = dict(zip(names, map(str.strip, line), strict=True))
+                name = os.path.normpath(row["filename"].replace("\\", "/"))
+                if name in rows:
+                    raise ValueError(f"{path}, line {lines.line_num}: {name} is there twice")
+                rows[name] = row
+            return names, rows
+    except csv.Error as error:
+        raise ValueError(f"{path}: not a CSV: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None

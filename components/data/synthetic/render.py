@@ -1,0 +1,146 @@
+"""One face: pose, light, colour and occluder to an image with exact labels."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.data.synthetic import curves
+from components.data.synthetic.exact import circle
+from components.data.synthetic.landmarks import EARS, IRISES, JAW, landmarks
+from components.data.synthetic.light import lit
+from components.data.synthetic.mesh import Mesh, build_mesh
+from components.data.synthetic.occluder import occluder_cover, occluder_grey
+from components.data.synthetic.paint import PAINTS
+from components.data.synthetic.raster import Fragments, rasterise
+from components.data.synthetic.scene import backdrop, photograph
+from components.data.synthetic.spec import (
+    IMAGE_HEIGHT,
+    IMAGE_WIDTH,
+    Bools,
+    FaceSpec,
+    Floats,
+    RenderedFace,
+)
+
+GLOSS = np.array([0.05, 0.02, 0.02, 0.0, 0.02], np.float32)
+"""Highlight of SKIN, EAR, NECK, SHIRT and HAIR."""
+CAMERA_MM = 1400.0
+"""Distance of the camera from the head's origin."""
+_NEAR_MM, _NEAR_EAR_MM = 3.0, 6.0
+"""How far behind the nearest surface a point may lie and still be seen."""
+_EDGE = -0.2
+"""A jaw point whose outward normal turns this far from the camera (12 degrees) is hidden."""
+
+
+def render_face(face: FaceSpec) -> RenderedFace:
+    """The image of ``face`` and its labels; pure, and the same bytes on every machine."""
+    mesh = build_mesh(face.identity, face.expression)
+    x, y, z = _project(face, *mesh.vertices)
+    fragments = rasterise(x, y, z, mesh.triangles)
+    grey = backdrop(face.seed)
+    grey.reshape(-1)[fragments.pixel] = _shade(face, mesh, fragments)
+    nearest = np.full(grey.size, -np.inf, np.float32)
+    nearest[fragments.pixel] = fragments.blend(z)
+    points_head = landmarks(face.identity, face.expression, face.gaze_mm)
+    px, py, pz = _project(face, *points_head.T)
+    points = np.stack([px, py], axis=1)
+    visible = (
+        _seen(points, pz, nearest)
+        & _jaw_turned_here(face, points_head)
+        & _between_lids(face, points_head)
+    )
+    if face.occluder is not None:
+        _hold_before(face, grey)
+        visible &= occluder_cover(face.occluder, px, py) < 0.5
+    left, top = float(px[:68].min()), float(py[:68].min())
+    box = (left, top, float(px[:68].max()) - left, float(py[:68].max()) - top)
+    hidden = 68 - int(np.count_nonzero(visible[:68]))
+    image = photograph(grey, face.seed)
+    return RenderedFace(image, points, visible, box, min(9, hidden * 10 // 68))
+
+
+def _turned(face: FaceSpec, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+    """Head frame directions in the camera's axes: yaw, then pitch, then roll."""
+    sine, cosine = circle(face.yaw_deg)
+    x, z = x * cosine + z * sine, z * cosine - x * sine
+    sine, cosine = circle(face.pitch_deg)
+    y, z = y * cosine + z * sine, z * cosine - y * sine
+    sine, cosine = circle(face.roll_deg)
+    x, y = x * cosine - y * sine, y * cosine + x * sine
+    return x, y, z
+
+
+def _project(face: FaceSpec, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+    """Image x and y (px) and depth z (mm toward the camera) of head frame points."""
+    x, y, z = _turned(face, x, y, z)
+    scale = face.px_per_mm * CAMERA_MM / (CAMERA_MM - z)
+    return face.centre_px[0] + x * scale, face.centre_px[1] + y * scale, z
+
+
+def _shade(face: FaceSpec, mesh: Mesh, fragments: Fragments) -> Floats:
+    """(M,) displayed grey of the fragments."""
+    part = mesh.part[fragments.corners[0]]
+    a, b, c = (fragments.blend(mesh.paint[axis]) for axis in range(3))
+    albedo = np.empty(len(part), np.float32)
+    for kind, painted in PAINTS.items():
+        here = np.nonzero(part == kind)[0]
+        albedo[here] = painted(face, a[here], b[here], c[here])
+    nx, ny, nz = (fragments.blend(mesh.normals[axis]) for axis in range(3))
+    gloss = GLOSS[part]
+    sin_yaw, cos_yaw = circle(face.yaw_deg)
+    return lit(albedo, (nx, ny, nz), (-sin_yaw, 0.0, cos_yaw), face.illumination, gloss)
+
+
+def _seen(points: Floats, z: Floats, nearest: Floats) -> Bools:
+    """(K,) whether no surface lies well before the point, the jaw left out: it lies on the rim."""
+    margin = np.full(len(z), _NEAR_MM)
+    margin[EARS] = _NEAR_EAR_MM
+    column = np.floor(points[:, 0] + 0.5).astype(np.int64)
+    row = np.floor(points[:, 1] + 0.5).astype(np.int64)
+    inside = (column >= 0) & (column < IMAGE_WIDTH) & (row >= 0) & (row < IMAGE_HEIGHT)
+    surface = np.full(len(z), np.inf)
+    # The least of the pixels around, so that a point beside an edge is not hidden by rounding.
+    for down in (-1, 0, 1):
+        for across in (-1, 0, 1):
+            r = np.minimum(np.maximum(row + down, 0), IMAGE_HEIGHT - 1)
+            c = np.minimum(np.maximum(column + across, 0), IMAGE_WIDTH - 1)
+            surface = np.minimum(surface, nearest[r * IMAGE_WIDTH + c])
+    surface[JAW] = -np.inf
+    seen: NDArray[np.bool_] = inside & (z >= surface - margin)
+    return seen
+
+
+def _jaw_turned_here(face: FaceSpec, points_head: Floats) -> Bools:
+    """(K,) False for the jaw points that lie on the far side."""
+    jaw = points_head[JAW, :2]
+    tangent = np.concatenate([jaw[1:2] - jaw[:1], jaw[2:] - jaw[:-2], jaw[-1:] - jaw[-2:-1]])
+    length = np.sqrt(tangent[:, 0] * tangent[:, 0] + tangent[:, 1] * tangent[:, 1])
+    outward = (-tangent[:, 1] / length, tangent[:, 0] / length, np.zeros(len(jaw)))
+    here = np.ones(len(points_head), np.bool_)
+    here[JAW] = _turned(face, *outward)[2] > _EDGE
+    return here
+
+
+def _between_lids(face: FaceSpec, points_head: Floats) -> Bools:
+    """(K,) False for the iris and pupil points that a lid covers by half a millimetre or more."""
+    who, how = face.identity, face.expression
+    points = points_head[IRISES]
+    t = curves.eye_parameter(who, np.abs(points[:, 0]))
+    above = curves.upper_lid(who, how, t) - points[:, 1]
+    below = points[:, 1] - curves.lower_lid(who, how, t)
+    here = np.ones(104, np.bool_)
+    here[IRISES] = np.maximum(above, below) < 0.5
+    return here
+
+
+def _hold_before(face: FaceSpec, grey: Floats) -> None:
+    """Draw the occluder over ``grey`` (480, 640), in place."""
+    thing = face.occluder
+    assert thing is not None
+    reach = 4.2 * thing.size
+    left, right = max(int(thing.x - reach), 0), min(int(thing.x + reach) + 1, IMAGE_WIDTH)
+    top, bottom = max(int(thing.y - reach), 0), min(int(thing.y + reach) + 1, IMAGE_HEIGHT)
+    y = np.arange(top, bottom, dtype=np.float32)[:, None]
+    x = np.arange(left, right, dtype=np.float32)[None, :]
+    region = grey[top:bottom, left:right]
+    cover = occluder_cover(thing, x, y)
+    region += (occluder_grey(thing, x, y) - region) * cover

@@ -1,0 +1,191 @@
+"""What is rendered: one face's identity, expression, pose, light and occluder, as plain numbers.
+
+Head frame, used in all of this package: x to the image's right on a frontal head, y down, z
+toward the camera, in millimetres; the origin lies on the midline between the ears at the height
+of the eyes. Every default is the mean head, symmetric, frontal and neutral.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+"""float64 for points and meshes, float32 for pixels."""
+Bools = NDArray[np.bool_]
+
+OccluderKind = Literal["box", "hand", "mic"]
+
+IMAGE_WIDTH = 640
+IMAGE_HEIGHT = 480
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who it is: lengths in mm; albedos and shares in 0..1."""
+
+    face_half_width: float = 70.0
+    chin_y: float = 110.0
+    jaw_squareness: float = 0.4
+    eye_x: float = 32.0
+    eye_half_width: float = 15.0
+    eye_height: float = 10.8
+    eye_tilt: float = 1.2
+    iris_radius: float = 5.3
+    iris_albedo: float = 0.28
+    brow_y: float = -20.0
+    brow_half_width: float = 20.0
+    brow_arch: float = 4.0
+    brow_thickness: float = 3.6
+    brow_albedo: float = 0.16
+    nose_tip_y: float = 37.0
+    nose_height: float = 21.0
+    nose_half_width: float = 16.5
+    mouth_y: float = 70.0
+    mouth_half_width: float = 25.0
+    upper_lip: float = 7.0
+    lower_lip: float = 9.5
+    lip_albedo: float = 0.66
+    """As a share of the skin's albedo."""
+    ear_half_height: float = 30.0
+    ear_flare: float = 0.6
+    """0 lies flat along the head, 1 stands straight out."""
+    skin_albedo: float = 0.62
+    hair_albedo: float = 0.16
+    hairline_y: float = -66.0
+    hair_thickness: float = 8.0
+    long_hair: bool = False
+    stubble: float = 0.0
+    glasses: bool = False
+    shirt_albedo: float = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """How the face moves away from neutral: lengths in mm, the rest shares."""
+
+    brow_raise: float = 0.0
+    brow_frown: float = 0.0
+    """How far the inner brow ends sink."""
+    eye_open: float = 1.0
+    """Lid opening as a share of the neutral one."""
+    jaw_drop: float = 0.0
+    mouth_open: float = 0.0
+    """Gap between the lips at the midline."""
+    mouth_widen: float = 0.0
+    corner_raise: float = 0.0
+    lip_raise: float = 0.0
+    """How far the upper lip rises."""
+    nose_wrinkle: float = 0.0
+    cheek_raise: float = 0.0
+
+
+EXPRESSIONS: dict[str, Expression] = {
+    "neutral": Expression(),
+    "smile": Expression(
+        eye_open=0.8,
+        jaw_drop=3.0,
+        mouth_open=8.0,
+        mouth_widen=6.5,
+        corner_raise=7.0,
+        lip_raise=2.0,
+        cheek_raise=1.0,
+    ),
+    "surprise": Expression(
+        brow_raise=7.0, eye_open=1.3, jaw_drop=14.0, mouth_open=17.0, mouth_widen=-4.0
+    ),
+    "squint": Expression(
+        brow_raise=-3.0, brow_frown=2.0, eye_open=0.42, corner_raise=1.5, cheek_raise=0.6
+    ),
+    "disgust": Expression(
+        brow_raise=-4.0,
+        brow_frown=3.0,
+        eye_open=0.55,
+        mouth_open=3.0,
+        mouth_widen=1.0,
+        corner_raise=-2.5,
+        lip_raise=4.5,
+        nose_wrinkle=2.5,
+        cheek_raise=0.8,
+    ),
+    "scream": Expression(
+        brow_raise=-2.0,
+        brow_frown=2.5,
+        eye_open=0.6,
+        jaw_drop=24.0,
+        mouth_open=34.0,
+        mouth_widen=1.0,
+        lip_raise=3.0,
+        nose_wrinkle=1.0,
+        cheek_raise=0.8,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Occluder:
+    """Something in front of the face, in image pixels.
+
+    Attributes:
+        kind: a clipboard-like box, a hand of four fingers, or a microphone.
+        x, y: its centre.
+        size: its half width.
+        angle_deg: turn in the image plane, clockwise on screen.
+        albedo: grey of its front, 0..1.
+    """
+
+    kind: OccluderKind
+    x: float
+    y: float
+    size: float
+    angle_deg: float
+    albedo: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaceSpec:
+    """Everything ``render_face`` needs; the same spec gives the same bytes on every machine.
+
+    Attributes:
+        yaw_deg: positive turns the nose toward the image's right, so that the subject's right cheek
+            is seen, as from Multi-PIE's camera 24_0 (+90, "right profile").
+        pitch_deg: positive lowers the nose in the image, as from an overhead camera.
+        roll_deg: positive turns the face clockwise on screen.
+        centre_px: image position (x, y) of the head frame's origin.
+        px_per_mm: scale at the depth of that origin.
+        illumination: Multi-PIE's 0-19; 0 and 19 have no flash.
+        gaze_mm: shift of both irises (x, y).
+        seed: background, texture and sensor noise.
+    """
+
+    identity: Identity = field(default_factory=Identity)
+    expression: Expression = field(default_factory=Expression)
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    roll_deg: float = 0.0
+    centre_px: tuple[float, float] = (320.0, 215.0)
+    px_per_mm: float = 1.3
+    illumination: int = 7
+    gaze_mm: tuple[float, float] = (0.0, 0.0)
+    occluder: Occluder | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFace:
+    """An image and its exact labels.
+
+    Attributes:
+        image: (480, 640) uint8 grey.
+        points: (104, 2) float, image pixels (x, y), pixel centres at integers.
+        visible: (104,) bool; False where an object or the head itself hides the point.
+        face_box: (x, y, width, height) tight around the first 68 points.
+        occlusion_level: 0-9, tenths of the first 68 points that are hidden.
+    """
+
+    image: NDArray[np.uint8]
+    points: Floats
+    visible: Bools
+    face_box: tuple[float, float, float, float]
+    occlusion_level: int

@@ -1,0 +1,231 @@
+"""Stage build: an engine for every target and precision, those that run here judged.
+
+Input: crop, evaluate, export and calibrate folders. Does: builds what this machine can build; runs
+the one judge on every engine that it can execute; climbs the parity ladder. Output:
+``engines.json``, ``parity.json`` and ``<target>/<precision>.onnx`` or ``.engine``. An absent device
+leaves its target ``pending``; a target that fails never stops the others.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.data.crop_store import CropStore, open_crops
+from components.deploy.engine import RUNTIMES
+from components.deploy.engine_onnxruntime import open_engine
+from components.deploy.parity import distances, ladder
+from components.deploy.targets import (
+    TARGETS,
+    GpuTarget,
+    Network,
+    Pending,
+    Precision,
+    RuntimeName,
+    Status,
+    cache_name,
+    target_named,
+    tensorrt_number,
+)
+from components.kpi.evaluate import Predict, predict_all
+from components.kpi.evaluate import evaluate as judge
+from components.params import BuildParams, EvaluateParams
+from components.progress import report
+from components.provenance.digest import digest_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One row of ``engines.json``.
+
+    Attributes:
+        reason: why it is pending, failed or not judged; None where it was.
+        file: below the build folder; None where there is none.
+        runtime_version: what built it.
+        parity_px: mean distance of its points to torch's on the judged faces, 80x80 crop pixels.
+        metrics: of its KPI report; None where it was not executed.
+    """
+
+    target: str
+    runtime: RuntimeName
+    precision: Precision
+    status: Status
+    reason: str | None = None
+    file: str | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    runtime_version: str | None = None
+    compute_capability: tuple[int, int] | None = None
+    parity_px: float | None = None
+    metrics: dict[str, float | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The faces every engine is judged on, and what torch said of them.
+
+    Attributes:
+        points: (N, K, 2) torch's points, 80x80 crop pixels.
+    """
+
+    store: CropStore
+    points: NDArray[np.float32]
+    batch_size: int
+
+    def points_of(self, predict: Predict) -> NDArray[np.float32]:
+        """(N, K, 2) the engine's points on the judged faces."""
+        images = self.store.images(self.store.rows(self.store.judged_part))
+        return predict_all(predict, images, self.batch_size)[0]
+
+
+def network_for(
+    target: GpuTarget, precision: Precision, export_dir: Path, calibrate_dir: Path
+) -> Network:
+    """The files that an engine is built from.
+
+    Raises:
+        ValueError: the network was not exported at the target's opset.
+    """
+    opset = f"opset{target.opset}"
+    if not (export_dir / opset).is_dir():
+        raise ValueError(
+            f"export.opsets has no {target.opset}, which {target.device} wants; it was exported at"
+            f" {sorted(folder.name for folder in export_dir.glob('opset*'))}"
+        )
+    if precision != "int8":
+        return Network(export_dir / opset / f"{precision}.onnx")
+    rendering = "int8_cpu" if target.runtime == "onnxruntime" else "int8"
+    return Network(
+        calibrate_dir / opset / f"{rendering}.onnx",
+        export_dir / opset / "fp32.onnx",
+        tuple(
+            (tensorrt_number(other.runtime_version), path)
+            for other in TARGETS.values()
+            if other.runtime_version is not None
+            and (path := calibrate_dir / cache_name(other.runtime_version, target.opset)).is_file()
+        ),
+    )
+
+
+def build_engine(
+    name: str,
+    precision: Precision,
+    network: Network,
+    judged: Judged,
+    build: BuildParams,
+    out_dir: Path,
+) -> Engine:
+    """Build one engine into ``out_dir``/<target>/ and, where it runs here, judge it.
+
+    Raises:
+        ValueError: the runtime refuses the network.
+    """
+    target = target_named(name)
+    runtime = RUNTIMES[target.runtime]
+    row = Engine(name, target.runtime, precision, "pending")
+    built = runtime.build(network, target, precision, build)
+    if isinstance(built, Pending):
+        return _with(row, reason=built.reason)
+    path = out_dir / name / f"{precision}{runtime.suffix}"
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(built.engine)
+    os.replace(partial, path)
+    row = _with(
+        row,
+        file=path.relative_to(out_dir).as_posix(),
+        size_bytes=len(built.engine),
+        sha256=digest_bytes(built.engine),
+        runtime_version=built.runtime_version,
+        compute_capability=target.compute_capability,
+    )
+    predict = runtime.open(path, 0)
+    if isinstance(predict, Pending):
+        return _with(row, status="built, not judged", reason=predict.reason)
+    kpi = judge(predict, judged.store, judged.batch_size)
+    moved = distances(judged.points_of(predict), judged.points)
+    return _with(row, status="ready", metrics=dict(kpi.metrics), parity_px=float(np.mean(moved)))
+
+
+def _with(row: Engine, **changes: Any) -> Engine:
+    return Engine(**(asdict(row) | changes))
+
+
+def climb(judged: Judged, export_dir: Path, calibrate_dir: Path) -> dict[str, Any]:
+    """Points of every rung of the ladder at the newest opset, ONNX Runtime executing each.
+
+    Raises:
+        ValueError: a rendering is missing.
+    """
+    opset = max((folder.name for folder in export_dir.glob("opset*")), default="opset17")
+    files = {
+        "onnx": export_dir / opset / "fp32.onnx",
+        "fp16": export_dir / opset / "fp16.onnx",
+        "int8": calibrate_dir / opset / "int8_cpu.onnx",
+        "int8_signed": calibrate_dir / opset / "int8.onnx",
+    }
+    return {rung: judged.points_of(open_engine(path)) for rung, path in files.items()}
+
+
+def build_engines(
+    *,
+    crop_dir: Path,
+    evaluate_dir: Path,
+    export_dir: Path,
+    calibrate_dir: Path,
+    build: BuildParams,
+    evaluate: EvaluateParams,
+    out_dir: Path,
+) -> dict[str, Any]:
+    """Build every target of ``build.targets``.
+
+    Returns:
+        how many engines have each status, and the first rung of the ladder that is over its
+        budget, None where all are within.
+    """
+    store = open_crops(crop_dir)
+    with np.load(evaluate_dir / "predictions.npz", allow_pickle=False) as predictions:
+        judged = Judged(store, predictions["points"], evaluate.batch_size)
+    points = climb(judged, export_dir, calibrate_dir) | {"torch": judged.points}
+    names = store.table["image"].to_pylist()
+    faces = [names[row] for row in store.rows(store.judged_part)]
+    rungs = ladder(points, faces, build.parity_px)
+    _write_json(out_dir / "parity.json", {"rungs": [asdict(rung) for rung in rungs]})
+
+    rows: list[Engine] = []
+    wanted = list(_wanted(build))
+    for done, (name, precision) in enumerate(wanted, start=1):
+        target = target_named(name)
+        try:
+            network = network_for(target, precision, export_dir, calibrate_dir)
+            rows.append(build_engine(name, precision, network, judged, build, out_dir))
+        except Exception as error:  # one target must not stop the others, whatever its tools do
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
+            rows.append(Engine(name, target.runtime, precision, "failed", reason))
+        report(done, len(wanted), "engines")
+    _write_json(out_dir / "engines.json", [asdict(row) for row in rows])
+    return {
+        "status": {
+            status: sum(row.status == status for row in rows)
+            for status in sorted({row.status for row in rows})
+        },
+        "partial": any(row.status in ("pending", "failed") for row in rows),
+        "rung_lost": next((rung.rung for rung in rungs if not rung.passed), None),
+        "parity_px": {rung.rung: rung.mean_px for rung in rungs},
+    }
+
+
+def _wanted(build: BuildParams) -> Iterator[tuple[str, Precision]]:
+    for name in build.targets:
+        for precision in TARGETS[name].precisions:
+            yield name, precision
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=1, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")

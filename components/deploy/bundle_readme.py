@@ -1,0 +1,46 @@
+"""``README.txt`` of a bundle: what lies there, and how to use it, for who unpacks it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def readme(model: Mapping[str, Any]) -> str:
+    """The text for a bundle's ``model.json``."""
+    engines = []
+    for engine in model["engines"]:
+        latency = next((row for row in engine["latency"] if row["batch_size"] == 1), None)
+        timed = f", {latency['p50_ms']:.2f} ms a face (p50, one thread)" if latency else ""
+        place = engine["file"] or "run build.sh on the device"
+        engines.append(f"  {engine['precision']}: {engine['status']}, {place}{timed}")
+    keypoints, scale, size = model["num_keypoints"], model["box_scale"], model["crop_px"]
+    runtime = f"{model['runtime']} {model['runtime_version']}"
+    lines = [
+        f"fpenet {model['version']}: {keypoints} face keypoints, for {model['device']}, {runtime}",
+        "",
+        "Engines",
+        *engines,
+        "'built, not judged' and 'pending' engines have not been executed by who made this bundle.",
+        "Check their error on your own device before you use them.",
+        "",
+        "Input",
+        f"  {model['input']['name']}: float32 (N, 1, {size}, {size}), grey levels 0 to 255.",
+        f"  Take the square about the centre of the face box, {scale} times its longer side, and",
+        f"  resize it to {size} x {size} with an anti-aliased, half-pixel-right filter. Outside",
+        "  the image, repeat its edge. Grey is ITU-R 601: 0.299 R + 0.587 G + 0.114 B.",
+        "",
+        "Outputs",
+        f"  keypoints: float32 (N, {keypoints}, 2), x right and y down in pixels of the crop,",
+        "  pixel centres at integers. In the image: (u - 39.5) * side / 80 + centre.",
+        f"  confidence: float32 (N, {keypoints}), largest probability of each heat map.",
+        "",
+        "Files",
+        "  SHA256SUMS   check with: sha256sum -c SHA256SUMS",
+        "  model.json   all of this, for programs",
+    ]
+    if model["runtime"] != "tensorrt_rtx":
+        lines.append("  config.pbtxt Triton: this folder is a model of its model repository")
+    if any(engine["status"] == "pending" for engine in model["engines"]):
+        lines.append("  build.sh     checks the sums and builds the engines with trtexec")
+    if model["runtime"] == "onnxruntime":
+        lines += ["", 'In Python: fpenet.Landmarker("this folder").keypoints(image)']
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,101 @@
+"""Stage export: the trained net as ONNX, FP32 and FP16, at every opset that the targets want.
+
+Input: a train folder. Does: torch to ONNX, constants folded, shapes inferred, checked. Output:
+``opset<NN>/fp32.onnx`` and ``fp16.onnx``, and ``model.json``. The heat maps are no output.
+"""
+
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_graphsurgeon as gs
+import torch
+from onnx import ModelProto
+
+from components.data.crop_store import CROP_PX
+from components.deploy.network import half_precision, opset_of, rebuilt, set_metadata
+from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS, refuse_external_data
+from components.model.checkpoint import load_net
+from components.params import ExportParams
+from components.progress import report
+from components.provenance.digest import digest_file
+
+
+def onnx_from_net(net: torch.nn.Module, opset: int) -> ModelProto:
+    """The net as an FP32 network with a dynamic batch.
+
+    Args:
+        net: in eval mode; (N, 1, 80, 80) to points (N, K, 2) and confidence (N, K).
+
+    Raises:
+        ValueError: the exporter gave another opset.
+    """
+    with tempfile.TemporaryDirectory(prefix="fpenet-onnx-") as scratch, warnings.catch_warnings():
+        # torch 2.13's new exporter cannot write opset 13; the old one writes all of 13 to 20, with
+        # the same tensor names, and says that it is old.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net,
+            (torch.zeros(2, 1, CROP_PX, CROP_PX),),
+            Path(scratch) / "net.onnx",
+            opset_version=opset,
+            dynamo=False,
+            external_data=False,
+            input_names=[INPUT],
+            output_names=[KEYPOINTS, CONFIDENCE],
+            dynamic_axes={name: {0: "N"} for name in (INPUT, KEYPOINTS, CONFIDENCE)},
+        )
+        graph = gs.import_onnx(onnx.load(Path(scratch) / "net.onnx"))
+    graph.name = "fpenet"
+    graph.fold_constants().cleanup().toposort()
+    folded = gs.export_onnx(graph)
+    if opset_of(folded) != opset:
+        raise ValueError(f"asked for opset {opset}, the exporter wrote {opset_of(folded)}")
+    return rebuilt(folded, folded.graph.node, folded.graph.initializer)
+
+
+def about_network(about: dict[str, Any], weights: str, precision: str) -> dict[str, str]:
+    """What travels inside every ONNX file, so that one alone says how to use it.
+
+    Args:
+        about: ``model.json`` of the train folder.
+        weights: SHA-256 of ``model.safetensors``.
+    """
+    return {
+        "net": str(about["net"]),
+        "num_keypoints": str(about["num_keypoints"]),
+        "dataset": str(about["dataset"]),
+        "box_scale": str(about["box_scale"]),
+        "crop_px": str(CROP_PX),
+        "precision": precision,
+        "input": "grey levels 0..255 of the 80x80 face crop; pixel centres at integers",
+        "outputs": "points in pixels of the 80x80 crop, x right, y down; largest probability",
+        "weights_sha256": weights,
+    }
+
+
+def export_onnx(*, train_dir: Path, export: ExportParams, out_dir: Path) -> dict[str, Any]:
+    """Write the network at every opset; returns the file sizes.
+
+    Raises:
+        ValueError: the train folder or the exported network is not as it should be.
+    """
+    net, about = load_net(train_dir)
+    weights = digest_file(train_dir / "model.safetensors")
+    sizes: dict[str, int] = {}
+    for done, opset in enumerate(export.opsets, start=1):
+        folder = out_dir / f"opset{opset}"
+        folder.mkdir()
+        single = onnx_from_net(net, opset)
+        for precision, model in (("fp32", single), ("fp16", half_precision(single))):
+            set_metadata(model, about_network(about, weights, precision))
+            data = model.SerializeToString(deterministic=True)
+            refuse_external_data(data, f"{folder / precision}.onnx")
+            (folder / f"{precision}.onnx").write_bytes(data)
+            sizes[f"opset{opset}/{precision}.onnx"] = len(data)
+        report(done, len(export.opsets), "opsets")
+    shutil.copy2(train_dir / "model.json", out_dir / "model.json")
+    return {"net": about["net"], "num_keypoints": about["num_keypoints"], "size_bytes": sizes}

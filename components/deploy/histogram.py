@@ -1,0 +1,116 @@
+"""Ranges of activations from streaming histograms: three methods on the same counts.
+
+Input: arrays, one batch after another. Does: counts |value| in a fixed number of bins whose limit
+doubles as larger values come, so memory does not grow. Output: amax, the value that INT8's 127
+stands for.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.params import CalibrateParams, CalibrationMethod
+
+BINS = 2048
+LEVELS = 128
+"""Magnitudes that symmetric INT8 can tell apart."""
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts of |value| over [0, limit); what lies at the limit is in the last bin.
+
+    Attributes:
+        limit: upper edge of the last bin; 0 until a value other than 0 was seen.
+        largest: the largest |value|.
+        counts: (BINS,) int64.
+    """
+
+    limit: float = 0.0
+    largest: float = 0.0
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+
+    def add(self, values: NDArray[np.floating[Any]]) -> None:
+        """Count ``values``.
+
+        Raises:
+            ValueError: there are none, or one is not finite.
+        """
+        magnitude = np.abs(values.reshape(-1)).astype(np.float32, copy=False)
+        largest = float(magnitude.max()) if magnitude.size else float("nan")
+        if not np.isfinite(largest):
+            raise ValueError(f"{magnitude.size} values, the largest {largest}: no range")
+        self.largest = max(self.largest, largest)
+        if largest > self.limit:
+            self._widen(largest)
+        if self.limit == 0.0:
+            self.counts[0] += magnitude.size
+            return
+        bins = np.minimum((magnitude * (BINS / self.limit)).astype(np.int64), BINS - 1)
+        self.counts += np.bincount(bins, minlength=BINS)
+
+    def _widen(self, largest: float) -> None:
+        """Double the limit until ``largest`` fits; two bins become one each time."""
+        if self.limit == 0.0:
+            self.limit = largest
+            return
+        while self.limit < largest:
+            self.limit *= 2.0
+            pairs = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.concatenate((pairs, np.zeros(BINS // 2, np.int64)))
+
+
+def largest_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
+    """The largest |value| that was seen."""
+    return histogram.largest
+
+
+def percentile_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
+    """The upper edge of the bin below which ``calibrate.percentile`` % of all values lie."""
+    below = np.cumsum(histogram.counts)
+    index = int(np.searchsorted(below, below[-1] * (calibrate.percentile / 100.0)))
+    return min((index + 1) * histogram.limit / BINS, histogram.largest)
+
+
+def entropy_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
+    """The clipping limit whose 128-level histogram is nearest to the clipped one (KL divergence).
+
+    Migacz, "8-bit inference with TensorRT", GTC 2017. The first bin, ReLU's zeros, does not count.
+    """
+    counts = histogram.counts.astype(np.float64)
+    counts[0] = counts[1]
+    outside = np.concatenate((np.cumsum(counts[::-1])[::-1], [0.0]))
+    best, best_divergence = BINS, np.inf
+    for size in range(LEVELS, BINS + 1, LEVELS // 8):
+        inside = counts[:size]
+        clipped = inside.copy()
+        clipped[-1] += outside[size]
+        edges = np.arange(LEVELS) * size // LEVELS
+        used = np.add.reduceat((inside > 0).astype(np.float64), edges)
+        mean = np.divide(np.add.reduceat(inside, edges), used, out=np.zeros(LEVELS), where=used > 0)
+        coarse = np.where(inside > 0, np.repeat(mean, np.diff(np.append(edges, size))), 0.0)
+        divergence = _divergence(clipped, coarse)
+        if divergence < best_divergence:
+            best, best_divergence = size, divergence
+    return min(best * histogram.limit / BINS, histogram.largest)
+
+
+def _divergence(wanted: NDArray[np.float64], given: NDArray[np.float64]) -> float:
+    """KL divergence of two histograms; infinite where ``given`` has no mass for ``wanted``."""
+    if given.sum() == 0.0:
+        return float("inf")
+    seen = wanted > 0
+    if (given[seen] == 0.0).any():
+        return float("inf")
+    p, q = wanted[seen] / wanted.sum(), given[seen] / given.sum()
+    return float((p * np.log(p / q)).sum())
+
+
+METHODS: dict[CalibrationMethod, Callable[[Histogram, CalibrateParams], float]] = {
+    "minmax": largest_value,
+    "percentile": percentile_value,
+    "entropy": entropy_value,
+}

@@ -1,0 +1,176 @@
+"""Stage register: the release into MLflow; the alias ``candidate`` if it earned it.
+
+Input: every stage's folder. Does: one MLflow run, one version of each registered model; a release
+that was registered before gets the same ones. Output: release.json. A release that the gate refused
+is registered too, with the reasons, but no alias moves.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.params import RegisterParams
+from components.progress import report
+from components.release.record import (
+    Evidence,
+    describe,
+    engine_rows,
+    flat_metrics,
+    flat_params,
+    read_curve,
+    read_evidence,
+    refusals,
+    unfinished_targets,
+    version_tags,
+)
+
+CANDIDATE = "candidate"
+_STEPS = 4
+
+
+def register_release(
+    *,
+    validate_dir: Path,
+    split_dir: Path,
+    crop_dir: Path,
+    train_dir: Path,
+    evaluate_dir: Path,
+    export_dir: Path,
+    calibrate_dir: Path,
+    build_dir: Path,
+    benchmark_dir: Path,
+    gate_dir: Path,
+    bundle_dir: Path,
+    register: RegisterParams,
+    out_dir: Path,
+) -> dict[str, Any]:
+    """Register the release (see the top of this file).
+
+    Returns:
+        what release.json holds.
+
+    Raises:
+        ValueError: a stage's file is missing or not readable.
+        ConnectionError: MLflow is not there or refused; running again goes on from what is there.
+    """
+    from components.release import registry, tracking
+
+    folders = {
+        "validate": validate_dir,
+        "split": split_dir,
+        "crop": crop_dir,
+        "train": train_dir,
+        "evaluate": evaluate_dir,
+        "export": export_dir,
+        "calibrate": calibrate_dir,
+        "build": build_dir,
+        "benchmark": benchmark_dir,
+        "gate": gate_dir,
+        "bundle": bundle_dir,
+    }
+    evidence = read_evidence(folders)
+    curve = read_curve(train_dir)
+    reasons = refusals(evidence, register.required_targets)
+    tags, description = version_tags(evidence, reasons), describe(evidence, reasons)
+    report(0, _STEPS, "steps")
+    with tracking.mlflow_errors():
+        experiment_id = tracking.find_experiment(register.experiment)
+        run = tracking.find_run(experiment_id, evidence.release) or tracking.log_run(
+            experiment_id,
+            tags=tags,
+            params=flat_params(evidence.manifests),
+            metrics=flat_metrics(evidence),
+            curve=curve,
+            artifacts=[tracking.Artifact(path, folder) for path, folder in artifact_files(folders)],
+            description=description,
+        )
+        report(1, _STEPS, "steps")
+        versions = {
+            model: registry.register_version(
+                model,
+                source=f"{run.artifact_uri}/{folder}",
+                run_id=run.run_id,
+                tags=tags,
+                description=description,
+            )
+            for model, folder in (
+                (register.trainable_model, "trainable"),
+                (register.deployable_model, "deployable"),
+            )
+        }
+        report(2, _STEPS, "steps")
+        version = versions[register.deployable_model]
+        # The requirements may have changed since the same release was registered first.
+        registry.tag_version(
+            register.deployable_model, version, {"fpenet.refused": tags["fpenet.refused"]}
+        )
+        if not reasons:
+            registry.set_alias(register.deployable_model, CANDIDATE, version)
+        report(3, _STEPS, "steps")
+        release = release_record(evidence, reasons) | {
+            "model": register.deployable_model,
+            "version": version,
+            "trainable_model": register.trainable_model,
+            "trainable_version": versions[register.trainable_model],
+            "run_id": run.run_id,
+            "experiment_id": run.experiment_id,
+            "report": (evaluate_dir / "kpi.png").as_posix(),
+        }
+        path = out_dir / "release.json"
+        path.write_text(json.dumps(release, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        tracking.add_artifact(run.run_id, tracking.Artifact(path, ""))
+        report(4, _STEPS, "steps")
+    return release
+
+
+def release_record(evidence: Evidence, reasons: list[str]) -> dict[str, Any]:
+    """release.json without what only the registry knows."""
+    unfinished = unfinished_targets(evidence.engines)
+    kpi_keys = ("dataset", "part", "num_faces", "num_subjects", "num_keypoints", "normaliser")
+    return {
+        "release": evidence.release,
+        "candidate": not reasons,
+        "alias": None if reasons else CANDIDATE,
+        "refused": reasons,
+        "gate": {key: evidence.verdict[key] for key in ("passed", "reasons")},
+        "state": "partial" if any(unfinished.values()) else "complete",
+        "pending": unfinished["pending"],
+        "failed": unfinished["failed"],
+        "kpi": {key: evidence.kpi[key] for key in (*kpi_keys, "metrics")},
+        "parity": [
+            {key: rung[key] for key in ("rung", "reference", "mean_px", "max_px", "passed")}
+            for rung in evidence.rungs
+        ],
+        "engines": engine_rows(evidence),
+        "digests": {name: manifest.content for name, manifest in evidence.manifests.items()},
+    }
+
+
+def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
+    """What of the stages' folders goes into the run, and where in it.
+
+    No picture and no file name of the labelled set goes there, but for the KPI's own plot.
+    """
+    files = [
+        (folders["train"] / "model.safetensors", "trainable"),
+        (folders["train"] / "model.json", "trainable"),
+        (folders["train"] / "curve.jsonl", "train"),
+        (folders["validate"] / "report.json", "data"),
+        (folders["build"] / "engines.json", "build"),
+        (folders["build"] / "parity.json", "build"),
+        (folders["benchmark"] / "benchmark.json", "benchmark"),
+        (folders["gate"] / "gate.json", "gate"),
+        (folders["bundle"], "deployable"),
+        *((path, "kpi") for path in sorted(folders["evaluate"].glob("kpi*"))),
+        *(
+            (path, f"onnx/{path.parent.name}")
+            for stage in ("export", "calibrate")
+            for path in sorted(folders[stage].glob("opset*/*.onnx"))
+        ),
+        *((folder / "manifest.json", f"manifests/{name}") for name, folder in folders.items()),
+    ]
+    missing = [path for path, _ in files if not path.exists()]
+    if missing:
+        raise ValueError(f"{missing[0]}: missing; a release needs it")
+    return files

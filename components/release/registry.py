@@ -1,0 +1,63 @@
+"""MLflow's model registry: one version a release and model, however often it is registered."""
+
+from collections.abc import Mapping
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from components.release.record import RELEASE_TAG
+
+
+def find_version(model: str, release: str) -> str | None:
+    """The version of ``model`` that holds ``release``, or None."""
+    found = MlflowClient().search_model_versions(
+        f"name = '{model}' and tags.`{RELEASE_TAG}` = '{release}'"
+    )
+    return str(min(int(one.version) for one in found)) if found else None
+
+
+def register_version(
+    model: str, *, source: str, run_id: str, tags: Mapping[str, str], description: str
+) -> str:
+    """The version of ``model`` for the release that ``tags`` name: found, or made.
+
+    Args:
+        source: the run's artifact folder that the version stands for.
+
+    Returns:
+        the version's number; of two made at once the smaller one stays, the other is deleted.
+    """
+    client = MlflowClient()
+    release = tags[RELEASE_TAG]
+    found = find_version(model, release)
+    if found is not None:
+        return found
+    _ensure_model(client, model)
+    made = client.create_model_version(
+        model, source=source, run_id=run_id, tags=dict(tags), description=description
+    )
+    first = find_version(model, release)
+    if first is not None and int(first) < int(made.version):
+        client.delete_model_version(model, str(made.version))
+        return first
+    return str(made.version)
+
+
+def set_alias(model: str, alias: str, version: str) -> None:
+    """Make ``alias`` point to ``version``."""
+    MlflowClient().set_registered_model_alias(model, alias, version)
+
+
+def tag_version(model: str, version: str, tags: Mapping[str, str]) -> None:
+    """Set ``tags`` on a version that is there already."""
+    client = MlflowClient()
+    for key, value in tags.items():
+        client.set_model_version_tag(model, version, key, value)
+
+
+def _ensure_model(client: MlflowClient, model: str) -> None:
+    try:
+        client.create_registered_model(model)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise

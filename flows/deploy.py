@@ -1,0 +1,47 @@
+"""Register the deployments of prefect.yaml: ``python -m flows.deploy``.
+
+Input: prefect.yaml. Does: creates the work pools that it names where they are missing, then runs
+``prefect deploy --all``. Output: deployments, at the server of the
+environment, that a worker can run.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.workers.process import ProcessWorker
+
+PREFECT_YAML = Path("prefect.yaml")
+
+
+def pools_of(path: Path) -> list[str]:
+    """The work pools that the deployments in ``path`` name, each once."""
+    deployments = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
+    return sorted({deployment["work_pool"]["name"] for deployment in deployments})
+
+
+def create_pools(names: list[str]) -> None:
+    """Create the process work pools that are missing."""
+    template = ProcessWorker.get_default_base_job_template()
+    with get_client(sync_client=True) as client:
+        for name in names:
+            pool = WorkPoolCreate(name=name, type="process", base_job_template=template)
+            try:
+                client.create_work_pool(pool)
+            except ObjectAlreadyExists:
+                continue
+
+
+def main() -> int:
+    """Create the pools, register the deployments; returns the exit status."""
+    create_pools(pools_of(PREFECT_YAML))
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,37 @@
+"""What one run was asked for: the parameters of the flow, laid over params.yaml and checked."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.params import Params, load_params
+
+PARAMS = Path("params.yaml")
+
+
+def requested_params(
+    labels: str | None = None,
+    preset: str | None = None,
+    epochs: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    targets: Sequence[str] | None = None,
+) -> Params:
+    """The typed tree of one run; what is None stays as params.yaml has it.
+
+    Raises:
+        ValueError: naming key, value and what is allowed.
+    """
+    named = {"data.labels": labels, "train.epochs": epochs, "build.targets": targets}
+    given = {key: value for key, value in named.items() if value is not None}
+    twice = sorted(given.keys() & (overrides or {}).keys())
+    if twice:
+        raise ValueError(f"{twice[0]} was given twice: by its own name and among the overrides")
+    params = load_params(PARAMS, preset, {**(overrides or {}), **given})
+    if not Path(params.data.labels).exists() and not may_render(params):
+        raise ValueError(f"data.labels: {params.data.labels} does not exist; give a folder or file")
+    return params
+
+
+def may_render(params: Params) -> bool:
+    """Whether the run uses the embedded set, which is rendered where it is absent."""
+    return params.data.labels == load_params(PARAMS).data.labels

@@ -1,0 +1,136 @@
+"""The stages of a flow run on the terminal: a bar each, with rate and time left.
+
+Input: the task runs and the progress artifacts of the run. Output: live bars on a terminal; plain
+lines in a log.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+SECONDS_BETWEEN_LINES = 15.0
+_RECORD = re.compile(r"^(?P<done>\d+)/(?P<total>\d+) (?P<unit>\S+)(?P<metrics>.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class StageProgress:
+    """Where one stage is: ``done`` of ``total`` ``unit``; ``metrics`` are text."""
+
+    done: int
+    total: int
+    unit: str
+    metrics: str
+
+
+def parse_progress(text: str) -> StageProgress | None:
+    """The numbers of a progress record's message; None where it is another text.
+
+    >>> parse_progress("30/600 steps loss=0.5")
+    StageProgress(done=30, total=600, unit='steps', metrics='loss=0.5')
+    """
+    found = _RECORD.match(text)
+    if found is None:
+        return None
+    numbers = int(found["done"]), int(found["total"])
+    return StageProgress(*numbers, found["unit"], found["metrics"].strip())
+
+
+def describe_progress(progress: StageProgress, seconds: float) -> str:
+    """The record with its rate and the time left, after ``seconds`` of work.
+
+    >>> describe_progress(StageProgress(30, 90, "faces", ""), 10.0)
+    '30/90 faces, 3 faces/s, 0:20 left'
+    """
+    words = [f"{progress.done}/{progress.total} {progress.unit}"]
+    if progress.done and seconds > 0:
+        rate = progress.done / seconds
+        left = round((progress.total - progress.done) / rate)
+        words += [f"{rate:.3g} {progress.unit}/s", f"{left // 60}:{left % 60:02d} left"]
+    return ", ".join([*words, progress.metrics] if progress.metrics else words)
+
+
+class StageBars:
+    """Draws what ``show`` reads; a context manager, so that the terminal is left tidy."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream, highlight=False)
+        self._live = self._console.is_terminal
+        self._bars = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[said]}", markup=False),
+            console=self._console,
+            disable=not self._live,
+        )
+        self._rows: dict[str, TaskID] = {}
+        self._last: dict[str, str] = {}
+        self._next_line: dict[str, float] = {}
+
+    def __enter__(self) -> "StageBars":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._bars.stop()
+
+    def show(self, client: SyncPrefectClient, run: FlowRun) -> None:
+        """Read the run's stages and their progress, and draw them."""
+        task_runs = client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        )
+        artifacts = client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+        )
+        texts = {artifact.task_run_id: artifact.description or "" for artifact in artifacts}
+        if not task_runs:
+            self._say("run", "waiting for a worker", 0.0)
+        else:
+            self._say("run", "started", 1.0)
+        started = [task_run for task_run in task_runs if task_run.start_time]
+        for task_run in sorted(started, key=lambda each: each.start_time or each.id):
+            progress = parse_progress(texts.get(task_run.id, ""))
+            self._show_stage(task_run, progress)
+
+    def _show_stage(self, task_run: TaskRun, progress: StageProgress | None) -> None:
+        state: Any = task_run.state
+        seconds = task_run.estimated_run_time.total_seconds()
+        if state is not None and state.is_final():
+            words = "done" if state.is_completed() else state.name.lower()
+            self._say(task_run.name, f"{words} in {seconds:.1f} s", 1.0)
+        elif progress is None:
+            self._say(task_run.name, f"{seconds:.0f} s", None, brief=True)
+        else:
+            said = describe_progress(progress, seconds)
+            fraction = progress.done / progress.total if progress.total else 0.0
+            self._say(task_run.name, said, fraction, brief=True)
+
+    def _say(self, name: str, said: str, fraction: float | None, brief: bool = False) -> None:
+        """Draw one row; in a log, a line when there is news, ``brief`` ones rarely."""
+        if name not in self._rows:
+            self._rows[name] = self._bars.add_task(name, total=None, said="")
+        self._bars.update(
+            self._rows[name],
+            total=None if fraction is None else 1.0,
+            completed=fraction or 0.0,
+            said=said,
+        )
+        if self._live or self._last.get(name) == said:
+            return
+        now = time.monotonic()
+        if brief and now < self._next_line.setdefault(name, now + SECONDS_BETWEEN_LINES / 3):
+            return
+        self._last[name] = said
+        self._next_line[name] = now + SECONDS_BETWEEN_LINES
+        self._console.print(f"{name:<10} {said}", markup=False)

@@ -1,0 +1,116 @@
+"""What a finished run says: KPI by region, parity by rung, engines by target, the gate's verdict.
+
+Input: release.json of the register stage. Output: its tables, and the same as Markdown.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.keypoints import scheme_for
+
+KPI_UNITS = ("image_px", "image_px_visible", "crop_px", "nme", "tight/image_px")
+NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of text: ``rows`` have one cell for each word of ``header``."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def read_release(folders: Mapping[str, Path]) -> dict[str, Any]:
+    """What the register stage wrote down, and ``folders``: stage -> its finished folder."""
+    release: dict[str, Any] = json.loads(
+        (folders["register"] / "release.json").read_text(encoding="utf-8")
+    )
+    return release | {"folders": {name: folder.as_posix() for name, folder in folders.items()}}
+
+
+def tables_of(release: Mapping[str, Any]) -> list[Table]:
+    """The three tables of a summary: KPI by region, parity by rung, engines by target."""
+    return [
+        _kpi_table(release["kpi"]),
+        _parity_table(release["parity"]),
+        _engine_table(release["engines"]),
+    ]
+
+
+def verdict_of(release: Mapping[str, Any]) -> str:
+    """The registered version and why it is a candidate or not, line by line."""
+    lines = [f"registered {release['model']} version {release['version']}"]
+    if release["candidate"]:
+        lines.append(f"gate: passed; it is now the {release['alias']}")
+    else:
+        lines += ["gate: refused", *(f"  {reason}" for reason in release["refused"])]
+    if release["pending"]:
+        lines.append(f"partial release: no worker built for {', '.join(release['pending'])}")
+    if release["failed"]:
+        lines.append(f"partial release: failed to build for {', '.join(release['failed'])}")
+    return "\n".join(lines)
+
+
+def markdown_of(release: Mapping[str, Any]) -> str:
+    """The summary as a Markdown page."""
+    parts = ["# Release\n", *(f"{line.strip()}  " for line in verdict_of(release).splitlines())]
+    for table in tables_of(release):
+        lines = [table.header, tuple("---" for _ in table.header), *table.rows]
+        parts.append(f"\n## {table.title}\n")
+        parts += ["| " + " | ".join(cells) + " |" for cells in lines]
+    return "\n".join(parts) + "\n"
+
+
+def _kpi_table(kpi: Mapping[str, Any]) -> Table:
+    metrics: Mapping[str, float | None] = kpi["metrics"]
+    units = [unit for unit in KPI_UNITS if f"{unit}/all" in metrics]
+    regions = scheme_for(kpi["num_keypoints"]).regions
+    rows = [(region, *(_cell(metrics.get(f"{u}/{region}")) for u in units)) for region in regions]
+    title = (
+        f"KPI on {kpi['dataset']}, part {kpi['part']}: {kpi['num_faces']} faces of"
+        f" {kpi['num_subjects']} people, NME by {kpi['normaliser']}"
+    )
+    return Table(title, ("region", *units), tuple(rows))
+
+
+def _parity_table(rungs: list[Mapping[str, Any]]) -> Table:
+    rows = [
+        (
+            rung["rung"],
+            rung["reference"],
+            _cell(rung["mean_px"]),
+            _cell(rung["max_px"]),
+            "passed" if rung["passed"] else "failed",
+        )
+        for rung in rungs
+    ]
+    header = ("rung", "reference", "mean px", "max px", "verdict")
+    return Table("Parity, px of the 80x80 crop", header, tuple(rows))
+
+
+def _engine_table(engines: list[Mapping[str, Any]]) -> Table:
+    rows = [
+        (
+            row["target"],
+            row["precision"] or NOTHING,
+            row["runtime"],
+            NOTHING if row["size_bytes"] is None else f"{row['size_bytes'] / 1e6:.2f} MB",
+            NOTHING if row["p50_ms"] is None else f"{row['p50_ms']:.2f} ms",
+            row["status"],
+        )
+        for row in engines
+    ]
+    header = ("target", "precision", "runtime", "size", "latency p50", "status")
+    return Table("Engines, latency at batch 1", header, tuple(rows))
+
+
+def _cell(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4g}"
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

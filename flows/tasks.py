@@ -1,0 +1,111 @@
+"""One line a stage: the rows of STAGES as Prefect tasks.
+
+A finished folder below ``work/`` is the only cache, so Prefect's own is off. What a stage reports
+of its progress becomes a progress artifact of the task run, which the UI and ``watch`` show.
+"""
+
+import contextvars
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import Task, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+
+from components.params import Params
+from components.progress import LOGGER
+from components.stages import STAGES, cached_folder, run_stage
+
+WORK = Path("work")
+SECONDS_BETWEEN_UPDATES = 1.0
+
+
+def worth_another_try(_task: Any, _task_run: Any, state: State[Any]) -> bool:
+    """Bad input stays bad; anything else may have been the disk, the network or the memory."""
+    return not isinstance(state.result(raise_on_failure=False), ValueError)
+
+
+def stage_task(name: str) -> Task[..., str]:
+    """The stage ``name`` as a task: finished folders and params in, its own folder out."""
+
+    def run(folders: Mapping[str, str], params: Params) -> str:
+        inputs = {stage: Path(folders[stage]) for stage in STAGES[name].inputs}
+        out_dir = cached_folder(WORK, name, inputs, params)
+        with progress_artifact(name):
+            run_stage(name, out_dir, inputs, params)
+        return out_dir.as_posix()
+
+    return task(
+        name=name,
+        task_run_name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=1,
+        retry_delay_seconds=2,
+        retry_condition_fn=worth_another_try,
+    )(run)
+
+
+@task(name="synth", task_run_name="synth", cache_policy=NO_CACHE, persist_result=False)
+def render_labels(params: Params) -> None:
+    """Render the embedded data set to where the labels are looked for."""
+    with progress_artifact("synth"):
+        run_stage("synth", Path(params.data.labels), {}, params)
+
+
+@contextmanager
+def progress_artifact(name: str) -> Iterator[None]:
+    """Turn the progress records of a stage into one artifact of the current task run."""
+    handler = _ArtifactHandler(f"progress-{name}")
+    level, propagate = LOGGER.level, LOGGER.propagate
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False  # an artifact, not a line of the log a second
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
+        LOGGER.propagate = propagate
+
+
+class _ArtifactHandler(logging.Handler):
+    """Writes one artifact: at the first record, then at most once a second, and at the last."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+        self._artifact: UUID | None = None
+        self._next = 0.0
+        self._context = contextvars.copy_context()  # a stage may report from a thread of its own
+
+    def emit(self, record: logging.LogRecord) -> None:
+        done, total = vars(record)["done"], vars(record)["total"]
+        now = time.monotonic()
+        if now < self._next and done < total:
+            return
+        self._next = now + SECONDS_BETWEEN_UPDATES
+        percent = min(100.0, 100.0 * done / total) if total else 0.0
+        try:
+            self._context.copy().run(self._write, percent, record.getMessage())
+        except Exception:  # a server that is away must not end a training
+            self.handleError(record)
+
+    def _write(self, percent: float, text: str) -> None:
+        if self._artifact is None:
+            created = create_progress_artifact(percent, key=self._key, description=text)
+            assert isinstance(created, UUID)
+            self._artifact = created
+        else:
+            update_progress_artifact(self._artifact, percent, description=text)
+
+
+STAGE_TASKS: dict[str, Task[..., str]] = {
+    name: stage_task(name) for name, stage in STAGES.items() if stage.sealed
+}

@@ -1,0 +1,79 @@
+"""The whole story as one flow: labelled faces in, judged engines and a registered version out.
+
+A stage whose inputs, params and code have not changed is taken from ``work/``. A failed gate is a
+result: the flow completes and its result says what was refused. Bad input ends it in the failed state
+``BadInput`` with one line that says what, and what is allowed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
+from prefect.states import Failed
+
+from components.deploy.join import join_builds
+from components.deploy.targets import TARGETS
+from components.params import Params
+from flows.build_engine import engine_from_worker, served
+from flows.request import may_render, requested_params
+from flows.summary import markdown_of, read_release
+from flows.tasks import STAGE_TASKS, WORK, render_labels
+
+BAD_INPUT = "BadInput"
+
+
+@flow(name="fpenet", persist_result=True, result_serializer="json")
+def train_and_release(
+    labels: str | None = None,
+    preset: str | None = None,
+    epochs: int | None = None,
+    overrides: dict[str, Any] | None = None,
+    targets: list[str] | None = None,
+) -> dict[str, Any] | State[Any]:
+    """Run all stages; returns release.json of the register stage, and where the rest lies.
+
+    Args:
+        labels: folder or label file of a data set, instead of ``data.labels`` in params.yaml.
+        preset: a file of presets/, by name.
+        epochs: instead of ``train.epochs``.
+        overrides: any other key of params.yaml, dotted: ``{"train.net": "base"}``.
+        targets: instead of ``build.targets``.
+    """
+    try:
+        params = requested_params(labels, preset, epochs, overrides, targets)
+        if may_render(params) and not Path(params.data.labels).exists():
+            render_labels(params)
+        folders: dict[str, str] = {}
+        for name, stage in STAGE_TASKS.items():
+            if name == "build":
+                engines = ask_workers(folders, params)
+            folders[name] = stage(folders, params)
+            if name == "build":
+                folders[name] = joined(folders[name], engines)
+    except ValueError as error:
+        return Failed(message=str(error), name=BAD_INPUT)
+    release = read_release({name: Path(folder) for name, folder in folders.items()})
+    report = WORK / "reports" / f"{runtime.flow_run.name}.md"
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(markdown_of(release), encoding="utf-8")
+    create_markdown_artifact(markdown_of(release), key="release", description="the release")
+    return release | {"report": report.as_posix()}
+
+
+def ask_workers(folders: dict[str, str], params: Params) -> dict[str, PrefectFuture[str | None]]:
+    """For each target that only its own device builds for: ask its worker, where one is online."""
+    return {
+        name: engine_from_worker.submit(name, TARGETS[name].pool, folders, params)
+        for name in params.build.targets
+        if TARGETS[name].runtime == "tensorrt" and served(TARGETS[name].pool)
+    }
+
+
+def joined(build: str, engines: dict[str, PrefectFuture[str | None]]) -> str:
+    """The build folder with the engines that workers built; a target without stays pending."""
+    folders = {target: future.result() for target, future in engines.items()}
+    built = {target: Path(folder) for target, folder in folders.items() if folder}
+    return join_builds(Path(build), built, WORK / "build").as_posix() if built else build

@@ -1,0 +1,141 @@
+"""The services of one machine: a Prefect server, a worker and an MLflow server, on loopback only.
+
+input: the project's folder, and the ports in FPENET_PREFECT_PORT and FPENET_MLFLOW_PORT.
+does: ``python -m infra.local up | down | status``; state and logs lie below ``.services/``.
+output: servers that answer, with the deployments of prefect.yaml registered.
+"""
+
+import argparse
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.services import (
+    POOL,
+    SERVERS,
+    Ports,
+    environment,
+    healthy,
+    last_line,
+    ports_in_use,
+    require_free,
+    running,
+    services_folder,
+    serving,
+    start,
+    stop,
+    wait_healthy,
+)
+
+
+def up(root: Path, ports: Ports) -> list[str]:
+    """Start what does not run yet, wait until all of it answers, and register the deployments.
+
+    Returns:
+        the services that this call started; empty when all ran already.
+
+    Raises:
+        ValueError: a port is taken by another program.
+        RuntimeError: a service did not start; what this call started is stopped again.
+    """
+    with _locked(root):
+        already = serving(root, ports)
+        stop(root, [name for name in (*SERVERS, "worker") if name not in already])  # remnants
+        missing = [name for name in SERVERS if name not in already]
+        for name in missing:
+            require_free(name, getattr(ports, name))
+        started: list[str] = []
+        try:
+            for name in missing:
+                start(name, root, ports)
+                started.append(name)
+            for name in SERVERS:
+                wait_healthy(name, root, ports)
+            deploy = [sys.executable, "-m", "flows.deploy"]
+            done = subprocess.run(
+                deploy,
+                cwd=root,
+                env=os.environ | environment(root, ports),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise RuntimeError(f"the deployments were not registered: {last_line(done.stdout)}")
+            if "worker" not in already:
+                start("worker", root, ports)
+                started.append("worker")
+        except BaseException:
+            stop(root, started)
+            raise
+    return started
+
+
+def down(root: Path) -> list[str]:
+    """Stop all services of this project with everything that they started.
+
+    Returns:
+        the services that were stopped.
+    """
+    with _locked(root):
+        return stop(root, ["worker", *SERVERS])
+
+
+def describe(root: Path, ports: Ports) -> str:
+    """One line a service: where it is and whether it answers."""
+    found = running(root)
+    lines: list[str] = []
+    for name in (*SERVERS, "worker"):
+        where = {"prefect": ports.prefect_url, "mlflow": ports.mlflow_url}.get(name, f"pool {POOL}")
+        if name not in found:
+            state = "stopped"
+        elif name in SERVERS and not healthy(name, ports):
+            state = "does not answer"
+        else:
+            state = f"running, process {found[name][0].pid}"
+        lines.append(f"{name:<8} {where:<24} {state}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Let one process at a time start or stop the services."""
+    state = services_folder(root)
+    state.mkdir(exist_ok=True)
+    with (state / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 a service did not start, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
+    parser.add_argument("command", choices=("up", "down", "status"))
+    command = parser.parse_args(arguments).command
+    root = Path.cwd()
+    try:
+        ports = ports_in_use(root, os.environ)
+        if command == "up":
+            started = up(root, ports)
+            print(f"started: {', '.join(started) or 'nothing, all services ran already'}")
+        elif command == "down":
+            print(f"stopped: {', '.join(down(root)) or 'nothing, no service ran'}")
+            return 0
+        print(describe(root, ports))
+    except ValueError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

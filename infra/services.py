@@ -1,0 +1,223 @@
+"""The processes behind the local services: where they listen, how each starts, is found and ends.
+
+Each process carries the name of its service in its environment, and so does all that it starts.
+That is how a running service is found again, by any shell, and how nothing is left behind: there
+are no process id files to go stale.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+HOST = "127.0.0.1"
+MARK = "FPENET_SERVICE"
+START_SECONDS = 120.0
+STOP_SECONDS = 10.0
+SERVERS = ("prefect", "mlflow")
+POOL = "fpenet"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the two servers listen on 127.0.0.1."""
+
+    prefect: int
+    mlflow: int
+
+    @property
+    def prefect_url(self) -> str:
+        return f"http://{HOST}:{self.prefect}"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"http://{HOST}:{self.mlflow}"
+
+
+def chosen_ports(environ: Mapping[str, str]) -> Ports:
+    """The ports that the environment asks for, or 4200 and 5000.
+
+    Raises:
+        ValueError: a port that is not a number from 1 to 65535, or the same one twice.
+    """
+    found: list[int] = []
+    for name, usual in (("FPENET_PREFECT_PORT", "4200"), ("FPENET_MLFLOW_PORT", "5000")):
+        text = environ.get(name) or usual
+        if not (text.isdecimal() and 1 <= int(text) <= 65535):
+            raise ValueError(f"{name} is {text!r}; it must be a port from 1 to 65535")
+        found.append(int(text))
+    if found[0] == found[1]:
+        raise ValueError(f"FPENET_PREFECT_PORT and FPENET_MLFLOW_PORT are both {found[0]}")
+    return Ports(*found)
+
+
+def environment(root: Path, ports: Ports) -> dict[str, str]:
+    """What a process needs in its environment to use the services of the project at ``root``."""
+    state = services_folder(root)
+    return {
+        "FPENET_PREFECT_PORT": str(ports.prefect),
+        "FPENET_MLFLOW_PORT": str(ports.mlflow),
+        "NO_PROXY": f"{HOST},localhost",
+        "no_proxy": f"{HOST},localhost",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_API_URL": f"{ports.prefect_url}/api",
+        "PREFECT_API_KEY": "",
+        "PREFECT_HOME": str(state / "prefect"),
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "components",
+        "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_TRACKING_URI": ports.mlflow_url,
+        "GX_ANALYTICS_ENABLED": "false",
+    }
+
+
+def services_folder(root: Path) -> Path:
+    """Where state and logs of the services lie."""
+    return root.resolve() / ".services"
+
+
+def command_of(name: str, root: Path, ports: Ports) -> list[str]:
+    """The command line of one service."""
+    if name == "prefect":
+        words = ["prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)]
+    elif name == "worker":
+        words = ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+        words += ["--name", "local"]
+    else:
+        state = services_folder(root) / "mlflow"
+        words = ["mlflow", "server", "--host", HOST, "--port", str(ports.mlflow), "--workers", "1"]
+        words += ["--backend-store-uri", f"sqlite:///{state / 'mlflow.db'}"]
+        words += ["--artifacts-destination", str(state / "artifacts")]
+    return [sys.executable, "-m", *words]
+
+
+def running(root: Path) -> dict[str, list[psutil.Process]]:
+    """The live processes of each service of this project, oldest first."""
+    prefix = f"{services_folder(root)}:"
+    found: dict[str, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        try:
+            mark = process.environ().get(MARK, "")
+            if mark.startswith(prefix) and process.status() != psutil.STATUS_ZOMBIE:
+                found.setdefault(mark.removeprefix(prefix), []).append(process)
+        except (psutil.Error, OSError):
+            continue  # gone meanwhile, or another user's
+    return found
+
+
+def serving(root: Path, ports: Ports) -> set[str]:
+    """The services whose own process lives: a flow run may outlive its worker."""
+    alive: set[str] = set()
+    for name, processes in running(root).items():
+        for process in processes:
+            try:
+                if process.cmdline()[1:] == command_of(name, root, ports)[1:]:
+                    alive.add(name)
+            except psutil.Error:
+                continue
+    return alive
+
+
+def ports_in_use(root: Path, environ: Mapping[str, str]) -> Ports:
+    """The ports of the services that run now, else those that the environment asks for."""
+    for processes in running(root).values():
+        try:
+            return chosen_ports(processes[0].environ())
+        except (psutil.Error, OSError):
+            continue
+    return chosen_ports(environ)
+
+
+def healthy(name: str, ports: Ports) -> bool:
+    """Whether the server answers."""
+    url = {"prefect": f"{ports.prefect_url}/api/health", "mlflow": f"{ports.mlflow_url}/health"}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url[name], timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def require_free(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ValueError(
+                f"port {port} on {HOST}, for the {name} server, is not free ({error.strerror});"
+                f" stop the program that has it, or choose another: FPENET_{name.upper()}_PORT=..."
+            ) from None
+
+
+def start(name: str, root: Path, ports: Ports) -> None:
+    state = services_folder(root)
+    (state / name).mkdir(parents=True, exist_ok=True)
+    with _log(root, name).open("wb") as log:
+        subprocess.Popen(
+            command_of(name, root, ports),
+            cwd=root,
+            env=os.environ | environment(root, ports) | {MARK: f"{state}:{name}"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in this terminal is not for the services
+        )
+
+
+def wait_healthy(name: str, root: Path, ports: Ports) -> None:
+    end = time.monotonic() + START_SECONDS
+    while not healthy(name, ports):
+        if name not in serving(root, ports) or time.monotonic() > end:
+            log = _log(root, name)
+            said = last_line(log.read_text(encoding="utf-8", errors="replace"))
+            raise RuntimeError(f"the {name} server did not start; {log}: {said}")
+        time.sleep(0.2)
+
+
+def stop(root: Path, names: Sequence[str]) -> list[str]:
+    """Stop the services, the worker before the server that its runs report to."""
+    stopped: list[str] = []
+    for name in sorted(names, key=lambda name: name != "worker"):
+        end = time.monotonic() + STOP_SECONDS
+        terminate_at = 0.0
+        while processes := running(root).get(name, []):
+            now = time.monotonic()
+            if now >= terminate_at:  # one SIGTERM does not always end a Prefect worker
+                _signal(processes, signal.SIGTERM if now < end else signal.SIGKILL)
+                terminate_at = now + 3.0
+            if name not in stopped:
+                stopped.append(name)
+            time.sleep(0.1)
+    return stopped
+
+
+def _signal(processes: Sequence[psutil.Process], number: int) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _log(root: Path, name: str) -> Path:
+    return services_folder(root) / name / "log.txt"
+
+
+def last_line(text: str) -> str:
+    """The last line that says something."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no output")

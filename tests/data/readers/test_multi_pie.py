@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from components.data.readers import read_labels
+from components.data.readers.multi_pie import YAW_DEG, describe_name
+from components.data.rejected import Refusal
+
+POINTS = np.stack([200 + 2.0 * np.arange(68), 150 + 3.0 * (np.arange(68) % 17)], axis=1)
+
+
+def picture(root, name, folder="05_1"):
+    subject, session, recording = name.split("_")[:3]
+    path = root / f"data/session{session}/multiview/{subject}/{recording}/{folder}/{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (640, 480)).save(path)
+
+
+def mat(root, name, points):
+    path = root / f"MPie_Labels/labels/{name.split('_')[3]}/{name}_lm.mat"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, {"pts": points})
+
+
+def test_the_name_tells_who_how_and_from_where():
+    subject, about = describe_name("data/session02/multiview/079/03/20_0/079_02_03_200_06.png")
+    assert subject == "079"
+    assert about == {
+        "session": "02",
+        "recording": "03",
+        "expression": "squint",
+        "camera": "20_0",
+        "yaw": 60.0,
+        "illumination": "06",
+    }
+
+
+def test_all_fifteen_cameras_have_a_yaw():
+    assert len(YAW_DEG) == 15
+    assert describe_name("001_01_01_110_00.png")[1]["yaw"] == -90.0
+
+
+def test_another_name_is_refused():
+    with pytest.raises(Refusal, match=r"face\.png: must be <SUBJ>_<SS>_<REC>_<CCC>_<II>"):
+        describe_name("face.png")
+
+
+def test_a_mat_label_holds_for_every_light_of_its_capture(tmp_path, params_with):
+    for light in ("05", "07"):
+        picture(tmp_path, f"001_01_01_051_{light}")
+    picture(tmp_path, "001_01_02_051_07")
+    mat(tmp_path, "001_01_01_051_07", POINTS)
+    labelled = read_labels(tmp_path, params_with().data)
+    assert (labelled.name, labelled.num_keypoints) == ("multi_pie", 68)
+    assert [sample.attributes["illumination"] for sample in labelled.samples] == ["05", "07"]
+    assert labelled.samples[0].subject == "001"
+    np.testing.assert_allclose(labelled.samples[0].points, POINTS - 1)  # MATLAB counts from 1
+
+
+def test_a_66_point_label_has_no_inner_mouth_corners(tmp_path, params_with):
+    picture(tmp_path, "001_01_01_051_07")
+    kept = [k for k in range(68) if k not in (60, 64)]
+    mat(tmp_path, "001_01_01_051_07", POINTS[kept])
+    (sample,) = read_labels(tmp_path, params_with().data).samples
+    assert np.flatnonzero(np.isnan(sample.points[:, 0])).tolist() == [60, 64]
+    np.testing.assert_allclose(sample.points[65], POINTS[65] - 1)
+
+
+def test_a_profile_label_is_set_aside_and_another_count_is_broken(tmp_path, params_with):
+    for name, count in (("001_01_01_051_07", 68), ("001_01_01_240_07", 39)):
+        picture(tmp_path, name, "05_1" if count == 68 else "24_0")
+        mat(tmp_path, name, POINTS[:count])
+    picture(tmp_path, "001_01_01_050_07", "05_0")
+    mat(tmp_path, "001_01_01_050_07", POINTS[:50])
+    rejected = read_labels(tmp_path, params_with().data).rejected
+    assert {one.detail.split(": ")[2][:9]: one.broken for one in rejected} == {
+        "50 points": True,
+        "39 points": False,
+    }
+
+
+def test_a_file_that_is_no_mat_is_rejected(tmp_path, params_with):
+    picture(tmp_path, "001_01_01_051_07")
+    mat(tmp_path, "001_01_01_051_07", POINTS)
+    picture(tmp_path, "002_01_01_051_07")
+    (tmp_path / "MPie_Labels/labels/051/002_01_01_051_07_lm.mat").write_bytes(b"MATLAB 5.0 x" * 20)
+    labelled = read_labels(tmp_path, params_with().data)
+    assert [one.reason for one in labelled.rejected] == ["label"]
+    assert len(labelled.samples) == 1
+
+
+def test_a_tree_with_sloth_labels_takes_who_and_where_from_the_names(tiny_labels, params_with):
+    tiny_labels.records.clear()
+    tiny_labels.add("data/session01/multiview/342/01/14_0/342_01_01_140_07.png")
+    tiny_labels.add("data/session01/multiview/x/odd.png")
+    folder = tiny_labels.write()
+    (folder / "dataset.json").write_text('{"name": "synthetic"}')
+    labelled = read_labels(folder, params_with().data)
+    (sample,) = labelled.samples
+    assert (labelled.name, sample.subject, sample.attributes["yaw"]) == ("synthetic", "342", -15.0)
+    assert labelled.rejected[0].reason == "image name"
+
+
+def test_a_tree_without_labels_is_one_clear_line(tmp_path, params_with):
+    picture(tmp_path, "001_01_01_051_07")
+    with pytest.raises(ValueError, match="a Multi-PIE tree without labels"):
+        read_labels(tmp_path, params_with().data)

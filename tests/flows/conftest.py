@@ -1,0 +1,40 @@
+"""A real Prefect server for the session, and a project folder whose stages take no time."""
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TINY = ("validate", "train", "evaluate", "build", "benchmark", "gate", "register")
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml, the presets and labels; STAGES run the tiny functions there."""
+    from components import stages
+    from components.provenance import digest
+
+    folder = Path(__file__).parent
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(digest, "PACKAGE", folder / "components")
+    for name, stage in list(stages.STAGES.items()):
+        function = name if name in TINY else "plain"
+        row = dataclasses.replace(stage, run=f"tiny_stages:{function}", tools=())
+        monkeypatch.setitem(stages.STAGES, name, row)
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    shutil.copytree(PROJECT / "presets", tmp_path / "presets")
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "labels.json").write_text("[]")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

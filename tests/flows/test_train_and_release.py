@@ -1,0 +1,203 @@
+"""The wiring of the whole flow, with a real Prefect server and tiny stages."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flow_engine import run_flow
+
+from flows.build_engine import build_engine, served
+from flows.train_and_release import train_and_release
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "project")
+SOME = {"labels": "faces", "epochs": 3, "targets": ["cpu", "h200"]}
+
+
+def run(**parameters: Any) -> State[Any]:
+    state: State[Any] = train_and_release(**(SOME | parameters), return_state=True)
+    return state
+
+
+def test_a_run_says_all_there_is_to_say(project: Path) -> None:
+    state = run()
+    release = state.result()
+    assert release["candidate"]
+    assert release["pending"] == ["h200"]
+    assert release["kpi"]["metrics"]["image_px/eyes"] == 3.0
+    assert [rung["rung"] for rung in release["parity"]] == ["onnx"]
+    assert [(row["target"], row["status"], row["p50_ms"]) for row in release["engines"]] == [
+        ("cpu", "ready", 3.0),
+        ("h200", "pending", None),
+    ]
+    assert (release["model"], release["version"], release["alias"]) == ("tiny", 7, "candidate")
+    report = (project / release["report"]).read_text()
+    assert "| cpu | fp32 | onnxruntime | 1.23 MB | 3.00 ms | ready |" in report
+    assert "partial release: no worker built for h200" in report
+
+
+def test_each_stage_is_one_task_and_progress_is_an_artifact() -> None:
+    state = run()
+    flow_run = state.state_details.flow_run_id
+    with get_client(sync_client=True) as client:
+        names = sorted(
+            each.name
+            for each in client.read_task_runs(
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+            )
+        )
+        artifacts = {
+            each.key: each
+            for each in client.read_artifacts(
+                artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
+            )
+        }
+    stages = "benchmark build bundle calibrate crop evaluate export gate register split train"
+    assert names == [*stages.split(), "validate"]
+    assert artifacts["progress-train"].data == 100.0
+    assert artifacts["progress-train"].description == "3/3 epochs loss=0.3333"
+    assert "# Release" in str(artifacts["release"].data)
+
+
+def test_a_repeated_run_finds_its_folders_and_a_changed_key_reruns_what_depends_on_it() -> None:
+    first = run().result()["folders"]
+    before = {name: Path(folder).stat().st_mtime_ns for name, folder in first.items()}
+    again = run().result()["folders"]
+    assert again == first
+    after = {name: Path(folder).stat().st_mtime_ns for name, folder in again.items()}
+    assert {name for name in before if before[name] != after[name]} == {"register"}
+    changed = run(epochs=4).result()["folders"]
+    same = {name for name in first if first[name] == changed[name]}
+    # what the tiny stages after train write does not depend on it, so neither do their followers
+    assert {"validate", "split", "crop"} <= same
+    assert same.isdisjoint({"train", "evaluate", "export"})
+
+
+def test_a_refused_gate_is_a_result() -> None:
+    state = run(overrides={"gate.min_faces": 100})
+    assert state.is_completed()
+    assert not state.result()["candidate"]
+    assert "insufficient evidence: 60 faces" in state.result()["refused"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"overrides": {"train.epoch": 3}}, "train.epoch is 3: Extra inputs are not permitted"),
+        ({"labels": "nowhere"}, "data.labels: nowhere does not exist; give a folder or file"),
+        ({"preset": "huge"}, "choose one of ['full', 'laptop', 'standard']"),
+        ({"overrides": {"validate.min_faces": 1001}}, "20 usable faces; validate.min_faces"),
+        ({"overrides": {"train.epochs": 5}}, "train.epochs was given twice"),
+        ({"targets": ["tpu"]}, "build.targets.0 is 'tpu'"),
+    ],
+)
+def test_bad_input_is_one_line(parameters: dict[str, Any], said: str, project: Path) -> None:
+    state = run(**parameters)
+    assert state.is_failed()
+    assert state.name == "BadInput"
+    assert said in (state.message or "")
+    assert "\n" not in (state.message or "")
+    assert not list(project.glob("work/*/[!.]*"))
+
+
+def test_another_error_is_tried_again_and_then_fails() -> None:
+    state = run(overrides={"train.learning_rate": 7.0})
+    assert state.is_failed()
+    assert state.name == "Failed"
+    assert "the loss is not finite" in (state.message or "")
+    with get_client(sync_client=True) as client:
+        flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        counts = {
+            each.name: each.run_count for each in client.read_task_runs(flow_run_filter=flow_run)
+        }
+    assert counts["train"] == 2
+    assert counts["crop"] == 1
+
+
+def test_the_embedded_labels_are_rendered_where_they_are_absent(project: Path) -> None:
+    assert not (project / "data").exists()
+    assert run(labels=None).is_completed()
+    assert (project / "data" / "done.json").exists()
+
+
+def test_a_pool_is_served_while_a_worker_of_it_is_online() -> None:
+    assert not served("no-such-pool")
+    with get_client(sync_client=True) as client:
+        _create_pool(client, "quiet")
+        assert not served("quiet")
+        client.send_worker_heartbeat("quiet", "someone", 30)
+        assert served("quiet")
+
+
+def test_a_target_with_a_worker_gets_its_engines_from_there(project: Path) -> None:
+    (project / "h200.device").touch()
+    with worker_of("h200"):
+        release = run(targets=["cpu", "nano", "h200"]).result()
+    assert release["pending"] == ["nano"]
+    assert [(row["target"], row["status"]) for row in release["engines"]] == [
+        ("cpu", "ready"),
+        ("nano", "pending"),
+        ("h200", "ready"),
+    ]
+    joined = Path(release["folders"]["build"])
+    assert (joined / "h200" / "fp32.onnx").read_text() == "h200"
+
+
+def test_a_worker_without_its_device_leaves_the_target_pending(project: Path) -> None:
+    with worker_of("h200"):
+        release = run().result()
+    assert release["pending"] == ["h200"]
+    assert not list(project.glob("work/engines/h200/build/[!.]*"))
+
+
+def _create_pool(client: SyncPrefectClient, name: str) -> None:
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    try:
+        client.create_work_pool(
+            WorkPoolCreate(name=name, type="process", base_job_template=template)
+        )
+    except ObjectAlreadyExists:
+        return
+
+
+@contextmanager
+def worker_of(pool: str) -> Iterator[None]:
+    """A worker, of one thread of this process, for the engines of the target ``pool``."""
+    stopped = threading.Event()
+    with get_client(sync_client=True) as client:
+        _create_pool(client, pool)
+        client.send_worker_heartbeat(pool, "device", 30)
+        flow_id = client.create_flow_from_name(build_engine.name)
+        client.create_deployment(flow_id, pool, work_pool_name=pool)
+        thread = threading.Thread(target=_work, args=(pool, stopped))
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()
+            client.delete_work_pool(pool)
+
+
+def _work(pool: str, stopped: threading.Event) -> None:
+    with get_client(sync_client=True) as client:
+        while not stopped.wait(0.1):
+            for scheduled in client.get_scheduled_flow_runs_for_work_pool(pool):
+                asked: FlowRun = scheduled.flow_run
+                run_flow(
+                    build_engine, flow_run=asked, parameters=asked.parameters, return_type="state"
+                )

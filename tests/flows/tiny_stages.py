@@ -1,0 +1,112 @@
+"""Stage functions that write, in no time, what the stages of the pipeline write: for the wiring."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from components.params import GateParams, RegisterParams, TrainParams, ValidateParams
+from components.progress import report
+
+
+def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str, Any]:
+    """Refuses the labels when the limits ask it to."""
+    if validate.min_faces > 1000:
+        raise ValueError(f"{data.labels}: 20 usable faces; validate.min_faces is 1001")
+    return _write(out_dir, "report.json", {"kept": 20})
+
+
+def plain(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
+    """Split, crop, export, calibrate and bundle."""
+    return _write(out_dir, "done.json", {})
+
+
+def train(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str, Any]:
+    """Reports an epoch at a time; a learning rate of 7 is a bug, not bad input."""
+    if train.learning_rate == 7.0:
+        raise RuntimeError("the loss is not finite")
+    for epoch in range(train.epochs):
+        report(epoch + 1, train.epochs, "epochs", loss=1.0 / (epoch + 1))
+    return _write(out_dir, "curve.json", {"epochs": train.epochs})
+
+
+def evaluate(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
+    """One region error is measured, one is not."""
+    regions = ("all", "eyes", "mouth", "nose", "eyebrows", "chin", "head_pose")
+    metrics = {f"image_px/{name}": 2.0 + index for index, name in enumerate(regions)}
+    return _write(
+        out_dir,
+        "kpi.json",
+        {
+            "dataset": "synthetic",
+            "part": "kpi",
+            "num_faces": 60,
+            "num_subjects": 23,
+            "num_keypoints": 68,
+            "normaliser": "inter-ocular",
+            "metrics": {**metrics, "nme/all": None},
+            "per_point": {"image_px": [2.0] * 68},
+            "visible_samples": [60] * 68,
+        },
+    )
+
+
+def build(*, build: Any, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
+    """The CPU target is built; a target with a file of its own name beside ``work`` is too."""
+    engines = []
+    for target in build.targets:
+        here = target == "cpu" or Path(f"{target}.device").exists()
+        file = f"{target}/fp32.onnx"
+        if here:
+            (out_dir / target).mkdir()
+            (out_dir / file).write_text(target)
+        engines.append(
+            {
+                "target": target,
+                "runtime": "onnxruntime" if target == "cpu" else "tensorrt",
+                "precision": "fp32",
+                "status": "ready" if here else "pending",
+                "reason": "" if here else "no device",
+                "file": file if here else None,
+                "size_bytes": 1_230_000 if here else None,
+                "sha256": None,
+                "parity_px": 0.001 if here else None,
+                "metrics": {},
+            }
+        )
+    rung = {"rung": "onnx", "reference": "torch", "mean_px": 0.001, "max_px": 0.002}
+    rung |= {"budget_px": 0.01, "passed": True, "worst_faces": []}
+    _write(out_dir, "parity.json", {"rungs": [rung]})
+    return _write(out_dir, "engines.json", engines)
+
+
+def benchmark(*, build_dir: Path, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
+    """The CPU engine takes 3 ms at batch 1, 20 at batch 8."""
+    rows = [
+        {"target": "cpu", "precision": "fp32", "batch_size": size, "p50_ms": ms}
+        for size, ms in ((1, 3.0), (8, 20.0))
+    ]
+    return _write(out_dir, "benchmark.json", {"rows": rows})
+
+
+def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> dict[str, Any]:
+    """Refuses when it is asked for more faces than there are."""
+    faces = json.loads((evaluate_dir / "kpi.json").read_text())["num_faces"]
+    passed = faces >= gate.min_faces
+    reasons = [] if passed else [f"insufficient evidence: {faces} faces"]
+    verdict = {"passed": passed, "reasons": reasons, "engines": {"cpu/fp32": passed}}
+    return _write(out_dir, "gate.json", verdict)
+
+
+def register(*, register: RegisterParams, out_dir: Path, **folders: Path) -> dict[str, Any]:
+    """What the real stage writes down, with no registry behind it."""
+    from components.release.record import read_evidence, refusals
+    from components.release.register import release_record
+
+    evidence = read_evidence({name.removesuffix("_dir"): path for name, path in folders.items()})
+    record = release_record(evidence, refusals(evidence, register.required_targets))
+    return _write(out_dir, "release.json", record | {"model": "tiny", "version": 7})
+
+
+def _write(out_dir: Path, name: str, value: Any) -> dict[str, Any]:
+    (out_dir / name).write_text(json.dumps(value))
+    return {"file": name}
