@@ -1,7 +1,7 @@
 """The whole story as one flow: labelled faces in, judged engines and a registered version out.
 
 A stage whose inputs, params and code have not changed is taken from ``work/``. A failed gate is a
-result: the flow completes and its result says what was refused. Bad input ends it in the failed state
+result: the flow completes and its result says what was refused. Bad input ends it in the state
 ``BadInput`` with one line that says what, and what is allowed.
 """
 

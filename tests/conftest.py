@@ -1,7 +1,9 @@
-"""A tiny labelled set that tests make and break, and the parameters of params.yaml."""
+"""What several folders of tests need: a tiny labelled set, params.yaml, a release, MLflow."""
 
 import json
-from collections.abc import Callable, Mapping
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 
 from components.params import Params, load_params
+from components.provenance.manifest import Manifest, seal
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 FIVE_POINTS = [(20.0, 24.0), (43.0, 24.0), (32.0, 34.0), (24.0, 44.0), (40.0, 44.5)]
@@ -75,3 +78,150 @@ def params_with() -> Callable[..., Params]:
         return load_params(PARAMS, overrides=overrides)
 
     return load
+
+
+STAGES = (
+    *("validate", "split", "crop", "train", "evaluate", "export", "calibrate", "build"),
+    *("benchmark", "gate", "bundle"),
+)
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty SQLite store that MLflow finds by its own means; made once, for it takes seconds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    settings = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    before = {key: os.environ.get(key) for key in settings}
+    here = Path.cwd()
+    os.environ |= settings
+    os.chdir(folder)  # where MLflow puts artifacts
+    yield folder
+    os.chdir(here)
+    for key, value in before.items():
+        if value is None:
+            del os.environ[key]
+        else:
+            os.environ[key] = value
+
+
+@pytest.fixture
+def stage_folders(tmp_path: Path) -> Callable[..., dict[str, Path]]:
+    """Make the sealed folders of one release: ``stage_folders(engines=[...], verdict={...})``."""
+
+    def make(
+        name: str = "stages",
+        engines: list[dict[str, Any]] | None = None,
+        verdict: Mapping[str, Any] | None = None,
+        kpi_all: float | None = 4.25,
+    ) -> dict[str, Path]:
+        folders = {stage: tmp_path / name / stage for stage in STAGES}
+        for folder in folders.values():
+            folder.mkdir(parents=True)
+        engines = ENGINES if engines is None else engines
+        verdict = {"passed": True, "reasons": [], "checks": [], **(verdict or {})}
+        verdict.setdefault("engines", {"cpu/fp32": True})
+        write(folders["validate"] / "report.json", {"kept": 20})
+        write(folders["evaluate"] / "kpi.json", kpi_of(kpi_all))
+        (folders["evaluate"] / "kpi.png").write_bytes(b"\x89PNG")
+        (folders["evaluate"] / "predictions.npz").write_bytes(b"faces")
+        (folders["train"] / "model.safetensors").write_bytes(b"weights")
+        write(folders["train"] / "model.json", {"net": "small"})
+        curve = [{"epoch": n, "step": 10 * n, "seconds": 1.5 * n, "loss": 1 / n} for n in (1, 2)]
+        lines = "".join(json.dumps(line) + "\n" for line in curve)
+        (folders["train"] / "curve.jsonl").write_text(lines)
+        for stage, file in (("export", "fp32"), ("calibrate", "int8")):
+            (folders[stage] / "opset17").mkdir()
+            (folders[stage] / f"opset17/{file}.onnx").write_bytes(file.encode())
+        write(folders["build"] / "engines.json", engines)
+        rung = {"rung": "onnx", "reference": "torch", "mean_px": 0.001, "max_px": 0.002}
+        write(folders["build"] / "parity.json", {"rungs": [rung | {"passed": True}]})
+        times = {"p50_ms": 3.0, "p90_ms": 3.5, "p99_ms": 4.0, "faces_per_second": 330.0}
+        rows = [
+            {"target": "cpu", "precision": "fp32", "batch_size": 1, **times},
+            {"target": "cpu", "precision": "fp32", "batch_size": 8, **times, "p50_ms": 20.0},
+        ]
+        write(folders["benchmark"] / "benchmark.json", {"rows": rows})
+        write(folders["gate"] / "gate.json", verdict)
+        (folders["bundle"] / "cpu").mkdir()
+        (folders["bundle"] / "cpu/fp32.onnx").write_bytes(b"engine")
+        for stage, folder in folders.items():
+            params = {stage: {"seed": 35, "nested": {"zoom": 0.2}, "nothing": None}}
+            seal(folder, Manifest(stage, f"key-{stage}", {}, params, "code", {}, {}, {}))
+        return folders
+
+    return make
+
+
+def engine(target: str, precision: str | None, status: str) -> dict[str, Any]:
+    ready = status == "ready"
+    return {
+        "target": target,
+        "runtime": "onnxruntime" if target == "cpu" else "tensorrt",
+        "precision": precision,
+        "status": status,
+        "reason": "" if ready else "no worker",
+        "file": f"{target}/{precision}.onnx" if ready else None,
+        "size_bytes": 1200 if ready else None,
+        "sha256": "0" * 64 if ready else None,
+        "parity_px": 0.001 if ready else None,
+        "metrics": {"image_px/all": 4.25, "image_px/nose": 4.0} if ready else None,
+    }
+
+
+ENGINES = [engine("cpu", "fp32", "ready")]
+
+
+@pytest.fixture
+def make_engine() -> Callable[[str, str | None, str], dict[str, Any]]:
+    """One row of engines.json: ``make_engine("cpu", "fp32", "ready")``."""
+    return engine
+
+
+def kpi_of(kpi_all: float | None) -> dict[str, Any]:
+    return {
+        "dataset": "synthetic",
+        "part": "kpi",
+        "num_faces": 60,
+        "num_subjects": 23,
+        "num_keypoints": 68,
+        "normaliser": "inter-ocular",
+        "metrics": {"image_px/all": kpi_all, "image_px/eyes": 2.5, "image_px/nose": 3.0},
+    }
+
+
+def write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value))
+
+
+@pytest.fixture
+def register(
+    mlflow_store: Path, tmp_path: Path, params_with: Callable[..., Params]
+) -> Callable[..., dict[str, Any]]:
+    """Register a tiny release under names of its own; the same names on each call of one test."""
+    from components.release.register import register_release
+
+    mark = uuid.uuid4().hex[:8]
+
+    def run(folders: Mapping[str, Path], required: tuple[str, ...] = ("cpu",)) -> dict[str, Any]:
+        params = params_with(
+            {
+                "register.experiment": f"faces-{mark}",
+                "register.trainable_model": f"trainable-{mark}",
+                "register.deployable_model": f"deployable-{mark}",
+                "register.required_targets": list(required),
+            }
+        )
+        out_dir = tmp_path / uuid.uuid4().hex
+        out_dir.mkdir()
+        release = register_release(
+            **{f"{name}_dir": folder for name, folder in folders.items()},
+            register=params.register_,
+            out_dir=out_dir,
+        )
+        assert json.loads((out_dir / "release.json").read_text()) == release
+        return release
+
+    return run

@@ -16,14 +16,14 @@ from typing import Any
 from components.data.crop_store import CROP_PX
 from components.deploy.bundle_readme import readme
 from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
+from components.deploy.sums import write_sums
 from components.deploy.targets import GpuTarget, Precision, cache_name, target_named
 from components.deploy.triton import triton_config
 from components.deploy.trtexec import CACHE, build_script, sources
 from components.params import BundleParams
 from components.progress import report
-from components.provenance.digest import digest_file, files_of
+from components.provenance.digest import digest_file
 
-SUMS = "SHA256SUMS"
 BUILD_SCRIPT = "build.sh"
 FASTEST_FIRST: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 
@@ -99,8 +99,7 @@ def bundle_target(
     text = json.dumps(model, indent=1, allow_nan=False)
     (out_dir / "model.json").write_text(text + "\n", encoding="utf-8")
     (out_dir / "README.txt").write_text(readme(model), encoding="utf-8")
-    sums = [f"{digest_file(path)}  {path.relative_to(out_dir)}\n" for path in files_of(out_dir)]
-    (out_dir / SUMS).write_text("".join(sums), encoding="utf-8")
+    write_sums(out_dir)
 
 
 def describe(

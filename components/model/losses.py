@@ -48,28 +48,32 @@ def point_weights(
 
 def l1(pred: Tensor, target: Tensor, weight: Tensor, w: float = 0, epsilon: float = 0) -> Tensor:
     """Weighted mean of |e| over ``pred`` (N, K, 2) and ``target``."""
-    return _mean((pred - target).abs(), weight)
+    return _mean(_error(pred, target, weight).abs(), weight)
 
 
 def square_euclidean(
     pred: Tensor, target: Tensor, weight: Tensor, w: float = 0, epsilon: float = 0
 ) -> Tensor:
     """Weighted mean of e^2 over ``pred`` (N, K, 2) and ``target``."""
-    return _mean((pred - target) ** 2, weight)
+    return _mean(_error(pred, target, weight) ** 2, weight)
 
 
 def wing(pred: Tensor, target: Tensor, weight: Tensor, w: float, epsilon: float) -> Tensor:
     """Weighted mean of Wing (Feng 2018, eq. 5): w ln(1 + |e|/epsilon) below w, |e| - C above."""
-    error = (pred - target).abs()
+    error = _error(pred, target, weight).abs()
     offset = w - w * math.log(1 + w / epsilon)
     values = torch.where(error < w, w * torch.log1p(error / epsilon), error - offset)
     return _mean(values, weight)
 
 
+def _error(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """pred - target where the weight is not 0; elsewhere 0, so that a NaN label has no gradient."""
+    return pred - torch.where(weight[..., None] > 0, target, pred.detach())
+
+
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean over x, y of the weighted sum of ``values`` (N, K, 2); NaN labels have weight 0."""
-    counted = torch.where(weight[..., None] > 0, values, 0.0)
-    return (counted * weight[..., None]).sum() / 2
+    """Mean over x, y of the weighted sum of ``values`` (N, K, 2)."""
+    return (values * weight[..., None]).sum() / 2
 
 
 LOSSES: dict[str, Loss] = {"l1": l1, "square_euclidean": square_euclidean, "wing": wing}

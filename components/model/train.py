@@ -242,9 +242,13 @@ def _resume(training: Training, path: Path) -> None:
     training.net.load_state_dict(parts["net"])
     training.average.load_state_dict(parts["average"])
     moments: dict[int, dict[str, Tensor]] = {}
+    trained = [p.detach() for group in training.optimizer.param_groups for p in group["params"]]
     for name, value in parts["optimizer"].items():
         index, _, kind = name.partition(".")
-        moments.setdefault(int(index), {})[kind] = value
+        like = trained[int(index)]
+        # The fused step pairs memory, not indices: a moment must lie as its parameter does.
+        laid = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        moments.setdefault(int(index), {})[kind] = laid
     whole = training.optimizer.state_dict()
     training.optimizer.load_state_dict({**whole, "state": moments})
     for name, value in state.items():

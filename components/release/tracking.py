@@ -3,6 +3,7 @@
 Where MLflow is, is MLflow's own affair (``MLFLOW_TRACKING_URI`` and so on); nothing is set here.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from components.release.record import RELEASE_TAG
 _PARAMS_A_CALL = 100
 _METRICS_A_CALL = 1000
 _LONGEST_PARAM = 6000
+_PASSWORD = re.compile(r"//[^/@\s]+@")  # user:password in a URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,8 @@ def mlflow_errors() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        line = " ".join(str(error).split())
-        raise ConnectionError(
-            f"MLflow at {_without_password(get_tracking_uri())}: {line}"
-        ) from None
-
-
-def _without_password(uri: str) -> str:
-    scheme, slashes, rest = uri.partition("://")
-    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
+        line = f"MLflow at {get_tracking_uri()}: {' '.join(str(error).split())}"
+        raise ConnectionError(_PASSWORD.sub("//", line)) from None
 
 
 def find_experiment(name: str) -> str:

@@ -1,0 +1,176 @@
+"""Landmarker: a bundle or an ONNX file as a function from pictures to keypoints in their pixels.
+
+Input: an image and where its face is. Does: the very crop of training, the engine, and the crop's
+inverse. Output: keypoints in image pixels with their confidence. Needs no torch.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.data.crop import cut, face_crop_box
+from components.data.images import read_grey
+from components.deploy.engine import RUNTIMES
+from components.deploy.engine_onnxruntime import open_engine, read_metadata
+from components.deploy.face_detection import FaceBox, detect_faces
+from components.deploy.sums import check_sums
+from components.deploy.targets import Pending
+from components.kpi.evaluate import Predict
+
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as everywhere
+
+
+@dataclass(frozen=True, slots=True)
+class FaceKeypoints:
+    """One face of an image.
+
+    Attributes:
+        box: (x, y, width, height) of the face, image pixels.
+        keypoints: (K, 2) image pixels, x right, y down, pixel centres at integers.
+        confidence: (K,) largest probability of each heat map; not calibrated.
+    """
+
+    box: FaceBox
+    keypoints: NDArray[np.float64]
+    confidence: NDArray[np.float32]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, coordinates to a thousandth of a pixel."""
+        return {
+            "box": list(self.box),
+            "keypoints": np.round(self.keypoints, 3).tolist(),
+            "confidence": np.round(self.confidence.astype(np.float64), 5).tolist(),
+        }
+
+
+class Landmarker:
+    """The engine of a bundle folder, or of one ONNX file, ready to run.
+
+    Args:
+        path: the folder of one target in a bundle (its digests are checked), or an ONNX file.
+        precision: one of the bundle's engines; None takes its default.
+        threads: of the CPU; 0 takes all cores.
+
+    Raises:
+        ValueError: naming the file and what is wrong, or why the engine cannot run here.
+    """
+
+    def __init__(self, path: Path | str, precision: str | None = None, threads: int = 0) -> None:
+        path = Path(path)
+        if path.is_dir():
+            self.model, self._predict = _open_bundle(path, precision, threads)
+        else:
+            self.model, self._predict = _open_file(path, threads)
+        self.num_keypoints = int(self.model["num_keypoints"])
+        self.box_scale = float(self.model["box_scale"])
+
+    def predict(
+        self, crops: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+        """Keypoints of face crops.
+
+        Args:
+            crops: (N, 1, 80, 80) uint8 grey levels.
+
+        Returns:
+            (N, K, 2) pixels of the crops, and (N, K) confidence.
+        """
+        if crops.ndim != 4 or crops.shape[1:] != (1, 80, 80) or crops.dtype != np.uint8:
+            raise ValueError(
+                f"crops are {crops.dtype} {crops.shape}; they must be uint8 (N, 1, 80, 80)"
+            )
+        return self._predict(crops)
+
+    def keypoints(
+        self,
+        image: Path | str | NDArray[np.uint8],
+        face_box: FaceBox | Literal["whole", "detect"] = "detect",
+    ) -> list[FaceKeypoints]:
+        """Keypoints of the faces in one image.
+
+        Args:
+            image: a PNG or JPEG file, or (H, W) grey or (H, W, 3) RGB uint8.
+            face_box: tight box (x, y, width, height) in image pixels; ``whole`` when the image is
+                the face; ``detect`` finds all faces (extra ``detect``).
+
+        Returns:
+            the faces, the largest first; none where none was found.
+
+        Raises:
+            ValueError: naming the image or the box and what is wrong.
+        """
+        grey = grey_levels(image)
+        height, width = grey.shape
+        if face_box == "detect":
+            boxes = detect_faces(grey)
+        elif face_box == "whole":
+            boxes = [(-0.5, -0.5, float(width), float(height))]
+        elif isinstance(face_box, str):
+            raise ValueError(f"face_box is {face_box!r}; give four numbers, 'whole' or 'detect'")
+        else:
+            boxes = [face_box]
+        crops = [face_crop_box(box, self._scale(face_box)) for box in boxes]
+        if not crops:
+            return []
+        points, confidence = self.predict(np.stack([cut(grey, crop, 80)[None] for crop in crops]))
+        return [
+            FaceKeypoints(box, crop.to_image(own.astype(np.float64)), trust.astype(np.float32))
+            for box, crop, own, trust in zip(boxes, crops, points, confidence, strict=True)
+        ]
+
+    def _scale(self, face_box: FaceBox | str) -> float:
+        """A whole image is taken as the crop itself: its margin is in it already."""
+        return 1.0 if face_box == "whole" else self.box_scale
+
+
+def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) grey levels of a file or an array.
+
+    Raises:
+        ValueError: naming the file, or the array's type and shape.
+    """
+    if isinstance(image, (str, Path)):
+        try:
+            return read_grey(Path(image))
+        except ValueError as error:
+            raise ValueError(f"{image}: {error}") from None
+    if image.dtype == np.uint8 and image.size and image.ndim == 2:
+        return image
+    if image.dtype == np.uint8 and image.size and image.ndim == 3 and image.shape[2] == 3:
+        grey: NDArray[np.uint8] = np.rint(image @ _LUMA).astype(np.uint8)
+        return grey
+    raise ValueError(
+        f"the image is {image.dtype} {image.shape}; it must be uint8 (H, W) or (H, W, 3)"
+    )
+
+
+def _open_bundle(
+    folder: Path, precision: str | None, threads: int
+) -> tuple[dict[str, Any], Predict]:
+    listed = check_sums(folder)
+    model: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    engines = {engine["precision"]: engine for engine in model["engines"]}
+    wanted = precision or model["default"]
+    if wanted not in engines:
+        raise ValueError(f"{folder}: no {wanted} engine; it has {sorted(engines)}")
+    file = engines[wanted]["file"]
+    if file is None:
+        raise ValueError(f"{folder}: its {wanted} engine is not built yet; run its build.sh")
+    if file not in listed:
+        raise ValueError(f"{folder / file}: not among the files whose digests are listed")
+    predict = RUNTIMES[model["runtime"]].open(folder / file, threads)
+    if isinstance(predict, Pending):
+        raise ValueError(f"{folder / file}: {predict.reason}")
+    return model, predict
+
+
+def _open_file(path: Path, threads: int) -> tuple[dict[str, Any], Predict]:
+    metadata: dict[str, Any] = dict(read_metadata(path))
+    missing = [key for key in ("num_keypoints", "box_scale") if key not in metadata]
+    if missing:
+        raise ValueError(f"{path}: its metadata has no {' and no '.join(missing)}; not ours")
+    return metadata, open_engine(path, threads)

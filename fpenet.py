@@ -1,0 +1,41 @@
+"""The public face of fpenet.
+
+>>> import fpenet
+>>> landmarker = fpenet.Landmarker("bundle/cpu")  # doctest: +SKIP
+>>> landmarker.keypoints("face.jpg")[0].keypoints.shape  # doctest: +SKIP
+(80, 2)
+
+``Landmarker`` runs a released model; ``evaluate`` judges any predict function on a crop folder;
+``load_params`` reads params.yaml. Importing this needs neither torch nor Prefect.
+"""
+
+from pathlib import Path
+
+from components.deploy.landmarker import FaceKeypoints, Landmarker
+from components.kpi.evaluate import KpiReport, Predict
+from components.params import Params, load_params
+
+__all__ = [
+    "FaceKeypoints",
+    "KpiReport",
+    "Landmarker",
+    "Params",
+    "Predict",
+    "evaluate",
+    "load_params",
+]
+
+
+def evaluate(predict: Predict, crop_dir: Path | str, batch_size: int = 64) -> KpiReport:
+    """Judge ``predict`` on the judged part of a crop folder, as every engine is judged.
+
+    Args:
+        predict: (N, 1, 80, 80) uint8 -> points (N, K, 2) in crop pixels, confidence (N, K).
+
+    Raises:
+        ValueError: the folder has no judged face, or the predictions have another K.
+    """
+    from components.data.crop_store import open_crops
+    from components.kpi.evaluate import evaluate as judge
+
+    return judge(predict, open_crops(Path(crop_dir)), batch_size)

@@ -1,0 +1,119 @@
+"""Export: what torch computes, at the opset asked for, in one file."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto
+
+from components.data.crop_store import open_crops
+from components.deploy.network import (
+    half_precision,
+    heatmap_convolution,
+    opset_of,
+    read_network,
+    tail_nodes,
+)
+from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
+from components.model.checkpoint import load_net
+
+OPSETS = (13, 17)
+
+
+def run(path: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    session = onnxruntime.InferenceSession(path)
+    points, confidence = session.run([KEYPOINTS, CONFIDENCE], {INPUT: images.astype(np.float32)})
+    return points, confidence
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize(("precision", "px"), [("fp32", 0.001), ("fp16", 0.1)])
+def test_the_network_gives_the_points_of_torch_for_any_batch(
+    stages: SimpleNamespace, opset: int, precision: str, px: float
+) -> None:
+    store = open_crops(stages.crop)
+    images = store.images(store.rows("kpi"))
+    net, _ = load_net(stages.train)
+    with torch.inference_mode():
+        points, confidence = (t.numpy() for t in net(torch.from_numpy(images).float()))
+    for size in (1, 4):
+        found, trust = run(stages.export / f"opset{opset}" / f"{precision}.onnx", images[:size])
+        assert found.dtype == np.float32
+        assert np.linalg.norm(found - points[:size], axis=2).mean() < px
+        assert np.allclose(trust, confidence[:size], atol=0.01)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_inputs_and_outputs_have_our_names_and_no_heat_map_leaves(
+    stages: SimpleNamespace, opset: int, precision: str
+) -> None:
+    model = read_network(stages.export / f"opset{opset}" / f"{precision}.onnx")
+    assert opset_of(model) == opset
+    shapes = {
+        value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in [*model.graph.input, *model.graph.output]
+    }
+    assert shapes == {INPUT: ["N", 1, 80, 80], KEYPOINTS: ["N", 68, 2], CONFIDENCE: ["N", 68]}
+    types = {v.type.tensor_type.elem_type for v in [*model.graph.input, *model.graph.output]}
+    assert types == {TensorProto.FLOAT}
+
+
+def test_the_file_says_how_to_use_it(stages: SimpleNamespace) -> None:
+    model = read_network(stages.export / "opset17" / "fp16.onnx")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["num_keypoints"] == "68"
+    assert metadata["box_scale"] == "1.2"
+    assert metadata["precision"] == "fp16"
+    assert len(metadata["weights_sha256"]) == 64
+
+
+def test_the_file_format_is_no_newer_than_the_opset_needs(stages: SimpleNamespace) -> None:
+    versions = [
+        read_network(stages.export / f"opset{opset}" / "fp32.onnx").ir_version for opset in OPSETS
+    ]
+    assert versions == [7, 8]
+
+
+def test_tensors_have_the_same_names_at_every_opset(stages: SimpleNamespace) -> None:
+    old, new = (
+        read_network(stages.export / f"opset{opset}" / "fp32.onnx").graph.node for opset in OPSETS
+    )
+    assert [list(node.output) for node in old] == [list(node.output) for node in new]
+
+
+def test_half_precision_keeps_the_soft_argmax_in_single(stages: SimpleNamespace) -> None:
+    model = read_network(stages.export / "opset17" / "fp16.onnx")
+    assert {node.op_type for node in tail_nodes(model)} >= {"Softmax", "Mul", "ReduceSum"}
+    assert "MatMul" not in {node.op_type for node in model.graph.node}
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+    (softmax,) = (node for node in model.graph.node if node.op_type == "Softmax")
+    assert types[softmax.input[0]] == types[softmax.output[0]] == TensorProto.FLOAT
+    assert types[heatmap_convolution(model).output[0]] == TensorProto.FLOAT16
+    weights = {t.name: t.data_type for t in model.graph.initializer if len(t.dims) == 4}
+    assert set(weights.values()) == {TensorProto.FLOAT16}
+    single = (stages.export / "opset17" / "fp32.onnx").stat().st_size
+    assert (stages.export / "opset17" / "fp16.onnx").stat().st_size < 0.55 * single
+
+
+def test_a_weight_too_large_for_half_precision_is_named(stages: SimpleNamespace) -> None:
+    model = read_network(stages.export / "opset17" / "fp32.onnx")
+    name = heatmap_convolution(model).input[1]
+    (weight,) = (t for t in model.graph.initializer if t.name == name)
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values.flat[0] = 1e6
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, name))
+    with pytest.raises(ValueError, match=f"weight {name}: 1e\\+06 has no finite FP16"):
+        half_precision(model)
+
+
+def test_a_file_that_is_no_network_is_named(tmp_path: Path, stages: SimpleNamespace) -> None:
+    model = read_network(stages.export / "opset17" / "fp32.onnx")
+    model.graph.node[3].op_type = "NoSuchOperator"
+    (tmp_path / "odd.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=r"odd\.onnx: not a valid ONNX model"):
+        read_network(tmp_path / "odd.onnx")

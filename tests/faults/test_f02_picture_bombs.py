@@ -1,0 +1,79 @@
+import resource
+import struct
+import subprocess
+import sys
+import zlib
+
+import pytest
+from PIL import Image
+
+from components.data.images import image_size, read_grey
+from components.data.rejected import Refusal
+
+
+def write_empty_png(path, width, height):
+    """A PNG of zeros, tiny on disk whatever its size."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    row = zlib.compressobj(9)
+    data = b"".join(row.compress(bytes(1 + width)) for _ in range(height)) + row.flush()
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+def test_f02_a_picture_over_the_cap_is_refused_before_it_is_decoded(tmp_path):
+    write_empty_png(tmp_path / "big.png", 2000, 1000)
+    assert image_size(tmp_path / "big.png") == (2000, 1000)
+    assert read_grey(tmp_path / "big.png", 2.0).shape == (1000, 2000)
+    with pytest.raises(Refusal, match=r"big\.png: 2000x1000 is 2\.0 megapixels; at most 1\.9"):
+        read_grey(tmp_path / "big.png", 1.9)
+
+
+def test_f02_a_decompression_bomb_costs_no_memory(tmp_path):
+    write_empty_png(tmp_path / "bomb.png", 50_000, 50)
+    content = bytearray((tmp_path / "bomb.png").read_bytes())
+    content[20:24] = struct.pack(">I", 50_000)  # says 50,000 rows
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "bomb.png").write_bytes(content)
+    assert len(content) < 10_000
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from components.data.images import read_grey\n"
+        "from components.data.rejected import Refusal\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    read_grey(Path(sys.argv[1]), 50.0)\n"
+        "except Refusal as refusal:\n    print(refusal.reason)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "bomb.png")],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30)),
+    )
+    reason, grown_kb = done.stdout.split("\n")[:2]
+    assert reason == "image too large"
+    assert int(grown_kb) < 50_000
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "EPS", "SPIDER", "PPM"])
+def test_f02_other_formats_named_png_are_refused(tmp_path, kind):
+    mode = "F" if kind == "SPIDER" else "L"
+    Image.new(mode, (32, 32)).save(tmp_path / "a", format=kind)
+    (tmp_path / "a").rename(tmp_path / "a.png")  # saved so, SPIDER would claim the ending .png
+    for read in (image_size, read_grey):
+        with pytest.raises(Refusal, match=r"a\.png: neither PNG nor JPEG"):
+            read(tmp_path / "a.png")
+
+
+def test_f02_a_fits_file_named_png_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"SIMPLE  =                    T".ljust(2880))
+    with pytest.raises(Refusal, match="neither PNG nor JPEG"):
+        image_size(tmp_path / "a.png")

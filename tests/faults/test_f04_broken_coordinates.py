@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from components.data.readers import read_labels
+from components.data.validate import check_images, sift
+
+
+def rejections(tiny_labels, params_with):
+    """Every rejection of readers and checks, as (reason, detail)."""
+    params = params_with()
+    labelled = read_labels(tiny_labels.write(), params.data)
+    images = check_images(labelled.root, [s.image for s in labelled.samples], 50.0)
+    kept, out = sift(labelled.samples, images, params.validate_)
+    assert len(kept) == 20
+    return [(one.reason, one.detail) for one in [*labelled.rejected, *out]]
+
+
+@pytest.mark.parametrize(
+    ("point", "reason", "said"),
+    [
+        (("NaN", 24.0), "coordinate", "labels.json, record 21: P2x is nan; it must be finite"),
+        ((float("nan"), 24.0), "coordinate", "labels.json, record 21: P2x is nan"),
+        ((43.0, float("inf")), "coordinate", "record 21: P2y is inf; it must be finite"),
+        ((-500.0, 24.0), "far point", "P2 is (-500, 24) px in a 64x64 image"),
+        ((1e300, 24.0), "far point", "P2 is (1e+300, 24) px in a 64x64 image"),
+        ((0.0, 0.0), "placeholder", "P2 is (0, 0) px"),
+        ((None, 24.0), "coordinate", "record 21: P2: one of P2x and P2y is missing"),
+    ],
+)
+def test_f04_a_broken_coordinate_names_sample_and_point(
+    tiny_labels, params_with, point, reason, said
+):
+    tiny_labels.add("images/s020_0.png", points=[(20, 24), point, (32, 34), (24, 44), (40, 44)])
+    ((found, detail),) = rejections(tiny_labels, params_with)
+    assert found == reason
+    assert said in detail
+
+
+def test_f04_a_face_with_a_point_too_many_is_named(tiny_labels, params_with):
+    tiny_labels.add("images/s020_0.png", P9x=30.0, P9y=30.0)
+    assert rejections(tiny_labels, params_with) == [
+        ("keypoint count", "labels P9, where the set has 5 keypoints")
+    ]
+
+
+def test_f04_an_index_given_twice_is_named(tiny_labels, params_with):
+    record = tiny_labels.add("images/s020_0.png")
+    folder = tiny_labels.write()
+    text = json.dumps(tiny_labels.records)
+    point = json.dumps({"P1x": record["annotations"][1]["P1x"]})[1:-1]
+    assert text.count(point) == 1
+    tiny_labels.write = lambda: folder  # keep the text below
+    (folder / "labels.json").write_text(text.replace(point, f"{point}, {point}"))
+    ((reason, detail),) = rejections(tiny_labels, params_with)
+    assert (reason, detail) == ("label", "labels.json, record 21: key 'P1x' is given twice")
+
+
+def test_f04_the_same_face_twice_is_named(tiny_labels, params_with):
+    tiny_labels.records.append(tiny_labels.records[4])
+    assert rejections(tiny_labels, params_with) == [
+        ("repeated", "same picture and points as a face of images/s002_0.png")
+    ]

@@ -1,0 +1,38 @@
+import pytest
+
+from components.data.expectations import Expectation, evaluate_suites, keypoint_table
+from components.data.readers import read_labels
+
+ROWS = Expectation("ExpectTableRowCountToBeBetween", {"min_value": 0}, "any number of rows")
+
+
+@pytest.fixture
+def table(tiny_labels, params_with):
+    return keypoint_table(read_labels(tiny_labels.write(), params_with().data).samples)
+
+
+def test_f07_a_suite_without_expectations_is_a_failure(table, tmp_path):
+    with pytest.raises(
+        ValueError, match="suite faces: 5 rows and 0 expectations; nothing would be"
+    ):
+        evaluate_suites({"faces": (table, [])}, tmp_path)
+
+
+def test_f07_a_table_without_rows_is_a_failure(table, tmp_path):
+    with pytest.raises(
+        ValueError, match="suite faces: 0 rows and 1 expectations; nothing would be"
+    ):
+        evaluate_suites({"faces": (table.iloc[:0], [ROWS])}, tmp_path)
+
+
+def test_f07_an_unknown_expectation_is_a_failure(table, tmp_path):
+    unknown = Expectation("ExpectFacesToSmile", {}, "no such thing")
+    with pytest.raises(ValueError, match="suite faces: unknown expectation 'ExpectFacesToSmile'"):
+        evaluate_suites({"faces": (table, [ROWS, unknown])}, tmp_path)
+
+
+def test_f07_an_expectation_that_could_not_be_evaluated_is_a_failure(table, tmp_path):
+    no_column = Expectation("ExpectColumnValuesToBeUnique", {"column": "nowhere"}, "no column")
+    found = evaluate_suites({"faces": (table, [ROWS, no_column])}, tmp_path)["faces"]
+    assert found.evaluated == 2
+    assert found.failed == ["no column (column nowhere): it could not be evaluated"]

@@ -1,0 +1,37 @@
+import pytest
+from PIL import Image
+
+from components.data.readers import read_labels
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("../secret.png", "leads out of the labels' folder"),
+        ("images/../../secret.png", "leads out of the labels' folder"),
+        ("..\\secret.png", "leads out of the labels' folder"),
+        ("/etc/hostname", "is absolute; it must lie beside the labels"),
+        ("C:\\secret.png", "is absolute; it must lie beside the labels"),
+        ("link.png", "leads out of the labels' folder"),
+        ("linked/secret.png", "leads out of the labels' folder"),
+        ("a\0.png", "it must be a path"),
+        ("", "it must be a path"),
+    ],
+)
+def test_f09_a_file_name_that_leaves_the_folder_is_refused(tiny_labels, params_with, name, said):
+    outside = tiny_labels.folder.parent / "secret.png"
+    Image.new("L", (64, 64)).save(outside)
+    (tiny_labels.folder / "link.png").symlink_to(outside)
+    (tiny_labels.folder / "linked").symlink_to(outside.parent)
+    tiny_labels.add(name, picture=False)
+    labelled = read_labels(tiny_labels.write(), params_with().data)
+    (rejected,) = labelled.rejected
+    assert rejected.detail.startswith("labels.json, record 21: ")
+    assert said in rejected.detail
+    assert len(labelled.samples) == 20
+
+
+def test_f09_a_link_within_the_folder_is_fine(tiny_labels, params_with):
+    (tiny_labels.folder / "link.png").symlink_to(tiny_labels.folder / "images/s000_0.png")
+    tiny_labels.add("images/../link.png", picture=False)
+    assert read_labels(tiny_labels.write(), params_with().data).samples[-1].image == "link.png"

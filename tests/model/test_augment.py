@@ -1,0 +1,91 @@
+"""The image and its labels move together."""
+
+import torch
+
+from components.keypoints import scheme_for
+from components.model.augment import augment_batch, map_points, random_maps, sample_crops
+from components.params import AugmentParams
+
+MOVES = AugmentParams(
+    flip_probability=0.0,
+    rotate_deg=25.0,
+    zoom=0.2,
+    shift_px=8.0,
+    gamma=0.0,
+    contrast=0.0,
+    noise=0.0,
+    blur_probability=0.0,
+    patch_probability=0.0,
+    patch_px=(10, 40),
+    patch_hides=True,
+)
+
+
+def dot_images(points: torch.Tensor, size: int) -> torch.Tensor:
+    axis = torch.arange(size)
+    squared = (axis[None, :] - points[:, :1, None]) ** 2 + (
+        axis[:, None] - points[:, 1:, None]
+    ) ** 2
+    return 255 * torch.exp(-squared / 8)[:, None]
+
+
+def test_a_dot_moves_with_its_label() -> None:
+    random = torch.Generator().manual_seed(1)
+    points = 56 + torch.rand(64, 2, generator=random) * 30 - 15
+    matrix, shift = random_maps(64, MOVES, random)
+    seen = sample_crops(dot_images(points, 112), matrix, shift)[:, 0]
+    axis = torch.arange(80.0)
+    total = seen.sum((1, 2))
+    found = torch.stack(((seen.sum(1) * axis).sum(1), (seen.sum(2) * axis).sum(1)), 1)
+    expected = map_points(points[:, None], matrix, shift, 112)[:, 0]
+    inside = ((expected > 12) & (expected < 67)).all(1)
+    assert int(inside.sum()) > 40
+    assert (found / total[:, None] - expected)[inside].abs().max() < 0.05
+
+
+def test_nothing_chosen_is_the_centre_of_the_margin_crop() -> None:
+    still = MOVES.model_copy(update={"rotate_deg": 0.0, "zoom": 0.0, "shift_px": 0.0})
+    crops = torch.randint(1, 255, (2, 112, 112), dtype=torch.uint8)
+    points = torch.rand(2, 68, 2) * 112
+    visible = torch.ones(2, 68).bool()
+    random = torch.Generator().manual_seed(0)
+    batch = augment_batch(crops, points, visible, scheme_for(68), still, random)
+    assert torch.allclose(batch.images[:, 0], crops[:, 16:96, 16:96].float(), atol=0.05)
+    assert torch.allclose(batch.points, points - 16, atol=1e-4)
+
+
+def test_a_flip_mirrors_the_image_and_renames_left_and_right() -> None:
+    flips = MOVES.model_copy(
+        update={"rotate_deg": 0.0, "zoom": 0.0, "shift_px": 0.0, "flip_probability": 1.0}
+    )
+    scheme = scheme_for(68)
+    assert scheme.flip_map is not None
+    crops = torch.randint(1, 255, (1, 112, 112), dtype=torch.uint8)
+    points = 30 + torch.rand(1, 68, 2) * 50
+    visible = torch.rand(1, 68) < 0.5
+    random = torch.Generator().manual_seed(0)
+    batch = augment_batch(crops, points, visible, scheme, flips, random)
+    inner = crops[0, 16:96, 16:96].float()
+    assert torch.allclose(batch.images[0, 0], inner.flip(1), atol=0.05)
+    for k in (0, 36, 48):
+        partner = scheme.flip_map[k]
+        x, y = (points[0, partner] - 16).tolist()
+        assert torch.allclose(batch.points[0, k], torch.tensor([79 - x, y]), atol=1e-4)
+        assert batch.visible[0, k] == visible[0, partner]
+
+
+def test_a_patch_hides_exactly_the_points_under_it() -> None:
+    patches = MOVES.model_copy(
+        update={"rotate_deg": 0.0, "zoom": 0.0, "shift_px": 0.0, "patch_probability": 1.0}
+    )
+    crops = torch.full((32, 112, 112), 128, dtype=torch.uint8)
+    points = 16 + torch.rand(32, 68, 2) * 79
+    random = torch.Generator().manual_seed(2)
+    shown = torch.ones(32, 68).bool()
+    batch = augment_batch(crops, points, shown, scheme_for(68), patches, random)
+    nearest = batch.points.round().long().clamp(0, 79)
+    grey = batch.images[torch.arange(32)[:, None], 0, nearest[..., 1], nearest[..., 0]]
+    changed = (grey - 128).abs() > 1
+    agree = (changed == ~batch.visible).float().mean()
+    assert int((~batch.visible).sum()) > 0
+    assert agree > 0.97  # rounding moves a few points over the patch's edge

@@ -1,0 +1,145 @@
+"""Training on a crop store made here: it learns, and a killed run goes on unchanged."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.data.sample import fixed_lists, write_table
+from components.model import train as train_module
+from components.model.checkpoint import load_checkpoint, load_net
+from components.model.train import learning_rate, train_net
+from components.params import Params, TrainParams
+
+NO_FLIPS = {
+    "train.augment.flip_probability": 0.0,
+    "train.batch_size": 8,
+    "train.epochs": 4,
+    "train.max_minutes": 1000.0,
+}
+
+
+@pytest.fixture
+def crop_dir(tmp_path: Path) -> Path:
+    """48 margin crops, each with one bright dot, which is the only keypoint."""
+    folder = tmp_path / "crop"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    points = 56 + rng.uniform(-20, 20, (48, 2))
+    axis = np.arange(112)
+    squared = (axis[None, None] - points[:, :1, None]) ** 2
+    squared = squared + (axis[None, :, None] - points[:, 1:, None]) ** 2
+    np.save(folder / "crops.npy", (20 + 220 * np.exp(-squared / 18)).astype(np.uint8))
+    table = pa.table(
+        {
+            "image": [f"{n}.png" for n in range(48)],
+            "subject": [str(n) for n in range(48)],
+            "part": ["train"] * 40 + ["val"] * 8,
+            "points": fixed_lists(points),
+            "visible": fixed_lists(np.ones((48, 1), bool)),
+            **{name: pa.array([55.5] * 48) for name in ("center_x", "center_y")},
+            **{name: pa.array([80.0] * 48) for name in ("side", "box_width", "box_height")},
+        }
+    )
+    write_table(table, folder / "faces.parquet", name="dots", box_scale="1.2")
+    np.save(folder / "tight.npy", np.zeros((0, 80, 80), np.uint8))
+    empty = {name: pa.array([], pa.float64()) for name in ("center_x", "center_y", "side")}
+    write_table(pa.table({"row": pa.array([], pa.int64()), **empty}), folder / "tight.parquet")
+    return folder
+
+
+def losses(folder: Path) -> list[float]:
+    lines = (folder / "curve.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+def test_a_killed_run_goes_on_with_the_same_losses_and_weights(
+    crop_dir: Path,
+    tmp_path: Path,
+    params_with: Callable[..., Params],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    params = params_with(NO_FLIPS).train
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    train_net(crop_dir=crop_dir, train=params, out_dir=whole)
+
+    real = train_module._train_epoch
+
+    def die_in_the_third(training: Any, *rest: Any) -> float:
+        if training.epoch == 2:
+            raise KeyboardInterrupt
+        return real(training, *rest)
+
+    monkeypatch.setattr(train_module, "_train_epoch", die_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        train_net(crop_dir=crop_dir, train=params, out_dir=killed)
+    monkeypatch.undo()
+    train_net(crop_dir=crop_dir, train=params, out_dir=killed)
+    assert losses(killed) == losses(whole)
+    same = (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert same
+    assert not list(killed.glob("checkpoint*"))
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
+    saved: list[int] = []
+    path = tmp_path / "checkpoint.safetensors"
+    training = train_module._start(params_with(NO_FLIPS).train, 1)
+    for epoch in (1, 2):
+        training.epoch = epoch
+        train_module._save(training, path)
+        saved.append(epoch)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    found = load_checkpoint(path)
+    assert found is not None
+    assert found[1]["epoch"] == 1
+
+
+def test_the_net_learns_where_the_dot_is(
+    crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
+    out_dir = tmp_path / "train"
+    out_dir.mkdir()
+    params = params_with(NO_FLIPS | {"train.epochs": 25, "train.ema_decay": 0.8}).train
+    summary = train_net(crop_dir=crop_dir, train=params, out_dir=out_dir)
+    assert summary["val_crop_px"] < 4.0  # the centre of the crop alone: about 15
+    assert summary["epochs"] == 25
+    _, about = load_net(out_dir)
+    assert about["num_keypoints"] == 1
+
+
+def test_flips_without_a_flip_map_are_refused(
+    crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"flip_probability is 0\.5, but 1 keypoints have no flip map"
+    ):
+        train_net(crop_dir=crop_dir, train=params_with().train, out_dir=tmp_path)
+
+
+def test_a_loss_that_stays_nan_stops_the_run(
+    crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
+    out_dir = tmp_path / "train"
+    out_dir.mkdir()
+    hot = NO_FLIPS | {"train.learning_rate": 1e30, "train.max_skipped_steps": 3}
+    with pytest.raises(RuntimeError, match="not finite in 4 steps"):
+        train_net(crop_dir=crop_dir, train=params_with(hot).train, out_dir=out_dir)
+    assert not (out_dir / "model.safetensors").exists()
+
+
+def test_the_rate_warms_up_and_ends_at_its_least(params_with: Callable[..., Params]) -> None:
+    train: TrainParams = params_with().train
+    assert learning_rate(train.warmup_fraction / 2, train) == pytest.approx(train.learning_rate / 2)
+    assert learning_rate(train.warmup_fraction, train) == pytest.approx(train.learning_rate)
+    assert learning_rate(1.0, train) == pytest.approx(train.min_learning_rate)
