@@ -245,11 +245,11 @@ def evaluate_suites(
                 f"suite {name}: {run.statistics['evaluated_expectations']} of {len(expected)}"
                 " expectations were evaluated"
             )
-        failed = [
-            _say(expected[result.expectation_config.meta["number"]], result)
-            for result in run.results  # not in the order of the suite
-            if not result.success
-        ]
+        failed = []
+        for result in run.results:  # not in the order of the suite
+            if not result.success:
+                assert result.expectation_config is not None
+                failed.append(_say(expected[result.expectation_config.meta["number"]], result))
         results[name] = SuiteResult(len(expected), failed)
     context.build_data_docs()
     _make_repeatable(docs_dir)

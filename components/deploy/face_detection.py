@@ -1,4 +1,4 @@
-"""Where the faces are, by dlib, whose frontal face detector needs no weights file (extra detect)."""
+"""Where the faces are, by dlib, whose frontal face detector needs no weights (extra detect)."""
 
 from importlib import import_module
 from typing import Any

@@ -86,9 +86,7 @@ def test_entropy_agrees_with_plain_loops() -> None:
                 p, q = p / sum(wanted), q / sum(given)
                 divergence += p * math.log(p / q) if q > 0 else math.inf
         best = min(best, (divergence, size))
-    assert entropy_value(histogram, calibrate()) == pytest.approx(
-        best[1] * histogram.limit / BINS
-    )
+    assert entropy_value(histogram, calibrate()) == pytest.approx(best[1] * histogram.limit / BINS)
 
 
 @pytest.mark.parametrize("values", [[np.nan, 1.0], [np.inf], []])
