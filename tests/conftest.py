@@ -143,7 +143,7 @@ def stage_folders(tmp_path: Path) -> Callable[..., dict[str, Path]]:
             {"target": "cpu", "precision": "fp32", "batch_size": 1, **times},
             {"target": "cpu", "precision": "fp32", "batch_size": 8, **times, "p50_ms": 20.0},
         ]
-        write(folders["benchmark"] / "benchmark.json", {"rows": rows})
+        write(folders["benchmark"] / "benchmark.json", rows)
         write(folders["gate"] / "gate.json", verdict)
         (folders["bundle"] / "cpu").mkdir()
         (folders["bundle"] / "cpu/fp32.onnx").write_bytes(b"engine")

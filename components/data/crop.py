@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.data.crop_store import CROP_PX
+from components.data.images import read_grey
 from components.data.sample import Floats, points_of, read_table, write_table
 from components.params import CropParams
 from components.progress import report
@@ -103,19 +104,6 @@ def cut(image: Grey, box: CropBox, size_px: int) -> Grey:
     window = (left - x0, top - y0, left - x0 + box.side, top - y0 + box.side)
     resized = patch.resize((size_px, size_px), Image.Resampling.BILINEAR, box=window)
     return np.asarray(resized)
-
-
-def read_grey(path: Path) -> Grey:
-    """(H, W) grey levels of an image file, colour by ITU-R 601; no EXIF rotation is applied.
-
-    Raises:
-        ValueError: naming the file, when it cannot be read.
-    """
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            return np.asarray(image.convert("L"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: unreadable image: {error}") from None
 
 
 def crop_faces(

@@ -51,7 +51,7 @@ def draw_faces(store: CropStore, count: int, seed: int) -> Rows:
     shuffled = [rng.permutation(strata[key]).tolist() for key in sorted(strata)]
     drawn: list[int] = []
     for turn in range(max(map(len, shuffled))):
-        drawn += [stratum[turn] for stratum in shuffled if turn < len(stratum)]
+        drawn += rng.permutation([one[turn] for one in shuffled if turn < len(one)]).tolist()
     chosen = np.array(sorted(drawn[:count]))
     contrast = float(store.images(chosen).std())
     if contrast < 1.0:

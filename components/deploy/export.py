@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 import onnx_graphsurgeon as gs
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, helper
 
 from components.data.crop_store import CROP_PX
 from components.deploy.network import half_precision, opset_of, rebuilt, set_metadata
@@ -52,9 +52,19 @@ def onnx_from_net(net: torch.nn.Module, opset: int) -> ModelProto:
     graph.name = "fpenet"
     graph.fold_constants().cleanup().toposort()
     folded = gs.export_onnx(graph)
+    _set_output_shapes(folded, net)
     if opset_of(folded) != opset:
         raise ValueError(f"asked for opset {opset}, the exporter wrote {opset_of(folded)}")
     return rebuilt(folded, folded.graph.node, folded.graph.initializer)
+
+
+def _set_output_shapes(model: ModelProto, net: torch.nn.Module) -> None:
+    """Say how many keypoints there are; behind a dynamic batch the exporter does not know."""
+    with torch.inference_mode():
+        outputs = net(torch.zeros(1, 1, CROP_PX, CROP_PX))
+    for value, output in zip(model.graph.output, outputs, strict=True):
+        shape = ["N", *output.shape[1:]]
+        value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, shape))
 
 
 def about_network(about: dict[str, Any], weights: str, precision: str) -> dict[str, str]:

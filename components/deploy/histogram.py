@@ -17,6 +17,8 @@ from components.params import CalibrateParams, CalibrationMethod
 BINS = 2048
 LEVELS = 128
 """Magnitudes that symmetric INT8 can tell apart."""
+SMOOTHED = 1e-4
+"""Part of a histogram's mass that is spread evenly before two are compared."""
 
 
 @dataclass(slots=True)
@@ -99,13 +101,16 @@ def entropy_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
 
 
 def _divergence(wanted: NDArray[np.float64], given: NDArray[np.float64]) -> float:
-    """KL divergence of two histograms; infinite where ``given`` has no mass for ``wanted``."""
+    """KL divergence of two histograms, each with a little of its mass spread over all bins.
+
+    Without that, one value far out makes every clipping infinitely wrong.
+    """
     if given.sum() == 0.0:
         return float("inf")
-    seen = wanted > 0
-    if (given[seen] == 0.0).any():
-        return float("inf")
-    p, q = wanted[seen] / wanted.sum(), given[seen] / given.sum()
+    p, q = (
+        (1.0 - SMOOTHED) * counts / counts.sum() + SMOOTHED / len(counts)
+        for counts in (wanted, given)
+    )
     return float((p * np.log(p / q)).sum())
 
 

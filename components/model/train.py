@@ -48,6 +48,7 @@ class Training:
     average: Recombinator
     optimizer: torch.optim.AdamW
     epoch: int = 0
+    steps: int = 0
     seconds: float = 0.0
     skipped: int = 0
     faces_seen: int = 0
@@ -187,11 +188,14 @@ def _take_step(training: Training, loss: Tensor, train: TrainParams) -> bool:
             )
         return False
     training.optimizer.step()
+    training.steps += 1
+    # A young average forgets faster, or the first weights would outlive a short run.
+    decay = min(train.ema_decay, (1 + training.steps) / (10 + training.steps))
     with torch.no_grad():
         shadow = training.average.state_dict()
         for name, value in training.net.state_dict().items():
             if value.is_floating_point():
-                shadow[name].lerp_(value, 1.0 - train.ema_decay)
+                shadow[name].lerp_(value, 1.0 - decay)
             else:
                 shadow[name].copy_(value)
     return True
@@ -225,7 +229,7 @@ def _save(training: Training, path: Path) -> None:
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
     state = {
         name: getattr(training, name)
-        for name in ("epoch", "seconds", "skipped", "faces_seen", "curve")
+        for name in ("epoch", "steps", "seconds", "skipped", "faces_seen", "curve")
     }
     save_checkpoint(tensors, state, path)
 

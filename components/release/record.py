@@ -55,7 +55,7 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
         _read(folders["evaluate"] / "kpi.json"),
         _read(folders["build"] / "engines.json"),
         _read(folders["build"] / "parity.json")["rungs"],
-        _read(folders["benchmark"] / "benchmark.json")["rows"],
+        _read(folders["benchmark"] / "benchmark.json"),
         _read(folders["gate"] / "gate.json"),
     )
 

@@ -85,7 +85,7 @@ def benchmark(*, build_dir: Path, out_dir: Path, **_inputs: Any) -> dict[str, An
         {"target": "cpu", "precision": "fp32", "batch_size": size, "p50_ms": ms}
         for size, ms in ((1, 3.0), (8, 20.0))
     ]
-    return _write(out_dir, "benchmark.json", {"rows": rows})
+    return _write(out_dir, "benchmark.json", rows)
 
 
 def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> dict[str, Any]:

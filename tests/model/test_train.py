@@ -110,7 +110,7 @@ def test_the_net_learns_where_the_dot_is(
 ) -> None:
     out_dir = tmp_path / "train"
     out_dir.mkdir()
-    params = params_with(NO_FLIPS | {"train.epochs": 25, "train.ema_decay": 0.8}).train
+    params = params_with(NO_FLIPS | {"train.epochs": 25}).train
     summary = train_net(crop_dir=crop_dir, train=params, out_dir=out_dir)
     assert summary["val_crop_px"] < 4.0  # the centre of the crop alone: about 15
     assert summary["epochs"] == 25
