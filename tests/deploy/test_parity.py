@@ -1,0 +1,49 @@
+"""The parity ladder, with distances worked out by hand."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from components.deploy.parity import RUNGS, ladder
+from components.params import ParityParams
+
+BUDGETS = ParityParams(onnx=0.01, fp16=0.1, int8=2.0)
+FACES = ["a.png", "b.png"]
+
+
+def rungs_of(**moved: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Two faces of two keypoints on each rung, all at (10, 20) unless ``moved``."""
+    still = np.tile([10.0, 20.0], (2, 2, 1))
+    return {name: moved.get(name, still) for name in ("torch", *RUNGS)}
+
+
+def test_points_that_did_not_move_pass_every_rung() -> None:
+    rungs = ladder(rungs_of(), FACES, BUDGETS)
+    assert [(r.rung, r.reference) for r in rungs] == [
+        ("onnx", "torch"), ("fp16", "onnx"), ("int8", "onnx"), ("int8_signed", "onnx")
+    ]  # fmt: skip
+    assert all(r.passed and r.mean_px == r.max_px == 0.0 for r in rungs)
+
+
+def test_mean_and_largest_distance_and_the_worst_face() -> None:
+    int8 = rungs_of()["onnx"].copy()
+    int8[1] += [[3.0, 4.0], [0.0, 1.0]]  # 5 px and 1 px on the second face
+    rung = ladder(rungs_of(int8=int8), FACES, BUDGETS)[2]
+    assert (rung.mean_px, rung.max_px, rung.passed) == (1.5, 5.0, True)
+    assert rung.worst_faces[0] == {"face": "b.png", "mean_px": 3.0}
+
+
+def test_only_the_rung_over_its_budget_is_lost() -> None:
+    rungs = ladder(rungs_of(fp16=rungs_of()["onnx"] + 0.1), FACES, BUDGETS)
+    assert {r.rung: r.passed for r in rungs} == {
+        "onnx": True, "fp16": False, "int8": True, "int8_signed": True
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_f37_points_that_are_no_numbers_do_not_pass(value: float) -> None:
+    broken = rungs_of()["onnx"].copy()
+    broken[0, 1, 0] = value
+    rung = ladder(rungs_of(onnx=broken), FACES, BUDGETS)[0]
+    assert not rung.passed
+    assert rung.worst_faces[0]["face"] == "a.png"
