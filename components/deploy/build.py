@@ -8,7 +8,7 @@ leaves its target ``pending``; a target that fails never stops the others.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -209,15 +209,20 @@ def build_engines(
             rows.append(Engine(name, target.runtime, precision, "failed", reason))
         report(done, len(wanted), "engines")
     _write_json(out_dir / "engines.json", [asdict(row) for row in rows])
-    return {
-        "status": {
-            status: sum(row.status == status for row in rows)
-            for status in sorted({row.status for row in rows})
-        },
-        "partial": any(row.status in ("pending", "failed") for row in rows),
+    return statuses([row.status for row in rows]) | {
         "rung_lost": next((rung.rung for rung in rungs if not rung.passed), None),
         "parity_px": {rung.rung: rung.mean_px for rung in rungs},
     }
+
+
+def statuses(found: Sequence[str]) -> dict[str, Any]:
+    """How many engines have each status, and whether the release would be partial.
+
+    >>> statuses(["ready", "pending", "ready"])
+    {'status': {'pending': 1, 'ready': 2}, 'partial': True}
+    """
+    counts = {status: found.count(status) for status in sorted(set(found))}
+    return {"status": counts, "partial": "pending" in counts or "failed" in counts}
 
 
 def _wanted(build: BuildParams) -> Iterator[tuple[str, Precision]]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.deploy.build import statuses
 from components.provenance.digest import digest_json
 from components.provenance.manifest import MANIFEST, Manifest, seal, verify
 
@@ -62,7 +63,8 @@ def join_builds(build_dir: Path, target_dirs: Mapping[str, Path], work: Path) ->
             parity["rungs"] += [rung for rung in own if rung["rung"] not in known]
             known |= {rung["rung"] for rung in own}
         _write(partial / "parity.json", parity)
-        summary = {"joined": sorted(parts), **base.summary}
+        now = statuses([row["status"] for row in rows])
+        summary = {"joined": sorted(parts), **base.summary, **now}
         seal(
             partial,
             Manifest("build", key, digests, base.params, base.code, base.tools, {}, summary),

@@ -112,7 +112,7 @@ class Landmarker:
         elif isinstance(face_box, str):
             raise ValueError(f"face_box is {face_box!r}; give four numbers, 'whole' or 'detect'")
         else:
-            boxes = [face_box]
+            boxes = [_checked(face_box, width, height)]
         crops = [face_crop_box(box, self._scale(face_box)) for box in boxes]
         if not crops:
             return []
@@ -125,6 +125,16 @@ class Landmarker:
     def _scale(self, face_box: FaceBox | str) -> float:
         """A whole image is taken as the crop itself: its margin is in it already."""
         return 1.0 if face_box == "whole" else self.box_scale
+
+
+def _checked(box: FaceBox, width: int, height: int) -> FaceBox:
+    """A box that somebody gave, once it has an area and shows some of the image."""
+    x, y, box_width, box_height = box
+    if not (np.isfinite(box).all() and box_width > 0 and box_height > 0):
+        raise ValueError(f"face box {box}: width and height must be positive and finite")
+    if not (x < width and y < height and x + box_width > 0 and y + box_height > 0):
+        raise ValueError(f"face box {box}: lies outside the {width}x{height} image")
+    return box
 
 
 def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
