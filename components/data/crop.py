@@ -51,7 +51,7 @@ class CropBox:
         half = self.side / 2
         inside_x = min(self.center_x + half, width - 0.5) - max(self.center_x - half, -0.5)
         inside_y = min(self.center_y + half, height - 0.5) - max(self.center_y - half, -0.5)
-        return 1.0 - max(inside_x, 0.0) * max(inside_y, 0.0) / self.side**2
+        return max(0.0, 1.0 - max(inside_x, 0.0) * max(inside_y, 0.0) / self.side**2)
 
 
 def face_crop_box(face_box: tuple[float, float, float, float], scale: float) -> CropBox:

@@ -1,5 +1,6 @@
 """Engines: ONNX Runtime runs them, TensorRT-RTX builds them here, TensorRT waits for its GPU."""
 
+import resource
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,6 +46,20 @@ def test_f25_a_network_that_onnx_runtime_cannot_read_is_named(
     (tmp_path / "new.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match=r"new\.onnx: ONNX Runtime .* refuses it"):
         engine_onnxruntime.open_engine(tmp_path / "new.onnx")
+
+
+@pytest.mark.parametrize("dims", [[1 << 40], [1 << 20, 1 << 20, 1 << 30], [-1]])
+def test_f24_a_weight_that_claims_to_be_huge_is_refused_without_making_room_for_it(
+    stages: SimpleNamespace, tmp_path: Path, dims: list[int]
+) -> None:
+    model = read_network(stages.export / "opset17" / "fp32.onnx")
+    del model.graph.initializer[0].dims[:]
+    model.graph.initializer[0].dims.extend(dims)
+    (tmp_path / "huge.onnx").write_bytes(model.SerializeToString())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"huge\.onnx: ONNX Runtime .* refuses it"):
+        engine_onnxruntime.open_engine(tmp_path / "huge.onnx")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
 
 @pytest.mark.tensorrt

@@ -1,0 +1,226 @@
+"""The rules of DESIGN and CONTRIBUTING that a reading of the source can enforce."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from components import params as params_module
+from components.params import load_params
+from components.provenance.digest import imported_files
+from components.stages import STAGES
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = ("data", "kpi", "model", "deploy", "release", "flows")
+SOURCES = sorted(
+    path.relative_to(ROOT)
+    for top in ("components", "flows", "infra", "fpenet.py")
+    for path in ([ROOT / top] if top.endswith(".py") else (ROOT / top).rglob("*.py"))
+)
+
+
+def imports_of(path: Path, at_import: bool = False) -> set[str]:
+    """The dotted names that a source file imports; ``at_import``: only those outside functions."""
+    return set(_names(ast.parse((ROOT / path).read_bytes()), at_import))
+
+
+def _names(node: ast.AST, at_import: bool) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        lazy = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        types_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+        if not (at_import and (lazy or types_only)):
+            yield from _names(child, at_import)
+
+
+def importers(package: str) -> set[str]:
+    """The source files that import ``package`` or something of it."""
+    return {
+        path.as_posix()
+        for path in SOURCES
+        if any(f"{name}.".startswith(f"{package}.") for name in imports_of(path))
+    }
+
+
+def chapter(path: Path) -> int:
+    """Place in the order of imports: 0 for the ground floor, -1 for what lies over all chapters."""
+    parts = path.with_suffix("").parts
+    if parts[0] == "flows":
+        return len(CHAPTERS)
+    if parts[:1] == ("components",) and parts[1] in CHAPTERS:
+        return CHAPTERS.index(parts[1]) + 1
+    ground = ("__init__", "keypoints", "params", "progress", "provenance")
+    return 0 if parts[:1] == ("components",) and parts[1] in ground else -1
+
+
+def test_a_chapter_imports_only_itself_and_those_below_it() -> None:
+    wrong = []
+    for path in SOURCES:
+        if chapter(path) < 0 or path.parts[0] == "flows":
+            continue
+        for found in imported_files(ROOT / path):
+            target = found.relative_to(ROOT)
+            if target.name == "__init__.py" and not found.read_text().strip():
+                continue  # an empty package, on the way to a module
+            if not 0 <= chapter(target) <= chapter(path):
+                wrong.append(f"{path} imports {target}")
+    assert wrong == []
+
+
+def test_components_know_nothing_of_flows_and_infra() -> None:
+    for package in ("flows", "infra"):
+        assert not {path for path in importers(package) if path.startswith("components")}
+
+
+@pytest.mark.parametrize(
+    ("package", "places"),
+    [
+        ("prefect", r"flows/"),
+        ("mlflow", r"components/release/(tracking|registry)\.py"),
+        ("tensorrt", r"components/deploy/"),
+        ("tensorrt_rtx", r"components/deploy/"),
+        ("polygraphy.backend.trt", r"components/deploy/"),
+        ("great_expectations", r"components/data/"),
+        ("torch", r"components/(model/|deploy/export\.py)"),
+    ],
+)
+def test_a_framework_has_one_place(package: str, places: str) -> None:
+    found = importers(package)
+    assert [path for path in sorted(found) if not re.match(places, path)] == []
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "fpenet",
+        "components.cli",
+        "components.kpi.gate components.kpi.evaluate components.kpi.metrics",
+        "components.data.sample components.keypoints components.params",
+        "components.deploy.targets components.deploy.infer components.deploy.landmarker",
+        "components.deploy.build components.deploy.benchmark components.deploy.bundle",
+    ],
+)
+def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
+    heavy = ("torch", "prefect", "mlflow", "great_expectations", "tensorrt", "tensorrt_rtx")
+    code = f"import sys; import {', '.join(modules.split())}; print(*set({heavy!r}) & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("literal", "module", "registry"),
+    [
+        ("DatasetFormat", "components.data.readers", "READERS"),
+        ("SplitRule", "components.data.split", "RULES"),
+        ("LossName", "components.model.losses", "LOSSES"),
+        ("NetName", "components.model.recombinator", "NETS"),
+        ("TargetName", "components.deploy.targets", "TARGETS"),
+        ("CalibrationMethod", "components.deploy.histogram", "METHODS"),
+    ],
+)
+def test_a_literal_in_params_has_the_names_of_its_registry(
+    literal: str, module: str, registry: str
+) -> None:
+    names = set(get_args(getattr(params_module, literal)))
+    assert names == set(getattr(import_module(module), registry))
+
+
+def test_every_stage_function_takes_what_its_row_gives() -> None:
+    import inspect
+
+    for stage in STAGES.values():
+        module, function = stage.run.split(":")
+        takes = set(inspect.signature(getattr(import_module(module), function)).parameters)
+        gives = {f"{name}_dir" for name in stage.inputs} | set(stage.sections) | {"out_dir"}
+        assert takes == gives, stage.name
+
+
+def test_git_ignores_no_module_and_all_that_runs_leave_behind() -> None:
+    tests = [path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py")]
+    kept = [path.as_posix() for path in [*SOURCES, *tests]]
+    left = [
+        "data/x.png",
+        "work/train/x",
+        "dvc/train/x",
+        ".services/x",
+        ".venv/x",
+        "x/__pycache__/y",
+    ]
+    assert _ignored(kept) == []
+    assert _ignored(left) == left
+
+
+def _ignored(paths: list[str]) -> list[str]:
+    command = ["git", "check-ignore", "--no-index", "--stdin"]
+    done = subprocess.run(
+        command, cwd=ROOT, input="\n".join(paths), capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout.split()
+
+
+def test_modules_are_short_and_are_named_for_what_they_hold() -> None:
+    vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handlers", "base"}
+    assert [path for path in SOURCES if vague & {path.stem, *path.parts[:-1]}] == []
+    long = [path for path in SOURCES if len((ROOT / path).read_text().splitlines()) > 300]
+    assert long == []
+
+
+def test_no_file_in_flows_hides_a_library() -> None:
+    """Prefect puts the flow file's folder first on sys.path."""
+    names = [path.stem for path in SOURCES if path.parts[0] == "flows" and path.stem != "__init__"]
+    assert [name for name in names if importlib.util.find_spec(name)] == []
+
+
+def test_every_preset_loads() -> None:
+    presets = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
+    assert presets == ["full", "laptop", "standard"]
+    for preset in presets:
+        assert load_params(ROOT / "params.yaml", preset).preset == preset
+
+
+def test_each_device_that_builds_for_itself_has_a_deployment_in_its_own_pool() -> None:
+    from components.deploy.targets import TARGETS
+
+    deployments = _yaml("prefect.yaml")["deployments"]
+    pools = {each["name"]: each["work_pool"]["name"] for each in deployments}
+    devices = {
+        name: target.pool for name, target in TARGETS.items() if target.runtime == "tensorrt"
+    }
+    assert pools == {"train-and-release": "fpenet", **devices}
+    for deployment in deployments:
+        path, function = deployment["entrypoint"].split(":")
+        assert f"def {function}(" in (ROOT / path).read_text()
+
+
+def test_the_lock_has_the_pins_and_no_place_of_its_own() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", lock, flags=re.MULTILINE))
+    assert not re.search(r"file:|find-links|index-url|https?://|\+cpu", lock)
+    assert not [name for name in locked if name.startswith(("torch", "nvidia-", "cuda-", "triton"))]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [each for extra in project["optional-dependencies"].values() for each in extra]
+    pins = dict(each.split("==") for each in wanted if "==" in each)
+    assert f"TORCH := torch=={pins.pop('torch')}\n" in (ROOT / "Makefile").read_text()
+    assert {name: locked.get(name) for name in pins} == pins
+    names = {re.split(r"[=<>\[]", each)[0].lower() for each in [*wanted, *project["dependencies"]]}
+    assert names - {"torch"} <= set(locked)
+
+
+def _yaml(name: str) -> Mapping[str, Any]:
+    tree: Mapping[str, Any] = yaml.safe_load((ROOT / name).read_text())
+    return tree
