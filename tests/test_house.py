@@ -5,13 +5,13 @@ import importlib.util
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import tomllib
 import yaml
 
 from components import params as params_module
@@ -114,7 +114,8 @@ def test_a_framework_has_one_place(package: str, places: str) -> None:
 )
 def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
     heavy = ("torch", "prefect", "mlflow", "great_expectations", "tensorrt", "tensorrt_rtx")
-    code = f"import sys; import {', '.join(modules.split())}; print(*set({heavy!r}) & set(sys.modules))"
+    imports = ", ".join(modules.split())
+    code = f"import sys; import {imports}; print(*set({heavy!r}) & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
