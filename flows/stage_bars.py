@@ -47,15 +47,15 @@ def parse_progress(text: str) -> StageProgress | None:
     return StageProgress(*numbers, found["unit"], found["metrics"].strip())
 
 
-def describe_progress(progress: StageProgress, seconds: float) -> str:
-    """The record with its rate and the time left, after ``seconds`` of work.
+def describe_progress(progress: StageProgress, seconds: float, first: int = 0) -> str:
+    """The record with its rate and the time left, after ``seconds`` of work from ``first`` on.
 
     >>> describe_progress(StageProgress(30, 90, "faces", ""), 10.0)
     '30/90 faces, 3 faces/s, 0:20 left'
     """
     words = [f"{progress.done}/{progress.total} {progress.unit}"]
-    if progress.done and seconds > 0:
-        rate = progress.done / seconds
+    if progress.done > first and seconds > 0:
+        rate = (progress.done - first) / seconds
         left = round((progress.total - progress.done) / rate)
         words += [f"{rate:.3g} {progress.unit}/s", f"{left // 60}:{left % 60:02d} left"]
     return ", ".join([*words, progress.metrics] if progress.metrics else words)
@@ -75,6 +75,7 @@ class StageBars:
             disable=not self._live,
         )
         self._rows: dict[str, TaskID] = {}
+        self._first: dict[str, tuple[int, float]] = {}  # a resumed stage does not start at 0
         self._last: dict[str, str] = {}
         self._next_line: dict[str, float] = {}
 
@@ -112,7 +113,8 @@ class StageBars:
         elif progress is None:
             self._say(task_run.name, f"{seconds:.0f} s", None, brief=True)
         else:
-            said = describe_progress(progress, seconds)
+            done, since = self._first.setdefault(task_run.name, (progress.done, seconds))
+            said = describe_progress(progress, seconds - since, done)
             fraction = progress.done / progress.total if progress.total else 0.0
             self._say(task_run.name, said, fraction, brief=True)
 

@@ -110,7 +110,3 @@ def _engine_table(engines: list[Mapping[str, Any]]) -> Table:
 
 def _cell(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.4g}"
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

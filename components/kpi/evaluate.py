@@ -70,15 +70,30 @@ def predict_all(
     predict: Predict, images: NDArray[np.uint8], batch_size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """``predict`` over all of ``images``, the short last batch too."""
-    outputs = []
-    for start in range(0, len(images), batch_size):
-        outputs.append(predict(images[start : start + batch_size]))
-        report(min(start + batch_size, len(images)), len(images), "faces")
+    outputs = [
+        predict(images[start : start + batch_size]) for start in range(0, len(images), batch_size)
+    ]
     points, confidence = zip(*outputs, strict=True)
     return (
         np.concatenate(points).astype(np.float32),
         np.concatenate(confidence).astype(np.float32),
     )
+
+
+def reported(predict: Predict, total: int) -> Predict:
+    """``predict``, telling after each batch how many of ``total`` faces are done."""
+    done = 0
+
+    def predict_and_report(
+        images: NDArray[np.uint8],
+    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+        nonlocal done
+        outputs = predict(images)
+        done += len(images)
+        report(done, total, "faces")
+        return outputs
+
+    return predict_and_report
 
 
 def evaluate(predict: Predict, store: CropStore, batch_size: int) -> KpiReport:

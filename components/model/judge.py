@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from components.data.crop_store import open_crops
 from components.keypoints import scheme_for
-from components.kpi.evaluate import Predict, judge, predict_all
+from components.kpi.evaluate import Predict, judge, predict_all, reported
 from components.kpi.metrics import interocular, nme, point_errors
 from components.kpi.report import draw_kpi, write_kpi
 from components.model.checkpoint import load_net
@@ -36,13 +36,12 @@ def evaluate_net(
     """Judge the trained net on the judged part; returns the headline metrics."""
     store = open_crops(crop_dir)
     net, _ = load_net(train_dir)
-    predict = torch_predict(net)
     rows = store.rows(store.judged_part)
     if len(rows) == 0:
         raise ValueError(f"no face in part {store.judged_part!r}; parts with faces: {store.parts}")
-    images = store.images(rows)
+    images, tight = store.images(rows), store.tight_faces().images
+    predict = reported(torch_predict(net), len(images) + len(tight))
     points, confidence = predict_all(predict, images, evaluate.batch_size)
-    tight = store.tight_faces().images
     tight_points = predict_all(predict, tight, evaluate.batch_size)[0] if len(tight) else None
     kpi = judge(store, points, tight_points)
     write_kpi(kpi, out_dir)

@@ -98,19 +98,14 @@ def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str,
     while training.epoch < epochs:
         started = time.monotonic()
         loss = _train_epoch(training, store, rows, scheme, train, epochs)
+        trained = time.monotonic()
         training.epoch += 1
-        pace = len(rows) / (time.monotonic() - started)
-        _note_epoch(training, store, train, loss, pace)
-        training.seconds += time.monotonic() - started
+        training.seconds += trained - started
+        _note_epoch(training, store, train, loss, len(rows) / (trained - started))
+        training.seconds += time.monotonic() - trained
         epochs = planned_epochs(training, train)
         if training.epoch % train.checkpoint_every_epochs == 0 or training.epoch >= epochs:
             _save(training, checkpoint)
-        report(
-            training.epoch,
-            epochs,
-            "epochs",
-            **{name: training.curve[-1][name] for name in ("loss", "faces_per_second")},
-        )
     return _finish(training, store, train, out_dir)
 
 
@@ -147,6 +142,7 @@ def _train_epoch(
     losses = []
     training.net.train()
     bf16 = _computes_bf16(train)
+    watched = {k: v for k, v in (training.curve or [{}])[-1].items() if k == "val_crop_px"}
     for step in range(steps):
         chosen = np.sort(rows[order[step * train.batch_size : (step + 1) * train.batch_size]])
         batch = augment_batch(
@@ -169,7 +165,9 @@ def _train_epoch(
         loss = LOSSES[train.loss](points, batch.points, weight, train.wing_w, train.wing_epsilon)
         if _take_step(training, loss, train):
             losses.append(float(loss.detach()))
-    training.faces_seen += steps * train.batch_size
+        training.faces_seen += train.batch_size
+        planned = epochs * steps * train.batch_size
+        report(training.faces_seen, planned, "faces", loss=float(loss.detach()), **watched)
     return float(np.mean(losses)) if losses else math.nan
 
 
@@ -209,6 +207,7 @@ def _note_epoch(
         "epoch": training.epoch,
         "loss": loss,
         "learning_rate": training.optimizer.param_groups[0]["lr"],
+        "seconds": training.seconds,
         "faces_seen": training.faces_seen,
         "faces_per_second": pace,
     }
