@@ -133,5 +133,5 @@ NETS: dict[str, NetSpec] = {
     "base_5x5": NetSpec(_WIDE, 64, _WIDE, decoder_kernel=5, deconvolution=True, head=False),
     "release": NetSpec(_WIDE, 64, _WIDE),
     "public": NetSpec(_WIDE, 64, _WIDE, deconvolution=True, head=False),
-    "small": NetSpec((32, 48, 64), 64, (64, 48, 48), stem=2, batch_norm=True, beta=1.0),
+    "small": NetSpec((24, 48, 80), 80, (64, 40, 32), stem=2, batch_norm=True, beta=1.0),
 }
