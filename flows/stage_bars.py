@@ -135,4 +135,4 @@ class StageBars:
             return
         self._last[name] = said
         self._next_line[name] = now + SECONDS_BETWEEN_LINES
-        self._console.print(f"{name:<10} {said}", markup=False)
+        self._console.print(f"{name:<10} {said}", markup=False, soft_wrap=True)

@@ -10,58 +10,33 @@ import json
 import logging
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from components.data.crop_store import CropStore, open_crops
 from components.keypoints import KeypointScheme, scheme_for
 from components.kpi.evaluate import predict_all
 from components.kpi.metrics import point_errors
-from components.model.augment import augment_batch, check_flips
+from components.model.augment import check_flips
 from components.model.checkpoint import (
-    GREY_LEVELS,
     fold,
     load_checkpoint,
     save_checkpoint,
     save_net,
 )
 from components.model.judge import torch_predict
-from components.model.losses import LOSSES, point_weights
-from components.model.recombinator import Recombinator, build_net
+from components.model.losses import point_weights
+from components.model.step import Training, draw_batch, learning_rate, start, take_step
 from components.params import TrainParams
 from components.progress import report
 
 LOGGER = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
-
-
-@dataclass(slots=True)
-class Training:
-    """The state of a run: what a checkpoint holds."""
-
-    net: Recombinator
-    average: Recombinator
-    optimizer: torch.optim.AdamW
-    epoch: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    skipped: int = 0
-    faces_seen: int = 0
-    curve: list[dict[str, float]] = field(default_factory=list)
-
-
-def learning_rate(done: float, train: TrainParams) -> float:
-    """The rate at the fraction ``done`` of the run: linear warm-up, then a half cosine."""
-    if done < train.warmup_fraction:
-        return train.learning_rate * done / train.warmup_fraction
-    rest = (done - train.warmup_fraction) / max(1.0 - train.warmup_fraction, 1e-9)
-    span = train.learning_rate - train.min_learning_rate
-    return train.min_learning_rate + span * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
 
 
 def planned_epochs(training: Training, train: TrainParams) -> int:
@@ -91,7 +66,7 @@ def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str,
             f"{len(rows)} training faces; train.batch_size is {train.batch_size} and needs as many"
         )
     torch.manual_seed(train.seed)
-    training = _start(train, scheme.num_keypoints)
+    training = start(train, scheme.num_keypoints)
     checkpoint = out_dir / CHECKPOINT
     _resume(training, checkpoint)
     epochs = planned_epochs(training, train)
@@ -109,28 +84,10 @@ def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str,
     return _finish(training, store, train, out_dir)
 
 
-def _start(train: TrainParams, num_keypoints: int) -> Training:
-    net = build_net(train.net, num_keypoints, batch_norm=True)
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = build_net(train.net, num_keypoints, batch_norm=True)
-    average.load_state_dict(net.state_dict())
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    plain = [p for p in net.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": train.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=train.learning_rate,
-        fused=True,
-    )
-    return Training(net, average, optimizer)
-
-
 def _train_epoch(
     training: Training,
     store: CropStore,
-    rows: np.ndarray[Any, np.dtype[np.int64]],
+    rows: NDArray[np.int64],
     scheme: KeypointScheme,
     train: TrainParams,
     epochs: int,
@@ -139,64 +96,21 @@ def _train_epoch(
     random = torch.Generator().manual_seed(train.seed * 1_000_003 + training.epoch)
     order = torch.randperm(len(rows), generator=random).numpy()
     steps = len(rows) // train.batch_size
+    planned = epochs * steps * train.batch_size
     losses = []
     training.net.train()
-    bf16 = _computes_bf16(train)
     watched = {k: v for k, v in (training.curve or [{}])[-1].items() if k == "val_crop_px"}
     for step in range(steps):
-        chosen = np.sort(rows[order[step * train.batch_size : (step + 1) * train.batch_size]])
-        batch = augment_batch(
-            torch.from_numpy(np.asarray(store.crops[chosen])),
-            torch.from_numpy(store.points_store[chosen]),
-            torch.from_numpy(store.visible(chosen)),
-            scheme,
-            train.augment,
-            random,
-        )
-        labelled = torch.isfinite(batch.points).all(-1)
-        counts = labelled & batch.visible if train.mask_hidden else labelled
-        weight = point_weights(scheme, counts, train.region_weights)
+        chosen = rows[order[step * train.batch_size : (step + 1) * train.batch_size]]
+        batch = draw_batch(store, chosen, scheme, train, random)
         rate = learning_rate((training.epoch + (step + 1) / steps) / epochs, train)
-        for group in training.optimizer.param_groups:
-            group["lr"] = rate
-        images = batch.images.contiguous(memory_format=torch.channels_last) / GREY_LEVELS
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            points, _ = training.net(images)
-        loss = LOSSES[train.loss](points, batch.points, weight, train.wing_w, train.wing_epsilon)
-        if _take_step(training, loss, train):
-            losses.append(float(loss.detach()))
+        loss = take_step(training, batch, scheme, train, rate)
+        if loss is not None:
+            losses.append(loss)
+            watched |= {"loss": loss}
         training.faces_seen += train.batch_size
-        planned = epochs * steps * train.batch_size
-        report(training.faces_seen, planned, "faces", loss=float(loss.detach()), **watched)
+        report(training.faces_seen, planned, "faces", **watched)
     return float(np.mean(losses)) if losses else math.nan
-
-
-def _take_step(training: Training, loss: Tensor, train: TrainParams) -> bool:
-    """One optimiser step and the moving average; False where the loss or gradient is not finite."""
-    training.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(training.net.parameters(), train.gradient_clip)
-    if not (torch.isfinite(loss) and torch.isfinite(norm)):
-        training.skipped += 1
-        if training.skipped > train.max_skipped_steps:
-            raise RuntimeError(
-                f"loss or gradient was not finite in {training.skipped} steps, the last in epoch"
-                f" {training.epoch + 1}; train.max_skipped_steps is {train.max_skipped_steps}."
-                " The last good checkpoint is kept; try a smaller train.learning_rate"
-            )
-        return False
-    training.optimizer.step()
-    training.steps += 1
-    # A young average forgets faster, or the first weights would outlive a short run.
-    decay = min(train.ema_decay, (1 + training.steps) / (10 + training.steps))
-    with torch.no_grad():
-        shadow = training.average.state_dict()
-        for name, value in training.net.state_dict().items():
-            if value.is_floating_point():
-                shadow[name].lerp_(value, 1.0 - decay)
-            else:
-                shadow[name].copy_(value)
-    return True
 
 
 def _note_epoch(
@@ -283,10 +197,3 @@ def _finish(
         "loss": training.curve[-1]["loss"],
         "val_crop_px": training.curve[-1].get("val_crop_px"),
     }
-
-
-def _computes_bf16(train: TrainParams) -> bool:
-    """Whether to autocast: asked for, or the processor has bf16 instructions."""
-    capabilities = torch.backends.cpu.get_cpu_capability()
-    has_bf16 = "AMX" in capabilities or torch.cpu._is_avx512_bf16_supported()
-    return train.precision == "bf16" or (train.precision == "auto" and has_bf16)

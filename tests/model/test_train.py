@@ -12,7 +12,8 @@ import pytest
 from components.data.sample import fixed_lists, write_table
 from components.model import train as train_module
 from components.model.checkpoint import load_checkpoint, load_net
-from components.model.train import learning_rate, train_net
+from components.model.step import learning_rate, start
+from components.model.train import train_net
 from components.params import Params, TrainParams
 
 NO_FLIPS = {
@@ -92,7 +93,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 ) -> None:
     saved: list[int] = []
     path = tmp_path / "checkpoint.safetensors"
-    training = train_module._start(params_with(NO_FLIPS).train, 1)
+    training = start(params_with(NO_FLIPS).train, 1)
     for epoch in (1, 2):
         training.epoch = epoch
         train_module._save(training, path)

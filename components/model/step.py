@@ -1,0 +1,135 @@
+"""One step of a training: draw a batch, move the weights, move their average.
+
+Input: rows of the crop store and the state of a run. Output: the loss of the step.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from components.data.crop_store import CropStore
+from components.keypoints import KeypointScheme
+from components.model.augment import Batch, augment_batch
+from components.model.checkpoint import GREY_LEVELS
+from components.model.losses import LOSSES, point_weights
+from components.model.recombinator import Recombinator, build_net
+from components.params import TrainParams
+
+
+@dataclass(slots=True)
+class Training:
+    """The state of a run: what a checkpoint holds."""
+
+    net: Recombinator
+    average: Recombinator
+    optimizer: torch.optim.AdamW
+    epoch: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+    faces_seen: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def start(train: TrainParams, num_keypoints: int) -> Training:
+    """Fresh weights, and an optimiser that decays matrices and kernels only."""
+    net = build_net(train.net, num_keypoints, batch_norm=True)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = build_net(train.net, num_keypoints, batch_norm=True)
+    average.load_state_dict(net.state_dict())
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    plain = [p for p in net.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": train.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=train.learning_rate,
+        fused=True,
+    )
+    return Training(net, average, optimizer)
+
+
+def learning_rate(done: float, train: TrainParams) -> float:
+    """The rate at the fraction ``done`` of the run: linear warm-up, then a half cosine."""
+    if done < train.warmup_fraction:
+        return train.learning_rate * done / train.warmup_fraction
+    rest = (done - train.warmup_fraction) / max(1.0 - train.warmup_fraction, 1e-9)
+    span = train.learning_rate - train.min_learning_rate
+    return train.min_learning_rate + span * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
+
+
+def draw_batch(
+    store: CropStore,
+    rows: NDArray[np.int64],
+    scheme: KeypointScheme,
+    train: TrainParams,
+    random: torch.Generator,
+) -> Batch:
+    """Augmented views of the faces in ``rows`` (N,)."""
+    chosen = np.sort(rows)
+    return augment_batch(
+        torch.from_numpy(np.asarray(store.crops[chosen])),
+        torch.from_numpy(store.points_store[chosen]),
+        torch.from_numpy(store.visible(chosen)),
+        scheme,
+        train.augment,
+        random,
+    )
+
+
+def take_step(
+    training: Training, batch: Batch, scheme: KeypointScheme, train: TrainParams, rate: float
+) -> float | None:
+    """One optimiser step at the learning ``rate``; returns its loss.
+
+    Returns:
+        None where the loss or its gradient was not finite: the weights stay as they were.
+
+    Raises:
+        RuntimeError: that happened more than ``max_skipped_steps`` times.
+    """
+    labelled = torch.isfinite(batch.points).all(-1)
+    counts = labelled & batch.visible if train.mask_hidden else labelled
+    weight = point_weights(scheme, counts, train.region_weights)
+    for group in training.optimizer.param_groups:
+        group["lr"] = rate
+    images = batch.images.contiguous(memory_format=torch.channels_last) / GREY_LEVELS
+    with torch.autocast("cpu", torch.bfloat16, enabled=_computes_bf16(train)):
+        points, _ = training.net(images)
+    loss = LOSSES[train.loss](points, batch.points, weight, train.wing_w, train.wing_epsilon)
+    training.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(training.net.parameters(), train.gradient_clip)
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        training.skipped += 1
+        if training.skipped > train.max_skipped_steps:
+            raise RuntimeError(
+                f"loss or gradient was not finite in {training.skipped} steps, the last in epoch"
+                f" {training.epoch + 1}; train.max_skipped_steps is {train.max_skipped_steps}."
+                " The last good checkpoint is kept; try a smaller train.learning_rate"
+            )
+        return None
+    training.optimizer.step()
+    training.steps += 1
+    # A young average forgets faster, or the first weights would outlive a short run.
+    decay = min(train.ema_decay, (1 + training.steps) / (10 + training.steps))
+    with torch.no_grad():
+        shadow = training.average.state_dict()
+        for name, value in training.net.state_dict().items():
+            if value.is_floating_point():
+                shadow[name].lerp_(value, 1.0 - decay)
+            else:
+                shadow[name].copy_(value)
+    return float(loss.detach())
+
+
+def _computes_bf16(train: TrainParams) -> bool:
+    """Whether to autocast: asked for, or the processor has bf16 instructions."""
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    has_bf16 = "AMX" in capabilities or torch.cpu._is_avx512_bf16_supported()
+    return train.precision == "bf16" or (train.precision == "auto" and has_bf16)
