@@ -43,7 +43,13 @@ def tables_of(release: Mapping[str, Any]) -> list[Table]:
 
 def verdict_of(release: Mapping[str, Any]) -> str:
     """The registered version and why it is a candidate or not, line by line."""
-    lines = [f"registered {release['model']} version {release['version']}"]
+    training: Mapping[str, Any] = release["training"]
+    lines = [
+        f"trained {training['net']}, {training['parameters']:,} parameters:"
+        f" {training['faces_seen']:,} faces seen in {training['epochs']} epochs,"
+        f" {training['minutes']:.1f} minutes",
+        f"registered {release['model']} version {release['version']}",
+    ]
     if release["candidate"]:
         lines.append(f"gate: passed; it is now the {release['alias']}")
     else:

@@ -149,7 +149,8 @@ def stage_folders(tmp_path: Path) -> Callable[..., dict[str, Path]]:
         (folders["bundle"] / "cpu/fp32.onnx").write_bytes(b"engine")
         for stage, folder in folders.items():
             params = {stage: {"seed": 35, "nested": {"zoom": 0.2}, "nothing": None}}
-            seal(folder, Manifest(stage, f"key-{stage}", {}, params, "code", {}, {}, {}))
+            summary = {"epochs": 2, "faces_seen": 64} if stage == "train" else {}
+            seal(folder, Manifest(stage, f"key-{stage}", {}, params, "code", {}, {}, summary))
         return folders
 
     return make

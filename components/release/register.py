@@ -124,6 +124,9 @@ def register_release(
     return release
 
 
+_TRAINING_KEYS = ("net", "parameters", "epochs", "faces_seen", "minutes")
+
+
 def release_record(evidence: Evidence, reasons: list[str]) -> dict[str, Any]:
     """release.json without what only the registry knows."""
     unfinished = unfinished_targets(evidence.engines)
@@ -137,6 +140,7 @@ def release_record(evidence: Evidence, reasons: list[str]) -> dict[str, Any]:
         "state": "partial" if any(unfinished.values()) else "complete",
         "pending": unfinished["pending"],
         "failed": unfinished["failed"],
+        "training": {key: evidence.manifests["train"].summary.get(key) for key in _TRAINING_KEYS},
         "kpi": {key: evidence.kpi[key] for key in (*kpi_keys, "metrics")},
         "parity": [
             {key: rung[key] for key in ("rung", "reference", "mean_px", "max_px", "passed")}

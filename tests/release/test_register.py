@@ -24,6 +24,7 @@ def test_a_release_that_passed_becomes_the_candidate(register, stage_folders):
     )
     assert (release["version"], release["trainable_version"]) == ("1", "1")
     assert alias_of(release) == "1"
+    assert release["training"] | {"epochs": 2, "faces_seen": 64} == release["training"]
     assert set(release["digests"]) >= {"validate", "train", "bundle"}
 
     client = MlflowClient()

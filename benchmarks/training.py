@@ -1,0 +1,118 @@
+"""Training throughput: our loop against its own step on one cached batch, and against a plain loop.
+
+The plain loop is what a first script does: a Dataset that augments one face at a time, a
+DataLoader, fp32, the same net, loss and optimiser. Rounds alternate between the three, so that
+other work on the machine hits all alike; the table gives medians.
+
+    python benchmarks/training.py [--net small] [--rounds 5] [--steps 8]
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from components.data.crop_store import CropStore, open_crops
+from components.keypoints import KeypointScheme, scheme_for
+from components.model.augment import Batch
+from components.model.checkpoint import GREY_LEVELS
+from components.model.losses import LOSSES, point_weights
+from components.model.recombinator import build_net
+from components.model.step import draw_batch, start, take_step
+from components.params import Params, TrainParams, load_params
+from components.stages import STAGES, cached_folder, run_stage
+
+
+def embedded_crops(params: Params) -> CropStore:
+    """The crop store of the labelled set of params.yaml, made where the flow keeps it."""
+    folders: dict[str, Path] = {}
+    for name in ("validate", "split", "crop"):
+        inputs = {each: folders[each] for each in STAGES[name].inputs}
+        folders[name] = cached_folder(Path("work"), name, inputs, params)
+        run_stage(name, folders[name], inputs, params)
+    return open_crops(folders["crop"])
+
+
+class OneByOne(Dataset[tuple[torch.Tensor, ...]]):
+    """Faces augmented one at a time, with the same augmentation."""
+
+    def __init__(self, store: CropStore, scheme: KeypointScheme, train: TrainParams) -> None:
+        self.store, self.scheme, self.train = store, scheme, train
+        self.rows = store.rows("train")
+        self.random = torch.Generator().manual_seed(0)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
+        rows = self.rows[index : index + 1]
+        batch = draw_batch(self.store, rows, self.scheme, self.train, self.random)
+        return batch.images[0], batch.points[0], batch.visible[0]
+
+
+def plain_steps(store: CropStore, scheme: KeypointScheme, train: TrainParams) -> Iterator[None]:
+    """An endless plain training, a step an item."""
+    net = build_net(train.net, scheme.num_keypoints, batch_norm=True).train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=train.learning_rate)
+    faces: Any = OneByOne(store, scheme, train)
+    while True:
+        for images, points, visible in DataLoader(faces, train.batch_size, drop_last=True):
+            predicted, _ = net(images / GREY_LEVELS)
+            weight = point_weights(scheme, torch.isfinite(points).all(-1) & visible, None)
+            loss = LOSSES[train.loss](predicted, points, weight, train.wing_w, train.wing_epsilon)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            yield
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--net", default="small")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8)
+    options = parser.parse_args()
+    params = load_params(Path("params.yaml"), None, {"train.net": options.net})
+    store = embedded_crops(params)
+    train, scheme = params.train, scheme_for(store.num_keypoints)
+    rows, random = store.rows("train"), torch.Generator().manual_seed(0)
+    training = start(train, scheme.num_keypoints)
+    training.net.train()
+    drawn = 0
+
+    def draw() -> Batch:
+        nonlocal drawn
+        drawn = (drawn + train.batch_size) % (len(rows) - train.batch_size)
+        return draw_batch(store, rows[drawn : drawn + train.batch_size], scheme, train, random)
+
+    cached, plain = draw(), plain_steps(store, scheme, train)
+    loops: dict[str, Callable[[], object]] = {
+        "one cached batch": lambda: take_step(training, cached, scheme, train, 1e-4),
+        "fpenet": lambda: take_step(training, draw(), scheme, train, 1e-4),
+        "plain DataLoader, fp32": lambda: next(plain),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in loops}
+    for number in range(options.rounds + 1):  # the first round warms up
+        for name, step in loops.items():
+            began = time.perf_counter()
+            for _ in range(options.steps):
+                step()
+            if number:
+                seconds = time.perf_counter() - began
+                rates[name].append(options.steps * train.batch_size / seconds)
+    medians = {name: statistics.median(found) for name, found in rates.items()}
+    print(f"net {train.net}, K {scheme.num_keypoints}, batch {train.batch_size},", end=" ")
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{'loop':<24}{'faces/s':>9}{'fpenet is':>11}")
+    for name, rate in medians.items():
+        print(f"{name:<24}{rate:>9.1f}{medians['fpenet'] / rate:>10.2f}x")
+
+
+if __name__ == "__main__":
+    main()
