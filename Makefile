@@ -26,7 +26,7 @@ help: ## this list
 setup: $(BIN)/.setup data ## the environment in .venv and the embedded faces in data/
 
 release: setup ## train, judge, build and register: [LABELS=faces/] [PRESET=laptop] [EPOCHS=3] [SET="train.net=base"] [TARGETS="cpu t4"]
-	@$(BIN)/python -m flows.watch $(RELEASE)
+	@$(BIN)/fpenet-release $(RELEASE)
 
 up: setup ## start the Prefect server, a worker and MLflow, to stay
 	@$(BIN)/python -m infra.local up

@@ -5,6 +5,7 @@ checks the whole. Unknown keys, missing keys and wrong values are one clear line
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -235,11 +236,23 @@ def load_params(
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, problem['loc']))} is {_brief(problem['input'])}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise ValueError(f"{source}: {'; '.join(lines)}") from None
+        raise ValueError(f"{source}: {'; '.join(map(_complaint, error.errors()))}") from None
+
+
+def _complaint(problem: Any) -> str:
+    """What pydantic found, with the key, its value and what is allowed."""
+    loc = [str(part) for part in problem["loc"]]
+    said = f"{'.'.join(loc)} is {_brief(problem['input'])}: "
+    if problem["type"] != "extra_forbidden":
+        return said + str(problem["msg"])
+    section: Any = Params
+    for part in loc:
+        fields = {field.alias or name: field for name, field in section.model_fields.items()}
+        if part in fields:
+            section = fields[part].annotation
+    near = get_close_matches(loc[-1], fields, n=1)
+    known = f"did you mean {near[0]}?" if near else f"choose one of {sorted(fields)}"
+    return f"{said}no such key; {known}"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
