@@ -39,7 +39,7 @@ TargetName = Literal[
 class Section(BaseModel):
     """One section of params.yaml: immutable, and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SynthParams(Section):

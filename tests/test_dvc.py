@@ -1,0 +1,149 @@
+"""dvc.yaml and data.dvc: the same stages as STAGES, and only what changed runs again."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.stages import STAGES
+
+ROOT = Path(__file__).parents[1]
+PIPELINE = [name for name in STAGES if name not in ("synth", "register")]
+
+
+def dvc_yaml() -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    return tree
+
+
+def test_dvc_has_the_rows_of_stages() -> None:
+    stages = dvc_yaml()["stages"]
+    assert list(stages) == PIPELINE
+    for name, row in stages.items():
+        stage = STAGES[name]
+        labels = ["${data.labels}"] if stage.reads_labels else []
+        assert row["cmd"] == "${fpenet} " + name
+        assert row["deps"] == ["components", *labels, *(f"dvc/{each}" for each in stage.inputs)]
+        assert [each for each in row["params"] if isinstance(each, str)] == list(stage.sections)
+        assert row["outs"] == [{f"dvc/{name}": {"persist": True}}]
+
+
+def test_a_stage_whose_section_a_preset_changes_depends_on_the_preset() -> None:
+    changed = {
+        section
+        for preset in (ROOT / "presets").glob("*.yaml")
+        for section in yaml.safe_load(preset.read_text())
+    }
+    for name, row in dvc_yaml()["stages"].items():
+        tracks = {"presets/${preset}.yaml": None} in row["params"]
+        assert tracks == bool(changed & set(STAGES[name].sections)), name
+
+
+def test_setup_left_the_embedded_faces_as_data_dvc_has_them() -> None:
+    if not (ROOT / "data").exists():
+        pytest.skip("data/ is absent; `make setup` renders it")
+    before = (ROOT / "data.dvc").read_bytes()
+    command = [sys.executable, "-m", "dvc", "status", "data.dvc"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "Data and pipelines are up to date."
+    assert (ROOT / "data.dvc").read_bytes() == before
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A repository with our pipeline and no data, in a folder of its own."""
+    for name in ("params.yaml", "dvc.yaml", ".dvcignore", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("presets", "components"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    (tmp_path / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", tmp_path / ".dvc")
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+@pytest.fixture
+def committed(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[str]]:
+    """The pipeline as if it had run: what it returns says which stages changed since."""
+    from dvc.repo import Repo
+
+    for name in ("data", *(f"dvc/{name}" for name in PIPELINE)):
+        (project / name).mkdir(parents=True)
+        (project / name / "file").write_text(name)
+    monkeypatch.chdir(project)
+    with Repo(str(project)) as repo:
+        repo.commit(force=True)
+
+    def changed() -> set[str]:
+        with Repo(str(project)) as repo:
+            return set(repo.status())
+
+    return changed
+
+
+def test_nothing_changed_after_a_run(committed: Callable[[], set[str]]) -> None:
+    assert committed() == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "other", "stages"),
+    [
+        ("params.yaml", "  val_fraction: 0.1 ", "  val_fraction: 0.2 ", {"split"}),
+        ("params.yaml", "  learning_rate: 0.002", "  learning_rate: 0.003", {"train"}),
+        ("params.yaml", "  workspace_mb: 1024", "  workspace_mb: 2048", {"build"}),
+        ("params.yaml", "  min_subjects: 5", "  min_subjects: 6", {"gate"}),
+        ("params.yaml", "preset: laptop", "preset: standard", {"train"}),
+        ("params.yaml", "  experiment: fpenet", "  experiment: other", set()),
+        ("presets/laptop.yaml", "  max_minutes: 10.0", "  max_minutes: 9.0", {"train"}),
+        ("presets/full.yaml", "  max_minutes: 600.0", "  max_minutes: 9.0", set()),
+        ("data/file", "data", "other faces", {"validate"}),
+    ],
+)
+def test_one_change_reaches_the_stages_that_read_it(
+    project: Path,
+    committed: Callable[[], set[str]],
+    file: str,
+    line: str,
+    other: str,
+    stages: set[str],
+) -> None:
+    text = (project / file).read_text()
+    assert text.count(line) == 1
+    (project / file).write_text(text.replace(line, other))
+    assert committed() == stages
+
+
+@pytest.mark.slow
+def test_dvc_repro_runs_the_stages_once_and_then_what_one_key_reaches(project: Path) -> None:
+    text = (project / "params.yaml").read_text()
+    text = text.replace("  subjects: 77 ", "  subjects: 20 ")
+    text = text.replace("faces_per_subject: 15", "faces_per_subject: 3")
+    text = text.replace("targets: [cpu, t4, a10, l4, rtx-blackwell, ", "targets: [cpu, ")
+    (project / "params.yaml").write_text(text)
+    preset = project / "presets/laptop.yaml"
+    preset.write_text(preset.read_text().replace("max_minutes: 10.0", "max_minutes: 0.02"))
+    (project / ".venv").mkdir()
+    (project / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    subprocess.run([".venv/bin/fpenet", "synth"], cwd=project, check=True)
+    assert repro(project) == PIPELINE
+    assert repro(project) == []
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("timed_runs: 500", "timed_runs: 100"))
+    assert repro(project) == ["benchmark", "bundle"]
+
+
+def repro(project: Path) -> list[str]:
+    """The stages that one `dvc repro` ran."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"], cwd=project, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
