@@ -1,9 +1,10 @@
 """run_stage: a folder that exists is complete, what has not changed is not run again."""
 
 import dataclasses
-import json
-import multiprocessing
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -150,26 +151,26 @@ def test_a_resumable_stage_keeps_its_half_done_folder_for_the_same_key(
     assert files_below(tmp_path / "source") == ["half", "manifest.json", "seed"]
 
 
-def _run_in_a_process(folder: str, params: Params) -> None:
-    run_stage("source", Path(folder) / "source", {}, params)
-    (Path(folder) / f"calls.{multiprocessing.current_process().name}").write_text(json.dumps(CALLS))
-
-
-def test_two_processes_at_once_run_it_once(
-    tmp_path: Path, params_with: Callable[..., Params]
+def test_two_runs_at_once_run_it_once(
+    tmp_path: Path, params_with: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = multiprocessing.get_context("fork")  # the children see the two stages of this file
-    children = [
-        context.Process(target=_run_in_a_process, args=(str(tmp_path), params_with()), name=name)
-        for name in ("a", "b")
-    ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-    assert [child.exitcode for child in children] == [0, 0]
-    said = [json.loads((tmp_path / f"calls.{name}").read_text()) for name in ("a", "b")]
-    assert sorted(said) == [[], ["source"]]
+    began = threading.Event()
+
+    def slow(*, split: Any, out_dir: Path) -> dict[str, Any]:
+        began.set()
+        time.sleep(0.3)  # time for the second to come to the lock
+        return source(split=split, out_dir=out_dir)
+
+    monkeypatch.setattr(_ThisModule, "source", staticmethod(slow))
+
+    def run(first: bool) -> str:
+        assert first or began.wait(timeout=30)
+        return run_stage("source", tmp_path / "source", {}, params_with()).key
+
+    with ThreadPoolExecutor(2) as threads:  # flock holds one open file from another's, not threads
+        one, other = threads.map(run, (True, False))
+    assert CALLS == ["source"]
+    assert one == other
 
 
 def test_a_data_set_that_exists_is_not_overwritten(

@@ -14,6 +14,7 @@ import fpenet
 from components.data.crop import cut, face_crop_box
 from components.data.synthetic import FaceSpec, RenderedFace, render_face
 from components.deploy.face_detection import tight_box
+from components.deploy.landmarker import _overlap
 from components.deploy.network import read_network, set_metadata
 
 
@@ -177,3 +178,11 @@ def test_the_public_evaluate_gives_the_numbers_of_the_build_stage(stages: Simple
     landmarker = fpenet.Landmarker(stages.bundle / "cpu")
     report = fpenet.evaluate(landmarker.predict, stages.crop)
     assert dict(report.metrics) == pytest.approx(row["metrics"])
+
+
+def test_overlap_of_two_boxes_by_hand() -> None:
+    box = (10.0, 20.0, 4.0, 4.0)
+    assert _overlap(box, box) == 1.0
+    assert _overlap(box, (12.0, 20.0, 4.0, 4.0)) == pytest.approx(8 / 24)
+    assert _overlap(box, (14.0, 20.0, 4.0, 4.0)) == 0.0
+    assert _overlap((11.0, 21.0, 0.0, 0.0), box) == 0.0  # points that coincide

@@ -94,7 +94,7 @@ def test_a_refused_gate_is_a_result() -> None:
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"overrides": {"train.epoch": 3}}, "train.epoch is 3: Extra inputs are not permitted"),
+        ({"overrides": {"train.epoch": 3}}, "train.epoch is 3: no such key; did you mean epochs?"),
         ({"labels": "nowhere"}, "data.labels: nowhere does not exist; give a folder or file"),
         ({"preset": "huge"}, "choose one of ['full', 'laptop', 'standard']"),
         ({"overrides": {"validate.min_faces": 1001}}, "20 usable faces; validate.min_faces"),
