@@ -100,6 +100,8 @@ def _run_stage(options: argparse.Namespace) -> None:
     inputs = {name: options.root / name for name in stage.inputs}
     manifest = run_stage(stage.name, out_dir, inputs, params)
     print(json.dumps(_short(manifest.summary), indent=1))
+    if blocking := manifest.summary.get("blocking"):
+        raise ValueError(f"{'; '.join(blocking)}; the report is in {out_dir}")
 
 
 def _short(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,8 @@ checks the whole. Unknown keys, missing keys and wrong values are one clear line
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -22,11 +21,22 @@ from pydantic import (
     field_validator,
 )
 
+from components.yaml_tree import brief, overlay, read_yaml
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 """A name that reaches a path or a command: letters, digits and ``._-`` only."""
 
 DatasetFormat = Literal["sloth", "multi_pie"]
+# fmt: off
+CheckName = Literal[
+    "placeholder", "far point", "collapsed", "coincident points", "occluded", "face cut off",
+    "points outside", "outside face box", "keypoint count", "repeated", "second label",
+    "labels disagree", "swapped", "shifted", "unlike shape", "unlike picture", "shared picture",
+    "balance",
+]
+# fmt: on
+Severity = Literal["block", "drop", "warn"]
 SplitRule = Literal["kpi_subjects", "table", "hash"]
 NetName = Literal["base", "base_5x5", "release", "public", "small"]
 LossName = Literal["l1", "square_euclidean", "wing"]
@@ -60,13 +70,41 @@ class DataParams(Section):
     """Regular expression with a group ``subject``, matched on the image's base name."""
 
 
+class ModelParams(Section):
+    """When a face is unlike the other faces; each limit in the unit that its check reports."""
+
+    min_faces: PositiveInt
+    max_shape_deviations: PositiveFloat
+    max_shift: PositiveFloat
+    max_picture_deviations: PositiveFloat
+    min_swap_gain: Annotated[float, Field(ge=1.0)]
+
+
 class ValidateParams(Section):
     max_occlusion_level: Annotated[int, Field(ge=0, le=9)]
     min_visible_fraction: Fraction
     max_points_outside_fraction: Fraction
+    max_points_outside_box_fraction: Fraction
+    face_box_margin: NonNegativeFloat
+    max_coincident_fraction: Fraction
     max_rejected_fraction: Fraction
     max_image_megapixels: PositiveFloat
     min_faces: PositiveInt
+    max_labeller_distance: PositiveFloat
+    max_near_duplicate_bits: Annotated[int, Field(ge=0, le=15)]
+    min_class_fraction: Fraction
+    models: ModelParams
+    report_faces: PositiveInt
+    severity: dict[str, Severity]
+    """What a finding of each check means: a row for every CheckName, and for nothing else."""
+
+    @field_validator("severity")
+    @classmethod
+    def _every_check_is_named(cls, severity: dict[str, str]) -> dict[str, str]:
+        odd = sorted(set(get_args(CheckName)) ^ set(severity))
+        if odd:
+            raise ValueError(f"must name every check and nothing else, but see {', '.join(odd)}")
+        return severity
 
 
 class SplitParams(Section):
@@ -219,7 +257,7 @@ def load_params(
     Raises:
         ValueError: naming file, key, value and what is allowed.
     """
-    tree = _read_yaml(path)
+    tree = read_yaml(path)
     overrides = dict(overrides or {})
     tree["preset"] = overrides.pop("preset", preset) or tree.get("preset")
     presets = path.parent / "presets"
@@ -227,12 +265,12 @@ def load_params(
     if tree["preset"] not in known:
         raise ValueError(f"{path}: preset is {tree['preset']!r}; choose one of {known}")
     source = f"{path} with preset {tree['preset']}"
-    tree = _overlay(tree, _read_yaml(presets / f"{tree['preset']}.yaml"), source)
+    tree = overlay(tree, read_yaml(presets / f"{tree['preset']}.yaml"))
     for dotted, value in overrides.items():
         partial: Any = value
         for key in reversed(dotted.split(".")):
             partial = {key: partial}
-        tree = _overlay(tree, partial, source, dotted)
+        tree = overlay(tree, partial)
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
@@ -242,7 +280,7 @@ def load_params(
 def _complaint(problem: Any) -> str:
     """What pydantic found, with the key, its value and what is allowed."""
     loc = [str(part) for part in problem["loc"]]
-    said = f"{'.'.join(loc)} is {_brief(problem['input'])}: "
+    said = f"{'.'.join(loc)} is {brief(problem['input'])}: "
     if problem["type"] != "extra_forbidden":
         return said + str(problem["msg"])
     section: Any = Params
@@ -253,31 +291,3 @@ def _complaint(problem: Any) -> str:
     near = get_close_matches(loc[-1], fields, n=1)
     known = f"did you mean {near[0]}?" if near else f"choose one of {sorted(fields)}"
     return f"{said}no such key; {known}"
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path}: is {_brief(tree)}; it must be a mapping of sections")
-    return tree
-
-
-def _overlay(
-    base: dict[str, Any], over: Mapping[str, Any], source: str, dotted: str = ""
-) -> dict[str, Any]:
-    """``base`` with the leaves of ``over`` in place of its own; a list is a leaf."""
-    merged = dict(base)
-    for key, value in over.items():
-        nested = isinstance(value, Mapping) and isinstance(base.get(key), dict)
-        merged[key] = _overlay(base[key], value, source, dotted) if nested else value
-    return merged
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -61,7 +61,7 @@ def chapter(path: Path) -> int:
         return len(CHAPTERS)
     if parts[:1] == ("components",) and parts[1] in CHAPTERS:
         return CHAPTERS.index(parts[1]) + 1
-    ground = ("__init__", "keypoints", "params", "progress", "provenance")
+    ground = ("__init__", "keypoints", "params", "progress", "provenance", "yaml_tree")
     return 0 if parts[:1] == ("components",) and parts[1] in ground else -1
 
 
@@ -131,6 +131,7 @@ def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
         ("NetName", "components.model.recombinator", "NETS"),
         ("TargetName", "components.deploy.targets", "TARGETS"),
         ("CalibrationMethod", "components.deploy.histogram", "METHODS"),
+        ("CheckName", "components.data.checks", "CHECKS"),
     ],
 )
 def test_a_literal_in_params_has_the_names_of_its_registry(

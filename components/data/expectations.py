@@ -1,100 +1,168 @@
-"""The Great Expectations suites that the kept faces must meet, and their Data Docs.
+"""What the kept faces must meet as a whole: two tidy tables, and one suite a keypoint scheme.
 
-Input: the faces that passed the checks. Does: evaluates a few blocking expectations on two tidy
-tables, one row a face and one row a keypoint, which stay small in columns whatever K is. Output:
-Data Docs (HTML), the same bytes for the same faces. "Nothing evaluated" is a failure here, though
-not to Great Expectations, which calls an empty suite a success and drops an expectation that it
-does not know.
+Input: the kept faces and how the checks scored them. Does: makes one row a face and one row a
+keypoint, which stay narrow whatever K is, and says what each column must meet: SUITES. Output: for
+``data_docs`` to evaluate with Great Expectations.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.data.rules import outside_fraction, visible_fraction
-from components.data.sample import FaceSample
-from components.keypoints import scheme_for
+from components.data.checks.faces import Faces
+from components.data.checks.labels import outside_fraction, visible_fraction
+from components.data.sample import Bools, Floats
 from components.params import ValidateParams
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_RUN_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)  # the same bytes whenever it runs
-_STAMP = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_BETWEEN = "ExpectColumnValuesToBeBetween"
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One blocking expectation.
+    """One expectation.
 
     Attributes:
         kind: name of the Great Expectations class.
         settings: its arguments.
         why: what it means for faces; shown in the Data Docs.
+        blocking: whether the run stops where it is not met; else it is a warning.
     """
 
     kind: str
     settings: Mapping[str, Any]
     why: str
+    blocking: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class SuiteResult:
-    """What came of one suite: how many expectations were evaluated, and those that failed."""
+class Order:
+    """A rule on where two groups of keypoints lie to each other, in face boxes (x right, y down).
 
-    evaluated: int
-    failed: list[str]
+    Attributes:
+        column: of the table of faces: the mean of ``second`` less that of ``first``.
+        axis: 0 for x, 1 for y; None for the distance.
+        first, second: regions, or single keypoints.
+    """
+
+    column: str
+    axis: int | None
+    first: str | int
+    second: str | int
+    limit: Mapping[str, float]
+    why: str
 
 
-def face_table(samples: Sequence[FaceSample]) -> "pd.DataFrame":
-    """One row a face: sizes in image pixels, shares of 1, spans as shares of the face box."""
+_ORDER_68 = (
+    Order(
+        *("eye_span", 0, 36, 45, {"min_value": -0.25}),
+        "order of the points: 37 lies to the image's left of 46",
+    ),
+    Order(
+        *("eyes_to_mouth", 1, "eyes", "mouth", {"min_value": 0.0}),
+        "order of the points: the eyes lie above the mouth",
+    ),
+    Order(
+        *("eyebrows_to_eyes", 1, "eyebrows", "eyes", {"min_value": -0.1}),
+        "order of the points: the eyebrows lie above the eyes",
+    ),
+    Order(
+        *("mouth_to_chin", 1, "mouth", 8, {"min_value": -0.1}),
+        "order of the points: 9, the chin, lies under the mouth",
+    ),
+)
+_ORDER_80 = (
+    *_ORDER_68,
+    Order(
+        *("eyes_to_pupils", None, "eyes", "pupils", {"max_value": 0.15}),
+        "order of the points: 69-76 are the pupils",
+    ),
+    Order(
+        *("ear_span", 0, 77, 79, {"min_value": -0.25}),
+        "order of the points: 77-78 are the ear at the image's left",
+    ),
+)
+_ORDER_104 = (
+    *_ORDER_80,
+    Order(
+        *("eyes_to_contours", None, "eyes", "eye_contours", {"max_value": 0.15}),
+        "order of the points: 81-104 are about the eyes",
+    ),
+)
+
+
+def face_table(
+    faces: Faces, visible: Bools, scores: Mapping[str, Floats] | None = None
+) -> "pd.DataFrame":
+    """One row a face: sizes in image pixels, shares of 1, spans in face boxes, scores of checks.
+
+    Args:
+        visible: (N, K).
+        scores: check -> (N,), 1 at the limit.
+    """
     import pandas as pd
 
-    points = np.stack([sample.points for sample in samples])
-    labelled = ~np.isnan(points[..., 0])
-    boxes = np.array([sample.face_box for sample in samples])
+    levels = pd.array(np.nan_to_num(faces.occlusion, nan=-1).astype(int), dtype="Int64")
+    levels[np.isnan(faces.occlusion)] = pd.NA
     columns: dict[str, Any] = {
-        "image": [sample.image for sample in samples],
-        "subject": [sample.subject for sample in samples],
-        "box_x": boxes[:, 0],
-        "box_y": boxes[:, 1],
-        "box_side_px": boxes[:, 2:].max(axis=1),
-        "visible_fraction": [visible_fraction(sample) for sample in samples],
-        "outside_fraction": [outside_fraction(sample) for sample in samples],
-        "occlusion_level": pd.array([s.occlusion_level for s in samples], dtype="Float64"),
-        "labelled_points": labelled.sum(axis=1),
-        "visible_points": [int(sample.visible.sum()) for sample in samples],
+        "image": faces.images,
+        "subject": faces.subjects,
+        "box_x": faces.boxes[:, 0],
+        "box_y": faces.boxes[:, 1],
+        "box_side_px": faces.boxes[:, 2:].max(axis=1),
+        "visible_fraction": visible_fraction(faces),
+        "outside_fraction": outside_fraction(faces),
+        "occlusion_level": levels,
+        "labelled_points": faces.labelled.sum(axis=1),
+        "visible_points": visible.sum(axis=1),
     }
-    scheme = scheme_for(points.shape[1])
-    if scheme.eye_corners is not None:
-        left, right = scheme.eye_corners
-        columns["eye_span"] = (points[:, right, 0] - points[:, left, 0]) / boxes[:, 2]
-        eyes = _mean_labelled(points[:, list(scheme.regions["eyes"]), 1])
-        mouth = _mean_labelled(points[:, list(scheme.regions["mouth"]), 1])
-        columns["eyes_to_mouth"] = (mouth - eyes) / boxes[:, 3]
+    for order in SUITES.get(faces.points.shape[1], ()):
+        apart = _centre(faces, order.second) - _centre(faces, order.first)
+        columns[order.column] = (
+            np.linalg.norm(apart, axis=1) if order.axis is None else apart[:, order.axis]
+        )
+    for name, score in (scores or {}).items():
+        columns[column_of(name)] = np.where(np.isfinite(score), score.round(3), np.nan)
     return pd.DataFrame(columns)
 
 
-def keypoint_table(samples: Sequence[FaceSample]) -> "pd.DataFrame":
+def column_of(check: str) -> str:
+    """The column of a check's score."""
+    return "score_" + check.replace(" ", "_")
+
+
+def _centre(faces: Faces, group: str | int) -> Floats:
+    """(N, 2) mean of a region, or one keypoint, in face boxes; NaN where unlabelled."""
+    region = list(faces.scheme.regions[group]) if isinstance(group, str) else [group]
+    points, labelled = faces.points[:, region], faces.labelled[:, region]
+    total = np.where(labelled[..., None], points, 0.0).sum(axis=1)
+    count = labelled.sum(axis=1, keepdims=True)
+    middle = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    centre: Floats = (middle - faces.boxes[:, :2]) / np.maximum(faces.boxes[:, 2:], 1.0)
+    return centre
+
+
+def keypoint_table(faces: Faces) -> "pd.DataFrame":
     """One row a keypoint: how often it is labelled and where in the face box it lies (0 to 1)."""
     import pandas as pd
 
-    points = np.stack([sample.points for sample in samples])  # (N, K, 2)
-    boxes = np.array([sample.face_box for sample in samples])
-    placed = (points - boxes[:, None, :2]) / np.maximum(boxes[:, None, 2:], 1.0)
-    labelled = ~np.isnan(points[..., 0])
-    mean = np.stack([_mean_labelled(placed[..., axis].T) for axis in (0, 1)], axis=1)
-    spread = _mean_labelled(np.linalg.norm(placed - mean, axis=2).T)
+    count = faces.labelled.sum(axis=0)
+    scale = np.maximum(faces.boxes[:, 2:], 1.0)
+    mean = np.full((len(count), 2), np.nan)
+    spread = np.full(len(count), np.nan)
+    for k in np.flatnonzero(count):
+        rows = faces.labelled[:, k]
+        placed = (faces.points[rows, k] - faces.boxes[rows, :2]) / scale[rows]
+        mean[k] = placed.mean(axis=0)
+        spread[k] = np.linalg.norm(placed - mean[k], axis=1).mean()
     return pd.DataFrame(
         {
-            "keypoint": np.arange(1, points.shape[1] + 1),
-            "labelled_faces": labelled.sum(axis=0),
+            "keypoint": np.arange(1, len(count) + 1),
+            "labelled_faces": count,
             "mean_x": mean[:, 0],
             "mean_y": mean[:, 1],
             "spread": spread,
@@ -102,15 +170,15 @@ def keypoint_table(samples: Sequence[FaceSample]) -> "pd.DataFrame":
     )
 
 
-def _mean_labelled(values: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
-    """(N,) mean of each row of (N, M) over its labelled values; NaN where there is none."""
-    count = (~np.isnan(values)).sum(axis=1)
-    return np.where(count > 0, np.nansum(values, axis=1) / np.maximum(count, 1), np.nan)
+def face_expectations(
+    num_keypoints: int, scored: Sequence[str], params: ValidateParams
+) -> list[Expectation]:
+    """What the table of faces must meet.
 
-
-def face_expectations(columns: Sequence[str], params: ValidateParams) -> list[Expectation]:
-    """What the table of faces must meet."""
-    between = "ExpectColumnValuesToBeBetween"
+    Args:
+        scored: the checks whose scores are columns.
+    """
+    most = 1.0 - params.max_rejected_fraction
     expected = [
         Expectation(
             "ExpectTableRowCountToBeBetween", {"min_value": params.min_faces}, "enough usable faces"
@@ -121,160 +189,60 @@ def face_expectations(columns: Sequence[str], params: ValidateParams) -> list[Ex
             {"column": "image", "regex": r"^/|(?:^|/)\.\.(?:/|$)"},
             "no image lies outside the set",
         ),
-        Expectation(between, {"column": "box_side_px", "min_value": 1.0}, "the face has a size"),
         Expectation(
-            between,
+            "ExpectColumnValuesToNotBeNull",
+            {"column": "subject"},
+            "who it is, is known; without that nobody can be held out",
+            blocking=False,
+        ),
+        Expectation(_BETWEEN, {"column": "box_side_px", "min_value": 1.0}, "the face has a size"),
+        Expectation(
+            _BETWEEN,
             {"column": "visible_fraction", "min_value": params.min_visible_fraction},
             "card: a face cut off by the frame is not used",
+            blocking=params.severity["face cut off"] != "warn",
         ),
         Expectation(
-            between,
+            _BETWEEN,
             {"column": "outside_fraction", "max_value": params.max_points_outside_fraction},
             "most points lie in the image",
+            blocking=params.severity["points outside"] != "warn",
         ),
         Expectation(
-            between,
+            _BETWEEN,
             {"column": "occlusion_level", "min_value": 0, "max_value": params.max_occlusion_level},
             "card: only faces with a low occlusion level are trained on",
+            blocking=params.severity["occluded"] != "warn",
         ),
-        Expectation(between, {"column": "labelled_points", "min_value": 1}, "it has keypoints"),
+        Expectation(_BETWEEN, {"column": "labelled_points", "min_value": 1}, "it has keypoints"),
     ]
-    if "eye_span" in columns:
-        most = 1.0 - params.max_rejected_fraction
-        expected += [
-            Expectation(
-                between,
-                {"column": "eye_span", "min_value": -0.25, "mostly": most},
-                "order of the points: 37 lies to the image's left of 46",
-            ),
-            Expectation(
-                between,
-                {"column": "eyes_to_mouth", "min_value": 0.0, "mostly": most},
-                "order of the points: the eyes lie above the mouth",
-            ),
-        ]
+    expected += [
+        Expectation(_BETWEEN, {"column": order.column, **order.limit, "mostly": most}, order.why)
+        for order in SUITES.get(num_keypoints, ())
+    ]
+    expected += [
+        Expectation(
+            _BETWEEN,
+            {"column": column_of(name), "max_value": 1.0, "mostly": most},
+            f"few faces are over the limit of the check: {name}",
+            blocking=params.severity[name] != "warn",
+        )
+        for name in scored
+    ]
     return expected
 
 
 def keypoint_expectations(num_keypoints: int) -> list[Expectation]:
     """What the table of keypoints must meet."""
-    between = "ExpectColumnValuesToBeBetween"
+    on_face = "on average it lies on the face, not at a fixed place of the image"
     return [
         Expectation("ExpectTableRowCountToEqual", {"value": num_keypoints}, "one row a keypoint"),
         Expectation("ExpectColumnValuesToBeUnique", {"column": "keypoint"}, "no keypoint twice"),
-        Expectation(between, {"column": "labelled_faces", "min_value": 1}, "it is labelled at all"),
-        Expectation(
-            between,
-            {"column": "mean_x", "min_value": -0.5, "max_value": 1.5},
-            "on average it lies on the face, not at a fixed place of the image",
-        ),
-        Expectation(
-            between,
-            {"column": "mean_y", "min_value": -0.5, "max_value": 1.5},
-            "on average it lies on the face, not at a fixed place of the image",
-        ),
+        Expectation(_BETWEEN, {"column": "labelled_faces", "min_value": 1}, "it is labelled"),
+        Expectation(_BETWEEN, {"column": "mean_x", "min_value": -0.5, "max_value": 1.5}, on_face),
+        Expectation(_BETWEEN, {"column": "mean_y", "min_value": -0.5, "max_value": 1.5}, on_face),
     ]
 
 
-def evaluate_suites(
-    suites: Mapping[str, tuple["pd.DataFrame", Sequence[Expectation]]], docs_dir: Path
-) -> dict[str, SuiteResult]:
-    """Evaluate every suite and write the Data Docs of all into ``docs_dir``.
-
-    Args:
-        suites: name -> its table and what the table must meet.
-
-    Raises:
-        ValueError: a table without rows, a suite without expectations, an expectation of an unknown
-            kind, or one that was not evaluated.
-    """
-    import great_expectations as gx
-    import great_expectations.expectations as kinds
-    from great_expectations.core.run_identifier import RunIdentifier
-    from great_expectations.data_context.types.base import (
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
-
-    context = gx.get_context(
-        mode="ephemeral",
-        project_config=DataContextConfig(
-            store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
-            analytics_enabled=False,
-            progress_bars=ProgressBarsConfig(globally=False),
-        ),
-    )
-    store = {
-        "class_name": "TupleFilesystemStoreBackend",
-        "base_directory": str(docs_dir.resolve()),
-    }
-    index = {"class_name": "DefaultSiteIndexBuilder"}
-    context.add_data_docs_site(
-        "labels",
-        {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index},
-    )
-    source = context.data_sources.add_pandas("labels")
-    results: dict[str, SuiteResult] = {}
-    for name, (table, expected) in suites.items():
-        if not (len(table) and len(expected)):
-            raise ValueError(
-                f"suite {name}: {len(table)} rows and {len(expected)} expectations; nothing would"
-                " be validated, which is a failure"
-            )
-        for expectation in expected:
-            if not hasattr(kinds, expectation.kind):
-                raise ValueError(f"suite {name}: unknown expectation {expectation.kind!r}")
-        made = [
-            getattr(kinds, e.kind)(
-                **e.settings, severity="critical", notes=e.why, meta={"number": number}
-            )
-            for number, e in enumerate(expected)
-        ]
-        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=made))
-        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
-        validation = context.validation_definitions.add(
-            gx.ValidationDefinition(name=name, data=batch, suite=suite)
-        )
-        run = validation.run(
-            batch_parameters={"dataframe": table},
-            run_id=RunIdentifier(run_name="validate", run_time=_RUN_TIME),
-        )
-        if run.statistics["evaluated_expectations"] != len(expected):
-            raise ValueError(
-                f"suite {name}: {run.statistics['evaluated_expectations']} of {len(expected)}"
-                " expectations were evaluated"
-            )
-        failed = []
-        for result in run.results:  # not in the order of the suite
-            if not result.success:
-                assert result.expectation_config is not None
-                failed.append(_say(expected[result.expectation_config.meta["number"]], result))
-        results[name] = SuiteResult(len(expected), failed)
-    context.build_data_docs()
-    _make_repeatable(docs_dir)
-    return results
-
-
-def _say(expectation: Expectation, result: Any) -> str:
-    """A failed expectation in one line."""
-    settings = ", ".join(f"{key} {value}" for key, value in expectation.settings.items())
-    found = result.result
-    if "unexpected_count" in found:
-        seen = f"{found['unexpected_count']} of {found['element_count']} rows differ"
-        examples = found.get("partial_unexpected_list") or []
-        seen += f", e.g. {examples[0]}" if examples else ""
-    elif "observed_value" in found:
-        seen = f"found {found['observed_value']}"
-    else:
-        seen = "it could not be evaluated"
-    return f"{expectation.why} ({settings}): {seen}"
-
-
-def _make_repeatable(docs_dir: Path) -> None:
-    """Take times and random ids out of the pages, so that they depend on the faces only."""
-    for page in docs_dir.rglob("*.html"):
-        text = _STAMP.sub(_RUN_TIME.strftime("%Y%m%dT%H%M%S.%fZ"), page.read_text("utf-8"))
-        numbers: dict[str, str] = {}
-        text = _UUID.sub(lambda m: numbers.setdefault(m[0], f"id-{len(numbers)}"), text)  # noqa: B023
-        page.write_text(text, "utf-8")
+SUITES: dict[int, tuple[Order, ...]] = {68: _ORDER_68, 80: _ORDER_80, 104: _ORDER_104}
+"""K -> what its scheme adds to the suite that every set must meet."""

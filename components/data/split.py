@@ -2,9 +2,11 @@
 
 Input: the validated faces. Does: one of RULES gives each face its part. Output: parts.parquet with
 the columns image and part (train, val or kpi), in the row order of samples.parquet. A person in two
-parts, a KPI subject in training, or a face of an unknown person is a hard stop, never a warning.
+parts, one picture in two parts, a KPI subject in training, or a face of an unknown person is a hard
+stop, never a warning; so is what validate found blocking.
 """
 
+import csv
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ from components.params import SplitParams, SplitRule
 
 PARTS = ("train", "val", "kpi")
 _TABLE_COLUMN = ATTRIBUTE + "split"
+SHARED = "shared_pictures.csv"
+"""Of the stage validate: pairs of images that are one picture of two people."""
+_NAMED = 5  # pairs that a message names
 _TREE_COLUMN = ATTRIBUTE + "recording"  # every Multi-PIE name tells it, no other format does
 
 
@@ -141,6 +146,41 @@ def refuse_leaks(faces: Faces, parts: Sequence[str], split: SplitParams) -> None
         )
 
 
+def refuse_shared_pictures(
+    images: Sequence[str], parts: Sequence[str], shared: Sequence[Mapping[str, str]]
+) -> None:
+    """Stop when one picture, or a copy of it, is in two parts under two names.
+
+    Args:
+        shared: rows of validate's shared_pictures.csv.
+
+    Raises:
+        ValueError: naming the pictures.
+    """
+    parts_of: dict[str, set[str]] = {}
+    for image, part in zip(images, parts, strict=True):
+        parts_of.setdefault(image, set()).add(part)
+    torn = [
+        row
+        for row in shared
+        if row["image"] in parts_of
+        and row["other"] in parts_of
+        and len(parts_of[row["image"]] | parts_of[row["other"]]) > 1
+    ]
+    if torn:
+        raise ValueError(
+            f"{len(torn)} pictures are in more than one part under two names: "
+            + "; ".join(
+                f"{row['image']} ({' and '.join(sorted(parts_of[row['image']]))}) and"
+                f" {row['other']} ({' and '.join(sorted(parts_of[row['other']]))}) differ in"
+                f" {row['bits']} of 256 bits"
+                for row in torn[:_NAMED]
+            )
+            + "; give both people one subject, or leave one picture out"
+            " (validate.max_near_duplicate_bits is how near they may be)"
+        )
+
+
 def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> dict[str, Any]:
     """Give every validated face its part (see the top of this file).
 
@@ -151,6 +191,8 @@ def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> 
         ValueError: a face of an unknown subject, a rule that does not fit the set, a leak.
     """
     table, about = read_table(validate_dir / "samples.parquet")
+    if about.get("blocking"):
+        raise ValueError(f"validate found what stops a run: {about['blocking']}")
     images = table["image"].to_pylist()
     subjects = _known_subjects(images, table["subject"].to_pylist())
     listed = (
@@ -162,6 +204,7 @@ def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> 
     rule = choose_rule(faces, split) if split.by == "auto" else split.by
     parts = RULES[rule](faces, split)
     refuse_leaks(faces, parts, split)
+    refuse_shared_pictures(images, parts, _shared_pictures(validate_dir))
     write_table(
         pa.table({"image": images, "part": parts}),
         out_dir / "parts.parquet",
@@ -169,6 +212,11 @@ def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> 
         rule=rule,
     )
     return {"rule": rule} | {part: _count(part, parts, subjects) for part in PARTS}
+
+
+def _shared_pictures(validate_dir: Path) -> list[dict[str, str]]:
+    with (validate_dir / SHARED).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _known_subjects(images: Sequence[str], subjects: Sequence[str | None]) -> list[str]:

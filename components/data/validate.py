@@ -1,165 +1,81 @@
 """Stage validate: labelled faces in; the usable ones out, and every other with its reason.
 
-Input: the labelled set at ``data.labels``. Does: reads the labels, decodes every image once,
-applies CHECKS to each face and the expectation suites to the whole. Output: samples.parquet,
-drops.csv, report.json, data_docs/. A broken face is dropped; too many of them, or a failed suite,
-stop the run.
+Input: the labelled set at ``data.labels``. Does: reads the labels, checks each face by itself,
+decodes every image once, checks each face against the others (see ``checks``), and evaluates the
+expectation suites on the faces that are kept. Output: samples.parquet, drops.csv, findings.csv,
+shared_pictures.csv, report.json, report.html, data_docs/. A blocking finding is a result here, so
+that the report is there to read; the stage split refuses to go on from it.
 """
 
 import csv
 import dataclasses
 import json
-import os
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from components.data.checks.faces import faces_of
+from components.data.docs_process import Suites, suite_process
 from components.data.expectations import (
-    SuiteResult,
-    evaluate_suites,
     face_expectations,
     face_table,
     keypoint_expectations,
     keypoint_table,
 )
-from components.data.images import read_image
 from components.data.readers import LabelledSet, read_labels
-from components.data.rejected import Refusal, Rejected
-from components.data.rules import apply_checks, find_repeats, find_stray_counts
+from components.data.rejected import Rejected
 from components.data.sample import FaceSample, table_of, write_table
+from components.data.sift import Sifted, kept_samples, sift
+from components.data.validation_report import render_report
 from components.params import DataParams, ValidateParams
-from components.progress import report
-
-_BATCH = 512  # images between two progress records
-
-
-def check_images(
-    root: Path, images: Sequence[str], max_megapixels: float
-) -> dict[str, str | Refusal]:
-    """Decode every image once, in threads.
-
-    Returns:
-        image -> SHA-256 of its file, or why it cannot be used.
-    """
-
-    def check(image: str) -> str | Refusal:
-        try:
-            return read_image(root / image, max_megapixels)[1]
-        except Refusal as refusal:
-            return refusal
-
-    found: dict[str, str | Refusal] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH]
-            found.update(zip(batch, pool.map(check, batch), strict=True))
-            report(len(found), len(images), "images")
-    return found
-
-
-def sift(
-    samples: Sequence[FaceSample], images: dict[str, str | Refusal], validate: ValidateParams
-) -> tuple[list[FaceSample], list[Rejected]]:
-    """Part the samples that pass every check from those that do not.
-
-    Args:
-        images: what ``check_images`` found.
-
-    Returns:
-        the kept samples, all with the K that the set agrees on; why the others are not, each
-        ``face`` being the index in ``samples``.
-    """
-    readable: list[tuple[int, FaceSample, str]] = []
-    out: list[Rejected] = []
-    for number, sample in enumerate(samples):
-        image = images[sample.image]
-        found = (
-            Rejected(sample.image, number, image.reason, image.detail, image.broken)
-            if isinstance(image, Refusal)
-            else apply_checks(sample, number, validate)
-        )
-        if found is not None:
-            out.append(found)
-        else:
-            readable.append((number, sample, str(image)))
-    if not readable:
-        return [], out
-    kept = [sample for _, sample, _ in readable]
-    agreed, stray = find_stray_counts(kept, validate.max_rejected_fraction)
-    repeats = find_repeats(kept, [digest for _, _, digest in readable])
-    for reason, found_by_index in (("keypoint count", stray), ("repeated", repeats)):
-        for index, detail in found_by_index.items():
-            if reason == "repeated" and index in stray:
-                continue
-            number, sample, _ = readable[index]
-            out.append(Rejected(sample.image, number, reason, detail))
-    return [
-        dataclasses.replace(sample, points=sample.points[:agreed], visible=sample.visible[:agreed])
-        for index, sample in enumerate(kept)
-        if index not in stray and index not in repeats
-    ], out
-
-
-def refuse_if_too_broken(
-    labels: str, faces: int, rejected: Sequence[Rejected], max_fraction: float
-) -> None:
-    """Stop when more than ``max_fraction`` of the ``faces`` have a broken label or image.
-
-    Raises:
-        ValueError: with the count of each reason and the first of each.
-    """
-    broken = [one for one in rejected if one.broken]
-    if len(broken) <= max_fraction * faces:
-        return
-    counts = Counter(one.reason for one in broken)
-    first = {one.reason: one for one in reversed(broken)}
-    said = "; ".join(
-        f"{count} {reason} (first: {first[reason].image}: {first[reason].detail})"
-        for reason, count in counts.most_common(3)
-    )
-    raise ValueError(
-        f"{labels}: {len(broken)} of {faces} faces are broken, more than"
-        f" validate.max_rejected_fraction {max_fraction:g}: {said}"
-    )
 
 
 def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path) -> dict[str, Any]:
     """Read, check and keep the faces of the labelled set (see the top of this file).
 
     Returns:
-        the data set's name, K, and how many faces were kept and dropped, by reason.
+        the data set's name, K, how many faces were kept and dropped, by reason, what each check
+        found, and what is blocking.
 
     Raises:
-        ValueError: no labels, too many broken ones, too few usable faces, a failed expectation.
+        ValueError: no labels, no check that ran, too few usable faces.
     """
-    labelled = read_labels(Path(data.labels), data)
-    faces = len(labelled.samples) + len(labelled.rejected)
-    names = sorted({sample.image for sample in labelled.samples})
-    images = check_images(labelled.root, names, validate.max_image_megapixels)
-    kept, sifted = sift(labelled.samples, images, validate)
-    rejected = [*labelled.rejected, *_renumbered(labelled, sifted)]
-    refuse_if_too_broken(data.labels, faces, rejected, validate.max_rejected_fraction)
-    dropped = dict(Counter(one.reason for one in rejected).most_common())
-    if len(kept) < max(validate.min_faces, 1):
-        raise ValueError(
-            f"{data.labels}: {len(kept)} usable faces of {faces}, fewer than validate.min_faces"
-            f" {validate.min_faces}; dropped: {dropped or 'none'}"
-        )
-    num_keypoints = len(kept[0].points)
-    suites = _evaluate(kept, validate, out_dir / "data_docs")
+    with suite_process() as process:
+        labelled = read_labels(Path(data.labels), data)
+        sifted = sift(labelled.samples, labelled.root, validate)
+        rejected = _all_rejected(labelled, sifted)
+        faces = len(labelled.samples) + len(labelled.rejected)
+        dropped = dict(Counter(one.reason for one in rejected).most_common())
+        if len(sifted.kept) < max(validate.min_faces, 1):
+            raise ValueError(
+                f"{data.labels}: {len(sifted.kept)} usable faces of {faces}, fewer than"
+                f" validate.min_faces {validate.min_faces}; dropped: {dropped or 'none'};"
+                f" {_first_of_each(rejected)}"
+            )
+        kept = kept_samples(labelled.samples, sifted)
+        suites = process.evaluate(suites_of(kept, sifted, validate), out_dir / "data_docs")
+    broken = find_too_broken(faces, rejected, validate.max_rejected_fraction)
+    blocking = [
+        *([broken] if broken else []),
+        *(line for result in suites.values() for line in result.failed),
+        *_said(sifted, validate, "block"),
+    ]
     write_table(
         table_of(kept),
         out_dir / "samples.parquet",
         name=labelled.name,
         root=str(labelled.root),
-        num_keypoints=str(num_keypoints),
+        num_keypoints=str(sifted.num_keypoints),
+        blocking="; ".join(blocking),
     )
-    _write_drops(out_dir / "drops.csv", rejected)
+    _write_tables(labelled, sifted, rejected, out_dir)
     summary = {
         "dataset": labelled.name,
-        "num_keypoints": num_keypoints,
+        "num_keypoints": sifted.num_keypoints,
         "faces": faces,
         "kept": len(kept),
         "dropped": dropped,
@@ -167,45 +83,153 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
         "subjects": len({sample.subject for sample in kept if sample.subject is not None}),
         "images": len({sample.image for sample in kept}),
         "expectations": {name: result.evaluated for name, result in suites.items()},
+        "found": {
+            name: len(outcome.details)
+            for name, outcome in sifted.outcomes.items()
+            if outcome.details
+        },
+        "passed": not blocking,
+        "blocking": blocking,
     }
-    text = json.dumps(summary, indent=1, sort_keys=True)
+    warned = [line for result in suites.values() for line in result.warned]
+    report = {
+        **summary,
+        "warnings": [*warned, *_said(sifted, validate, "warn", whole=True)],
+        "checks": describe_checks(sifted, validate),
+        "counts": count_faces(kept, sifted),
+    }
+    text = json.dumps(report, indent=1, sort_keys=True, allow_nan=False)
     (out_dir / "report.json").write_text(text + "\n", encoding="utf-8")
+    page = render_report(report, labelled.samples, sifted, labelled.root, validate.report_faces)
+    (out_dir / "report.html").write_text(page, encoding="utf-8")
     return summary
 
 
-def _evaluate(
-    kept: Sequence[FaceSample], validate: ValidateParams, docs_dir: Path
-) -> dict[str, SuiteResult]:
-    """Evaluate the suites on the kept faces.
+def suites_of(kept: Sequence[FaceSample], sifted: Sifted, validate: ValidateParams) -> Suites:
+    """The suites of the set's keypoint scheme, with the tables of the kept faces."""
+    faces, visible = faces_of(kept), np.stack([sample.visible for sample in kept])
+    scores = {name: score[sifted.kept] for name, score in sifted.scores.items()}
+    table, keypoints = face_table(faces, visible, scores), keypoint_table(faces)
+    count = sifted.num_keypoints
+    return {
+        f"faces-{count}": (table, face_expectations(count, list(scores), validate)),
+        f"keypoints-{count}": (keypoints, keypoint_expectations(count)),
+    }
 
-    Raises:
-        ValueError: naming every expectation that failed.
-    """
-    faces, keypoints = face_table(kept), keypoint_table(kept)
-    results = evaluate_suites(
-        {
-            "faces": (faces, face_expectations(list(faces.columns), validate)),
-            "keypoints": (keypoints, keypoint_expectations(len(keypoints))),
-        },
-        docs_dir,
+
+def find_too_broken(faces: int, rejected: Sequence[Rejected], max_fraction: float) -> str | None:
+    """What blocks when more than ``max_fraction`` of the ``faces`` have a broken label or image."""
+    broken = [one for one in rejected if one.broken]
+    if len(broken) <= max_fraction * faces:
+        return None
+    return (
+        f"{len(broken)} of {faces} faces are broken, more than validate.max_rejected_fraction"
+        f" {max_fraction:g}: {_first_of_each(broken)}"
     )
-    failed = [line for result in results.values() for line in result.failed]
-    if failed:
-        raise ValueError(f"{len(failed)} expectations failed: {'; '.join(failed)}")
-    return results
 
 
-def _renumbered(labelled: LabelledSet, sifted: Iterable[Rejected]) -> list[Rejected]:
-    """Rejections numbered among the samples, renumbered among all faces of the set."""
+def _first_of_each(rejected: Sequence[Rejected]) -> str:
+    """The three most frequent reasons, with the first face of each."""
+    counts = Counter(one.reason for one in rejected)
+    first = {one.reason: one for one in reversed(rejected)}
+    return "; ".join(
+        f"{count} {reason} (first: {first[reason].image}: {first[reason].detail})"
+        for reason, count in counts.most_common(3)
+    )
+
+
+def _said(
+    sifted: Sifted, validate: ValidateParams, severity: str, whole: bool = False
+) -> list[str]:
+    """One line for each check of this severity that found something; ``whole``: in the set."""
+    lines = []
+    for name, outcome in sifted.outcomes.items():
+        found = {f: d for f, d in outcome.details.items() if f < 0 or not whole}
+        if found and validate.severity[name] == severity:
+            first = next(one for one in sifted.findings if one.check == name)
+            lines.append(
+                f"{name}: {first.detail}"
+                if first.face < 0
+                else f"{name}: {len(found)} faces, the worst: {first.detail}"
+            )
+    return lines
+
+
+def describe_checks(sifted: Sifted, validate: ValidateParams) -> dict[str, dict[str, Any]]:
+    """What each check found, without a name of a face: severity, count, why not run, numbers."""
+    return {
+        name: {
+            "severity": validate.severity[name],
+            "findings": len(outcome.details),
+            "skipped": outcome.skipped,
+            "numbers": dict(outcome.numbers),
+        }
+        for name, outcome in sifted.outcomes.items()
+    }
+
+
+def count_faces(kept: Sequence[FaceSample], sifted: Sifted) -> dict[str, dict[str, int]]:
+    """How many kept faces there are of each occlusion level, yaw and light."""
+    levels = Counter(sample.occlusion_level for sample in kept)
+    order = sorted(levels, key=lambda level: -1 if level is None else level)
+    counts = {"occlusion level": {"not said" if v is None else str(v): levels[v] for v in order}}
+    balance = sifted.outcomes.get("balance")
+    for name, found in (balance.numbers if balance else {}).items():
+        if isinstance(found, Mapping):
+            counts[f"{name}, from {found['from']}"] = dict(found["faces"])
+    return counts
+
+
+def face_numbers(labelled: LabelledSet) -> list[int]:
+    """The number of each sample among all faces of the set, the rejected ones too."""
     gone = {one.face for one in labelled.rejected}
     total = len(labelled.samples) + len(gone)
-    numbers = [number for number in range(total) if number not in gone]
-    return [dataclasses.replace(one, face=numbers[one.face]) for one in sifted]
+    return [number for number in range(total) if number not in gone]
 
 
-def _write_drops(path: Path, rejected: Iterable[Rejected]) -> None:
+def _all_rejected(labelled: LabelledSet, sifted: Sifted) -> list[Rejected]:
+    """Why each face is not used, by its number among all faces."""
+    numbers = face_numbers(labelled)
+    renumbered = [dataclasses.replace(one, face=numbers[one.face]) for one in sifted.rejected]
+    return sorted([*labelled.rejected, *renumbered], key=lambda one: one.face)
+
+
+def _write_tables(
+    labelled: LabelledSet, sifted: Sifted, rejected: Sequence[Rejected], out_dir: Path
+) -> None:
+    numbers = face_numbers(labelled)
+    _write_csv(
+        out_dir / "drops.csv",
+        ("image", "face", "reason", "detail"),
+        ((one.image, one.face, one.reason, one.detail) for one in rejected),
+    )
+    _write_csv(
+        out_dir / "findings.csv",
+        ("image", "face", "check", "severity", "score", "detail"),
+        (
+            (
+                labelled.samples[one.face].image if one.face >= 0 else "",
+                numbers[one.face] if one.face >= 0 else "",
+                one.check,
+                one.severity,
+                "" if math.isnan(one.score) else f"{one.score:.3f}",
+                one.detail,
+            )
+            for one in sifted.findings
+        ),
+    )
+    _write_csv(
+        out_dir / "shared_pictures.csv",
+        ("image", "other", "bits", "exact", "mirrored"),
+        (
+            (one, other, pair.bits, int(pair.exact), int(pair.mirrored))
+            for one, other, pair in sifted.shared
+        ),
+    )
+
+
+def _write_csv(path: Path, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["image", "face", "reason", "detail"])
-        for one in sorted(rejected, key=lambda one: one.face):
-            rows.writerow([one.image, one.face, one.reason, one.detail])
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(names)
+        lines.writerows(rows)

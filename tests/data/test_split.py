@@ -1,14 +1,20 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from components.data.sample import FaceSample, read_table, table_of, write_table
-from components.data.split import PARTS, RULES, split_subjects
+from components.data.split import PARTS, RULES, SHARED, split_subjects
 from components.params import SplitRule
 
 
-def validated(folder: Path, faces: list[tuple[str, str | None, dict[str, str | float]]]) -> Path:
+def validated(
+    folder: Path,
+    faces: list[tuple[str, str | None, dict[str, str | float]]],
+    shared: Sequence[tuple[str, str]] = (),
+    blocking: str = "",
+) -> Path:
     """A validate folder with one face for each (image, subject, attributes)."""
     folder.mkdir()
     points, visible = np.array([[1.0, 2.0]]), np.array([True])
@@ -16,18 +22,20 @@ def validated(folder: Path, faces: list[tuple[str, str | None, dict[str, str | f
         FaceSample(image, (9, 9), (0.0, 0.0, 9.0, 9.0), points, visible, 0, subject, attributes)
         for image, subject, attributes in faces
     ]
-    write_table(table_of(samples), folder / "samples.parquet", name="tiny")
+    write_table(table_of(samples), folder / "samples.parquet", name="tiny", blocking=blocking)
+    rows = (f"{one},{other},3,0,0\n" for one, other in shared)
+    (folder / SHARED).write_text("image,other,bits,exact,mirrored\n" + "".join(rows))
     return folder
 
 
 @pytest.fixture
 def split(tmp_path, params_with):
-    def run(faces, **overrides):
+    def run(faces, shared=(), blocking="", **overrides):
         out_dir = tmp_path / "split"
         out_dir.mkdir()
         params = params_with({f"split.{key}": value for key, value in overrides.items()})
         summary = split_subjects(
-            validate_dir=validated(tmp_path / "validate", faces),
+            validate_dir=validated(tmp_path / "validate", faces, shared, blocking),
             split=params.split,
             out_dir=out_dir,
         )
@@ -121,6 +129,19 @@ def test_kpi_subjects_need_a_kpi_subject(split):
 
 def test_a_kpi_number_outside_multi_pie_means_nothing(split):
     assert split([("a.png", "079", {}), ("b.png", "342", {})])[0]["rule"] == "hash"
+
+
+def test_what_validate_found_blocking_stops_here(split):
+    faces = [("a.png", "a", {"split": "val"}), ("b.png", "b", {"split": "train"})]
+    with pytest.raises(ValueError, match="validate found what stops a run: 9 of 20 faces are bro"):
+        split(faces, blocking="9 of 20 faces are broken")
+
+
+def test_one_picture_of_two_people_may_lie_in_one_part(split):
+    faces = [("a.png", "a", {"split": "train"}), ("b.png", "b", {"split": "train"})]
+    faces.append(("c.png", "c", {"split": "val"}))
+    shared = [("a.png", "b.png"), ("a.png", "dropped.png")]
+    assert split(faces, shared)[0]["train"] == {"faces": 2, "subjects": 2}
 
 
 def test_parts_are_train_val_and_kpi():

@@ -3,12 +3,14 @@ import json
 
 import pytest
 
-from components.data.expectations import Expectation, evaluate_suites, face_table, keypoint_table
-from components.data.readers import read_labels
 from components.data.sample import points_of, read_table
 from components.data.validate import validate_labels
 
-# Great Expectations takes seconds to import: one run of the whole stage serves several tests.
+
+@pytest.fixture(autouse=True, scope="module")
+def _imported_once():
+    """Great Expectations takes seconds to import: here once, not in a process of each run."""
+    import great_expectations  # noqa: F401
 
 
 @pytest.fixture
@@ -36,14 +38,19 @@ def test_the_stage_keeps_the_sound_faces_and_says_why_it_drops_the_others(tiny_l
         "broken": 1,
         "subjects": 10,
         "images": 20,
-        "expectations": {"faces": 8, "keypoints": 5},
+        "expectations": {"faces-5": 13, "keypoints-5": 5},
+        "found": {"placeholder": 1, "occluded": 1, "balance": 1},
+        "passed": True,
+        "blocking": [],
     }
-    assert json.loads((out_dir / "report.json").read_text()) == summary
+    report = json.loads((out_dir / "report.json").read_text())
+    assert {key: report[key] for key in summary} == summary
     table, about = read_table(out_dir / "samples.parquet")
     assert about == {
         "name": "faces",
         "root": str(tiny_labels.folder.resolve()),
         "num_keypoints": "5",
+        "blocking": "",
     }
     assert points_of(table)[0, 4].tolist() == [40.0, 44.5]
     drops = list(csv.DictReader((out_dir / "drops.csv").read_text().splitlines()))
@@ -63,14 +70,46 @@ def test_the_same_labels_give_the_same_bytes(tiny_labels, validate):
     assert [name for name in files if (one / name).read_bytes() != (two / name).read_bytes()] == []
 
 
-def test_too_many_broken_faces_stop_the_run_and_are_named(tiny_labels, validate):
+def test_the_findings_are_a_table_with_the_numbers_of_all_faces(tiny_labels, validate):
+    tiny_labels.records[0]["annotations"][1]["P1x"] = "nan"  # rejected by the reader
+    tiny_labels.add("images/s020_0.png", face_box={"Occlusion": 7})
+    _, out_dir = validate(tiny_labels.write(), **{"validate.min_faces": 19})
+    rows = list(csv.DictReader((out_dir / "findings.csv").read_text().splitlines()))
+    found = [row for row in rows if row["check"] == "occluded"]
+    assert found[0]["face"] == "20"
+    assert (found[0]["image"], found[0]["severity"]) == ("images/s020_0.png", "drop")
+
+
+def test_the_report_says_what_each_check_found_and_names_no_face(tiny_labels, validate):
+    tiny_labels.add("images/s020_0.png", face_box={"Occlusion": 7})
+    _, out_dir = validate(tiny_labels.write())
+    text = (out_dir / "report.json").read_text()
+    report = json.loads(text)
+    assert "s020_0" not in text  # the report goes to a registry
+    assert report["checks"]["occluded"]["findings"] == 1
+    assert report["checks"]["swapped"]["skipped"].startswith("20 faces;")
+    assert report["counts"]["occlusion level"] == {"0": 20}
+    assert "images/s020_0.png" in (out_dir / "report.html").read_text()
+
+
+def test_too_many_broken_faces_block_the_run_and_are_named(tiny_labels, validate):
     tiny_labels.add("images/s020_0.png", points=[(0, 0), (43, 24)])
     tiny_labels.add("images/s021_0.png", picture=False)
-    with pytest.raises(
-        ValueError, match=r"2 of 22 faces are broken, more than validate\.max_rej"
-    ) as e:
-        validate(tiny_labels.write())
-    assert "1 placeholder (first: images/s020_0.png: P1 is (0, 0) px" in str(e.value)
+    summary, out_dir = validate(tiny_labels.write())
+    assert summary["passed"] is False
+    (said,) = summary["blocking"]
+    assert said.startswith("2 of 22 faces are broken, more than validate.max_rejected_fraction")
+    assert "1 placeholder (first: images/s020_0.png: P1 is (0, 0) px" in said
+    assert read_table(out_dir / "samples.parquet")[1]["blocking"] == said
+    assert "Stops the run: 2 of 22 faces" in (out_dir / "report.html").read_text()
+
+
+def test_one_finding_of_a_blocking_check_blocks_the_run(tiny_labels, validate):
+    tiny_labels.add("images/s020_0.png", face_box={"Occlusion": 7})
+    summary, _ = validate(tiny_labels.write(), **{"validate.severity.occluded": "block"})
+    assert summary["kept"] == 21
+    assert summary["passed"] is False
+    assert summary["blocking"][-1] == "occluded: 1 faces, the worst: occlusion level 7; at most 5"
 
 
 def test_too_few_usable_faces_stop_the_run(tiny_labels, validate):
@@ -87,23 +126,7 @@ def test_points_in_the_wrong_order_fail_the_suite(tiny_labels, validate):
             y = 44.0 if 37 <= number <= 48 else 24.0
             x = 18.0 + 26.0 * (number - 1) / 67 + shift
             record["annotations"][1] |= {f"P{number}x": x, f"P{number}y": y}
-    with pytest.raises(
-        ValueError, match="1 expectations failed: order of the points: the eyes lie"
-    ):
-        validate(tiny_labels.write())
-
-
-def test_an_expectation_that_fails_says_what_it_found(tiny_labels, tmp_path, params_with):
-    samples = read_labels(tiny_labels.write(), params_with().data).samples
-    few = Expectation("ExpectTableRowCountToBeBetween", {"min_value": 21}, "enough")
-    wide = Expectation("ExpectColumnValuesToBeBetween", {"column": "mean_x", "min_value": 0.9}, "x")
-    found = evaluate_suites(
-        {"faces": (face_table(samples), [few]), "keypoints": (keypoint_table(samples), [wide])},
-        tmp_path / "docs",
-    )
-    assert found["faces"].failed == ["enough (min_value 21): found 20"]
-    assert (
-        found["keypoints"]
-        .failed[0]
-        .startswith("x (column mean_x, min_value 0.9): 5 of 5 rows differ, e.g. 0.1")
-    )
+    summary, _ = validate(tiny_labels.write())
+    (said,) = summary["blocking"]
+    assert said.startswith("order of the points: the eyes lie above the mouth (column eyes_to_")
+    assert "20 of 20 rows differ" in said

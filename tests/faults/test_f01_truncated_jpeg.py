@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from components.data.split import split_subjects
 from components.data.validate import validate_labels
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _imported_once():
+    """Great Expectations takes seconds to import: here once, not in a process of each run."""
+    import great_expectations  # noqa: F401
 
 
 def cut_picture(tiny_labels, name, share):
@@ -37,7 +44,11 @@ def test_f01_too_many_truncated_jpegs_stop_the_run(tiny_labels, params_with, tmp
         tiny_labels.add(f"images/s0{number}_0.jpg", picture=False)
         cut_picture(tiny_labels, f"images/s0{number}_0.jpg", 0.9)
     params = params_with({"data.labels": str(tiny_labels.write())})
-    with pytest.raises(
-        ValueError, match=r"2 of 22 faces are broken.*2 image unreadable \(first: im"
-    ):
-        validate_labels(data=params.data, validate=params.validate_, out_dir=tmp_path)
+    out_dir = tmp_path / "out"
+    out_dir.mkdir()
+    summary = validate_labels(data=params.data, validate=params.validate_, out_dir=out_dir)
+    (said,) = summary["blocking"]
+    assert said.startswith("2 of 22 faces are broken")
+    assert "2 image unreadable (first: images/s020_0.jpg: s020_0.jpg: image file is tr" in said
+    with pytest.raises(ValueError, match="validate found what stops a run: 2 of 22 faces"):
+        split_subjects(validate_dir=out_dir, split=params.split, out_dir=tmp_path)

@@ -3,17 +3,16 @@ import json
 import pytest
 
 from components.data.readers import read_labels
-from components.data.validate import check_images, sift
+from components.data.sift import sift
 
 
 def rejections(tiny_labels, params_with):
     """Every rejection of readers and checks, as (reason, detail)."""
     params = params_with()
     labelled = read_labels(tiny_labels.write(), params.data)
-    images = check_images(labelled.root, [s.image for s in labelled.samples], 50.0)
-    kept, out = sift(labelled.samples, images, params.validate_)
-    assert len(kept) == 20
-    return [(one.reason, one.detail) for one in [*labelled.rejected, *out]]
+    sifted = sift(labelled.samples, labelled.root, params.validate_)
+    assert len(sifted.kept) == 20
+    return [(one.reason, one.detail) for one in [*labelled.rejected, *sifted.rejected]]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 import pytest
 
-from components.data.expectations import Expectation, evaluate_suites, keypoint_table
+from components.data.checks.faces import faces_of
+from components.data.data_docs import evaluate_suites
+from components.data.expectations import Expectation, keypoint_table
 from components.data.readers import read_labels
 
 ROWS = Expectation("ExpectTableRowCountToBeBetween", {"min_value": 0}, "any number of rows")
@@ -8,7 +10,7 @@ ROWS = Expectation("ExpectTableRowCountToBeBetween", {"min_value": 0}, "any numb
 
 @pytest.fixture
 def table(tiny_labels, params_with):
-    return keypoint_table(read_labels(tiny_labels.write(), params_with().data).samples)
+    return keypoint_table(faces_of(read_labels(tiny_labels.write(), params_with().data).samples))
 
 
 def test_f07_a_suite_without_expectations_is_a_failure(table, tmp_path):

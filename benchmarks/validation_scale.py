@@ -1,0 +1,102 @@
+"""How validation of labels grows: the checks and the suites on 1k, 10k and 100k faces of 68 points.
+
+The faces are numbers, not pictures: shapes of the labelled set's own kind (mean and components),
+turned, scaled, moved and jittered, one subject for each 12. Each size runs in a process of its own,
+whose largest memory is told, and that of the process of the suites.
+
+    python benchmarks/validation_scale.py [LABELS] [--faces 1000 10000 100000]
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from components.data.checks.faces import faces_of
+from components.data.checks.shape import fit_shapes
+from components.data.docs_process import suite_process
+from components.data.readers import read_labels
+from components.data.sample import FaceSample, keypoints_box
+from components.data.sift import kept_samples, sift_faces
+from components.data.validate import suites_of
+from components.params import Params, load_params
+
+KEYPOINTS = 68
+_JITTER_PX = 0.5
+
+
+def render(count: int, params: Params) -> list[FaceSample]:
+    """``count`` faces in images of 640x480."""
+    given = faces_of(read_labels(Path(params.data.labels), params.data).samples)
+    shapes = fit_shapes(given.take(np.arange(len(given)), KEYPOINTS))
+    if isinstance(shapes, str):
+        raise ValueError(f"{params.data.labels}: {shapes}")
+    random = np.random.default_rng(35)
+    samples = []
+    for number in range(count):
+        along = random.normal(0, shapes.spread)
+        shape = shapes.mean + np.tensordot(along, shapes.modes, axes=1)
+        turn, size = random.normal(0, 0.15), random.uniform(40, 80)
+        rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        points = size * shape @ rotation.T + random.uniform((250, 200), (390, 280))
+        points += random.normal(0, _JITTER_PX, points.shape)
+        box, visible = keypoints_box(points), np.ones(KEYPOINTS, bool)
+        name = f"images/{number:07d}.png"
+        samples.append(
+            FaceSample(name, (640, 480), box, points, visible, 0, f"s{number // 12:06d}")
+        )
+    return samples
+
+
+def measure(count: int, params: Params) -> None:
+    """Print one row of the table."""
+    samples = render(count, params)
+    validate = params.validate_
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    with suite_process() as process, tempfile.TemporaryDirectory() as docs:
+        sifted = sift_faces(faces_of(samples), validate, None)
+        checked = time.perf_counter()
+        suites = suites_of(kept_samples(samples, sifted), sifted, validate)
+        results = process.evaluate(suites, Path(docs))
+        ended = time.perf_counter()
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    ran = sum(outcome.skipped is None for outcome in sifted.outcomes.values())
+    evaluated = sum(result.evaluated for result in results.values())
+    print(
+        f"{count:>8}{len(sifted.kept):>8}{checked - began:>9.1f} s{ended - checked:>9.1f} s"
+        f"{ended - began:>9.1f} s{before / 1024:>10.0f} MB{most / 1024:>8.0f} MB"
+        f"{child / 1024:>8.0f} MB{ran:>8}{evaluated:>14}",
+        flush=True,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table, each row by a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("labels", nargs="?", default="data")
+    parser.add_argument("--faces", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.one:
+        measure(
+            options.one, load_params(Path("params.yaml"), None, {"data.labels": options.labels})
+        )
+        return
+    print(
+        f"{'faces':>8}{'kept':>8}{'checks':>11}{'suites':>11}{'all':>11}{'faces only':>13}", end=""
+    )
+    print(f"{'largest':>11}{'suites':>11}{'checks':>8}{'expectations':>14}")
+    for count in options.faces:
+        subprocess.run([sys.executable, __file__, options.labels, "--one", str(count)], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""YAML trees: reading one file of sections, and laying one tree over another."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in ``path``.
+
+    Raises:
+        ValueError: no such file, not YAML, or not a mapping.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: is {brief(tree)}; it must be a mapping of sections")
+    return tree
+
+
+def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the leaves of ``over`` in place of its own; a list is a leaf.
+
+    >>> overlay({"a": {"b": 1, "c": 2}}, {"a": {"c": [3]}})
+    {'a': {'b': 1, 'c': [3]}}
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        merged[key] = overlay(base[key], value) if nested else value
+    return merged
+
+
+def brief(value: Any) -> str:
+    """``value`` as it would be written, cut to a line's length."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,71 @@
+import io
+import json
+import re
+
+import pytest
+
+from components.data.checks.faces import faces_of
+from components.data.data_docs import evaluate_suites
+from components.data.docs_process import serve, suite_process
+from components.data.expectations import Expectation, keypoint_table
+from components.data.readers import read_labels
+
+FEW = Expectation("ExpectTableRowCountToBeBetween", {"min_value": 21}, "enough")
+WIDE = Expectation(
+    "ExpectColumnValuesToBeBetween", {"column": "mean_x", "min_value": 0.9}, "x", blocking=False
+)
+
+
+@pytest.fixture
+def table(tiny_labels, params_with):
+    return keypoint_table(faces_of(read_labels(tiny_labels.write(), params_with().data).samples))
+
+
+def test_an_expectation_that_is_not_met_says_what_it_found(table, tmp_path):
+    found = evaluate_suites({"keypoints": (table, [FEW, WIDE])}, tmp_path / "docs")["keypoints"]
+    assert found.evaluated == 2
+    assert found.failed == ["enough (min_value 21): found 5"]
+    assert found.warned[0].startswith("x (column mean_x, min_value 0.9): 5 of 5 rows differ, e.g.")
+
+
+def test_a_process_of_its_own_finds_the_same_and_writes_the_same_pages(table, tmp_path):
+    suites = {"keypoints": (table, [FEW, WIDE])}
+    here = evaluate_suites(suites, tmp_path / "here")
+    with suite_process(apart=True) as process:
+        there = process.evaluate(suites, tmp_path / "there")
+    assert there == here
+    pages = sorted(
+        path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*.html")
+    )
+    assert len(pages) >= 3
+    for page in pages:
+        assert (tmp_path / "there" / page).read_bytes() == (tmp_path / "here" / page).read_bytes()
+
+
+def test_what_the_process_refuses_is_its_result(table, tmp_path, monkeypatch):
+    table.to_parquet(tmp_path / "0.parquet")
+    job = {"docs_dir": str(tmp_path / "docs"), "suites": {"none": []}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{tmp_path}\n"))
+    serve()
+    (error,) = json.loads((tmp_path / "result.json").read_text()).values()
+    assert error.startswith("suite none: 5 rows and 0 expectations; nothing would be validated")
+
+
+def test_a_process_that_dies_is_no_pass(table, tmp_path):
+    with suite_process(apart=True) as process:
+        process.process.kill()
+        with pytest.raises(ValueError, match="ended with status -9 and without a result"):
+            process.evaluate({"keypoints": (table, [WIDE])}, tmp_path / "docs")
+
+
+def test_the_pages_need_no_network_and_lead_to_one_another(table, tmp_path):
+    docs = tmp_path / "docs"
+    evaluate_suites({"keypoints": (table, [FEW, WIDE])}, docs)
+    pages = list(docs.rglob("*.html"))
+    text = "".join(page.read_text("utf-8") for page in pages)
+    assert not re.search(r"<script|<link|<img|https?://|url\(", text)
+    assert "enough (min_value 21): found 5" in (docs / "index.html").read_text("utf-8")
+    for page in pages:
+        for target in re.findall(r'href="([^"#]+)"', page.read_text("utf-8")):
+            assert (page.parent / target).is_file(), target
