@@ -27,7 +27,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 """A name that reaches a path or a command: letters, digits and ``._-`` only."""
 
-DatasetFormat = Literal["sloth", "multi_pie", "label_studio"]
+DatasetFormat = Literal["sloth", "label_studio", "coco", "pts", "wflw", "multi_pie", "table"]
 # fmt: off
 CheckName = Literal[
     "placeholder", "far point", "collapsed", "coincident points", "occluded", "face cut off",
@@ -62,12 +62,14 @@ class SynthParams(Section):
 class DataParams(Section):
     labels: str
     """Folder of a labelled data set, or its label file."""
-    format: DatasetFormat | Literal["auto"]
+    format: Literal[DatasetFormat, "auto"]
     name: Name | Literal["auto"]
     """Keys the gate's thresholds; auto takes it from the set itself."""
     keypoints: PositiveInt | Literal["auto"]
     subject_pattern: str
     """Regular expression with a group ``subject``, matched on the image's base name."""
+    subject_per_image: bool
+    """Each image is its own subject, where neither the format nor a CSV tells who it is."""
 
 
 class ModelParams(Section):
@@ -108,7 +110,7 @@ class ValidateParams(Section):
 
 
 class SplitParams(Section):
-    by: SplitRule | Literal["auto"]
+    by: Literal[SplitRule, "auto"]
     kpi_subjects: tuple[str, ...]
     val_fraction: Fraction
     seed: NonNegativeInt
