@@ -11,14 +11,16 @@ is told, and that of its largest worker.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 
 from components.data.crop_faces import crop_faces
@@ -31,6 +33,7 @@ from components.params import Params, load_params
 ALL = 1_250_000
 """Faces that the model card trained on."""
 _BATCH = 512
+_DECODED = 20_480  # images that are only decoded
 
 
 def repeat(count: int, params: Params, folder: Path) -> None:
@@ -62,7 +65,7 @@ def repeat(count: int, params: Params, folder: Path) -> None:
 
 def decode(folder: str, first: str, step: str) -> None:
     """Run in a process: when told to, decode every ``step``-th batch of the images."""
-    images = (Path(folder) / "images.txt").read_text().split("\n")
+    images = (Path(folder) / "images.txt").read_text().split("\n")[:_DECODED]
     print("ready", flush=True)
     sys.stdin.readline()
     for start in range(int(first) * _BATCH, len(images), int(step) * _BATCH):
@@ -72,7 +75,7 @@ def decode(folder: str, first: str, step: str) -> None:
 
 
 def decode_only(folder: Path) -> float:
-    """Seconds to decode every image once, with as many processes as the crop stage has."""
+    """Seconds to decode the first images, with as many processes as the crop stage has."""
     count = len(os.sched_getaffinity(0))
     entry = "benchmarks.crops:decode"
     processes = [start_process(entry, str(folder), str(n), str(count)) for n in range(count)]
@@ -88,28 +91,55 @@ def decode_only(folder: Path) -> float:
     return time.perf_counter() - began
 
 
+def peak_mb(pid: int) -> float:
+    """Largest resident memory of a process so far; rusage would count its parent's before exec."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0  # a process that has ended
+
+
+@contextmanager
+def watched_children() -> Iterator[list[float]]:
+    """The largest resident memory of any child of this process, while it runs."""
+    most, stop = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.2):
+            for child in psutil.Process().children():
+                with suppress(OSError):
+                    most[0] = max(most[0], peak_mb(child.pid))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield most
+    finally:
+        stop.set()
+        thread.join()
+
+
 def measure(count: int, labels: str, folder: Path) -> None:
     """Print the numbers of one size as JSON."""
     params = load_params(Path("params.yaml"), None, {"data.labels": labels})
     out_dir = folder / "crop"
     out_dir.mkdir()
     before = decode_only(folder)
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
-    crop_faces(
-        validate_dir=folder / "validate",
-        split_dir=folder / "split",
-        crop=params.crop,
-        out_dir=out_dir,
-    )
+    with watched_children() as worker:
+        crop_faces(
+            validate_dir=folder / "validate",
+            split_dir=folder / "split",
+            crop=params.crop,
+            out_dir=out_dir,
+        )
     seconds = time.perf_counter() - began
     after = decode_only(folder)  # once more, for what else the machine does changes
     said = {
-        "seconds": seconds,
-        "decode_seconds": (before + after) / 2,
-        "before_mb": usage / 1024,
-        "parent_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "worker_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "rate": count / seconds,
+        "decode_rate": min(count, _DECODED) / ((before + after) / 2),
+        "parent_mb": peak_mb(os.getpid()),
+        "worker_mb": worker[0],
     }
     print(json.dumps(said))
 
@@ -126,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     print(
         f"crops of {options.labels}, {len(os.sched_getaffinity(0))} processes\n"
-        f"{'faces':>8}{'crop':>10}{'faces/s':>9}{'decode only':>13}{'share':>8}"
+        f"{'faces':>8}{'crop':>10}{'faces/s':>9}{'decode only':>17}{'share':>8}"
         f"{'parent':>10}{'worker':>10}{f'for {ALL:,}':>16}"
     )
     for count in options.faces:
@@ -138,11 +168,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             command += ["--faces", str(count), "--one", name]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         said = json.loads(done.stdout.splitlines()[-1])
-        seconds = said["seconds"]
+        rate, decode_rate = said["rate"], said["decode_rate"]
         print(
-            f"{count:>8}{seconds:>8.1f} s{count / seconds:>9.0f}{said['decode_seconds']:>11.1f} s"
-            f"{said['decode_seconds'] / seconds:>8.0%}{said['parent_mb']:>7.0f} MB"
-            f"{said['worker_mb']:>7.0f} MB{ALL * seconds / count / 60:>12.0f} min",
+            f"{count:>8}{count / rate:>8.1f} s{rate:>9.0f}{decode_rate:>15.0f}/s"
+            f"{rate / decode_rate:>8.0%}{said['parent_mb']:>7.0f} MB"
+            f"{said['worker_mb']:>7.0f} MB{ALL / rate / 60:>12.0f} min",
             flush=True,
         )
 

@@ -21,9 +21,8 @@ from components.data.crop_store import CropStore, open_crops
 from components.keypoints import KeypointScheme, scheme_for
 from components.model.augment import Batch
 from components.model.checkpoint import GREY_LEVELS
-from components.model.losses import LOSSES, point_weights
 from components.model.recombinator import build_net
-from components.model.step import draw_batch, start, take_step
+from components.model.step import draw_batch, objective, start, take_step
 from components.params import Params, TrainParams, load_params
 from components.stages import STAGES, cached_folder, run_stage
 
@@ -62,9 +61,8 @@ def plain_steps(store: CropStore, scheme: KeypointScheme, train: TrainParams) ->
     faces: Any = OneByOne(store, scheme, train)
     while True:
         for images, points, visible in DataLoader(faces, train.batch_size, drop_last=True):
-            predicted, _ = net(images / GREY_LEVELS)
-            weight = point_weights(scheme, torch.isfinite(points).all(-1) & visible, None)
-            loss = LOSSES[train.loss](predicted, points, weight, train.wing_w, train.wing_epsilon)
+            answer = net.answer(images / GREY_LEVELS)
+            loss = objective(answer, Batch(images, points, visible), scheme, train)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

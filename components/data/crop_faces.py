@@ -52,7 +52,7 @@ def crop_faces(
     """
     parts = read_table(split_dir / "parts.parquet")[0]["part"]
     judged = "kpi" if pc.any(pc.equal(parts, "kpi")).as_py() else "val"
-    with pq.ParquetFile(validate_dir / "samples.parquet") as samples:
+    with pq.ParquetFile(validate_dir / "samples.parquet", pre_buffer=False) as samples:
         about = {k.decode(): v.decode() for k, v in samples.schema_arrow.metadata.items()}
         counts = _write_faces(samples, parts, judged, crop, out_dir)
     allocate(out_dir / "crops.npy", counts.faces, crop.store_px)

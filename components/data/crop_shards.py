@@ -3,7 +3,7 @@
 Input: ``faces.parquet``, a row group a shard, and ``tight.parquet``. Does: each shard is decoded,
 cut and written at its place in ``crops.npy`` and ``tight.npy``; then it is logged with its digest.
 Output: the two arrays. A run that was killed goes on: a logged shard whose bytes are still those of
-its digest is not made again. Files are written, not mapped, so that resident memory stays flat.
+its digest is not made again, Files are written, not mapped, so that resident memory stays flat.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class Shards:
     @cached_property
     def faces(self) -> pq.ParquetFile:
         """One row group a shard."""
-        return pq.ParquetFile(self.crop_dir / "faces.parquet")
+        return pq.ParquetFile(self.crop_dir / "faces.parquet", pre_buffer=False)
 
     @cached_property
     def tight(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -128,7 +128,6 @@ def fill_store(crop_dir: Path, root: Path, workers: int | None = None) -> None:
         for shard, digest in made:
             lines.write(json.dumps([shard, digest]) + "\n")
             lines.flush()
-            os.fsync(lines.fileno())
             finished += len(shards.rows(shard))
             report(finished, shards.faces.metadata.num_rows, "faces")
     log.unlink()
@@ -203,12 +202,13 @@ def serve(crop_dir: str, root: str) -> None:
 
 
 def _logged(log: Path) -> Iterator[tuple[int, str]]:
-    """Shard and digest of each whole line of the log."""
+    """Shard and digest of each line of the log; a line that was cut short is passed over."""
     if not log.exists():
         return
-    for line in log.read_text("utf-8").split("\n")[:-1]:  # a line cut short has no end
-        shard, digest = json.loads(line)
-        yield shard, digest
+    for line in log.read_bytes().split(b"\n"):
+        with suppress(ValueError):
+            shard, digest = json.loads(line)
+            yield shard, digest
 
 
 def _open(path: Path) -> Grey:
@@ -217,14 +217,12 @@ def _open(path: Path) -> Grey:
 
 
 def _write(path: Path, place: int, squares: Grey) -> None:
-    """Write ``squares`` from the index ``place`` of the array on, down to the disk."""
+    """Write ``squares`` from the index ``place`` of the array on."""
     array = _open(path)
     offset = array.offset + place * int(np.prod(array.shape[1:]))  # type: ignore[attr-defined]
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(squares.data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _digest(*arrays: Grey) -> str:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from components.data.readers.json_records import read_json
 from components.data.readers.sloth import ABOUT
-from components.params import Name
+from components.params.section import Name
 
 Attributes = dict[str, str | float]
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
