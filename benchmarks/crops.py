@@ -5,7 +5,7 @@ the same images are only decoded, by as many processes of the same kind; the cro
 told as a share of that rate. Each row runs in a process of its own, whose largest resident memory
 is told, and that of its largest worker.
 
-    python benchmarks/crops.py [LABELS] [--faces 1000 10000]
+    python -m benchmarks.crops [LABELS] [--faces 1000 10000]
 """
 
 import argparse

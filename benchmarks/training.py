@@ -4,7 +4,7 @@ The plain loop is what a first script does: a Dataset that augments one face at 
 DataLoader, fp32, the same net, loss and optimiser. Rounds alternate between the three, so that
 other work on the machine hits all alike; the table gives medians.
 
-    python benchmarks/training.py [--net small] [--rounds 5] [--steps 8]
+    python -m benchmarks.training [--net small] [--rounds 5] [--steps 8]
 """
 
 import argparse
