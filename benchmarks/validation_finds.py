@@ -20,9 +20,9 @@ from PIL import Image, ImageDraw
 
 from components.data.checks import LABEL_CHECKS
 from components.data.checks.faces import Faces, Indices, faces_of
+from components.data.faces_drawn import PICTURE_PX, draw_face
 from components.data.readers import LabelledSet, read_labels
 from components.data.sift import look_at, sift, sift_faces, suspicion
-from components.data.validation_report import PICTURE_PX, draw_face
 from components.keypoints import scheme_for
 from components.params import Params, load_params
 

@@ -27,7 +27,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 """A name that reaches a path or a command: letters, digits and ``._-`` only."""
 
-DatasetFormat = Literal["sloth", "multi_pie"]
+DatasetFormat = Literal["sloth", "multi_pie", "label_studio"]
 # fmt: off
 CheckName = Literal[
     "placeholder", "far point", "collapsed", "coincident points", "occluded", "face cut off",

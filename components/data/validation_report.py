@@ -12,27 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from components.data.crop import CropBox, cut
-from components.data.images import read_grey
+from components.data.faces_drawn import draw_face
 from components.data.sample import FaceSample
 from components.data.sift import Sifted, suspicion
-from components.keypoints import scheme_for
 
-PICTURE_PX = 160
-_MARGIN = 1.6  # side of the picture over the longer side of the points
-_COLOURS = {
-    "chin": "#35d04f",
-    "eyebrows": "#ffd83a",
-    "nose": "#3ad6ff",
-    "eyes": "#ff7df0",
-    "mouth": "#ff5a4d",
-    "pupils": "#ffffff",
-    "ears": "#9fff9f",
-    "eye_contours": "#c9a0ff",
-}
-_PLAIN = "#ffd83a"  # a keypoint of no region
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
 color: #1c1c1c; background: #fff } table { border-collapse: collapse; margin: .5rem 0 1.5rem }
@@ -41,30 +25,6 @@ td.n { text-align: right } .faces { display: flex; flex-wrap: wrap; gap: .7rem }
 figure { margin: 0; width: 160px; font-size: 12px } figure img { display: block }
 figcaption { overflow-wrap: anywhere } .stop { color: #b00020; font-weight: 600 }
 """
-
-
-def draw_face(sample: FaceSample, root: Path) -> Image.Image:
-    """(PICTURE_PX, PICTURE_PX) picture of a face with its points; hidden ones are hollow.
-
-    Raises:
-        Refusal: the image cannot be read.
-    """
-    low, high = np.nanmin(sample.points, axis=0), np.nanmax(sample.points, axis=0)
-    side = max(float((high - low).max()), 8.0) * _MARGIN
-    x, y = (low + high) / 2
-    box = CropBox(float(x), float(y), side)
-    picture = Image.fromarray(cut(read_grey(root / sample.image), box, PICTURE_PX)).convert("RGB")
-    draw = ImageDraw.Draw(picture)
-    colours = [_PLAIN] * len(sample.points)
-    for name, indices in scheme_for(len(sample.points)).regions.items():
-        for k in indices if name in _COLOURS else ():
-            colours[k] = _COLOURS[name]
-    for k, (x, y) in enumerate(box.to_crop(sample.points, PICTURE_PX)):
-        if np.isnan(x):
-            continue
-        dot = (x - 1.5, y - 1.5, x + 1.5, y + 1.5)
-        draw.ellipse(dot, fill=colours[k] if sample.visible[k] else None, outline=colours[k])
-    return picture
 
 
 def _figure(sample: FaceSample, root: Path, caption: str) -> str:

@@ -13,24 +13,13 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
+from components.data.faces_drawn import point_colours
 from components.deploy.landmarker import FaceKeypoints, Landmarker, grey_levels
-from components.keypoints import scheme_for
 from components.progress import report
 
 LOGGER = logging.getLogger(__name__)
 
 SMALLEST_DRAWING_PX = 640
-_COLOURS = {
-    "eyes": "#00e5ff",
-    "eye_contours": "#00e5ff",
-    "pupils": "#ffffff",
-    "mouth": "#ff5c8a",
-    "nose": "#ffd400",
-    "eyebrows": "#b388ff",
-    "chin": "#69f06e",
-    "ears": "#ff9e40",
-}
-_OTHER = "#69f06e"
 
 
 def draw_keypoints(image: Image.Image, faces: Sequence[FaceKeypoints]) -> Image.Image:
@@ -49,20 +38,12 @@ def draw_keypoints(image: Image.Image, faces: Sequence[FaceKeypoints]) -> Image.
     for face in faces:
         x, y, width, height = face.box
         canvas.rectangle((*place(x, y), *place(x + width, y + height)), outline="#ffffff", width=1)
-        colours = _point_colours(len(face.keypoints))
+        colours = point_colours(len(face.keypoints))
         radius = max(1.5, max(width, height) * factor / 160)
         for (u, v), colour in zip(face.keypoints.tolist(), colours, strict=True):
             a, b = place(u, v)
             canvas.ellipse((a - radius, b - radius, a + radius, b + radius), fill=colour)
     return drawn
-
-
-def _point_colours(num_keypoints: int) -> list[str]:
-    colours = [_OTHER] * num_keypoints
-    for region, keypoints in scheme_for(num_keypoints).regions.items():
-        for index in keypoints:
-            colours[index] = _COLOURS.get(region, colours[index])
-    return colours
 
 
 def infer_images(

@@ -5,9 +5,10 @@ import re
 import numpy as np
 from PIL import Image
 
+from components.data.faces_drawn import PICTURE_PX, draw_face
 from components.data.readers import read_labels
 from components.data.sift import sift
-from components.data.validation_report import PICTURE_PX, draw_face, render_report
+from components.data.validation_report import render_report
 
 REPORT = {
     "dataset": "<faces>",

@@ -44,8 +44,8 @@ def test_a_box_gives_the_keypoints_of_the_landmarker_in_image_pixels(
 def test_a_point_is_drawn_where_it_is() -> None:
     face = FaceKeypoints((4.0, 4.0, 8.0, 8.0), np.array([[10.0, 3.0]]), np.ones(1, np.float32))
     drawn = np.asarray(draw_keypoints(Image.new("L", (40, 20)), [face])).astype(int)
-    green = (drawn == [0x69, 0xF0, 0x6E]).all(axis=2)
-    rows, columns = np.nonzero(green)
+    yellow = (drawn == [0xFF, 0xD8, 0x3A]).all(axis=2)
+    rows, columns = np.nonzero(yellow)
     factor = 16  # 40 pixels become 640
     assert drawn.shape == (320, 640, 3)
     assert columns.mean() == pytest.approx((10 + 0.5) * factor - 0.5, abs=0.6)

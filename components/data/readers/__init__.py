@@ -14,12 +14,13 @@ import numpy as np
 
 from components.data.images import image_size
 from components.data.readers.beside import Attributes, dataset_name, folder_name, image_columns
+from components.data.readers.label_studio import is_label_studio, read_label_studio
 from components.data.readers.labelled_set import LabelledFace, LabelledSet, Unread
 from components.data.readers.multi_pie import is_multi_pie, read_multi_pie
 from components.data.readers.sloth import label_files, read_sloth
 from components.data.rejected import Refusal, Rejected
 from components.data.sample import FaceSample, keypoints_box
-from components.params import DataParams
+from components.params import DataParams, DatasetFormat
 from components.progress import report
 
 __all__ = ["READERS", "LabelledSet", "find_format", "read_labels"]
@@ -63,7 +64,7 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     return LabelledSet(name, root.resolve(), num_keypoints, samples, rejected)
 
 
-def find_format(labels: Path) -> Literal["sloth", "multi_pie"]:
+def find_format(labels: Path) -> DatasetFormat:
     """The format of a labelled set, by looking at the folder.
 
     Raises:
@@ -72,8 +73,8 @@ def find_format(labels: Path) -> Literal["sloth", "multi_pie"]:
     root = labels if labels.is_dir() else labels.parent
     if is_multi_pie(root):
         return "multi_pie"
-    if label_files(labels):
-        return "sloth"
+    if files := label_files(labels):
+        return "label_studio" if is_label_studio(files[0]) else "sloth"
     raise ValueError(
         f"data.labels: {labels} has neither a label file (*.json) nor a Multi-PIE tree"
         f" (session<SS>); data.format is one of {sorted(READERS)}"
@@ -160,4 +161,5 @@ def _sample(
 READERS: dict[str, Callable[[Path], Iterator[LabelledFace | Unread]]] = {
     "sloth": read_sloth,
     "multi_pie": read_multi_pie,
+    "label_studio": read_label_studio,
 }

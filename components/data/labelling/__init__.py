@@ -1,0 +1,1 @@
+"""What a person labels with: Label Studio's interface, a guideline, tasks, and what changed."""
