@@ -91,8 +91,9 @@ def proxied(upstream: str) -> Iterator[FaultyProxy]:
             server.close()
             length = dict(answer[1]).get("Content-Length", "0")
             stop = len(answer[2])
-            fault = proxy.fault_of(path, "list-type" in self.path)
-            if fault is not None and self.command == "GET":
+            is_get = self.command == "GET"
+            fault = proxy.fault_of(path, "list-type" in self.path) if is_get else None
+            if fault is not None:
                 answer, stop = fault(answer)
             status, headers, body = answer
             self.send_response(status)

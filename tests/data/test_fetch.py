@@ -192,8 +192,6 @@ def test_an_object_that_changes_meanwhile_stops_the_fetch(
     fetch: Any, put: Any, faulty_proxy: FaultyProxy
 ) -> None:
     put()
-    etag = b"&#34;" in b"" or b"7694f4a66316e53c8cdd9d9954bd611d"
-    del etag
     faulty_proxy.faults = [("a.png", refused(412, "PreconditionFailed"))]
     with pytest.raises(ValueError, match=r"a\.png: it changed while it was read; run again"):
         fetch(endpoint=faulty_proxy.endpoint)
