@@ -117,7 +117,7 @@ def proxied(upstream: str) -> Iterator[FaultyProxy]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     proxy.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield proxy

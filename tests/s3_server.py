@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS) on loopback, for a session; a bucket of its own for each test."""
+"""A real S3 server (SeaweedFS) on loopback, for a session; an empty bucket for each test."""
 
 import json
 import os
@@ -8,9 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 HOST = "127.0.0.1"
 PORTS = ("master.port", "volume.port", "filer.port", "s3.port")
 START_SECONDS = 60.0
+BUCKET = "test-bucket"
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,22 @@ class Bucket:
             if path.is_file():
                 self.put(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
-    def objects(self, prefix: str = "") -> dict[str, bytes]:
-        """Every key below ``prefix`` with its bytes."""
+    def empty(self) -> None:
+        """Delete every object."""
+        if keys := [{"Key": key} for key in self.keys()]:
+            self.client.delete_objects(Bucket=self.name, Delete={"Objects": keys})
+
+    def keys(self, prefix: str = "") -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=self.name, Prefix=prefix
         )
+        return [row["Key"] for page in pages for row in page.get("Contents", ())]
+
+    def objects(self, prefix: str = "") -> dict[str, bytes]:
+        """Every key below ``prefix`` with its bytes."""
         return {
-            row["Key"]: self.client.get_object(Bucket=self.name, Key=row["Key"])["Body"].read()
-            for page in pages
-            for row in page.get("Contents", ())
+            key: self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+            for key in self.keys(prefix)
         }
 
 
@@ -92,21 +99,23 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def session_bucket(s3_server: S3Server) -> Iterator[Bucket]:
+    """One bucket for all tests: the first object in a new one takes the server a while."""
+    with closing(s3_server.client()) as client:
+        client.create_bucket(Bucket=BUCKET)
+        yield Bucket(BUCKET, s3_server, client)
+
+
 @pytest.fixture
-def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+def bucket(session_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """An empty bucket; the environment of the test holds the key to it."""
-    for name, value in s3_server.environment.items():
+    for name, value in session_bucket.server.environment.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    client = s3_server.client()
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    client.create_bucket(Bucket=name)
-    yield Bucket(name, s3_server, client)
-    for key in Bucket(name, s3_server, client).objects():
-        client.delete_object(Bucket=name, Key=key)
-    client.delete_bucket(Bucket=name)  # each takes seven volumes of the server
-    client.close()
+    yield session_bucket
+    session_bucket.empty()
 
 
 @contextmanager

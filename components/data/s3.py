@@ -9,12 +9,11 @@ import hashlib
 import random
 import re
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -28,6 +27,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
+from botocore.httpchecksum import Crc32Checksum, Sha1Checksum, Sha256Checksum
 
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.25
@@ -157,28 +157,10 @@ def _append(body: Any, path: Path) -> None:
             return  # all of it came; what it is will be seen on the disk
 
 
-class _Digest(Protocol):
-    def update(self, data: bytes, /) -> None: ...
-    def digest(self) -> bytes: ...
-
-
-class _Crc32:
-    """CRC-32 with the two methods of a hash."""
-
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: bytes) -> None:
-        self._value = zlib.crc32(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(4, "big")
-
-
-_CHECKSUMS: dict[str, Callable[[], _Digest]] = {
-    "ChecksumSHA256": hashlib.sha256,
-    "ChecksumSHA1": lambda: hashlib.sha1(usedforsecurity=False),
-    "ChecksumCRC32": _Crc32,
+_CHECKSUMS = {
+    "ChecksumSHA256": Sha256Checksum,
+    "ChecksumSHA1": Sha1Checksum,
+    "ChecksumCRC32": Crc32Checksum,
 }
 
 
@@ -186,12 +168,9 @@ def _check(path: Path, wanted: S3Object, said: Mapping[str, Any]) -> tuple[str, 
     """SHA-256 of the file on the disk, and in what it differs from what the server says of it."""
     if (size := path.stat().st_size) != wanted.size:
         return "", f"{size} bytes came of {wanted.size}"
-    sha256 = hashlib.sha256()
-    digests: dict[str, _Digest] = {}
     expected = dict(_expected(wanted.etag, said))
-    for name in expected:
-        of_whole = _CHECKSUMS.get(name, lambda: hashlib.md5(usedforsecurity=False))
-        digests[name] = of_whole()
+    sha256 = hashlib.sha256()
+    digests: dict[str, Any] = {name: _CHECKSUMS.get(name, _md5)() for name in expected}
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             for digest in (sha256, *digests.values()):
@@ -210,6 +189,10 @@ def _expected(etag: str, said: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]
     kms = "kms" in said.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in said
     if not given and not kms and re.fullmatch(r'"[0-9a-f]{32}"', etag):
         yield "ETag", bytes.fromhex(etag.strip('"'))
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
 
 
 def _require_paths(objects: list[S3Object]) -> None:
