@@ -32,6 +32,8 @@ class S3Server:
     endpoint: str
     access_key: str
     secret: str
+    no_settings: Path
+    """An empty file, in place of the AWS settings of whoever runs the tests."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,8 +43,8 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": self.secret,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_CONFIG_FILE": str(self.no_settings),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.no_settings),
             "NO_PROXY": HOST,
         }
 
@@ -130,12 +132,13 @@ def served(folder: Path) -> Iterator[S3Server]:
     allowed = {"credentials": [{"accessKey": key, "secretKey": secret}], "actions": ["Admin"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [{"name": "test"} | allowed]}))
     (folder / "data").mkdir()
+    (folder / "aws").touch()
     options = [f"-{name}={port}" for name, port in ports.items()]
     options += [f"-{name}.grpc={port + 10_000}" for name, port in ports.items()]
     options += [f"-ip={HOST}", f"-ip.bind={HOST}", f"-dir={folder / 'data'}", "-s3"]
     options += [f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     options += ["-volume.max=300", "-master.volumeSizeLimitMB=64"]
-    server = S3Server(f"http://{HOST}:{ports['s3.port']}", key, secret)
+    server = S3Server(f"http://{HOST}:{ports['s3.port']}", key, secret, folder / "aws")
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [weed, "server", *options],

@@ -20,7 +20,6 @@ import numpy as np
 
 from components.data.checks.faces import faces_of
 from components.data.docs_process import Suites, suite_process
-from components.data.dvc_remote import check_pointer
 from components.data.expectations import (
     face_expectations,
     face_table,
@@ -43,10 +42,8 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
         found, and what is blocking.
 
     Raises:
-        ValueError: no labels, not those of the DVC pointer beside them, no check that ran, too few
-            usable faces.
+        ValueError: no labels, no check that ran, too few usable faces.
     """
-    check_pointer(Path(data.labels))
     with suite_process() as process:
         labelled = read_labels(Path(data.labels), data)
         sifted = sift(labelled.samples, labelled.root, validate)
