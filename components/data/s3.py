@@ -71,7 +71,8 @@ def s3_client(endpoint: str | None) -> Any:
         max_pool_connections=CONNECTIONS,
     )
     try:
-        return boto3.client("s3", endpoint_url=endpoint, config=config)
+        # not the default session, which keeps the credentials that it found first
+        return boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
     except (BotoCoreError, ValueError) as error:
         raise ValueError(f"storage.endpoint is {endpoint}: {_line(error)}") from None
 
@@ -94,6 +95,16 @@ def list_objects(client: Any, bucket: str, prefix: str) -> list[S3Object]:
                 found.append(S3Object(bucket, key, key[len(prefix) :], size, row["ETag"]))
     _require_paths(found)
     return found
+
+
+def reach(client: Any, bucket: str, prefix: str) -> None:
+    """Ask for the keys below ``prefix``, of which there may be none.
+
+    Raises:
+        as ``list_objects`` does.
+    """
+    with _told(client, f"s3://{bucket}/{prefix}"):
+        client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 
 def download(client: Any, wanted: S3Object, path: Path) -> str:
