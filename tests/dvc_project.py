@@ -1,5 +1,8 @@
 """A copy of the project for DVC and git: our pipeline, in a folder of its own."""
 
+import contextlib
+import io
+import logging
 import os
 import shutil
 import subprocess
@@ -11,43 +14,45 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-Done = subprocess.CompletedProcess[str]
 
 
 @dataclass(frozen=True)
 class DvcProject:
-    """Commands that run in ``folder``, as a person would type them there."""
+    """Commands that run in ``folder``; each returns its exit status and all that it says.
+
+    They run in this process, whose working directory is the folder: their imports take seconds.
+    """
 
     folder: Path
 
-    def dvc(self, *words: str, env: dict[str, str] | None = None) -> Done:
-        return self._run(sys.executable, "-m", "dvc", *words, env=env)
+    def dvc(self, *words: str) -> tuple[int, str]:
+        from dvc.cli import main
 
-    def fpenet(self, *words: str, env: dict[str, str] | None = None) -> Done:
-        return self._run(sys.executable, "-m", "components.cli", *words, env=env)
+        return self._said(main, words)
+
+    def fpenet(self, *words: str) -> tuple[int, str]:
+        from components.cli import main
+
+        return self._said(main, words)
 
     def git(self, *words: str) -> None:
-        done = self._run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", *words)
-        assert done.returncode == 0, done.stderr
+        who = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+        subprocess.run(["git", *who, *words], cwd=self.folder, check=True, capture_output=True)
 
-    def _run(self, *command: str, env: dict[str, str] | None = None) -> Done:
-        bin_folder = str(Path(sys.executable).parent)
-        path = os.pathsep.join((bin_folder, os.environ.get("PATH", "")))
-        # the modules under test, and not the copies that only DVC looks at
-        here = {"PATH": path, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=os.environ | here | (env or {}),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def _said(self, main: Any, words: tuple[str, ...]) -> tuple[int, str]:
+        said = io.StringIO()
+        log = logging.StreamHandler(said)  # DVC's own goes to the stderr of its first import
+        logging.getLogger().addHandler(log)
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                return main(list(words)), said.getvalue()
+        finally:
+            logging.getLogger().removeHandler(log)
 
 
 @pytest.fixture
-def dvc_project(tmp_path: Path) -> DvcProject:
-    """A repository with our pipeline and no data."""
+def dvc_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DvcProject:
+    """A repository with our pipeline and no data; the working directory."""
     folder = tmp_path / "project"
     folder.mkdir()
     for name in ("params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
@@ -59,6 +64,10 @@ def dvc_project(tmp_path: Path) -> DvcProject:
     for name in ("config", ".gitignore"):
         shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    monkeypatch.chdir(folder)
+    bin_folder = str(Path(sys.executable).parent)  # `dvc repro` calls fpenet
+    monkeypatch.setenv("PATH", bin_folder, prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the sources under test, not of these copies
     return DvcProject(folder)
 
 
@@ -69,8 +78,22 @@ def faces_project(dvc_project: DvcProject, tiny_labels: Any) -> DvcProject:
     text = text.replace("  min_faces: 20 ", "  min_faces: 5 ")
     (dvc_project.folder / "params.yaml").write_text(text)
     tiny_labels.write().rename(dvc_project.folder / "data")
-    done = dvc_project.dvc("add", "data")
-    assert done.returncode == 0, done.stderr
+    status, said = dvc_project.dvc("add", "data")
+    assert status == 0, said
     dvc_project.git("add", ".")
     dvc_project.git("commit", "--quiet", "--message", "faces")
     return dvc_project
+
+
+@pytest.fixture
+def pushed(faces_project: DvcProject, bucket: Any) -> DvcProject:
+    """The same with its faces pushed to the bucket by ``fpenet remote`` and ``dvc push``."""
+    assert faces_project.fpenet("remote", *storage(bucket)) == (0, "s3://test-bucket/fpenet/dvc\n")
+    assert faces_project.dvc("push") == (0, "22 files pushed\n")  # the folder's list too
+    return faces_project
+
+
+def storage(bucket: Any) -> list[str]:
+    """The options that name the bucket."""
+    pairs = {"bucket": bucket.name, "endpoint": bucket.server.endpoint}
+    return [word for key, value in pairs.items() for word in ("--set", f"storage.{key}={value}")]

@@ -14,26 +14,10 @@ from components import cli
 from components.data import s3
 from components.data.pointer import check_pointer
 from components.provenance.digest import digest_dataset, files_of
-from tests.dvc_project import DvcProject
+from tests.dvc_project import DvcProject, storage
 from tests.s3_server import Bucket, S3Server
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def remote(faces_project: DvcProject, bucket: Bucket) -> DvcProject:
-    """The project with its faces pushed to the bucket."""
-    done = faces_project.fpenet("remote", *storage(bucket))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"s3://{bucket.name}/fpenet/dvc\n"
-    done = faces_project.dvc("push")
-    assert (done.returncode, done.stdout) == (0, "22 files pushed\n")  # the folder's list too
-    return faces_project
-
-
-def storage(bucket: Bucket) -> list[str]:
-    pairs = {"bucket": bucket.name, "endpoint": bucket.server.endpoint}
-    return [word for key, value in pairs.items() for word in ("--set", f"storage.{key}={value}")]
 
 
 def wipe(project: DvcProject) -> None:
@@ -42,61 +26,60 @@ def wipe(project: DvcProject) -> None:
 
 
 def test_faces_pushed_and_wiped_come_back_the_same_and_dvc_repro_goes_on(
-    remote: DvcProject, bucket: Bucket
+    pushed: DvcProject, bucket: Bucket
 ) -> None:
     said = []
-    assert remote.dvc("push").stdout == "Everything is up to date.\n"
-    before = digest_dataset(remote.folder / "data")
+    assert pushed.dvc("push") == (0, "Everything is up to date.\n")
+    before = digest_dataset(pushed.folder / "data")
     assert len(bucket.keys("fpenet/dvc/files/md5/")) == 22
-    wipe(remote)
-    done = remote.dvc("pull", "data.dvc")
-    assert done.returncode == 0, done.stderr
-    assert digest_dataset(remote.folder / "data") == before
-    check_pointer(remote.folder / "data")
-    done = remote.dvc("status", "data.dvc")
-    assert (done.returncode, done.stdout) == (0, "Data and pipelines are up to date.\n")
-    said.append(remote.dvc("repro", "-v", "validate"))
-    assert said[-1].returncode == 0, said[-1].stderr
-    assert "Running stage 'validate'" in said[-1].stdout
-    said.append(remote.dvc("push", "-v"))
+    wipe(pushed)
+    said.append(pushed.dvc("pull", "-v", "data.dvc"))
+    assert digest_dataset(pushed.folder / "data") == before
+    check_pointer(pushed.folder / "data")
+    assert pushed.dvc("status", "data.dvc") == (0, "Data and pipelines are up to date.\n")
+    said.append(pushed.dvc("repro", "-v", "validate"))
+    assert "Running stage 'validate'" in said[-1][1]
+    said.append(pushed.dvc("push", "-v"))
+    assert [status for status, _ in said] == [0, 0, 0]
     secret = bucket.server.secret
-    for one in said:
-        assert secret not in one.stdout + one.stderr
-    folders = (remote.folder / "dvc", remote.folder / ".dvc", remote.folder / ".git")
-    kept = [path for folder in folders for path in files_of(folder)]
-    kept += [path for path in remote.folder.iterdir() if path.is_file()]
-    names = {path.relative_to(remote.folder).as_posix() for path in kept}
+    assert [text for _, text in said if secret in text] == []
+    kept = files_of(pushed.folder)
+    names = {path.relative_to(pushed.folder).as_posix() for path in kept}
     assert {".dvc/config.local", "dvc/validate/manifest.json", "dvc.lock"} <= names
     assert [path for path in kept if secret.encode() in path.read_bytes()] == []
     assert not any(secret.encode() in body for body in bucket.objects().values())
 
 
 def test_an_object_that_changed_on_the_server_is_not_pulled(
-    remote: DvcProject, bucket: Bucket
+    pushed: DvcProject, bucket: Bucket
 ) -> None:
     key = next(key for key in bucket.keys() if not key.endswith(".dir"))
     body = bytearray(bucket.objects(key)[key])
     body[len(body) // 2] ^= 1
     bucket.put(key, bytes(body))
-    wipe(remote)
-    done = remote.dvc("pull", "data.dvc")
-    assert done.returncode != 0
-    assert not (remote.folder / ".dvc/cache/files/md5" / "/".join(key.split("/")[-2:])).exists()
+    wipe(pushed)
+    status, said = pushed.dvc("pull", "data.dvc")
+    assert status != 0, said
+    assert not (pushed.folder / ".dvc/cache/files/md5" / "/".join(key.split("/")[-2:])).exists()
 
 
-def test_a_wrong_secret_is_refused_and_not_told(remote: DvcProject, bucket: Bucket) -> None:
-    wipe(remote)
-    wrong = {"AWS_SECRET_ACCESS_KEY": "canary-wrong-secret"}
-    done = remote.dvc("pull", "data.dvc", env=wrong)
-    assert done.returncode != 0
-    assert "Forbidden" in done.stderr
-    told = done.stdout + done.stderr
-    done = remote.fpenet("remote", *storage(bucket), env=wrong)
-    assert done.returncode == 2
-    assert done.stderr.startswith("fpenet remote: s3://test-bucket/fpenet/dvc: access refused (")
-    assert done.stderr.count("\n") == 1
-    for secret in ("canary-wrong-secret", bucket.server.secret):
-        assert secret not in told + done.stdout + done.stderr
+def test_a_wrong_secret_is_refused_and_not_told(
+    faces_project: DvcProject, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert faces_project.fpenet("remote", *storage(bucket))[0] == 0
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-wrong-secret")
+    status, told = faces_project.dvc("push")
+    assert status != 0
+    assert "Forbidden" in told
+    assert bucket.keys() == []
+    status, said = faces_project.fpenet("remote", *storage(bucket))
+    assert status == 2
+    assert said.startswith("fpenet remote: s3://test-bucket/fpenet/dvc: access refused (Signature")
+    assert said.count("\n") == 1
+    assert "canary" not in told + said
+    local = (faces_project.folder / ".dvc/config.local").read_text()
+    assert "canary" not in local
+    assert bucket.server.access_key not in local
 
 
 @pytest.fixture
@@ -130,24 +113,20 @@ def test_a_stage_reads_s3_as_it_reads_the_same_faces_here(
     for prefix in ("2026/march", "2026/april"):
         bucket.put_folder(faces, f"{prefix}/faces")
     url = f"s3://{bucket.name}/2026/march/faces"
-    status, here, error = fpenet("fetch", url, endpoint)
-    assert (status, error) == (0, "")
-    assert here == f"root/labels/{digest_dataset(faces)[:16]}/faces\n"
+    status, said, error = fpenet("fetch", url, endpoint)
+    folder = Path("root/labels", digest_dataset(faces)[:16], "faces")
+    assert (status, said, error) == (0, f"{folder}\n", "")
     assert fpenet("validate", url, endpoint)[0] == 0
-    assert fpenet("validate", str(faces), root="local")[0] == 0
-    ours, local = (
-        json.loads((tmp_path / root / "validate/manifest.json").read_text())
-        for root in ("root", "local")
-    )
-    assert ours["inputs"] == local["inputs"]
-    assert ours["summary"] == local["summary"]
-    tables = [pq.read_table(tmp_path / root / "validate/samples.parquet") for root in ("root", "local")]
-    assert tables[0].equals(tables[1])  # the metadata says where they lie
-    # the same faces at another place are the same input, and the stage does not run again
-    assert fpenet("validate", f"s3://{bucket.name}/2026/april/faces", endpoint)[0] == 0
-    again = json.loads((tmp_path / "root/validate/manifest.json").read_text())
-    assert again["key"] == ours["key"]
-    written = [path for path in files_of(tmp_path / "root") if path.is_file()]
+    manifest = json.loads(Path("root/validate/manifest.json").read_text())
+    assert manifest["inputs"] == {"labels": digest_dataset(faces)}
+    assert (manifest["summary"]["kept"], manifest["summary"]["dataset"]) == (20, "faces")
+    table = pq.read_table("root/validate/samples.parquet")
+    assert table.schema.metadata[b"root"].decode() == str(tmp_path / folder)
+    # that folder, and the same faces at another prefix, have the same key
+    for labels in (str(folder), f"s3://{bucket.name}/2026/april/faces"):
+        status, said, _ = fpenet("plan", labels, endpoint)
+        assert (status, said.splitlines()[0].split()) == (0, ["validate", "done"])
+    written = files_of(tmp_path / "root")
     assert not [path for path in written if bucket.server.secret.encode() in path.read_bytes()]
 
 
@@ -217,12 +196,12 @@ def test_a_secret_in_the_params_is_refused_and_not_told(fpenet: Any, s3_server: 
 
 
 def test_a_remote_needs_a_bucket_and_a_dvc_project(
-    dvc_project: DvcProject, bucket: Bucket, fpenet: Any
+    dvc_project: DvcProject, bucket: Bucket
 ) -> None:
-    status, _, error = fpenet("remote", "data")
-    assert (status, error.count("\n")) == (2, 1)
-    assert "storage.bucket is null" in error
+    status, said = dvc_project.fpenet("remote")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "storage.bucket is null" in said
     shutil.rmtree(dvc_project.folder / ".dvc")
-    done = dvc_project.fpenet("remote", *storage(bucket))
-    assert done.returncode == 2
-    assert "not a DVC project" in done.stderr
+    status, said = dvc_project.fpenet("remote", *storage(bucket))
+    assert (status, said.count("\n")) == (2, 1)
+    assert "not a DVC project" in said
