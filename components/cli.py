@@ -1,6 +1,7 @@
-"""``fpenet``: one thin command a stage, ``plan``, ``infer``, and those of cli_labels.
+"""``fpenet``: one thin command a stage, ``plan``, ``fetch``, ``remote``, ``infer``, and cli_labels.
 
-Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them).
+Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them);
+labels on S3 are fetched into ``labels`` there.
 Exit status: 0 done, 2 bad input (one line says what).
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from components.cli_labels import add_label_commands
+from components.data.fetch import local_labels, on_s3
 from components.params import Params, load_params
 from components.plan import describe_plan
 from components.stages import STAGES, run_stage
@@ -58,6 +60,14 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=_run_stage)
     plan = commands.add_parser("plan", parents=[shared], help="which stages would run, and why")
     plan.set_defaults(run=_run_plan)
+    fetch = commands.add_parser(
+        "fetch", parents=[shared], help="bring data.labels here from s3://bucket/prefix"
+    )
+    fetch.set_defaults(run=_run_fetch)
+    remote = commands.add_parser(
+        "remote", parents=[shared], help="make storage.bucket the remote of dvc push and dvc pull"
+    )
+    remote.set_defaults(run=_run_remote)
     infer = commands.add_parser("infer", help="keypoints of the faces in some images")
     infer.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     infer.add_argument(
@@ -101,7 +111,11 @@ def _run_stage(options: argparse.Namespace) -> None:
     stage = STAGES[options.command]
     out_dir = options.out or (options.root / stage.name)
     if not stage.sealed and options.out is None:
+        if on_s3(params.data.labels):
+            raise ValueError(f"data.labels is {params.data.labels}; say where to: --out FOLDER")
         out_dir = Path(params.data.labels)
+    if stage.reads_labels:
+        params = local_labels(params, options.root / "labels")
     inputs = {name: options.root / name for name in stage.inputs}
     manifest = run_stage(stage.name, out_dir, inputs, params)
     print(json.dumps(_short(manifest.summary), indent=1))
@@ -118,7 +132,18 @@ def _short(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run_plan(options: argparse.Namespace) -> None:
-    print(describe_plan(options.root, _params(options)))
+    params = local_labels(_params(options), options.root / "labels")
+    print(describe_plan(options.root, params))
+
+
+def _run_fetch(options: argparse.Namespace) -> None:
+    print(local_labels(_params(options), options.root / "labels").data.labels)
+
+
+def _run_remote(options: argparse.Namespace) -> None:
+    from components.data.dvc_remote import configure_remote
+
+    print(configure_remote(_params(options).storage, options.params.parent))
 
 
 def _run_infer(options: argparse.Namespace) -> None:

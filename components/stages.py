@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from components.data.pointer import check_pointer
 from components.params import Params
 from components.provenance.digest import digest_code, digest_dataset, digest_json
 from components.provenance.manifest import (
@@ -78,7 +79,8 @@ def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Para
     """Run the stage ``name`` into ``out_dir``, unless its result is already there.
 
     Args:
-        inputs: a finished folder for each input stage; all are verified first.
+        inputs: a finished folder for each input stage; all are verified first, as are the labels
+            where a DVC pointer lies beside them.
 
     Returns:
         the sealed manifest.
@@ -90,6 +92,8 @@ def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Para
     for folder in inputs.values():
         verify(folder)
     pending = stage_key(stage, inputs, params)
+    if stage.reads_labels:
+        check_pointer(Path(params.data.labels))
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with _locked(out_dir):
         if not stage.sealed and out_dir.exists():

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from components.data.fetch import on_s3, parse_url
 from components.params import Params, load_params
 
 PARAMS = Path("params.yaml")
@@ -27,11 +28,13 @@ def requested_params(
     if twice:
         raise ValueError(f"{twice[0]} was given twice: by its own name and among the overrides")
     params = load_params(PARAMS, preset, {**(overrides or {}), **given})
-    if not Path(params.data.labels).exists() and not may_render(params):
+    if on_s3(params.data.labels):
+        parse_url(params.data.labels)
+    elif not Path(params.data.labels).exists() and not may_render(params):
         raise ValueError(f"data.labels: {params.data.labels} does not exist; give a folder or file")
     return params
 
 
 def may_render(params: Params) -> bool:
     """Whether the run uses the embedded set, which is rendered where it is absent."""
-    return params.data.labels == load_params(PARAMS).data.labels
+    return not on_s3(params.data.labels) and params.data.labels == load_params(PARAMS).data.labels

@@ -18,6 +18,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
+from components.data.fetch import local_labels
 from components.params import Params
 from components.progress import LOGGER
 from components.stages import STAGES, cached_folder, run_stage
@@ -57,6 +58,21 @@ def render_labels(params: Params) -> None:
     """Render the embedded data set to where the labels are looked for."""
     with progress_artifact("synth"):
         run_stage("synth", Path(params.data.labels), {}, params)
+
+
+@task(
+    name="fetch",
+    task_run_name="fetch",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=1,
+    retry_delay_seconds=2,
+    retry_condition_fn=worth_another_try,
+)
+def fetch_labels(params: Params) -> Params:
+    """Bring labels that lie on S3 here; the params with the folder in their place."""
+    with progress_artifact("fetch"):
+        return local_labels(params, WORK / "labels")
 
 
 @contextmanager

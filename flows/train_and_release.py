@@ -14,13 +14,14 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 
+from components.data.fetch import on_s3
 from components.deploy.join import join_builds
 from components.deploy.targets import TARGETS
 from components.params import Params
 from flows.build_engine import engine_from_worker, served
 from flows.request import may_render, requested_params
 from flows.summary import markdown_of, read_release
-from flows.tasks import STAGE_TASKS, WORK, render_labels
+from flows.tasks import STAGE_TASKS, WORK, fetch_labels, render_labels
 
 BAD_INPUT = "BadInput"
 
@@ -36,7 +37,8 @@ def train_and_release(
     """Run all stages; returns release.json of the register stage, and where the rest lies.
 
     Args:
-        labels: folder or label file of a data set, instead of ``data.labels`` in params.yaml.
+        labels: folder or label file of a data set, here or at ``s3://bucket/prefix``, instead of
+            ``data.labels`` in params.yaml.
         preset: a file of presets/, by name.
         epochs: instead of ``train.epochs``.
         overrides: any other key of params.yaml, dotted: ``{"train.net": "base"}``.
@@ -46,6 +48,8 @@ def train_and_release(
         params = requested_params(labels, preset, epochs, overrides, targets)
         if may_render(params) and not Path(params.data.labels).exists():
             render_labels(params)
+        if on_s3(params.data.labels):
+            params = fetch_labels(params)
         folders: dict[str, str] = {}
         for name, stage in STAGE_TASKS.items():
             if name == "build":

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parameters(arguments: Sequence[str] | None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="fpenet-release", description=__doc__)
-    parser.add_argument("--labels", help="folder or label file of a data set")
+    parser.add_argument("--labels", help="folder, label file or s3://bucket/prefix of a data set")
     parser.add_argument("--preset", help="a file of presets/, by name")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--targets", nargs="+", help="instead of build.targets")

@@ -1,6 +1,5 @@
 """dvc.yaml and data.dvc: the same stages as STAGES, and only what changed runs again."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from components.stages import STAGES
+from tests.dvc_project import DvcProject
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = [name for name in STAGES if name not in ("synth", "register")]
@@ -56,17 +56,8 @@ def test_setup_left_the_embedded_faces_as_data_dvc_has_them() -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A repository with our pipeline and no data, in a folder of its own."""
-    for name in ("params.yaml", "dvc.yaml", ".dvcignore", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("presets", "components"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
-    (tmp_path / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc/config", tmp_path / ".dvc")
-    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
-    return tmp_path
+def project(dvc_project: DvcProject) -> Path:
+    return dvc_project.folder
 
 
 @pytest.fixture

@@ -93,6 +93,8 @@ def test_components_know_nothing_of_flows_and_infra() -> None:
         ("tensorrt_rtx", r"components/deploy/"),
         ("polygraphy.backend.trt", r"components/deploy/"),
         ("great_expectations", r"components/data/"),
+        ("boto3", r"components/data/s3\.py"),
+        ("dvc", r"components/data/dvc_remote\.py"),
         ("torch", r"components/(model/|deploy/export\.py)"),
     ],
 )

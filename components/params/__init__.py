@@ -51,9 +51,15 @@ class SynthParams(Section):
     faces_per_subject: PositiveInt
 
 
+class StorageParams(Section):
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^/@\s]+/?$")] | None
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None
+    prefix: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")]
+
+
 class DataParams(Section):
     labels: str
-    """Folder of a labelled data set, or its label file."""
+    """Folder of a labelled data set, or its label file, here or at ``s3://bucket/prefix``."""
     format: Literal[DatasetFormat, "auto"]
     name: Name | Literal["auto"]
     """Keys the gate's thresholds; auto takes it from the set itself."""
@@ -172,6 +178,7 @@ class Params(Section):
 
     preset: Name
     synth: SynthParams
+    storage: StorageParams
     data: DataParams
     validate_: ValidateParams = Field(alias="validate")
     split: SplitParams

@@ -1,0 +1,99 @@
+"""A copy of the project for DVC and git: our pipeline, in a folder of its own."""
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class DvcProject:
+    """Commands that run in ``folder``; each returns its exit status and all that it says.
+
+    They run in this process, whose working directory is the folder: their imports take seconds.
+    """
+
+    folder: Path
+
+    def dvc(self, *words: str) -> tuple[int, str]:
+        from dvc.cli import main
+
+        return self._said(main, words)
+
+    def fpenet(self, *words: str) -> tuple[int, str]:
+        from components.cli import main
+
+        return self._said(main, words)
+
+    def git(self, *words: str) -> None:
+        who = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+        subprocess.run(["git", *who, *words], cwd=self.folder, check=True, capture_output=True)
+
+    def _said(self, main: Any, words: tuple[str, ...]) -> tuple[int, str]:
+        said = io.StringIO()
+        log = logging.StreamHandler(said)  # DVC's own goes to the stderr of its first import
+        logging.getLogger().addHandler(log)
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                return main(list(words)), said.getvalue()
+        finally:
+            logging.getLogger().removeHandler(log)
+
+
+@pytest.fixture
+def dvc_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DvcProject:
+    """A repository with our pipeline and no data; the working directory."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("presets", "components"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    (folder / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    monkeypatch.chdir(folder)
+    bin_folder = str(Path(sys.executable).parent)  # `dvc repro` calls fpenet
+    monkeypatch.setenv("PATH", bin_folder, prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the sources under test, not of these copies
+    return DvcProject(folder)
+
+
+@pytest.fixture
+def faces_project(dvc_project: DvcProject, tiny_labels: Any) -> DvcProject:
+    """The project with twenty faces in ``data/``, recorded and committed."""
+    text = (dvc_project.folder / "params.yaml").read_text()
+    text = text.replace("  min_faces: 20 ", "  min_faces: 5 ")
+    (dvc_project.folder / "params.yaml").write_text(text)
+    tiny_labels.write().rename(dvc_project.folder / "data")
+    status, said = dvc_project.dvc("add", "data")
+    assert status == 0, said
+    dvc_project.git("add", ".")
+    dvc_project.git("commit", "--quiet", "--message", "faces")
+    return dvc_project
+
+
+@pytest.fixture
+def pushed(faces_project: DvcProject, bucket: Any) -> DvcProject:
+    """The same with its faces pushed to the bucket by ``fpenet remote`` and ``dvc push``."""
+    assert faces_project.fpenet("remote", *storage(bucket)) == (0, "s3://test-bucket/fpenet/dvc\n")
+    assert faces_project.dvc("push") == (0, "22 files pushed\n")  # the folder's list too
+    return faces_project
+
+
+def storage(bucket: Any) -> list[str]:
+    """The options that name the bucket."""
+    pairs = {"bucket": bucket.name, "endpoint": bucket.server.endpoint}
+    return [word for key, value in pairs.items() for word in ("--set", f"storage.{key}={value}")]
