@@ -157,6 +157,46 @@ def test_a_shard_whose_bytes_changed_is_made_again(crop: Callable[[str], Path]) 
     assert content(crop("out")) == wanted
 
 
+def test_a_shard_logged_after_a_line_cut_short_is_not_made_again(
+    crop: Callable[[str], Path], validated: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = content(crop("out"))
+    out = crop_with_log(crop, "out", [0])
+    made: list[int] = []
+    make = Shards.make
+
+    def stopped_at_the_third(self: Shards, shard: int) -> str:
+        made.append(shard)
+        if made == [1, 2]:
+            raise KeyboardInterrupt
+        return make(self, shard)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(1))
+    monkeypatch.setattr(Shards, "make", stopped_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        fill_store(out, validated.root)
+    fill_store(out, validated.root)
+    assert made == [1, 2, 2]
+    assert content(out) == wanted
+
+
+def test_a_run_killed_while_it_made_room_goes_on(
+    crop: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = content(crop("wanted"))
+    make_room = np.lib.format.open_memmap
+
+    def killed_after_the_header(path: Path, **how: object) -> None:
+        path.write_bytes(wanted["crops.npy"][:128])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", killed_after_the_header)
+    with pytest.raises(KeyboardInterrupt):
+        crop("out")
+    monkeypatch.setattr(np.lib.format, "open_memmap", make_room)
+    assert content(crop("out")) == wanted
+
+
 RUN = """
 import sys, time
 from pathlib import Path
