@@ -14,7 +14,7 @@ import pytest
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 Fault = Callable[[Answer], tuple[Answer, int]]
-"""Takes the server's answer; gives what to send, and how many bytes of its body before hanging up."""
+"""Takes the server's answer; gives what to send, and after how many bytes of it to hang up."""
 HOP_BY_HOP = ("transfer-encoding", "connection", "content-length")
 
 
@@ -57,7 +57,8 @@ class FaultyProxy:
         with self.lock:
             for index, (end, fault) in enumerate(self.faults):
                 if is_listing if end == "" else path.endswith(end) and not is_listing:
-                    return self.faults.pop(index)[1]
+                    del self.faults[index]
+                    return fault
         return None
 
     def gets(self, end: str) -> list[str | None]:

@@ -77,10 +77,10 @@ class Bucket:
 
     def empty(self) -> None:
         """Delete every object."""
-        if keys := [{"Key": key} for key in self.keys()]:
+        if keys := [{"Key": key} for key in self.names()]:
             self.client.delete_objects(Bucket=self.name, Delete={"Objects": keys})
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def names(self, prefix: str = "") -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=self.name, Prefix=prefix
         )
@@ -90,7 +90,7 @@ class Bucket:
         """Every key below ``prefix`` with its bytes."""
         return {
             key: self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
-            for key in self.keys(prefix)
+            for key in self.names(prefix)
         }
 
 

@@ -31,7 +31,7 @@ def test_faces_pushed_and_wiped_come_back_the_same_and_dvc_repro_goes_on(
     said = []
     assert pushed.dvc("push") == (0, "Everything is up to date.\n")
     before = digest_dataset(pushed.folder / "data")
-    assert len(bucket.keys("fpenet/dvc/files/md5/")) == 22
+    assert len(bucket.names("fpenet/dvc/files/md5/")) == 22
     wipe(pushed)
     said.append(pushed.dvc("pull", "-v", "data.dvc"))
     assert digest_dataset(pushed.folder / "data") == before
@@ -53,7 +53,7 @@ def test_faces_pushed_and_wiped_come_back_the_same_and_dvc_repro_goes_on(
 def test_an_object_that_changed_on_the_server_is_not_pulled(
     pushed: DvcProject, bucket: Bucket
 ) -> None:
-    key = next(key for key in bucket.keys() if not key.endswith(".dir"))
+    key = next(key for key in bucket.names() if not key.endswith(".dir"))
     body = bytearray(bucket.objects(key)[key])
     body[len(body) // 2] ^= 1
     bucket.put(key, bytes(body))
@@ -71,7 +71,7 @@ def test_a_wrong_secret_is_refused_and_not_told(
     status, told = faces_project.dvc("push")
     assert status != 0
     assert "Forbidden" in told
-    assert bucket.keys() == []
+    assert bucket.names() == []
     status, said = faces_project.fpenet("remote", *storage(bucket))
     assert status == 2
     assert said.startswith("fpenet remote: s3://test-bucket/fpenet/dvc: access refused (Signature")
@@ -195,9 +195,7 @@ def test_a_secret_in_the_params_is_refused_and_not_told(fpenet: Any, s3_server: 
     assert s3_server.secret not in out + error
 
 
-def test_a_remote_needs_a_bucket_and_a_dvc_project(
-    dvc_project: DvcProject, bucket: Bucket
-) -> None:
+def test_a_remote_needs_a_bucket_and_a_dvc_project(dvc_project: DvcProject, bucket: Bucket) -> None:
     status, said = dvc_project.fpenet("remote")
     assert (status, said.count("\n")) == (2, 1)
     assert "storage.bucket is null" in said

@@ -45,8 +45,8 @@ def _check(folder: Path, pointer: Path) -> None:
     found = hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
     if found != wanted:
         raise ValueError(
-            f"{folder}: MD5 is {found}, but {pointer} says {wanted}{_first(pointer, wanted, files)};"
-            f" {again}, or `dvc add {folder.name}` and `git add {pointer.name}` record these"
+            f"{folder}: MD5 is {found}, but {pointer} says {wanted}"
+            f"{_first(pointer, wanted, files)}; {again}, or `dvc add {folder.name}` and `git add {pointer.name}` record these"
         )
 
 
