@@ -50,7 +50,7 @@ fix: $(BIN)/.setup ## format, and mend what lint can mend
 	$(BIN)/ruff check --fix .
 
 bench: setup ## time what is timed; results go to benchmarks/results/
-	@for script in benchmarks/*.py; do [ ! -e "$$script" ] || $(BIN)/python "$$script" || exit 1; done
+	@for script in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
 
 lock: $(UV) ## remake requirements.lock: all but torch and its CUDA packages, with hashes
 	env -u UV_FIND_LINKS $(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -4,7 +4,7 @@ The plain loop is what a first script does: a Dataset that augments one face at 
 DataLoader, fp32, the same net, loss and optimiser. Rounds alternate between the three, so that
 other work on the machine hits all alike; the table gives medians.
 
-    python benchmarks/training.py [--net small] [--rounds 5] [--steps 8]
+    python -m benchmarks.training [--net small] [--rounds 5] [--steps 8]
 """
 
 import argparse
@@ -21,9 +21,8 @@ from components.data.crop_store import CropStore, open_crops
 from components.keypoints import KeypointScheme, scheme_for
 from components.model.augment import Batch
 from components.model.checkpoint import GREY_LEVELS
-from components.model.losses import LOSSES, point_weights
 from components.model.recombinator import build_net
-from components.model.step import draw_batch, start, take_step
+from components.model.step import draw_batch, objective, start, take_step
 from components.params import Params, TrainParams, load_params
 from components.stages import STAGES, cached_folder, run_stage
 
@@ -62,9 +61,8 @@ def plain_steps(store: CropStore, scheme: KeypointScheme, train: TrainParams) ->
     faces: Any = OneByOne(store, scheme, train)
     while True:
         for images, points, visible in DataLoader(faces, train.batch_size, drop_last=True):
-            predicted, _ = net(images / GREY_LEVELS)
-            weight = point_weights(scheme, torch.isfinite(points).all(-1) & visible, None)
-            loss = LOSSES[train.loss](predicted, points, weight, train.wing_w, train.wing_epsilon)
+            answer = net.answer(images / GREY_LEVELS)
+            loss = objective(answer, Batch(images, points, visible), scheme, train)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -6,7 +6,7 @@ them, so that nothing but the picture tells). A false alarm is a face that nothi
 that the checks ``swapped`` or ``shifted`` name; ``any finding`` counts all checks, and so the set's
 own mistakes too.
 
-    python benchmarks/validation_finds.py [LABELS] [--rounds 5] [--outliers sheet.png]
+    python -m benchmarks.validation_finds [LABELS] [--rounds 5] [--outliers sheet.png]
 """
 
 import argparse

@@ -4,7 +4,7 @@ The faces are numbers, not pictures: shapes of the labelled set's own kind (mean
 turned, scaled, moved and jittered, one subject for each 12. Each size runs in a process of its own,
 whose largest memory is told, and that of the process of the suites.
 
-    python benchmarks/validation_scale.py [LABELS] [--faces 1000 10000 100000]
+    python -m benchmarks.validation_scale [LABELS] [--faces 1000 10000 100000]
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""``fpenet``: one thin command a stage, and ``plan``, ``fetch``, ``remote`` and ``infer``.
+"""``fpenet``: one thin command a stage, ``plan``, ``fetch``, ``remote``, ``infer``, and those of
+cli_labels.
 
 Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them);
 labels on S3 are fetched into ``labels`` there.
@@ -16,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from components.cli_labels import add_label_commands
 from components.data.fetch import local_labels, on_s3
 from components.params import Params, load_params
 from components.plan import describe_plan
@@ -83,31 +85,15 @@ def _parser() -> argparse.ArgumentParser:
         help="how faces are found where no box is given; whole: the image is the face",
     )
     infer.set_defaults(run=_run_infer)
-    _add_labels(commands.add_parser("labels", help="the labelling loop: export, diff"), shared)
+    add_label_commands(commands, shared, _params)
     return parser
 
 
-def _add_labels(labels: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
-    commands = labels.add_subparsers(dest="labels_command", required=True, metavar="COMMAND")
-    export = commands.add_parser(
-        "export", parents=[shared], help="the faces to look at again, as Label Studio tasks"
-    )
-    export.add_argument("labels", type=Path, metavar="LABELS", help="a labelled set")
-    export.add_argument("--model", type=Path, required=True, help="a bundle's folder or ONNX file")
-    export.add_argument("--worst", type=int, default=100, help="how many; default 100")
-    export.add_argument("--findings", type=Path, help="findings.csv of a validate folder")
-    export.add_argument("--out", type=Path, required=True, help="a new folder")
-    export.set_defaults(run=_run_labels_export)
-    diff = commands.add_parser("diff", parents=[shared], help="what people changed")
-    diff.add_argument("old", type=Path, help="the labelled set as it was")
-    diff.add_argument("new", type=Path, help="the corrected one, of any format")
-    diff.add_argument("--out", type=Path, required=True, help="folder of diff.json and diff.html")
-    diff.add_argument("--most", type=int, default=200, help="pictures; default 200")
-    diff.set_defaults(run=_run_labels_diff)
-
-
 def _params(options: argparse.Namespace) -> Params:
-    return load_params(options.params, options.preset, parse_overrides(options.set))
+    overrides = parse_overrides(options.set)
+    if getattr(options, "format", None):
+        overrides["data.format"] = options.format
+    return load_params(options.params, options.preset, overrides)
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
@@ -165,32 +151,6 @@ def _run_infer(options: argparse.Namespace) -> None:
     from components.deploy.infer import infer_images
 
     infer_images(options.images, options.model, options.out, options.box, options.detector)
-
-
-def _run_labels_export(options: argparse.Namespace) -> None:
-    from components.data.readers import read_labels
-    from components.deploy.landmarker import Landmarker
-    from components.deploy.preannotate import export_tasks
-
-    labelled = read_labels(options.labels, _params(options).data)
-    model = Landmarker(options.model)
-    said = export_tasks(labelled, model, options.worst, options.out, options.findings)
-    print(json.dumps(said, indent=1))
-
-
-def _run_labels_diff(options: argparse.Namespace) -> None:
-    from components.data.labelling.diff import diff_page, diff_sets, summary_of
-    from components.data.readers import read_labels
-
-    data = _params(options).data
-    new = read_labels(options.new, data)
-    diffs = diff_sets(read_labels(options.old, data), new)
-    said = summary_of(diffs)
-    options.out.mkdir(parents=True, exist_ok=True)
-    page = diff_page(diffs, new.root, options.most)
-    (options.out / "diff.html").write_text(page, encoding="utf-8")
-    (options.out / "diff.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({name: said[name] for name in said if name != "changes"}, indent=1))
 
 
 @contextmanager

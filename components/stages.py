@@ -163,10 +163,11 @@ _ROWS = (
     Stage("split", "components.data.split:split_subjects", ("validate",), ("split",)),
     Stage(
         "crop",
-        "components.data.crop:crop_faces",
+        "components.data.crop_faces:crop_faces",
         ("validate", "split"),
         ("crop",),
         ("numpy", "pillow", "pyarrow"),
+        resumable=True,
     ),
     Stage(
         "train",

@@ -176,3 +176,31 @@ def test_a_stage_prints_its_summary_as_json(
     assert cli.main([*words, *sets]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["faces"], summary["kept"], summary["num_keypoints"]) == (20, 20, 5)
+
+
+def test_convert_and_describe_say_what_they_did(
+    run: Run, tmp_path: Path, tiny_labels: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, new = tiny_labels.write(), tmp_path / "new"
+    assert run("convert", folder, "--to", "coco", "--out", new)[0] == 0
+    assert run("describe", new, "--format", "coco", "--out", tmp_path / "about")[0] == 0
+    said = json.loads((tmp_path / "about/describe.json").read_text())
+    assert (said["dataset"], said["faces"], said["usable"]) == ("faces", 20, 20)
+    assert sorted(path.name for path in (tmp_path / "about").iterdir()) == [
+        "contact_sheet.png",
+        "describe.json",
+    ]
+
+
+def test_convert_and_describe_refuse_in_one_line(
+    run: Run, tmp_path: Path, tiny_labels: Any
+) -> None:
+    folder = tiny_labels.write()
+    status, error = run("convert", folder, "--to", "xml", "--out", tmp_path / "new")
+    assert (status, error.count("\n")) == (2, 1)
+    assert error.startswith("fpenet convert: --to is xml; it must be one of sloth, ")
+    status, error = run("describe", folder, "--format", "voc", "--out", tmp_path / "about")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "data.format is 'voc'" in error
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "about").exists()

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.data.sample import ATTRIBUTE, Bools, points_of, read_table, visible_of
+from components.data.sample import ATTRIBUTE, Bools, numbers_of, points_of, read_table, visible_of
 
 CROP_PX = 80
 """Side of the network's input (FPENet model card)."""
@@ -89,7 +89,7 @@ class CropStore:
 
     def side(self, rows: Rows) -> Singles:
         """(N,) side of the 80x80 crop in image pixels."""
-        return self._numbers("side")[rows].astype(np.float32)
+        return numbers_of(self.table, "side")[rows].astype(np.float32)
 
     def subjects(self, rows: Rows) -> list[str]:
         """Who the faces are."""
@@ -110,9 +110,9 @@ class CropStore:
 
     def tight_faces(self) -> FaceCrops:
         """The judged faces on the original's tight keypoint crop (FACTS 1.4)."""
-        rows = self.tight_table["row"].to_numpy()
-        side = self.tight_table["side"].to_numpy()
-        center = np.stack([self.tight_table[f"center_{axis}"].to_numpy() for axis in "xy"], axis=1)
+        rows = numbers_of(self.tight_table, "row")
+        side = numbers_of(self.tight_table, "side")
+        center = np.stack([numbers_of(self.tight_table, f"center_{axis}") for axis in "xy"], axis=1)
         points = (points_of(self.table)[rows] - center[:, None]) * (CROP_PX / side)[:, None, None]
         return FaceCrops(
             self.tight_crops[:, None],
@@ -120,10 +120,6 @@ class CropStore:
             self.visible(rows),
             side.astype(np.float32),
         )
-
-    def _numbers(self, column: str) -> NDArray[np.float64]:
-        values: NDArray[np.float64] = self.table[column].to_numpy()
-        return values
 
 
 def open_crops(crop_dir: Path) -> CropStore:
@@ -135,8 +131,8 @@ def open_crops(crop_dir: Path) -> CropStore:
             f"{crop_dir / 'crops.npy'}: {crops.dtype} of {len(crops)} crops; faces.parquet lists"
             f" {len(table)} faces and wants uint8"
         )
-    center = np.stack([table[f"center_{axis}"].to_numpy() for axis in "xy"], axis=1)
-    scale = CROP_PX / table["side"].to_numpy()
+    center = np.stack([numbers_of(table, f"center_{axis}") for axis in "xy"], axis=1)
+    scale = CROP_PX / numbers_of(table, "side")
     points = (points_of(table) - center[:, None]) * scale[:, None, None]
     return CropStore(
         crops,

@@ -17,15 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from components.data.data_docs import SuiteResult, evaluate_suites
 from components.data.expectations import Expectation
-from components.provenance.digest import PACKAGE
+from components.data.own_process import start_process
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_START = (
-    "import sys; sys.path.insert(0, {root!r}); from components.data.docs_process import serve;"
-    " serve()"
-)
 Suites = Mapping[str, tuple["pd.DataFrame", Sequence[Expectation]]]
 
 
@@ -74,8 +70,7 @@ def suite_process(apart: bool | None = None) -> Iterator[SuiteProcess]:
     if not ("great_expectations" not in sys.modules if apart is None else apart):
         yield SuiteProcess(None)
         return
-    code = _START.format(root=str(PACKAGE.parent))
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
+    process = start_process("components.data.docs_process:serve")
     try:
         yield SuiteProcess(process)
     finally:

@@ -10,6 +10,8 @@ rotation refuses it too, because nothing says whether the labels were made befor
 
 import hashlib
 import io
+import os
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -81,6 +83,15 @@ def read_image(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> tuple[Gre
                 " alike and remove the tag",
             )
         return _grey(path, image), hashlib.sha256(content).hexdigest()
+
+
+def place_image(source: Path, place: Path) -> None:
+    """Put the file at ``place``: a hard link where the file system has them, else a copy."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), place)
+    except OSError:
+        shutil.copyfile(source, place)
 
 
 def _require_file(path: Path) -> None:

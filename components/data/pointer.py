@@ -46,7 +46,8 @@ def _check(folder: Path, pointer: Path) -> None:
     if found != wanted:
         raise ValueError(
             f"{folder}: MD5 is {found}, but {pointer} says {wanted}"
-            f"{_first(pointer, wanted, files)}; {again}, or `dvc add {folder.name}` and `git add {pointer.name}` record these"
+            f"{_first(pointer, wanted, files)}; {again},"
+            f" or `dvc add {folder.name}` and `git add {pointer.name}` record these"
         )
 
 

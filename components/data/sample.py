@@ -7,6 +7,7 @@ columns of their own there, named ``attr_<name>``.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 ATTRIBUTE = "attr_"
+_ROW_GROUP = 8192  # rows; a reader that streams holds one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +80,34 @@ def fixed_lists(rows: NDArray[np.generic]) -> pa.FixedSizeListArray:
 
 def points_of(table: pa.Table) -> Floats:
     """(N, K, 2) float64 points of a table, image pixels."""
-    column = table["points"].combine_chunks()
-    flat: Floats = column.flatten().to_numpy(zero_copy_only=False)
+    flat: Floats = _array(table["points"].combine_chunks().flatten())
     return flat.reshape(len(table), -1, 2)
 
 
 def visible_of(table: pa.Table) -> Bools:
     """(N, K) bool visibility of a table."""
-    flat: Bools = table["visible"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(table), -1)
+    flat = _array(table["visible"].combine_chunks().flatten().cast(pa.uint8()))
+    return flat.reshape(len(table), -1).astype(np.bool_)
+
+
+def numbers_of(table: pa.Table, name: str) -> NDArray[Any]:
+    """(N,) values of a column of numbers, none of them missing."""
+    return _array(table[name].combine_chunks())
+
+
+def _array(values: pa.Array) -> NDArray[Any]:
+    """The numbers of a column without a copy; ``to_numpy`` would import pandas, for seconds."""
+    return np.from_dlpack(values)
 
 
 def write_table(table: pa.Table, path: Path, **about: str) -> None:
     """Write ``table`` as Parquet with the strings ``about`` in its schema."""
-    pq.write_table(table.replace_schema_metadata(about), path, compression="zstd")
+    pq.write_table(table.replace_schema_metadata(about), path, _ROW_GROUP, compression="zstd")
 
 
 def read_table(path: Path) -> tuple[pa.Table, dict[str, str]]:
     """The table at ``path`` and the strings written with it."""
-    table = pq.read_table(path)
+    with pq.ParquetFile(path) as file:  # pq.read_table would import pandas, for seconds
+        table = file.read()
     about = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
     return table, about

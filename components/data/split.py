@@ -225,7 +225,8 @@ def _known_subjects(images: Sequence[str], subjects: Sequence[str | None]) -> li
         first = images[subjects.index(None)]
         raise ValueError(
             f"{len(subjects) - len(known)} faces have no subject, the first is {first}; give them"
-            " in a CSV filename,subject beside the labels or by data.subject_pattern"
+            " in a CSV filename,subject beside the labels or by data.subject_pattern, or say that"
+            " each image is its own subject: data.subject_per_image=true"
         )
     return known
 

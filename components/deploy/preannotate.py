@@ -8,7 +8,6 @@ Source: Label Studio's task format; FPENet model card (labels are checked by a s
 
 import csv
 import json
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,16 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from components.data.images import place_image
 from components.data.labelling.guide import guide_page
 from components.data.labelling.interface import interface_xml
-from components.data.labelling.tasks import results_of
+from components.data.labelling.tasks import IMAGE_URL, results_of
 from components.data.readers.labelled_set import LabelledSet
 from components.data.sample import Bools, FaceSample, Floats
 from components.deploy.landmarker import Landmarker
 from components.progress import report
-
-IMAGE_URL = "/data/local-files/?d="
-"""What Label Studio puts before the path of a file in its local storage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +105,7 @@ def export_tasks(
     (partial / "interface.xml").write_text(interface_xml(count_points), encoding="utf-8")
     (partial / "guide.html").write_text(guide_page(count_points), encoding="utf-8")
     for image in {each.sample.image for each, _ in chosen}:
-        place = partial / image
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _place(labelled.root / image, place)
+        place_image(labelled.root / image, partial / image)
     partial.rename(out_dir)
     return {
         "faces": len(labelled.samples),
@@ -157,14 +152,6 @@ def _read_findings(path: Path) -> Mapping[str, set[str]]:
         for row in rows:
             named[row["image"]].add(row["check"])
     return named
-
-
-def _place(source: Path, place: Path) -> None:
-    """A hard link where the file system has them, else a copy."""
-    try:
-        os.link(source, place)
-    except OSError:
-        shutil.copyfile(source, place)
 
 
 def _write_json(path: Path, value: Any) -> None:

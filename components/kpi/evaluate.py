@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.data.crop_store import CropStore, FaceCrops
+from components.data.sample import numbers_of
 from components.keypoints import KeypointScheme, scheme_for
 from components.kpi.metrics import (
     Bools,
@@ -175,8 +176,8 @@ def _norm(
     """(N,) normaliser in crop pixels and its name."""
     if scheme.eye_corners is not None:
         return interocular(faces.points_crop, scheme.eye_corners), "inter-ocular distance"
-    width = store.table["box_width"].to_numpy()[rows]
-    height = store.table["box_height"].to_numpy()[rows]
+    width = numbers_of(store.table, "box_width")[rows]
+    height = numbers_of(store.table, "box_height")[rows]
     return np.sqrt(width * height) * 80.0 / faces.side, "square root of the face box's area"
 
 

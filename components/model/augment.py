@@ -16,6 +16,8 @@ from components.data.crop_store import CROP_PX
 from components.keypoints import KeypointScheme
 from components.params import AugmentParams
 
+_BLUR_REACH = 4  # px on each side
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -43,6 +45,15 @@ def check_flips(scheme: KeypointScheme, augment: AugmentParams) -> None:
             f"train.augment.flip_probability is {augment.flip_probability}, but"
             f" {scheme.num_keypoints} keypoints have no flip map; set it to 0"
         )
+
+
+def softened(augment: AugmentParams, strength: float) -> AugmentParams:
+    """``augment`` with its limits and probabilities times ``strength``, but the flip's."""
+    if strength == 1.0:
+        return augment
+    kept = {"flip_probability", "patch_px", "patch_hides", "low_resolution_px"}
+    limits = {name: value for name, value in augment.model_dump().items() if name not in kept}
+    return augment.model_copy(update={name: value * strength for name, value in limits.items()})
 
 
 def augment_batch(
@@ -120,8 +131,10 @@ def _vary_light(images: Tensor, augment: AugmentParams, random: torch.Generator)
     def between(limit: float) -> Tensor:
         return (uniform() * 2 - 1) * limit
 
-    blurred = functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    images = torch.where(uniform() < augment.blur_probability, blurred, images)
+    images = _reduce_some(images, augment, random)
+    if augment.blur_probability > 0:
+        chosen = uniform() < augment.blur_probability
+        images = torch.where(chosen, blur(images, uniform().flatten() * augment.blur_px), images)
     images = (images / 255).clamp(min=1e-4) ** torch.exp(between(math.log1p(augment.gamma)))
     mean = images.mean(dim=(2, 3), keepdim=True)
     images = (images - mean) * torch.exp(between(math.log1p(augment.contrast))) + mean
@@ -129,6 +142,31 @@ def _vary_light(images: Tensor, augment: AugmentParams, random: torch.Generator)
     level = uniform() * augment.noise
     images = images + torch.randn(images.shape, generator=random) * level
     return images.clamp(0, 255)
+
+
+def _reduce_some(images: Tensor, augment: AugmentParams, random: torch.Generator) -> Tensor:
+    """Some faces as if they had been smaller in their image: reduced and enlarged again."""
+    chosen = torch.rand(len(images), generator=random) < augment.low_resolution_probability
+    side = int(torch.randint(augment.low_resolution_px, CROP_PX + 1, (1,), generator=random))
+    if not chosen.any() or side == CROP_PX:
+        return images
+    reduced = functional.interpolate(
+        images[chosen], size=side, mode="bilinear", antialias=True, align_corners=False
+    )
+    images = images.clone()
+    images[chosen] = functional.interpolate(
+        reduced, size=CROP_PX, mode="bilinear", align_corners=False
+    )
+    return images
+
+
+def blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of (N, 1, H, W), each face with its own standard deviation (N,), px."""
+    offsets = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1)
+    kernel = (-0.5 * (offsets / sigma.clamp(min=1e-2)[:, None]) ** 2).softmax(dim=1)
+    stacked = functional.pad(images, (_BLUR_REACH,) * 4, mode="replicate").transpose(0, 1)
+    across = functional.conv2d(stacked, kernel[:, None, None, :], groups=len(images))
+    return functional.conv2d(across, kernel[:, None, :, None], groups=len(images)).transpose(0, 1)
 
 
 def _lay_patches(

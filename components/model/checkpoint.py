@@ -24,7 +24,7 @@ GREY_LEVELS = 255.0
 
 
 def fold(net: Recombinator, name: str, num_keypoints: int) -> Recombinator:
-    """The net that ships: batch norm folded into its convolutions, input scale into the first one.
+    """The net that ships: batch norm, temperature and input scale folded into its convolutions.
 
     Returns:
         a net without batch norm that gives the same points for grey levels 0..255 as ``net`` gives
@@ -55,6 +55,9 @@ def fold(net: Recombinator, name: str, num_keypoints: int) -> Recombinator:
     folded.load_state_dict(weights)
     with torch.no_grad():
         first_convolution(folded).weight /= GREY_LEVELS
+        if net.log_temperature is not None:
+            for tensor in folded.heatmaps.parameters():
+                tensor[:num_keypoints] *= net.log_temperature.exp()  # the heat maps come first
     return folded.eval()
 
 

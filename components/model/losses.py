@@ -1,8 +1,9 @@
-"""Landmark losses as means over the coordinates that count (FACTS 3).
+"""What training makes small: landmark losses as means over the coordinates that count (FACTS 3).
 
 ``weight`` (N, K) says what counts: hidden points have weight 0, and region weights are in it. The
 original's sums are these means times a factor: L1 and square Euclidean times the batch size, Wing
-times 2 K and its coefficient.
+times 2 K and its coefficient. To them come, each by its own weight, a loss on the shape of the heat
+maps and that of the confidence.
 """
 
 import math
@@ -11,10 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from components.data.crop_store import CROP_PX
 from components.keypoints import KeypointScheme
+from components.model.recombinator import Answer
+from components.params import TrainParams
 
-Loss = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]
+Loss = Callable[[Tensor, TrainParams], Tensor]
+"""Absolute errors in crop pixels to losses of the same shape."""
+_LEAST = 1e-12  # probability whose logarithm is taken
 
 
 def point_weights(
@@ -46,34 +53,97 @@ def point_weights(
     return weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
-def l1(pred: Tensor, target: Tensor, weight: Tensor, w: float = 0, epsilon: float = 0) -> Tensor:
-    """Weighted mean of |e| over ``pred`` (N, K, 2) and ``target``."""
-    return _mean(_error(pred, target, weight).abs(), weight)
+def l1(error: Tensor, train: TrainParams) -> Tensor:
+    """|e|."""
+    return error
 
 
-def square_euclidean(
-    pred: Tensor, target: Tensor, weight: Tensor, w: float = 0, epsilon: float = 0
-) -> Tensor:
-    """Weighted mean of e^2 over ``pred`` (N, K, 2) and ``target``."""
-    return _mean(_error(pred, target, weight) ** 2, weight)
+def square_euclidean(error: Tensor, train: TrainParams) -> Tensor:
+    """e^2."""
+    return error**2
 
 
-def wing(pred: Tensor, target: Tensor, weight: Tensor, w: float, epsilon: float) -> Tensor:
-    """Weighted mean of Wing (Feng 2018, eq. 5): w ln(1 + |e|/epsilon) below w, |e| - C above."""
-    error = _error(pred, target, weight).abs()
+def wing(error: Tensor, train: TrainParams) -> Tensor:
+    """Wing (Feng 2018, eq. 5): w ln(1 + |e|/epsilon) below w, |e| - C above."""
+    w, epsilon = train.wing_w, train.wing_epsilon
     offset = w - w * math.log(1 + w / epsilon)
-    values = torch.where(error < w, w * torch.log1p(error / epsilon), error - offset)
-    return _mean(values, weight)
+    return torch.where(error < w, w * torch.log1p(error / epsilon), error - offset)
 
 
-def _error(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """pred - target where the weight is not 0; elsewhere 0, so that a NaN label has no gradient."""
-    return pred - torch.where(weight[..., None] > 0, target, pred.detach())
+def soft_wing(error: Tensor, train: TrainParams) -> Tensor:
+    """Soft Wing (Lin 2021, eq. 4): |e| below wing_inner, w ln(1 + |e|/epsilon) + B above.
+
+    Small errors, which are the labels' own noise, and large ones, which are often the labels'
+    mistakes, both pull less than in Wing.
+    """
+    w, epsilon, inner = train.wing_w, train.wing_epsilon, train.wing_inner
+    offset = inner - w * math.log(1 + inner / epsilon)
+    return torch.where(error < inner, error, w * torch.log1p(error / epsilon) + offset)
 
 
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean over x, y of the weighted sum of ``values`` (N, K, 2)."""
-    return (values * weight[..., None]).sum() / 2
+def coordinate_loss(pred: Tensor, target: Tensor, weight: Tensor, train: TrainParams) -> Tensor:
+    """``train.loss`` of ``pred`` (N, K, 2), a mean over x and y weighted by ``weight``.
+
+    A target that does not count may be NaN: it has no gradient.
+    """
+    error = (pred - torch.where(weight[..., None] > 0, target, pred.detach())).abs()
+    return (LOSSES[train.loss](error, train) * weight[..., None]).sum() / 2
 
 
-LOSSES: dict[str, Loss] = {"l1": l1, "square_euclidean": square_euclidean, "wing": wing}
+def js_divergence(pred: Tensor, target: Tensor) -> Tensor:
+    """Jensen-Shannon divergence over the last axis (Nibali 2018, eq. 12), nats."""
+    middle = ((pred + target) / 2).clamp(min=_LEAST).log()
+    parts = [(one * (one.clamp(min=_LEAST).log() - middle)).sum(-1) for one in (pred, target)]
+    return (parts[0] + parts[1]) / 2
+
+
+def cross_entropy(pred: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy of ``pred`` under ``target`` over the last axis, nats."""
+    return -(target * pred.clamp(min=_LEAST).log()).sum(-1)
+
+
+def heatmap_loss(cells: Tensor, target: Tensor, weight: Tensor, train: TrainParams) -> Tensor:
+    """How far the heat maps' marginals are from a Gaussian about the label.
+
+    Args:
+        cells: (N, K, H * W) probabilities of square heat maps. target: (N, K, 2) crop pixels.
+    """
+    side = math.isqrt(cells.shape[2])
+    places = (torch.arange(side, device=cells.device) + 0.5) * (CROP_PX / side) - 0.5
+    inside = ((target > -0.5) & (target < CROP_PX - 0.5)).all(-1)  # of no other is there a map
+    weight = torch.where(inside, weight, 0.0)
+    center = torch.where(weight[..., None] > 0, target, 0.0)
+    grid = cells.unflatten(2, (side, side))  # type: ignore[no-untyped-call]
+    total = cells.new_zeros(())
+    for axis, marginal in enumerate((grid.sum(dim=2), grid.sum(dim=3))):
+        off = (places - center[..., axis, None]) / train.heatmap_sigma_px
+        wanted = (-0.5 * off**2).softmax(-1)
+        total = total + (HEATMAP_LOSSES[train.heatmap_loss](marginal, wanted) * weight).sum()
+    return total / 2
+
+
+def confidence_loss(
+    answer: Answer, target: Tensor, labelled: Tensor, visible: Tensor, train: TrainParams
+) -> Tensor:
+    """Cross entropy of the confidence: whether a keypoint is visible and rightly placed.
+
+    Rightly placed is within ``train.confidence_px`` of its label. The point itself is not moved by
+    this loss.
+    """
+    assert answer.logits is not None
+    away = (answer.points.detach() - torch.where(labelled[..., None], target, 0.0)).norm(dim=-1)
+    right = (visible & (away <= train.confidence_px)).float()
+    values = functional.binary_cross_entropy_with_logits(answer.logits, right, reduction="none")
+    return (values * labelled).sum() / labelled.sum().clamp(min=1)
+
+
+LOSSES: dict[str, Loss] = {
+    "l1": l1,
+    "square_euclidean": square_euclidean,
+    "wing": wing,
+    "soft_wing": soft_wing,
+}
+HEATMAP_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "js": js_divergence,
+    "cross_entropy": cross_entropy,
+}

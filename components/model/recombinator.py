@@ -2,7 +2,8 @@
 
 Input (N, 1, 80, 80), grey levels 0..255. Encoder blocks keep their output for the decoder block of
 the same resolution, which sees [upsampled, kept]. Output: points (N, K, 2) in crop pixels and
-confidence (N, K).
+confidence (N, K): of our nets the probability that the keypoint is visible and rightly placed, of
+the original's the largest probability of a heat-map cell (FACTS 2.3).
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ class NetSpec:
         head: a 1x1 convolution before the heat maps.
         batch_norm: while training; it is folded into the convolutions that ship.
         beta: inverse temperature of the soft-argmax.
+        ours: points without the frame's pull, a temperature that is learned (folded into the heat
+            maps that ship), and a second map a keypoint, whose mean under the heat map is the logit
+            of the confidence.
     """
 
     encoder: tuple[int, ...]
@@ -39,6 +43,24 @@ class NetSpec:
     head: bool = True
     batch_norm: bool = False
     beta: float = 0.1
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the net says of N faces.
+
+    Attributes:
+        points: (N, K, 2) crop pixels.
+        confidence: (N, K), 0 to 1.
+        logits: (N, K) of the confidence; None where it is not learned.
+        cells: (N, K, H * W) probabilities of the heat maps.
+    """
+
+    points: Tensor
+    confidence: Tensor
+    logits: Tensor | None
+    cells: Tensor
 
 
 def _conv(inputs: int, outputs: int, kernel: int, norm: bool, stride: int = 1) -> nn.Sequential:
@@ -55,12 +77,15 @@ class Recombinator(nn.Module):
     """The network of a ``NetSpec`` for ``num_keypoints`` points.
 
     Args:
-        batch_norm: with the batch norm of the spec (training), or folded (shipping).
+        batch_norm: with the batch norm and the temperature of the spec (training), or with both
+            folded (shipping).
     """
 
     def __init__(self, spec: NetSpec, num_keypoints: int, batch_norm: bool) -> None:
         super().__init__()
         norm = batch_norm and spec.batch_norm
+        self.ours = spec.ours
+        self.log_temperature = nn.Parameter(torch.zeros(1)) if batch_norm and spec.ours else None
         size, channels = CROP_PX, 1
         self.stem: nn.Module = nn.Identity()
         if spec.stem > 1:
@@ -94,13 +119,19 @@ class Recombinator(nn.Module):
             )
             channels = width
         self.head = _conv(channels, channels, 1, norm) if spec.head else nn.Identity()
-        self.heatmaps = nn.Conv2d(channels, num_keypoints, 1)
+        # Of ours: K heat maps, then K maps of the confidence.
+        self.heatmaps = nn.Conv2d(channels, num_keypoints * (2 if spec.ours else 1), 1)
         self.soft_argmax = SoftArgmax(
-            heatmap_size, heatmap_size, CROP_PX // heatmap_size, spec.beta
+            heatmap_size, heatmap_size, CROP_PX // heatmap_size, spec.beta, unbiased=spec.ours
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1, 80, 80) grey levels 0..255 to points (N, K, 2) and confidence (N, K)."""
+        answer = self.answer(images)
+        return answer.points, answer.confidence
+
+    def answer(self, images: Tensor) -> Answer:
+        """All that the net says of (N, 1, 80, 80) grey levels 0..255."""
         features = self.stem(images)
         kept = []
         for block in self.encoder:
@@ -110,8 +141,16 @@ class Recombinator(nn.Module):
         features = self.trunk(features)
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
             features = block(torch.cat((upsample(features), kept.pop()), dim=1))
-        points, confidence = self.soft_argmax(self.heatmaps(self.head(features)))
-        return points, confidence
+        maps = self.heatmaps(self.head(features))
+        if not self.ours:
+            points, cells = self.soft_argmax(maps)
+            return Answer(points, cells.amax(dim=2), None, cells)
+        maps, marks = maps.chunk(2, dim=1)
+        if self.log_temperature is not None:
+            maps = maps * self.log_temperature.exp()
+        points, cells = self.soft_argmax(maps)
+        logits = (cells * marks.flatten(2)).sum(dim=2)
+        return Answer(points, logits.sigmoid(), logits, cells)
 
 
 def first_convolution(net: Recombinator) -> nn.Conv2d:
@@ -133,5 +172,9 @@ NETS: dict[str, NetSpec] = {
     "base_5x5": NetSpec(_WIDE, 64, _WIDE, decoder_kernel=5, deconvolution=True, head=False),
     "release": NetSpec(_WIDE, 64, _WIDE),
     "public": NetSpec(_WIDE, 64, _WIDE, deconvolution=True, head=False),
-    "small": NetSpec((24, 48, 80), 80, (64, 40, 32), stem=2, batch_norm=True, beta=1.0),
+    "nano": NetSpec((16, 32, 48), 64, (48, 32, 24), stem=2, batch_norm=True, beta=1.0, ours=True),
+    "small": NetSpec((24, 48, 80), 80, (64, 40, 32), stem=2, batch_norm=True, beta=1.0, ours=True),
+    "large": NetSpec(
+        (48, 96, 160), 192, (128, 96, 64), stem=2, batch_norm=True, beta=1.0, ours=True
+    ),
 }

@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from components.data.crop_store import CropStore
 from components.keypoints import KeypointScheme
-from components.model.augment import Batch, augment_batch
+from components.model.augment import Batch, augment_batch, softened
 from components.model.checkpoint import GREY_LEVELS
-from components.model.losses import LOSSES, point_weights
-from components.model.recombinator import Recombinator, build_net
+from components.model.losses import (
+    confidence_loss,
+    coordinate_loss,
+    heatmap_loss,
+    point_weights,
+)
+from components.model.recombinator import Answer, Recombinator, build_net
 from components.params import TrainParams
 
 
@@ -55,10 +60,11 @@ def start(train: TrainParams, num_keypoints: int) -> Training:
 
 
 def learning_rate(done: float, train: TrainParams) -> float:
-    """The rate at the fraction ``done`` of the run: linear warm-up, then a half cosine."""
+    """The rate at the fraction ``done`` of the run: linear warm-up, flat, then a half cosine."""
     if done < train.warmup_fraction:
         return train.learning_rate * done / train.warmup_fraction
-    rest = (done - train.warmup_fraction) / max(1.0 - train.warmup_fraction, 1e-9)
+    flat = min(train.warmup_fraction + train.flat_fraction, 1.0)
+    rest = max(done - flat, 0.0) / max(1.0 - flat, 1e-9)
     span = train.learning_rate - train.min_learning_rate
     return train.min_learning_rate + span * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
 
@@ -69,17 +75,33 @@ def draw_batch(
     scheme: KeypointScheme,
     train: TrainParams,
     random: torch.Generator,
+    done: float = 0.0,
 ) -> Batch:
-    """Augmented views of the faces in ``rows`` (N,)."""
+    """Augmented views of the faces in ``rows`` (N,) at the fraction ``done`` of the run."""
     chosen = np.sort(rows)
+    strength = train.weak_strength if done > 1.0 - train.weak_fraction else 1.0
     return augment_batch(
         torch.from_numpy(np.asarray(store.crops[chosen])),
         torch.from_numpy(store.points_store[chosen]),
         torch.from_numpy(store.visible(chosen)),
         scheme,
-        train.augment,
+        softened(train.augment, strength),
         random,
     )
+
+
+def objective(answer: Answer, batch: Batch, scheme: KeypointScheme, train: TrainParams) -> Tensor:
+    """What a step makes smaller: the losses that have a weight."""
+    labelled = torch.isfinite(batch.points).all(-1)
+    counts = labelled & batch.visible if train.mask_hidden else labelled
+    weight = point_weights(scheme, counts, train.region_weights)
+    loss = coordinate_loss(answer.points, batch.points, weight, train)
+    if train.heatmap_weight > 0:
+        loss = loss + train.heatmap_weight * heatmap_loss(answer.cells, batch.points, weight, train)
+    if train.confidence_weight > 0 and answer.logits is not None:
+        right = confidence_loss(answer, batch.points, labelled, batch.visible, train)
+        loss = loss + train.confidence_weight * right
+    return loss
 
 
 def take_step(
@@ -93,15 +115,12 @@ def take_step(
     Raises:
         RuntimeError: that happened more than ``max_skipped_steps`` times.
     """
-    labelled = torch.isfinite(batch.points).all(-1)
-    counts = labelled & batch.visible if train.mask_hidden else labelled
-    weight = point_weights(scheme, counts, train.region_weights)
     for group in training.optimizer.param_groups:
         group["lr"] = rate
     images = batch.images.contiguous(memory_format=torch.channels_last) / GREY_LEVELS
     with torch.autocast("cpu", torch.bfloat16, enabled=_computes_bf16(train)):
-        points, _ = training.net(images)
-    loss = LOSSES[train.loss](points, batch.points, weight, train.wing_w, train.wing_epsilon)
+        answer = training.net.answer(images)
+    loss = objective(answer, batch, scheme, train)
     training.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(training.net.parameters(), train.gradient_clip)

@@ -102,8 +102,9 @@ def _train_epoch(
     watched = {k: v for k, v in (training.curve or [{}])[-1].items() if k == "val_crop_px"}
     for step in range(steps):
         chosen = rows[order[step * train.batch_size : (step + 1) * train.batch_size]]
-        batch = draw_batch(store, chosen, scheme, train, random)
-        rate = learning_rate((training.epoch + (step + 1) / steps) / epochs, train)
+        done = (training.epoch + (step + 1) / steps) / epochs
+        batch = draw_batch(store, chosen, scheme, train, random, done)
+        rate = learning_rate(done, train)
         loss = take_step(training, batch, scheme, train, rate)
         if loss is not None:
             losses.append(loss)

@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from components.data.labelling.diff import diff_sets
+from components.data.readers import read_labels
 from components.data.readers.labelled_set import LabelledSet
 from components.data.sample import FaceSample
 from components.data.synthetic import FaceSpec, render_face
@@ -87,3 +90,27 @@ def test_what_cannot_be_exported_is_refused(
     with pytest.raises(ValueError, match="it must have image and check"):
         export_tasks(labelled, model, 1, tmp_path / "out", table)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_corrected_export_comes_back_and_shows_what_was_changed(
+    stages: SimpleNamespace, labelled: LabelledSet, tmp_path: Path, params_with: Any
+) -> None:
+    out = tmp_path / "out"
+    export_tasks(labelled, Landmarker(stages.bundle / "cpu"), 2, out)
+    tasks = json.loads((out / "tasks.json").read_text())
+    for task in tasks:  # what Label Studio does when a prediction is taken over and saved
+        (start,) = [each for each in task["predictions"] if each["model_version"] == "labels"]
+        task["annotations"] = [{"result": start["result"], "completed_by": {"email": "ann@lab"}}]
+    moved = next(r for r in tasks[0]["annotations"][0]["result"] if r["id"] == "p31")
+    moved["value"]["x"] += 100 * 6.0 / 640  # 6 px to the right
+    shown = tasks[0]["annotations"][0]["result"]
+    shown.remove(next(r for r in shown if r["id"] == "p4" and r["type"] == "choices"))
+    (out / "export.json").write_text(json.dumps(tasks))
+    new = read_labels(out / "export.json", params_with().data)
+    first, second = diff_sets(labelled, new)
+    assert (first.new.image, first.changed, second.changed) == ("images/1.png", True, False)
+    assert np.flatnonzero(first.moved > 0.05).tolist() == [30]
+    assert first.moved[30] == pytest.approx(6.0, abs=1e-9)
+    assert first.newly_visible == (3,)
+    assert first.new.attributes == {"labeller": "ann@lab"}
+    assert first.new.subject == "s1"

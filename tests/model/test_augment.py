@@ -3,7 +3,14 @@
 import torch
 
 from components.keypoints import scheme_for
-from components.model.augment import augment_batch, map_points, random_maps, sample_crops
+from components.model.augment import (
+    augment_batch,
+    blur,
+    map_points,
+    random_maps,
+    sample_crops,
+    softened,
+)
 from components.params import AugmentParams
 
 MOVES = AugmentParams(
@@ -15,6 +22,9 @@ MOVES = AugmentParams(
     contrast=0.0,
     noise=0.0,
     blur_probability=0.0,
+    blur_px=1.2,
+    low_resolution_probability=0.0,
+    low_resolution_px=20,
     patch_probability=0.0,
     patch_px=(10, 40),
     patch_hides=True,
@@ -89,3 +99,54 @@ def test_a_patch_hides_exactly_the_points_under_it() -> None:
     agree = (changed == ~batch.visible).float().mean()
     assert int((~batch.visible).sum()) > 0
     assert agree > 0.97  # rounding moves a few points over the patch's edge
+
+
+def centroid(images: torch.Tensor) -> torch.Tensor:
+    axis = torch.arange(float(images.shape[-1]))
+    total = images.sum((1, 2, 3))
+    x, y = (images.sum((1, along)) @ axis for along in (2, 3))
+    return torch.stack((x, y), 1) / total[:, None]
+
+
+def test_a_blur_spreads_a_dot_by_its_standard_deviation_and_does_not_move_it() -> None:
+    points = torch.tensor([[40.0, 31.0], [22.3, 50.7], [39.5, 39.5]])
+    images = dot_images(points, 80)
+    sigma = torch.tensor([0.0, 1.0, 1.5])
+    seen = blur(images, sigma)
+    assert torch.allclose(centroid(seen), points, atol=0.02)
+    axis = torch.arange(80.0)
+    for number in range(3):
+        weights = seen[number, 0].sum(0) / seen[number].sum()
+        variance = (weights * (axis - points[number, 0]) ** 2).sum().item()
+        assert abs(variance - (4.0 + sigma[number].item() ** 2)) < 0.06  # the dot's own is 4
+
+
+def test_a_face_of_low_resolution_has_its_points_where_they_were() -> None:
+    low = MOVES.model_copy(
+        update={
+            **{name: 0.0 for name in ("rotate_deg", "zoom", "shift_px")},
+            "low_resolution_probability": 0.5,
+        }
+    )
+    points = 56 + torch.rand(40, 2, generator=torch.Generator().manual_seed(2)) * 40 - 20
+    crops = dot_images(points, 112)[:, 0].to(torch.uint8)
+    visible = torch.ones(40, 1).bool()
+    scheme = scheme_for(1)
+    random = torch.Generator().manual_seed(3)
+    still = low.model_copy(update={"low_resolution_probability": 0.0})
+    sharp = augment_batch(crops, points[:, None], visible, scheme, still, random)
+    random = torch.Generator().manual_seed(3)
+    batch = augment_batch(crops, points[:, None], visible, scheme, low, random)
+    softer = batch.images.amax((1, 2, 3)) < 0.9 * sharp.images.amax((1, 2, 3))
+    assert 8 < int(softer.sum()) < 32
+    seen = (batch.images - 0.03).clamp(min=0)  # gamma keeps black from being 0
+    assert (centroid(seen) - points + 16).abs().max() < 0.2
+    assert torch.equal(batch.points, sharp.points)
+
+
+def test_softer_augmentation_keeps_the_flip_and_scales_the_rest() -> None:
+    strong = MOVES.model_copy(update={"flip_probability": 0.5, "noise": 6.0})
+    weak = softened(strong, 0.5)
+    assert (weak.flip_probability, weak.noise, weak.rotate_deg) == (0.5, 3.0, 12.5)
+    assert (weak.patch_px, weak.patch_hides, weak.low_resolution_px) == ((10, 40), True, 20)
+    assert softened(strong, 1.0) is strong

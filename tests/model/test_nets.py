@@ -1,15 +1,24 @@
 """Nets, soft-argmax and losses against published counts and hand values."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from components.keypoints import SCHEMES, scheme_for
 from components.model.checkpoint import fold
-from components.model.losses import LOSSES, point_weights
-from components.model.recombinator import NETS, build_net
+from components.model.losses import (
+    HEATMAP_LOSSES,
+    LOSSES,
+    confidence_loss,
+    coordinate_loss,
+    heatmap_loss,
+    point_weights,
+)
+from components.model.recombinator import NETS, Answer, build_net
 from components.model.soft_argmax import SoftArgmax
+from components.params import Params, TrainParams
 
 
 @pytest.mark.parametrize(
@@ -25,55 +34,130 @@ def test_variants_have_the_original_s_parameter_counts(name: str, parameters: in
 def test_every_net_answers_in_crop_pixels(name: str, num_keypoints: int) -> None:
     points, confidence = build_net(name, num_keypoints).eval()(torch.rand(2, 1, 80, 80) * 255)
     assert points.shape == (2, num_keypoints, 2)
-    assert bool(((points >= 0) & (points <= 79)).all())
-    assert bool(((confidence > 0) & (confidence <= 1)).all())
+    assert bool(((points >= -1.5) & (points <= 80.5)).all())
+    assert bool(((confidence >= 0) & (confidence <= 1)).all())
 
 
 @pytest.mark.parametrize(("size", "stride"), [(80, 1), (40, 2)])
 def test_soft_argmax_finds_the_peak(size: int, stride: int) -> None:
     heatmaps = torch.zeros(1, 1, size, size)
     heatmaps[0, 0, 7, 21] = 1000.0  # row 7, column 21
-    points, confidence = SoftArgmax(size, size, stride, beta=1.0)(heatmaps)
-    assert points[0, 0].tolist() == [(21 + 0.5) * stride - 0.5, (7 + 0.5) * stride - 0.5]
-    assert confidence.item() == pytest.approx(1.0)
+    for unbiased in (False, True):
+        points, cells = SoftArgmax(size, size, stride, 1.0, unbiased)(heatmaps)
+        assert points[0, 0].tolist() == [(21 + 0.5) * stride - 0.5, (7 + 0.5) * stride - 0.5]
+        assert cells.amax().item() == pytest.approx(1.0)
 
 
 def test_a_flat_heat_map_points_at_the_crop_s_centre() -> None:
-    points, confidence = SoftArgmax(40, 40, 2, beta=1.0)(torch.zeros(1, 1, 40, 40))
-    assert points[0, 0].tolist() == pytest.approx([39.5, 39.5], abs=1e-3)
-    assert confidence.item() == pytest.approx(1 / 1600)
+    for unbiased in (False, True):
+        points, cells = SoftArgmax(40, 40, 2, 1.0, unbiased)(torch.zeros(1, 1, 40, 40))
+        assert points[0, 0].tolist() == pytest.approx([39.5, 39.5], abs=1e-3)
+        assert cells.amax().item() == pytest.approx(1 / 1600)
 
 
-def test_losses_are_the_original_s_over_its_factors() -> None:
+@pytest.fixture
+def train(params_with: Callable[..., Params]) -> Callable[..., TrainParams]:
+    def load(**overrides: object) -> TrainParams:
+        return params_with({f"train.{key}": value for key, value in overrides.items()}).train
+
+    return load
+
+
+def test_losses_are_the_original_s_over_its_factors(train: Callable[..., TrainParams]) -> None:
     batch, keypoints = 4, 80
     target, pred = torch.ones(batch, keypoints, 2), torch.zeros(batch, keypoints, 2)
     counts = torch.ones(batch, keypoints).bool()
     weight = point_weights(scheme_for(keypoints), counts, None)
-    mean = {name: float(loss(pred, target, weight, 10.0, 2.0)) for name, loss in LOSSES.items()}
+    mean = {name: float(coordinate_loss(pred, target, weight, train(loss=name))) for name in LOSSES}
     assert mean["l1"] * batch == pytest.approx(4.0)
     assert mean["square_euclidean"] * batch == pytest.approx(4.0)
     assert mean["wing"] * 2 * keypoints * 0.01 == pytest.approx(6.48744, abs=1e-4)
+    # |e| = 1 is above 0.5: 10 ln(1 + 1/2) + 0.5 - 10 ln(1 + 0.5/2)
+    assert mean["soft_wing"] == pytest.approx(10 * math.log(1.5) + 0.5 - 10 * math.log(1.25))
 
 
-def test_wing_is_continuous_where_it_turns_linear() -> None:
-    weight = torch.ones(1, 1)
-    below, above = (
-        float(LOSSES["wing"](torch.full((1, 1, 2), e), torch.zeros(1, 1, 2), weight, 10.0, 2.0))
-        for e in (9.9999, 10.0001)
+@pytest.mark.parametrize(("name", "turn"), [("wing", 10.0), ("soft_wing", 0.5)])
+def test_a_loss_of_two_pieces_is_continuous(
+    train: Callable[..., TrainParams], name: str, turn: float
+) -> None:
+    values = LOSSES[name](torch.tensor([turn - 1e-4, turn + 1e-4]), train(loss=name))
+    assert values[0] == pytest.approx(values[1].item(), abs=1e-3)
+    assert values[0].item() == pytest.approx(
+        {"wing": 10 * math.log(6), "soft_wing": 0.5}[name], abs=1e-3
     )
-    assert below == pytest.approx(10 * math.log(6), abs=1e-3)
-    assert above == pytest.approx(below, abs=1e-3)
 
 
-def test_hidden_and_unlabelled_points_give_no_loss_and_no_gradient() -> None:
+def test_hidden_and_unlabelled_points_give_no_loss_and_no_gradient(
+    train: Callable[..., TrainParams],
+) -> None:
     pred = torch.zeros(1, 68, 2, requires_grad=True)
+    cells = torch.full((1, 68, 1600), 1 / 1600, requires_grad=True)
     target = torch.full((1, 68, 2), float("nan"))
     weight = point_weights(scheme_for(68), torch.zeros(1, 68).bool(), None)
-    for loss in LOSSES.values():
-        value = loss(pred, target, weight, 10.0, 2.0)
-        assert value.item() == 0.0
+    for name in LOSSES:
+        value = coordinate_loss(pred, target, weight, train(loss=name))
         (gradient,) = torch.autograd.grad(value, pred)
+        assert value.item() == 0.0
         assert torch.equal(gradient, torch.zeros_like(gradient))
+    for name in HEATMAP_LOSSES:
+        value = heatmap_loss(cells, target, weight, train(heatmap_loss=name))
+        (gradient,) = torch.autograd.grad(value, cells)
+        assert value.item() == 0.0
+        assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+def gaussian(x: float, y: float, sigma: float, size: int, stride: int) -> torch.Tensor:
+    """(1, 1, size, size) logits of a Gaussian about (x, y), all in crop pixels."""
+    places = (torch.arange(size) + 0.5) * stride - 0.5
+    across, down = ((places - at) ** 2 / (2 * sigma**2) for at in (x, y))
+    return -(down[:, None] + across)[None, None]
+
+
+@pytest.mark.parametrize(("size", "stride"), [(80, 1), (40, 2)])
+@pytest.mark.parametrize("sigma", [2.0, 3.0, 4.0, 6.0])
+def test_a_gaussian_at_the_border_is_not_pulled_inside(
+    size: int, stride: int, sigma: float
+) -> None:
+    decode = SoftArgmax(size, size, stride, beta=1.0, unbiased=True)
+    plain = SoftArgmax(size, size, stride, beta=1.0)
+    pulled = 0.0
+    for x, y in [(40.2, 33.7), (5.0, 40.0), (1.7, 78.0), (0.0, 0.0), (79.0, 12.3), (76.1, 79.0)]:
+        heatmaps, wanted = gaussian(x, y, sigma, size, stride), torch.tensor([x, y])
+        found, _ = decode(heatmaps)
+        assert (found[0, 0] - wanted).abs().max().item() < 0.4
+        pulled = max(pulled, (plain(heatmaps)[0][0, 0] - wanted).abs().max().item())
+    assert pulled > 0.5 * sigma  # what the plain mean is off by
+
+
+def test_heat_map_losses_are_least_at_the_gaussian_that_is_wanted(
+    train: Callable[..., TrainParams],
+) -> None:
+    target, weight = torch.tensor([[[30.3, 51.0]]]), torch.ones(1, 1)
+    for name, least in (("js", 0.0), ("cross_entropy", None)):
+        params = train(heatmap_loss=name, heatmap_sigma_px=2.5)
+        values = [
+            heatmap_loss(
+                gaussian(x, 51.0, sigma, 40, 2).flatten(2).softmax(2), target, weight, params
+            ).item()
+            for x, sigma in ((30.3, 2.5), (30.3, 3.5), (30.3, 1.5), (33.3, 2.5))
+        ]
+        assert min(values) == values[0]
+        if least is not None:
+            assert values[0] == pytest.approx(least, abs=1e-6)
+            assert 0.0 < max(values) < math.log(2)
+
+
+def test_the_confidence_is_asked_for_visible_and_rightly_placed_points(
+    train: Callable[..., TrainParams],
+) -> None:
+    points = torch.tensor([[[10.0, 10.0], [20.0, 20.0], [30.0, 30.0], [40.0, 40.0]]])
+    target = torch.tensor([[[13.0, 10.0], [20.0, 25.0], [30.0, 30.0], [math.nan, math.nan]]])
+    visible = torch.tensor([[True, True, False, False]])
+    logits = torch.tensor([[3.0, -3.0, -3.0, 50.0]])  # right: near; far; hidden; unlabelled
+    answer = Answer(points, logits.sigmoid(), logits, torch.zeros(1, 4, 1600))
+    labelled = torch.isfinite(target).all(-1)
+    value = confidence_loss(answer, target, labelled, visible, train(confidence_px=4.0))
+    assert value.item() == pytest.approx(math.log1p(math.exp(-3.0)), abs=1e-6)
 
 
 @pytest.mark.parametrize("num_keypoints", SCHEMES)
@@ -94,10 +178,13 @@ def test_a_region_that_the_scheme_lacks_is_named() -> None:
 def test_the_folded_net_gives_the_trained_net_s_points() -> None:
     torch.manual_seed(0)
     net = build_net("small", 12, batch_norm=True).train()
+    assert net.log_temperature is not None
+    net.log_temperature.data.fill_(0.7)
     images = torch.rand(8, 1, 80, 80)
     net(images)
     net.eval()
     with torch.no_grad():
-        expected, _ = net(images)
-        found, _ = fold(net, "small", 12)(images * 255)
+        expected, sure = net(images)
+        found, confidence = fold(net, "small", 12)(images * 255)
     assert torch.allclose(found, expected, atol=1e-3)
+    assert torch.allclose(confidence, sure, atol=1e-4)

@@ -10,6 +10,8 @@ import numpy as np
 
 from components.data.sample import Bools, Floats
 
+IMAGE_URL = "/data/local-files/?d="
+"""What Label Studio puts before the path of a file in its local storage."""
 _POINT_PERCENT = 0.5
 
 

@@ -5,6 +5,7 @@ the set, joins CSV columns, opens each image's header. Output: one LabelledSet; 
 be used is in ``rejected`` with its file, row and reason.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,10 +15,14 @@ import numpy as np
 
 from components.data.images import image_size
 from components.data.readers.beside import Attributes, dataset_name, folder_name, image_columns
+from components.data.readers.coco import is_coco, read_coco
 from components.data.readers.label_studio import is_label_studio, read_label_studio
 from components.data.readers.labelled_set import LabelledFace, LabelledSet, Unread
 from components.data.readers.multi_pie import is_multi_pie, read_multi_pie
+from components.data.readers.pts import pts_files, read_pts_set
 from components.data.readers.sloth import label_files, read_sloth
+from components.data.readers.table import find_table, read_table
+from components.data.readers.wflw import read_wflw, wflw_lists
 from components.data.rejected import Refusal, Rejected
 from components.data.sample import FaceSample, keypoints_box
 from components.params import DataParams, DatasetFormat
@@ -39,8 +44,9 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     root = labels if labels.is_dir() else labels.parent
     pattern = subject_pattern(data.subject_pattern)
     format_name = find_format(labels) if data.format == "auto" else data.format
-    columns = image_columns(root)
-    faces = list(READERS[format_name](labels))
+    columns = image_columns(root, find_table(labels) if format_name == "table" else None)
+    wanted = None if data.keypoints == "auto" else data.keypoints
+    faces = list(READERS[format_name](labels, wanted))
     num_keypoints = _settle_keypoints(labels, faces, data.keypoints)
     name = data.name
     if name == "auto":
@@ -55,7 +61,10 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
                 raise face.refusal
             size = _size_once(root, face.image, sizes)
             about = columns.get(face.image, {})
-            samples.append(_sample(face, num_keypoints, size, about, pattern))
+            samples.append(_sample(face, num_keypoints, size, about))
+            if samples[-1].subject is None:
+                who = _guess_subject(face.image, data.subject_per_image, pattern)
+                samples[-1] = dataclasses.replace(samples[-1], subject=who)
         except Refusal as refusal:
             detail = f"{face.where}: {refusal.detail}"
             rejected.append(Rejected(face.image, number, refusal.reason, detail, refusal.broken))
@@ -73,11 +82,22 @@ def find_format(labels: Path) -> DatasetFormat:
     root = labels if labels.is_dir() else labels.parent
     if is_multi_pie(root):
         return "multi_pie"
-    if files := label_files(labels):
+    if labels.is_file() and find_table(labels):
+        return "table"
+    if not (labels.is_file() and labels.suffix != ".json") and (files := label_files(labels)):
+        if is_coco(files[0]):
+            return "coco"
         return "label_studio" if is_label_studio(files[0]) else "sloth"
+    if find_table(labels):
+        return "table"
+    if wflw_lists(labels):
+        return "wflw"
+    if pts_files(labels):
+        return "pts"
     raise ValueError(
-        f"data.labels: {labels} has neither a label file (*.json) nor a Multi-PIE tree"
-        f" (session<SS>); data.format is one of {sorted(READERS)}"
+        f"data.labels: {labels} has neither a label file (*.json), a table with x1 and y1 (*.csv,"
+        " *.parquet), a WFLW list (list_98pt*.txt), *.pts files nor a Multi-PIE tree (session<SS>);"
+        f" data.format is one of {sorted(READERS)}"
     )
 
 
@@ -135,7 +155,6 @@ def _sample(
     num_keypoints: int,
     size: tuple[int, int],
     about: Attributes,
-    pattern: re.Pattern[str],
 ) -> FaceSample:
     points = np.full((num_keypoints, 2), np.nan)
     visible = np.zeros(num_keypoints, bool)
@@ -143,8 +162,7 @@ def _sample(
     points[:count], visible[:count] = face.points[:count], face.visible[:count]
     if np.isnan(points).all():
         raise Refusal("no keypoints", f"none among the first {num_keypoints}", broken=False)
-    match = pattern.search(face.image.rsplit("/", 1)[-1])
-    subject = face.subject or about.get("subject") or (match["subject"] if match else None)
+    subject = face.subject or about.get("subject")
     attributes = {name: value for name, value in about.items() if name != "subject"}
     return FaceSample(
         face.image,
@@ -158,8 +176,20 @@ def _sample(
     )
 
 
-READERS: dict[str, Callable[[Path], Iterator[LabelledFace | Unread]]] = {
-    "sloth": read_sloth,
+def _guess_subject(image: str, per_image: bool, pattern: re.Pattern[str]) -> str | None:
+    """Who it is, where the labels do not tell."""
+    if per_image:
+        return image
+    match = pattern.search(image.rsplit("/", 1)[-1])
+    return match["subject"] if match else None
+
+
+READERS: dict[str, Callable[[Path, int | None], Iterator[LabelledFace | Unread]]] = {
+    "sloth": lambda labels, _: read_sloth(labels),
+    "label_studio": lambda labels, _: read_label_studio(labels),
+    "coco": lambda labels, _: read_coco(labels),
+    "pts": lambda labels, _: read_pts_set(labels),
+    "wflw": read_wflw,
     "multi_pie": read_multi_pie,
-    "label_studio": read_label_studio,
+    "table": lambda labels, _: read_table(labels),
 }

@@ -9,11 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from components.data.readers.json_records import read_json
 from components.data.readers.sloth import ABOUT
-from components.params import Name
+from components.params.section import Name
 
 Attributes = dict[str, str | float]
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_COLUMN = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)
+COLUMN = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)
 
 
 def dataset_name(root: Path) -> str | None:
@@ -40,11 +40,18 @@ def folder_name(root: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", root.resolve().name).strip("._-")[:64] or "labels"
 
 
-def image_columns(root: Path) -> dict[str, Attributes]:
+def is_number(text: str) -> bool:
+    """Whether a cell is a number; ``05`` is not: it is a name."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def image_columns(root: Path, labels: Path | None = None) -> dict[str, Attributes]:
     """Image path -> column -> value, from every CSV in ``root`` that has a column ``filename``.
 
-    A column is numbers when each value in it is one (``05`` is not: it is a name), text otherwise;
-    ``subject`` is always text.
+    A column is numbers when each value in it is one, text otherwise; ``subject`` is always text.
+
+    Args:
+        labels: a table of the labels themselves, which is not about images.
 
     Raises:
         ValueError: naming file and line: an image twice, a ragged line, a column in two files.
@@ -52,19 +59,21 @@ def image_columns(root: Path) -> dict[str, Attributes]:
     merged: dict[str, Attributes] = {}
     taken: dict[str, Path] = {}
     for path in sorted(root.glob("*.csv")):
+        if path == labels:
+            continue
         names, rows = _read_csv(path)
         if "filename" not in names:
             continue
         for column in names:
             if column == "filename":
                 continue
-            if not _COLUMN.fullmatch(column):
+            if not COLUMN.fullmatch(column):
                 raise ValueError(f"{path}: column {column!r}; a name is letters, digits and _")
             if column in taken:
                 raise ValueError(f"{path}: column {column!r} is in {taken[column].name} too")
             taken[column] = path
             values = {name: row[column] for name, row in rows.items() if row[column] != ""}
-            numeric = column != "subject" and all(map(_NUMBER.fullmatch, values.values()))
+            numeric = column != "subject" and all(map(is_number, values.values()))
             for name, value in values.items():
                 merged.setdefault(name, {})[column] = float(value) if numeric else value
     return merged

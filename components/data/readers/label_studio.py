@@ -1,4 +1,4 @@
-"""Reader of Label Studio's JSON export: tasks with annotations of keypoints, in percent.
+"""Label Studio's JSON export, read and written: tasks with annotations of keypoints, in percent.
 
 Input: a JSON list of tasks. Does: numbers in ``keypointlabels`` are 1-based keypoints; a region
 with the choice ``occluded`` is hidden; a rectangle is the face box; a choice 0 to 9 that belongs to
@@ -8,19 +8,21 @@ cancelled annotations are left out. Output: one LabelledFace an annotation, with
 Source: Label Studio's task format.
 """
 
+import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
+from components.data.labelling.tasks import IMAGE_URL, results_of
 from components.data.readers.json_records import read_records
 from components.data.readers.labelled_set import MAX_POINTS, Box, LabelledFace, Unread, contained
-from components.data.readers.sloth import label_files
+from components.data.readers.sloth import LABELS, label_files
 from components.data.rejected import Refusal
-from components.data.sample import Bools, Floats
+from components.data.sample import Bools, FaceSample, Floats
 
 
 def is_label_studio(file: Path) -> bool:
@@ -172,3 +174,25 @@ def _coordinate(value: Mapping[str, Any], key: str) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         raise Refusal("coordinate", f"{key} is {number!r}; it must be a finite percentage")
     return float(number) / 100.0
+
+
+def write_label_studio(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
+    """Write ``folder/labels.json``, one task an image and one annotation a face."""
+    tasks: dict[str, dict[str, Any]] = {}
+    for sample in samples:
+        data = {"image": IMAGE_URL + sample.image, "filename": sample.image}
+        task = tasks.setdefault(sample.image, {"data": data, "annotations": [], "predictions": []})
+        task["annotations"].append(
+            {
+                "result": results_of(
+                    sample.points,
+                    sample.visible,
+                    sample.image_size,
+                    sample.face_box,
+                    sample.occlusion_level,
+                )
+            }
+        )
+    text = json.dumps(list(tasks.values()), allow_nan=False)
+    (folder / LABELS).write_text(text + "\n", encoding="utf-8")
+    return {}

@@ -1,9 +1,11 @@
 """What a reader makes: faces as the label file has them, and the labelled set that they become."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from components.data.rejected import Refusal, Rejected
 from components.data.sample import Bools, FaceSample, Floats
@@ -80,3 +82,26 @@ def contained(root: str, name: object) -> str:
     if not real.startswith(root + "/"):
         raise Refusal("image outside", f"{name!r} leads out of the labels' folder")
     return os.path.normpath(path)
+
+
+def finite_number(key: str, value: Any) -> float:
+    """A finite float; numbers written as text are read, as the original's converter does.
+
+    Raises:
+        Refusal: naming the key.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise Refusal("coordinate", f"{key} is {brief(value)}; it must be a number") from None
+    if not math.isfinite(number):
+        raise Refusal("coordinate", f"{key} is {number}; it must be finite")
+    return number
+
+
+def brief(value: Any) -> str:
+    """A value as it is said in a message: 60 characters at most."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -3,8 +3,8 @@
 Input: ``[data/]session<SS>/multiview/<SUBJ>/<REC>/<CC_C>/<SUBJ>_<SS>_<REC>_<CCC>_<II>.png`` with
 labels in ``labels.json`` (Sloth form, as the embedded set has) or in
 ``MPie_Labels/labels/<CCC>/*_lm.mat``. Does: a ``.mat`` label holds for every illumination of its
-capture, which takes 0.7 s. Output: faces with subject, session, recording, expression, camera, yaw
-(degrees) and illumination.
+capture, which takes 0.7 s, and ``labelled_illumination`` says which one it was made on. Output:
+faces with subject, session, recording, expression, camera, yaw (degrees) and illumination.
 """
 
 import re
@@ -24,7 +24,13 @@ _NAME = re.compile(
     r"(?P<subject>\d{3})_(?P<session>\d\d)_(?P<recording>\d\d)_(?P<camera>\d{3})_(?P<light>\d\d)\b",
     re.ASCII,
 )
+_PERSON = re.compile(
+    r"\s*(?P<subject>\d{1,3})[\s,;]+(?P<year>\d{4}|\d\d)\b[\s,;]*(?P<sex>(?:fe)?male|[mf]\b)?",
+    re.ASCII | re.IGNORECASE,
+)
 _MAT_BYTES = 1 << 20
+PROFILE_POINTS = 39
+"""Of a label of the six profile cameras, beyond 45 degrees."""
 
 # Session and recording -> what the subject was asked for; camera -> yaw in degrees (FACTS 8).
 EXPRESSIONS = {
@@ -58,14 +64,32 @@ YAW_DEG = {
     "11_0": -90.0,
 }
 # Points of one label file -> their 0-based numbers in the 68-point order. A 66-point file has the
-# inner mouth corners merged into the outer ones; the 39 points of a profile have no partner each
-# among the 68.
+# inner mouth corners merged into the outer ones.
 _LAYOUTS = {68: tuple(range(68)), 66: tuple(k for k in range(68) if k not in (60, 64))}
 
 
 def is_multi_pie(root: Path) -> bool:
     """Whether the folder holds a Multi-PIE tree."""
     return any(root.glob("session[0-9][0-9]")) or any(root.glob("data/session[0-9][0-9]"))
+
+
+def read_subjects(root: Path) -> dict[str, dict[str, str | float]]:
+    """Subject -> birth year and sex, from ``meta/subject_list.txt`` where there is one.
+
+    Lines that do not start with a number and a year are passed over: the file's other columns are
+    not published. A year of two digits is one of the twentieth century.
+    """
+    path = root / "meta/subject_list.txt"
+    people: dict[str, dict[str, str | float]] = {}
+    if path.is_file():
+        for line in path.read_text("utf-8", errors="replace").splitlines():
+            if match := _PERSON.match(line):
+                year = int(match["year"])
+                about: dict[str, str | float] = {"birth_year": float(year + 1900 * (year < 100))}
+                if match["sex"]:
+                    about["sex"] = "female" if match["sex"].lower().startswith("f") else "male"
+                people[match["subject"].zfill(3)] = about
+    return people
 
 
 def describe_name(image: str) -> tuple[str, dict[str, str | float]]:
@@ -98,15 +122,19 @@ def describe_name(image: str) -> tuple[str, dict[str, str | float]]:
     return match["subject"], attributes
 
 
-def read_multi_pie(labels: Path) -> Iterator[LabelledFace | Unread]:
+def read_multi_pie(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | Unread]:
     """Every labelled face of a Multi-PIE tree, in order.
+
+    Args:
+        keypoints: 39: the 39-point labels of the six profile cameras, and no others.
 
     Raises:
         ValueError: no labels there.
     """
     root = labels if labels.is_dir() else labels.parent
     has_json = labels.is_file() or (root / LABELS).is_file()
-    for face in read_sloth(labels) if has_json else _read_mat_labels(root):
+    people = read_subjects(root)
+    for face in read_sloth(labels) if has_json else _read_mat_labels(root, keypoints):
         if isinstance(face, Unread):
             yield face
             continue
@@ -115,10 +143,11 @@ def read_multi_pie(labels: Path) -> Iterator[LabelledFace | Unread]:
         except Refusal as refusal:
             yield Unread(face.image, face.where, refusal)
             continue
+        attributes |= people.get(subject, {}) | dict(face.attributes)
         yield replace(face, subject=subject, attributes=attributes)
 
 
-def _read_mat_labels(root: Path) -> Iterator[LabelledFace | Unread]:
+def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace | Unread]:
     files = sorted(root.glob("MPie_Labels/labels/*/*_lm.mat"))
     if not files:
         raise ValueError(
@@ -151,14 +180,17 @@ def _read_mat_labels(root: Path) -> Iterator[LabelledFace | Unread]:
             own = labelled.get(image.stem, file)
             where = own.relative_to(root).as_posix()
             path = f"{folder}/{image.name}"
+            light = own.name.removesuffix("_lm.mat").rpartition("_")[2]
             try:
-                yield LabelledFace(contained(real, path), where, *read_mat(own))
+                points, visible = read_mat(own, keypoints == PROFILE_POINTS)
+                face = LabelledFace(contained(real, path), where, points, visible)
+                yield replace(face, attributes={"labelled_illumination": light})
             except Refusal as refusal:
                 yield Unread(path, where, refusal)
 
 
-def read_mat(path: Path) -> tuple[Floats, Bools]:
-    """(68, 2) image points, NaN where the file has none, and (68,) visibility.
+def read_mat(path: Path, profile: bool = False) -> tuple[Floats, Bools]:
+    """(68, 2) image points, NaN where the file has none, and (68,) visibility; or 39 of a profile.
 
     MATLAB counts pixels from 1, so 1 is taken off both coordinates.
 
@@ -176,14 +208,27 @@ def read_mat(path: Path) -> tuple[Floats, Bools]:
         raise Refusal("label", f"{path.name}: no readable variable pts: {error}") from None
     if points.ndim != 2 or points.shape[1] != 2:
         raise Refusal("label", f"{path.name}: pts is {points.shape}; it must be (K, 2)")
-    if len(points) not in _LAYOUTS:
+    is_profile = len(points) == PROFILE_POINTS
+    if is_profile and not profile:
+        raise Refusal(
+            "profile layout",
+            f"{path.name}: 39 points of a profile, which have no place among the 68;"
+            " data.keypoints=39 reads the profiles alone",
+            broken=False,
+        )
+    if len(points) not in _LAYOUTS and not is_profile:
         raise Refusal(
             "point layout",
-            f"{path.name}: {len(points)} points; only 68 and 66 map onto the 68-point order",
-            broken=len(points) != 39,
+            f"{path.name}: {len(points)} points; 68 and 66 map onto the 68-point order, and 39 are"
+            " a profile",
         )
+    if profile and not is_profile:
+        detail = f"{path.name}: {len(points)} points; data.keypoints is 39"
+        raise Refusal("frontal layout", detail, broken=False)
     if not np.isfinite(points).all():
         raise Refusal("coordinate", f"{path.name}: pts is not finite everywhere")
+    if is_profile:
+        return points - 1.0, np.ones(PROFILE_POINTS, np.bool_)
     placed = np.full((68, 2), np.nan)
     placed[list(_LAYOUTS[len(points)])] = points - 1.0
     return placed, ~np.isnan(placed[:, 0])

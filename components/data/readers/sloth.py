@@ -1,4 +1,4 @@
-"""Reader of TAO/Sloth JSON: a list of images, each with FiducialPoints and FaceBbox annotations.
+"""TAO/Sloth JSON, read and written: images, each with FiducialPoints and FaceBbox annotations.
 
 Input: ``labels.json`` (or every ``*.json`` of the folder, or the one file named). Does: turns
 keypoint numbers from 1-based to 0-based, here and nowhere else; keeps coordinates as floats; pairs
@@ -7,6 +7,7 @@ TAO Toolkit's FPENet data format; keys are matched as it does, by their parts an
 case.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +23,12 @@ from components.data.readers.labelled_set import (
     Box,
     LabelledFace,
     Unread,
+    brief,
     contained,
+    finite_number,
 )
 from components.data.rejected import Refusal
-from components.data.sample import Bools, Floats, keypoints_box
+from components.data.sample import Bools, FaceSample, Floats, keypoints_box
 
 LABELS = "labels.json"
 ABOUT = "dataset.json"
@@ -65,16 +68,16 @@ def read_sloth(labels: Path) -> Iterator[LabelledFace | Unread]:
 
 def _faces_of(record: Any, root: str, where: str) -> Iterator[LabelledFace | Unread]:
     if not isinstance(record, Mapping):
-        raise Refusal("label", f"is {_brief(record)}; it must be an object")
+        raise Refusal("label", f"is {brief(record)}; it must be an object")
     image = contained(root, record.get("filename"))
     annotations = record.get("annotations")
     if not isinstance(annotations, Sequence) or isinstance(annotations, str):
-        raise Refusal("label", f"annotations is {_brief(annotations)}; it must be a list")
+        raise Refusal("label", f"annotations is {brief(annotations)}; it must be a list")
     labelled: list[tuple[Floats, Bools]] = []
     boxes: list[tuple[Box | None, int | None]] = []
     for annotation in annotations:
         if not isinstance(annotation, Mapping):
-            raise Refusal("label", f"an annotation is {_brief(annotation)}; it must be an object")
+            raise Refusal("label", f"an annotation is {brief(annotation)}; it must be an object")
         kind = str(annotation.get("class", "")).lower()
         try:
             if "fiducialpoints" in kind:
@@ -112,7 +115,7 @@ def read_points(annotation: Mapping[str, Any]) -> tuple[Floats, Bools]:
         pair = coordinates.setdefault(number, [None, None])
         if pair[axis] is not None:
             raise Refusal("keypoint number", f"{key}: keypoint {number} is labelled twice")
-        pair[axis] = None if value is None else _number(key, value)
+        pair[axis] = None if value is None else finite_number(key, value)
     for number, (x, y) in coordinates.items():
         if (x is None) != (y is None):
             raise Refusal("coordinate", f"P{number}: one of P{number}x and P{number}y is missing")
@@ -137,14 +140,14 @@ def read_box(annotation: Mapping[str, Any]) -> tuple[Box | None, int | None]:
     keys = [f"face_tight_bbox{part}" for part in ("x", "y", "width", "height")]
     box: Box | None = None
     if any(lowered.get(key) is not None for key in keys):
-        x, y, width, height = (_number(key, lowered.get(key)) for key in keys)
+        x, y, width, height = (finite_number(key, lowered.get(key)) for key in keys)
         if not (width > 0 and height > 0):
             raise Refusal("face box", f"face_tight_bbox is {width:g}x{height:g} px; it has no area")
         box = (x, y, width, height)
     level: int | None = None
     for key in ("occlusion", "occlusionx"):
         if lowered.get(key) is not None:
-            value = _number(key, lowered[key])
+            value = finite_number(key, lowered[key])
             if value not in range(10):
                 raise Refusal("occlusion level", f"{key} is {value:g}; it must be 0 to 9")
             level = int(value)
@@ -185,23 +188,32 @@ def _point_key(key: str) -> tuple[int, int | None] | None:
     return int(match[1]), None if axis is None else "xy".index(axis.lower())
 
 
-def _number(key: str, value: Any) -> float:
-    """A finite float; numbers written as text are read, as the format's own converter does."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise Refusal("coordinate", f"{key} is {_brief(value)}; it must be a number") from None
-    if not math.isfinite(number):
-        raise Refusal("coordinate", f"{key} is {number}; it must be finite")
-    return number
-
-
 def _is_true(value: Any) -> bool:
     return value.strip().lower() in ("true", "1", "yes") if isinstance(value, str) else bool(value)
 
 
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def write_sloth(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
+    """Write ``folder/labels.json``, one record an image; it holds every label of a face."""
+    records: dict[str, list[dict[str, Any]]] = {}
+    for sample in samples:
+        sides = zip(("x", "y", "width", "height"), sample.face_box, strict=True)
+        box: dict[str, Any] = {"class": "FaceBbox"}
+        box |= {f"face_tight_bbox{side}": value for side, value in sides}
+        if sample.occlusion_level is not None:
+            box["Occlusion"] = sample.occlusion_level
+        points: dict[str, Any] = {"class": "FiducialPoints"}
+        for number, ((x, y), seen) in enumerate(
+            zip(sample.points.tolist(), sample.visible, strict=True), start=1
+        ):
+            if not math.isnan(x):
+                points |= {f"P{number}x": x, f"P{number}y": y}
+                if not seen:
+                    points[f"P{number}occluded"] = True
+        records.setdefault(sample.image, []).extend((box, points))
+    rows = [
+        {"filename": image, "class": "image", "annotations": annotations}
+        for image, annotations in records.items()
+    ]
+    text = "[\n" + ",\n".join(json.dumps(row, allow_nan=False) for row in rows) + "\n]\n"
+    (folder / LABELS).write_text(text, encoding="utf-8")
+    return {}

@@ -4,7 +4,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from components.data.readers import read_labels
-from components.data.readers.multi_pie import YAW_DEG, describe_name
+from components.data.readers.multi_pie import YAW_DEG, describe_name, read_subjects
 from components.data.rejected import Refusal
 
 POINTS = np.stack([200 + 2.0 * np.arange(68), 150 + 3.0 * (np.arange(68) % 17)], axis=1)
@@ -67,17 +67,58 @@ def test_a_66_point_label_has_no_inner_mouth_corners(tmp_path, params_with):
     np.testing.assert_allclose(sample.points[65], POINTS[65] - 1)
 
 
-def test_a_profile_label_is_set_aside_and_another_count_is_broken(tmp_path, params_with):
+def frontal_and_profile(root):
     for name, count in (("001_01_01_051_07", 68), ("001_01_01_240_07", 39)):
-        picture(tmp_path, name, "05_1" if count == 68 else "24_0")
-        mat(tmp_path, name, POINTS[:count])
+        picture(root, name, "05_1" if count == 68 else "24_0")
+        mat(root, name, POINTS[:count])
+
+
+def test_a_profile_label_is_set_aside_and_another_count_is_broken(tmp_path, params_with):
+    frontal_and_profile(tmp_path)
     picture(tmp_path, "001_01_01_050_07", "05_0")
     mat(tmp_path, "001_01_01_050_07", POINTS[:50])
-    rejected = read_labels(tmp_path, params_with().data).rejected
-    assert {one.detail.split(": ")[2][:9]: one.broken for one in rejected} == {
-        "50 points": True,
-        "39 points": False,
+    labelled = read_labels(tmp_path, params_with().data)
+    assert len(labelled.samples) == 1
+    assert {one.reason: one.broken for one in labelled.rejected} == {
+        "point layout": True,
+        "profile layout": False,
     }
+
+
+def test_the_profiles_alone_are_a_set_of_39_points(tmp_path, params_with):
+    frontal_and_profile(tmp_path)
+    labelled = read_labels(tmp_path, params_with({"data.keypoints": 39}).data)
+    (sample,) = labelled.samples
+    assert (sample.attributes["camera"], sample.attributes["yaw"]) == ("24_0", 90.0)
+    np.testing.assert_allclose(sample.points, POINTS[:39] - 1)
+    assert [(one.reason, one.broken) for one in labelled.rejected] == [("frontal layout", False)]
+
+
+def test_a_copied_label_says_which_light_it_was_made_on(tmp_path, params_with):
+    for light in ("05", "07", "09"):
+        picture(tmp_path, f"001_01_01_051_{light}")
+    mat(tmp_path, "001_01_01_051_07", POINTS)
+    mat(tmp_path, "001_01_01_051_09", POINTS + 2)
+    found = [s.attributes for s in read_labels(tmp_path, params_with().data).samples]
+    assert [(each["illumination"], each["labelled_illumination"]) for each in found] == [
+        ("05", "07"),
+        ("07", "07"),
+        ("09", "09"),
+    ]
+
+
+def test_the_subject_list_tells_birth_year_and_sex(tmp_path, params_with):
+    picture(tmp_path, "001_01_01_051_07")
+    mat(tmp_path, "001_01_01_051_07", POINTS)
+    (tmp_path / "meta").mkdir()
+    text = "Id Year Gender\n1 57 Female x\n002\t1981\tMale\n003 unknown\n"
+    (tmp_path / "meta/subject_list.txt").write_text(text)
+    assert read_subjects(tmp_path) == {
+        "001": {"birth_year": 1957.0, "sex": "female"},
+        "002": {"birth_year": 1981.0, "sex": "male"},
+    }
+    (sample,) = read_labels(tmp_path, params_with().data).samples
+    assert (sample.attributes["birth_year"], sample.attributes["sex"]) == (1957.0, "female")
 
 
 def test_a_file_that_is_no_mat_is_rejected(tmp_path, params_with):

@@ -99,7 +99,7 @@ def test_a_missing_picture_rejects_its_face_with_file_and_row(tiny_labels, param
     ("make", "said"),
     [
         pytest.param(lambda f: f.rmdir(), "data.labels: .*faces does not exist", id="no folder"),
-        pytest.param(lambda f: None, "neither a label file .* nor a Multi-PIE tree", id="nothing"),
+        pytest.param(lambda f: None, "has neither a label file", id="nothing"),
         pytest.param(
             lambda f: (f / "labels.json").write_text("[]"), "not one usable face in it", id="empty"
         ),
@@ -122,3 +122,22 @@ def test_a_set_without_faces_is_one_clear_line(tmp_path, params_with, make, said
 def test_a_subject_pattern_must_compile_and_name_the_subject(tiny_labels, params_with, pattern):
     with pytest.raises(ValueError, match=r"data\.subject_pattern is"):
         read(tiny_labels.write(), params_with, subject_pattern=pattern)
+
+
+def test_each_image_is_its_own_subject_only_when_that_is_said(tiny_labels, params_with):
+    tiny_labels.records.clear()
+    tiny_labels.add("images/party.png")
+    tiny_labels.add("images/s001_0.png")
+    tiny_labels.add("images/known.png")
+    folder = tiny_labels.write()
+    (folder / "who.csv").write_text("filename,subject\nimages/known.png,Ann\n")
+    silent = [sample.subject for sample in read(folder, params_with).samples]
+    assert silent == [None, "s001", "Ann"]
+    said = read(folder, params_with, subject_per_image=True).samples
+    assert [s.subject for s in said] == ["images/party.png", "images/s001_0.png", "Ann"]
+
+
+def test_a_folder_of_nothing_known_lists_the_formats(tmp_path, params_with):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(ValueError, match=r"data\.format is one of.*coco.*wflw"):
+        read(tmp_path, params_with)

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -21,13 +19,15 @@ from pydantic import (
     field_validator,
 )
 
+from components.params.section import Fraction, Name, Section
+from components.params.train import AugmentParams as AugmentParams
+from components.params.train import HeatmapLossName as HeatmapLossName
+from components.params.train import LossName as LossName
+from components.params.train import NetName as NetName
+from components.params.train import TrainParams as TrainParams
 from components.yaml_tree import brief, overlay, read_yaml
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-"""A name that reaches a path or a command: letters, digits and ``._-`` only."""
-
-DatasetFormat = Literal["sloth", "multi_pie", "label_studio"]
+DatasetFormat = Literal["sloth", "label_studio", "coco", "pts", "wflw", "multi_pie", "table"]
 # fmt: off
 CheckName = Literal[
     "placeholder", "far point", "collapsed", "coincident points", "occluded", "face cut off",
@@ -38,18 +38,10 @@ CheckName = Literal[
 # fmt: on
 Severity = Literal["block", "drop", "warn"]
 SplitRule = Literal["kpi_subjects", "table", "hash"]
-NetName = Literal["base", "base_5x5", "release", "public", "small"]
-LossName = Literal["l1", "square_euclidean", "wing"]
 CalibrationMethod = Literal["minmax", "percentile", "entropy"]
 TargetName = Literal[
     "cpu", "t4", "a10", "l4", "rtx-blackwell", "orin-agx", "xavier-nx", "nano", "h200"
 ]
-
-
-class Section(BaseModel):
-    """One section of params.yaml: immutable, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SynthParams(Section):
@@ -68,12 +60,14 @@ class StorageParams(Section):
 class DataParams(Section):
     labels: str
     """Folder of a labelled data set, or its label file, here or at ``s3://bucket/prefix``."""
-    format: DatasetFormat | Literal["auto"]
+    format: Literal[DatasetFormat, "auto"]
     name: Name | Literal["auto"]
     """Keys the gate's thresholds; auto takes it from the set itself."""
     keypoints: PositiveInt | Literal["auto"]
     subject_pattern: str
     """Regular expression with a group ``subject``, matched on the image's base name."""
+    subject_per_image: bool
+    """Each image is its own subject, where neither the format nor a CSV tells who it is."""
 
 
 class ModelParams(Section):
@@ -114,7 +108,7 @@ class ValidateParams(Section):
 
 
 class SplitParams(Section):
-    by: SplitRule | Literal["auto"]
+    by: Literal[SplitRule, "auto"]
     kpi_subjects: tuple[str, ...]
     val_fraction: Fraction
     seed: NonNegativeInt
@@ -123,50 +117,6 @@ class SplitParams(Section):
 class CropParams(Section):
     box_scale: Annotated[float, Field(ge=1.0, le=4.0)]
     store_px: Annotated[int, Field(ge=80, le=320, multiple_of=2)]
-
-
-class AugmentParams(Section):
-    flip_probability: Fraction
-    rotate_deg: Annotated[float, Field(ge=0.0, le=180.0)]
-    zoom: Annotated[float, Field(ge=0.0, lt=1.0)]
-    shift_px: NonNegativeFloat
-    gamma: Annotated[float, Field(ge=0.0, lt=1.0)]
-    contrast: Annotated[float, Field(ge=0.0, lt=1.0)]
-    noise: NonNegativeFloat
-    blur_probability: Fraction
-    patch_probability: Fraction
-    patch_px: tuple[PositiveInt, PositiveInt]
-    patch_hides: bool
-
-
-class TrainParams(Section):
-    net: NetName
-    loss: LossName
-    wing_w: PositiveFloat
-    wing_epsilon: PositiveFloat
-    region_weights: dict[Literal["face", "eyes", "mouth", "pupil"], NonNegativeFloat] | None
-    mask_hidden: bool
-    batch_size: PositiveInt
-    epochs: PositiveInt
-    max_minutes: PositiveFloat
-    learning_rate: PositiveFloat
-    min_learning_rate: PositiveFloat
-    warmup_fraction: Fraction
-    weight_decay: NonNegativeFloat
-    gradient_clip: PositiveFloat
-    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
-    max_skipped_steps: NonNegativeInt
-    checkpoint_every_epochs: PositiveInt
-    seed: NonNegativeInt
-    precision: Literal["auto", "fp32", "bf16"]
-    augment: AugmentParams
-
-    @field_validator("region_weights")
-    @classmethod
-    def _weights_sum_to_one(cls, weights: dict[str, float] | None) -> dict[str, float] | None:
-        if weights is not None and abs(sum(weights.values()) - 1.0) > 1e-6:
-            raise ValueError(f"must sum to 1 but sums to {sum(weights.values()):g}")
-        return weights
 
 
 class EvaluateParams(Section):

@@ -1,0 +1,198 @@
+"""The crop stage: the same bytes for any number of processes, and after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from components.data import crop_shards
+from components.data.crop import CropBox, cut, face_crop_box, tight_crop_box
+from components.data.crop_faces import crop_faces
+from components.data.crop_shards import LOG, SHARD_FACES, Shards, fill_store
+from components.data.crop_store import open_crops
+from components.data.images import read_grey
+from components.data.sample import FaceSample, points_of, table_of, write_table
+from components.params import CropParams
+
+CROP = CropParams(box_scale=1.2, store_px=112)
+FACES = 2 * SHARD_FACES + 100  # three shards
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Folders of validate and split: faces at random places of six pictures, a fourth judged."""
+    root = tmp_path_factory.mktemp("images")
+    chance = np.random.default_rng(5)
+    for number in range(6):
+        levels = chance.integers(0, 256, (90, 120)).astype(np.uint8)
+        Image.fromarray(levels).save(root / f"{number}.png")
+    samples = []
+    for number in range(FACES):
+        points = chance.uniform(5, 85, (5, 2))
+        box = (*points.min(axis=0).tolist(), *np.ptp(points, axis=0).tolist())
+        level = None if number % 2 else 1
+        image = f"{number % 6}.png"
+        seen = chance.random(5) < 0.8
+        samples.append(FaceSample(image, (120, 90), box, points, seen, level, f"s{number % 9}"))
+    folders = tmp_path_factory.mktemp("stages")
+    validate_dir, split_dir = folders / "validate", folders / "split"
+    validate_dir.mkdir()
+    split_dir.mkdir()
+    write_table(
+        table_of(samples),
+        validate_dir / "samples.parquet",
+        name="random",
+        root=str(root),
+        num_keypoints="5",
+    )
+    parts = ["kpi" if number % 4 == 3 else "train" for number in range(FACES)]
+    images = [sample.image for sample in samples]
+    write_table(pa.table({"image": images, "part": parts}), split_dir / "parts.parquet")
+    return SimpleNamespace(
+        validate_dir=validate_dir, split_dir=split_dir, root=root, samples=samples, parts=parts
+    )
+
+
+@pytest.fixture
+def crop(validated: SimpleNamespace, tmp_path: Path) -> Callable[[str], Path]:
+    def run(name: str) -> Path:
+        out = tmp_path / name
+        out.mkdir(exist_ok=True)
+        crop_faces(
+            validate_dir=validated.validate_dir,
+            split_dir=validated.split_dir,
+            crop=CROP,
+            out_dir=out,
+        )
+        return out
+
+    return run
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_every_crop_is_cut_from_its_own_face(
+    validated: SimpleNamespace, crop: Callable[[str], Path]
+) -> None:
+    out = crop("out")
+    assert sorted(content(out)) == ["crops.npy", "faces.parquet", "tight.npy", "tight.parquet"]
+    store = open_crops(out)
+    tight_rows = store.tight_table["row"].to_pylist()
+    for row, sample in enumerate(validated.samples):
+        image = read_grey(validated.root / sample.image)
+        box = face_crop_box(sample.face_box, 1.2)
+        margin = CropBox(box.center_x, box.center_y, box.side * 112 / 80)
+        assert np.array_equal(store.crops[row], cut(image, margin, 112)), row
+        if row in tight_rows:
+            tight = cut(image, tight_crop_box(sample.points), 80)
+            assert np.array_equal(store.tight_crops[tight_rows.index(row)], tight), row
+    np.testing.assert_array_equal(points_of(store.table), [s.points for s in validated.samples])
+    assert store.table["part"].to_pylist() == validated.parts
+    inside = [
+        row
+        for row, sample in enumerate(validated.samples)
+        if validated.parts[row] == "kpi" and tight_crop_box(sample.points).outside(120, 90) <= 1e-9
+    ]
+    assert tight_rows == inside
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+def test_the_bytes_are_the_same_for_any_number_of_processes(
+    crop: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    wanted = content(crop("wanted"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(workers))
+    assert content(crop("out")) == wanted
+
+
+def test_a_finished_shard_is_not_made_again(
+    validated: SimpleNamespace, crop: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = content(crop("out"))
+    out = crop_with_log(crop, "out", [0, 2])
+    made: list[int] = []
+    make = Shards.make
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(1))
+    monkeypatch.setattr(Shards, "make", lambda self, n: made.append(n) or make(self, n))
+    assert content(crop(out.name)) == wanted
+    assert made == [1]
+
+
+def crop_with_log(crop: Callable[[str], Path], name: str, done: list[int]) -> Path:
+    """A finished crop folder made to look as if it had been killed after the shards ``done``."""
+    out = crop(name)
+    shards = Shards(out, Path("unused"))
+    lines = [json.dumps([shard, shards.written(shard)]) + "\n" for shard in done]
+    (out / LOG).write_text("".join(lines) + '[1, "cut sho')
+    return out
+
+
+def test_a_shard_whose_bytes_changed_is_made_again(crop: Callable[[str], Path]) -> None:
+    wanted = content(crop("out"))
+    out = crop_with_log(crop, "out", [0, 1, 2])
+    for name in ("crops.npy", "tight.npy"):
+        with (out / name).open("r+b") as file:
+            file.seek(-7, os.SEEK_END)  # of the last shard
+            file.write(b"\x00\xff\x00")
+    assert content(crop("out")) == wanted
+
+
+RUN = """
+import sys, time
+from pathlib import Path
+from components.data import crop_shards
+from components.data.crop_faces import crop_faces
+from components.params import CropParams
+validate_dir, split_dir, out_dir = map(Path, sys.argv[1:])
+crop_faces(validate_dir=validate_dir, split_dir=split_dir, out_dir=out_dir,
+           crop=CropParams(box_scale=1.2, store_px=112))
+"""
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+    validated: SimpleNamespace, crop: Callable[[str], Path], tmp_path: Path
+) -> None:
+    wanted = content(crop("wanted"))
+    out = tmp_path / "killed"
+    out.mkdir()
+    command = [sys.executable, "-c", RUN, validated.validate_dir, validated.split_dir, out]
+    run = subprocess.Popen([str(word) for word in command])
+    while not (out / LOG).exists() or not (out / LOG).read_text().count("\n"):
+        assert run.poll() is None
+        time.sleep(0.001)
+    workers = psutil.Process(run.pid).children()
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
+    done = [shard for shard, _ in crop_shards._logged(out / LOG)]
+    assert 1 <= len(done) <= 3
+    assert content(crop("killed")) == wanted
+
+
+def test_a_broken_image_stops_the_stage_with_its_name_and_no_process_is_left(
+    validated: SimpleNamespace, crop: Callable[[str], Path], tmp_path: Path
+) -> None:
+    out = crop("out")
+    root = tmp_path / "images"
+    root.mkdir()
+    for number in range(5):
+        (root / f"{number}.png").write_bytes((validated.root / f"{number}.png").read_bytes())
+    before = set(psutil.Process().children())
+    for workers in (1, 2):
+        with pytest.raises(ValueError, match=r"images/5\.png: 5\.png: no such file"):
+            fill_store(out, root, workers)
+    assert set(psutil.Process().children()) == before
