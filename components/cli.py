@@ -1,5 +1,4 @@
-"""``fpenet``: one thin command a stage, ``plan``, ``fetch``, ``remote``, ``infer``, and those of
-cli_labels.
+"""``fpenet``: one thin command a stage, ``plan``, ``fetch``, ``remote``, ``infer``, and cli_labels.
 
 Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them);
 labels on S3 are fetched into ``labels`` there.

@@ -14,7 +14,7 @@ import pytest
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 Fault = Callable[[Answer], tuple[Answer, int]]
-"""Takes the server's answer; gives what to send, and after how many bytes of it to hang up."""
+"""Takes the server's answer; gives what to send, and the bytes of its body before hanging up."""
 HOP_BY_HOP = ("transfer-encoding", "connection", "content-length")
 
 
@@ -55,10 +55,9 @@ class FaultyProxy:
 
     def fault_of(self, path: str, is_listing: bool) -> Fault | None:
         with self.lock:
-            for index, (end, fault) in enumerate(self.faults):
+            for index, (end, _) in enumerate(self.faults):
                 if is_listing if end == "" else path.endswith(end) and not is_listing:
-                    del self.faults[index]
-                    return fault
+                    return self.faults.pop(index)[1]
         return None
 
     def gets(self, end: str) -> list[str | None]:

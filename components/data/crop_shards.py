@@ -31,7 +31,6 @@ from components.data.rejected import Refusal
 from components.data.sample import numbers_of, read_table
 from components.progress import report
 
-SHARD_FACES = 512
 LOG = "shards.jsonl"
 _BOX = ["center_x", "center_y", "side"]
 
@@ -60,8 +59,9 @@ class Shards:
 
     def rows(self, shard: int) -> range:
         """The faces of a shard."""
-        start = shard * SHARD_FACES
-        return range(start, start + self.faces.metadata.row_group(shard).num_rows)
+        groups = self.faces.metadata
+        start = shard * groups.row_group(0).num_rows  # only the last may have fewer
+        return range(start, start + groups.row_group(shard).num_rows)
 
     def make(self, shard: int) -> str:
         """Decode, cut and write one shard; returns the digest of its bytes.

@@ -44,10 +44,10 @@ def _check(folder: Path, pointer: Path) -> None:
     listing = json.dumps(files, sort_keys=True)
     found = hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
     if found != wanted:
+        first = _first(pointer, wanted, files)
         raise ValueError(
-            f"{folder}: MD5 is {found}, but {pointer} says {wanted}"
-            f"{_first(pointer, wanted, files)}; {again},"
-            f" or `dvc add {folder.name}` and `git add {pointer.name}` record these"
+            f"{folder}: MD5 is {found}, but {pointer} says {wanted}{first};"
+            f" {again}, or `dvc add {folder.name}` and `git add {pointer.name}` record these"
         )
 
 

@@ -16,17 +16,24 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from components.data import crop_faces as stage
 from components.data import crop_shards
 from components.data.crop import CropBox, cut, face_crop_box, tight_crop_box
 from components.data.crop_faces import crop_faces
-from components.data.crop_shards import LOG, SHARD_FACES, Shards, fill_store
+from components.data.crop_shards import LOG, Shards, fill_store
 from components.data.crop_store import open_crops
 from components.data.images import read_grey
 from components.data.sample import FaceSample, points_of, table_of, write_table
 from components.params import CropParams
 
 CROP = CropParams(box_scale=1.2, store_px=112)
-FACES = 2 * SHARD_FACES + 100  # three shards
+SHARD_FACES = 60
+FACES = 2 * SHARD_FACES + 30  # three shards
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "SHARD_FACES", SHARD_FACES)
 
 
 @pytest.fixture(scope="module")
@@ -153,12 +160,12 @@ def test_a_shard_whose_bytes_changed_is_made_again(crop: Callable[[str], Path]) 
 RUN = """
 import sys, time
 from pathlib import Path
-from components.data import crop_shards
-from components.data.crop_faces import crop_faces
+from components.data import crop_faces as stage
 from components.params import CropParams
+stage.SHARD_FACES = int(sys.argv.pop())
 validate_dir, split_dir, out_dir = map(Path, sys.argv[1:])
-crop_faces(validate_dir=validate_dir, split_dir=split_dir, out_dir=out_dir,
-           crop=CropParams(box_scale=1.2, store_px=112))
+stage.crop_faces(validate_dir=validate_dir, split_dir=split_dir, out_dir=out_dir,
+                 crop=CropParams(box_scale=1.2, store_px=112))
 """
 
 
@@ -168,7 +175,15 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     wanted = content(crop("wanted"))
     out = tmp_path / "killed"
     out.mkdir()
-    command = [sys.executable, "-c", RUN, validated.validate_dir, validated.split_dir, out]
+    command = [
+        sys.executable,
+        "-c",
+        RUN,
+        validated.validate_dir,
+        validated.split_dir,
+        out,
+        SHARD_FACES,
+    ]
     run = subprocess.Popen([str(word) for word in command])
     while not (out / LOG).exists() or not (out / LOG).read_text().count("\n"):
         assert run.poll() is None
