@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # boto3 is not in the light install
     from components.data.s3 import S3Object
 
 _BATCH = 1024
+_LABEL_FILES = (".json", ".csv", ".parquet", ".txt", ".pts")
 _T = TypeVar("_T")
 
 
@@ -89,7 +90,7 @@ def parse_url(url: str) -> tuple[str, str, str]:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
         raise ValueError("data.labels: must be s3://bucket/prefix; the bucket is no bucket's name")
     folder, slash, last = key.rstrip("/").rpartition("/")
-    if last.endswith(".json"):
+    if last.endswith(_LABEL_FILES):
         return bucket, folder + slash, last
     return bucket, f"{folder}{slash}{last}/" if last else "", ""
 

@@ -231,7 +231,8 @@ def test_progress_is_told_object_by_object(
 def test_what_a_url_may_be() -> None:
     assert parse_url("s3://faces") == ("faces", "", "")
     assert parse_url("s3://faces/a/b/") == ("faces", "a/b/", "")
-    assert parse_url("s3://faces/a/b.json") == ("faces", "a/", "b.json")
+    for file in ("b.json", "b.csv", "b.parquet", "list_98pt.txt", "b.pts"):
+        assert parse_url(f"s3://faces/a/{file}") == ("faces", "a/", file)
     for url in ("s3://", "s3:///a", "s3://key:secret@faces/a", "s3://UPPER/a"):
         with pytest.raises(ValueError, match="must be s3://bucket/prefix") as raised:
             parse_url(url)
