@@ -2,7 +2,7 @@
 
 Input: the validated faces and their parts, read a shard at a time so that memory does not grow with
 the set. Does: the box of each face (see ``crop``), then the crops (see ``crop_shards``). Output:
-``faces.parquet``, ``tight.parquet``, ``crops.npy`` and ``tight.npy``.
+``faces.parquet``, ``tight.parquet``, ``crops.npy``, ``tight.npy``, and the shards' digests.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from components.data.crop_store import CROP_PX
 from components.data.sample import points_of, read_table, write_table
 from components.params import CropParams
 
-SHARD_FACES = 512
+SHARD_FACES = 256
 _BOX = ("center_x", "center_y", "side")
 
 

@@ -110,7 +110,7 @@ def allocate(path: Path, count: int, px: int) -> None:
 
 
 def fill_store(crop_dir: Path, root: Path, workers: int | None = None) -> None:
-    """Make every shard of ``crop_dir`` that is not there yet; the log is gone at the end.
+    """Make every shard of ``crop_dir`` that is not there yet; the log ends in their order.
 
     Args:
         root: the folder of the images.
@@ -134,7 +134,7 @@ def fill_store(crop_dir: Path, root: Path, workers: int | None = None) -> None:
             lines.flush()
             finished += len(shards.rows(shard))
             report(finished, shards.faces.metadata.num_rows, "faces")
-    log.unlink()
+    _rewrite(log, dict(sorted(_logged(log))))
 
 
 Made = Generator[tuple[int, str], None, None]

@@ -3,7 +3,7 @@
 Files of a crop folder: ``crops.npy`` (N, S, S), the face with a margin at the resolution of the
 80x80 crop, so that its centre is the network's input; ``faces.parquet``, the samples with part,
 crop box and outside fraction; ``tight.npy`` (M, 80, 80) and ``tight.parquet``, the judged faces
-once more on the original's tight keypoint crop.
+once more on the original's tight keypoint crop; ``shards.jsonl``, the digest of each shard.
 """
 
 from dataclasses import dataclass

@@ -27,11 +27,40 @@ class Batch:
         images: (N, 1, 80, 80) float, grey levels 0..255.
         points: (N, K, 2) crop pixels, NaN where unlabelled.
         visible: (N, K) bool.
+        view: how the crops were taken from the margin crops.
+        plain: (N, 1, 80, 80) the crops as they are at inference; None where nobody asks for them.
     """
 
     images: Tensor
     points: Tensor
     visible: Tensor
+    view: "View | None" = None
+    plain: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One map a face, from centred pixels of the margin crop to those of the 80x80 crop.
+
+    Attributes:
+        matrix: (N, 2, 2), mirrored where flipped. shift: (N, 2). flipped: (N,) bool.
+    """
+
+    matrix: Tensor
+    shift: Tensor
+    flipped: Tensor
+
+    def points(self, points_store: Tensor, store_px: int, scheme: KeypointScheme) -> Tensor:
+        """(N, K, 2) of the margin crop as points of the view, mirror partners renamed."""
+        points = map_points(points_store, self.matrix, self.shift, store_px)
+        return self.renamed(points, scheme)
+
+    def renamed(self, values: Tensor, scheme: KeypointScheme) -> Tensor:
+        """(N, K, ...) with the mirror partners' values where the face is flipped."""
+        if scheme.flip_map is None:
+            return values
+        flipped = self.flipped.view(-1, *[1] * (values.ndim - 1))
+        return torch.where(flipped, values[:, list(scheme.flip_map)], values)
 
 
 def check_flips(scheme: KeypointScheme, augment: AugmentParams) -> None:
@@ -74,15 +103,13 @@ def augment_batch(
     matrix, shift = random_maps(len(images), augment, random)
     flipped = torch.rand(len(images), generator=random) < augment.flip_probability
     matrix[flipped] *= torch.tensor([-1.0, 1.0])  # x is mirrored before it is turned
-    points = map_points(points_store, matrix, shift, images.shape[-1])
-    if scheme.flip_map is not None:
-        partner = list(scheme.flip_map)
-        points = torch.where(flipped[:, None, None], points[:, partner], points)
-        visible = torch.where(flipped[:, None], visible[:, partner], visible)
+    view = View(matrix, shift, flipped)
+    points = view.points(points_store, images.shape[-1], scheme)
+    visible = view.renamed(visible, scheme)
     images = sample_crops(images, matrix, shift)
     images = _vary_light(images, augment, random)
     images, visible = _lay_patches(images, points, visible, augment, random)
-    return Batch(images, points, visible)
+    return Batch(images, points, visible, view)
 
 
 def random_maps(

@@ -4,14 +4,14 @@ Input: rows of the crop store and the state of a run. Output: the loss of the st
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components.data.crop_store import CropStore
+from components.data.crop_store import CROP_PX, CropStore
 from components.keypoints import KeypointScheme
 from components.model.augment import Batch, augment_batch, softened
 from components.model.checkpoint import GREY_LEVELS
@@ -46,6 +46,7 @@ def start(train: TrainParams, num_keypoints: int) -> Training:
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = build_net(train.net, num_keypoints, batch_norm=True)
     average.load_state_dict(net.state_dict())
+    average.eval()  # it is never trained itself
     decayed = [p for p in net.parameters() if p.ndim > 1]
     plain = [p for p in net.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -80,7 +81,7 @@ def draw_batch(
     """Augmented views of the faces in ``rows`` (N,) at the fraction ``done`` of the run."""
     chosen = np.sort(rows)
     strength = train.weak_strength if done > 1.0 - train.weak_fraction else 1.0
-    return augment_batch(
+    batch = augment_batch(
         torch.from_numpy(np.asarray(store.crops[chosen])),
         torch.from_numpy(store.points_store[chosen]),
         torch.from_numpy(store.visible(chosen)),
@@ -88,6 +89,9 @@ def draw_batch(
         softened(train.augment, strength),
         random,
     )
+    if train.elt_weight > 0:
+        batch = replace(batch, plain=torch.from_numpy(store.images(chosen)).float())
+    return batch
 
 
 def objective(answer: Answer, batch: Batch, scheme: KeypointScheme, train: TrainParams) -> Tensor:
@@ -102,6 +106,24 @@ def objective(answer: Answer, batch: Batch, scheme: KeypointScheme, train: Train
         right = confidence_loss(answer, batch.points, labelled, batch.visible, train)
         loss = loss + train.confidence_weight * right
     return loss
+
+
+def equivariance_loss(
+    training: Training, answer: Answer, batch: Batch, scheme: KeypointScheme, train: TrainParams
+) -> Tensor:
+    """Equivariant landmark transformation (Honari 2018, eq. 4): no label is asked for.
+
+    What the averaged net says of the plain crop, moved as the view was, is what the net should say
+    of the view; each face has a map of its own. Points that the view moves out do not count.
+    """
+    assert batch.plain is not None
+    assert batch.view is not None
+    with torch.no_grad():
+        said, _ = training.average(batch.plain / GREY_LEVELS)
+        target = batch.view.points(said, CROP_PX, scheme)
+    inside = ((target > -0.5) & (target < CROP_PX - 0.5)).all(-1)
+    weight = inside.float() / inside.sum().clamp(min=1)
+    return coordinate_loss(answer.points, target, weight, train)
 
 
 def take_step(
@@ -121,6 +143,8 @@ def take_step(
     with torch.autocast("cpu", torch.bfloat16, enabled=_computes_bf16(train)):
         answer = training.net.answer(images)
     loss = objective(answer, batch, scheme, train)
+    if train.elt_weight > 0:
+        loss = loss + train.elt_weight * equivariance_loss(training, answer, batch, scheme, train)
     training.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(training.net.parameters(), train.gradient_clip)

@@ -44,6 +44,7 @@ class TrainParams(Section):
     heatmap_loss: HeatmapLossName
     heatmap_weight: NonNegativeFloat
     heatmap_sigma_px: PositiveFloat
+    elt_weight: NonNegativeFloat
     confidence_weight: NonNegativeFloat
     confidence_px: PositiveFloat
     region_weights: dict[Literal["face", "eyes", "mouth", "pupil"], NonNegativeFloat] | None

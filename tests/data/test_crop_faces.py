@@ -95,7 +95,8 @@ def test_every_crop_is_cut_from_its_own_face(
     validated: SimpleNamespace, crop: Callable[[str], Path]
 ) -> None:
     out = crop("out")
-    assert sorted(content(out)) == ["crops.npy", "faces.parquet", "tight.npy", "tight.parquet"]
+    names = ["crops.npy", "faces.parquet", LOG, "tight.npy", "tight.parquet"]
+    assert sorted(content(out)) == names
     store = open_crops(out)
     tight_rows = store.tight_table["row"].to_pylist()
     for row, sample in enumerate(validated.samples):
@@ -248,6 +249,7 @@ def test_a_broken_image_stops_the_stage_with_its_name_and_no_process_is_left(
         (root / f"{number}.png").write_bytes((validated.root / f"{number}.png").read_bytes())
     before = set(psutil.Process().children())
     for workers in (1, 2):
+        (out / LOG).unlink(missing_ok=True)
         with pytest.raises(ValueError, match=r"images/5\.png: 5\.png: no such file"):
             fill_store(out, root, workers)
     assert set(psutil.Process().children()) == before

@@ -150,3 +150,16 @@ def test_softer_augmentation_keeps_the_flip_and_scales_the_rest() -> None:
     assert (weak.flip_probability, weak.noise, weak.rotate_deg) == (0.5, 3.0, 12.5)
     assert (weak.patch_px, weak.patch_hides, weak.low_resolution_px) == ((10, 40), True, 20)
     assert softened(strong, 1.0) is strong
+
+
+def test_a_view_says_where_points_of_the_plain_crop_went() -> None:
+    flips = MOVES.model_copy(update={"flip_probability": 0.5})
+    points = 56 + torch.rand(16, 68, 2, generator=torch.Generator().manual_seed(4)) * 30 - 15
+    crops = torch.zeros(16, 112, 112, dtype=torch.uint8)
+    visible, scheme = torch.ones(16, 68).bool(), scheme_for(68)
+    random = torch.Generator().manual_seed(5)
+    batch = augment_batch(crops, points, visible, scheme, flips, random)
+    assert batch.view is not None
+    assert 2 < int(batch.view.flipped.sum()) < 14
+    # The plain crop is the middle of the margin crop, 16 pixels in.
+    assert torch.allclose(batch.view.points(points - 16, 80, scheme), batch.points, atol=1e-4)

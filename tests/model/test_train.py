@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
+from components.data.crop_store import open_crops
 from components.data.sample import fixed_lists, write_table
+from components.keypoints import scheme_for
 from components.model import train as train_module
 from components.model.checkpoint import load_checkpoint, load_net
-from components.model.step import learning_rate, start
+from components.model.recombinator import Answer
+from components.model.step import draw_batch, equivariance_loss, learning_rate, start, take_step
 from components.model.train import train_net
 from components.params import Params, TrainParams
 
@@ -144,3 +148,25 @@ def test_the_rate_warms_up_and_ends_at_its_least(params_with: Callable[..., Para
     assert learning_rate(train.warmup_fraction / 2, train) == pytest.approx(train.learning_rate / 2)
     assert learning_rate(train.warmup_fraction, train) == pytest.approx(train.learning_rate)
     assert learning_rate(1.0, train) == pytest.approx(train.min_learning_rate)
+
+
+def test_a_net_that_answers_as_its_average_moved_has_no_equivariance_loss(
+    crop_dir: Path, params_with: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = params_with({**NO_FLIPS, "train.elt_weight": 0.5}).train
+    store, scheme = open_crops(crop_dir), scheme_for(1)
+    training = start(train, 1)
+    random = torch.Generator().manual_seed(0)
+    batch = draw_batch(store, store.rows("train")[:8], scheme, train, random)
+    assert batch.plain is not None
+    assert batch.view is not None
+    plain = training.average(batch.plain / 255)[0]
+    moved = batch.view.points(plain, 80, scheme)
+    answer = Answer(moved, moved[..., 0], None, moved)
+    assert equivariance_loss(training, answer, batch, scheme, train).item() < 1e-6
+    off = Answer(moved + 1.0, moved[..., 0], None, moved)
+    assert equivariance_loss(training, off, batch, scheme, train).item() > 0.5
+    before = [value.clone() for value in training.net.parameters()]
+    loss = take_step(training, batch, scheme, train, 1e-3)
+    assert loss is not None
+    assert any((a != b).any() for a, b in zip(before, training.net.parameters(), strict=True))
