@@ -87,7 +87,7 @@ def test_nothing_changed_after_a_run(committed: Callable[[], set[str]]) -> None:
     ("file", "line", "other", "stages"),
     [
         ("params.yaml", "  val_fraction: 0.1 ", "  val_fraction: 0.2 ", {"split"}),
-        ("params.yaml", "  learning_rate: 0.002", "  learning_rate: 0.003", {"train"}),
+        ("params.yaml", "  learning_rate: 0.004", "  learning_rate: 0.003", {"train"}),
         ("params.yaml", "  workspace_mb: 1024", "  workspace_mb: 2048", {"build"}),
         ("params.yaml", "  min_subjects: 5", "  min_subjects: 6", {"gate"}),
         ("params.yaml", "preset: laptop", "preset: standard", {"train"}),
