@@ -31,7 +31,7 @@ def test_faces_pushed_and_wiped_come_back_the_same_and_dvc_repro_goes_on(
     said = []
     assert pushed.dvc("push") == (0, "Everything is up to date.\n")
     before = digest_dataset(pushed.folder / "data")
-    assert len(bucket.keys("fpenet/dvc/files/md5/")) == 22
+    assert len(bucket.names("fpenet/dvc/files/md5/")) == 22
     wipe(pushed)
     said.append(pushed.dvc("pull", "-v", "data.dvc"))
     assert digest_dataset(pushed.folder / "data") == before

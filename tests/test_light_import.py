@@ -20,6 +20,8 @@ HEAVY = (
     "pandas",
     "scipy",
     "dvc",
+    "boto3",
+    "botocore",
     "dlib",
 )
 
@@ -38,6 +40,7 @@ LIGHT = (
     "components.deploy.join",
     "components.keypoints",
     "components.data.sample",
+    "components.cli",
     "components.kpi.evaluate",
     "components.kpi.gate",
 )

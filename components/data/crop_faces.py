@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.data.crop import CropBox, face_crop_box, tight_crop_box
-from components.data.crop_shards import SHARD_FACES, allocate, fill_store
+from components.data.crop_shards import allocate, fill_store
 from components.data.crop_store import CROP_PX
 from components.data.sample import points_of, read_table, write_table
 from components.params import CropParams
 
+SHARD_FACES = 512
 _BOX = ("center_x", "center_y", "side")
 
 

@@ -3,7 +3,7 @@
 Input: ``faces.parquet``, a row group a shard, and ``tight.parquet``. Does: each shard is decoded,
 cut and written at its place in ``crops.npy`` and ``tight.npy``; then it is logged with its digest.
 Output: the two arrays. A run that was killed goes on: a logged shard whose bytes are still those of
-its digest is not made again, Files are written, not mapped, so that resident memory stays flat.
+its digest is not made again. Files are written, not mapped, so that resident memory stays flat.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +31,6 @@ from components.data.rejected import Refusal
 from components.data.sample import numbers_of, read_table
 from components.progress import report
 
-SHARD_FACES = 512
 LOG = "shards.jsonl"
 _BOX = ["center_x", "center_y", "side"]
 
@@ -60,8 +59,9 @@ class Shards:
 
     def rows(self, shard: int) -> range:
         """The faces of a shard."""
-        start = shard * SHARD_FACES
-        return range(start, start + self.faces.metadata.row_group(shard).num_rows)
+        groups = self.faces.metadata
+        start = shard * groups.row_group(0).num_rows  # only the last may have fewer
+        return range(start, start + groups.row_group(shard).num_rows)
 
     def make(self, shard: int) -> str:
         """Decode, cut and write one shard; returns the digest of its bytes.
@@ -104,7 +104,9 @@ class Shards:
 def allocate(path: Path, count: int, px: int) -> None:
     """A ``.npy`` file of ``count`` grey squares, unless it is there already."""
     if not path.exists():
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, px, px))
+        unfinished = path.with_name(path.name + ".new")  # a run killed here leaves no short file
+        np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(count, px, px))
+        unfinished.replace(path)
 
 
 def fill_store(crop_dir: Path, root: Path, workers: int | None = None) -> None:
@@ -119,7 +121,9 @@ def fill_store(crop_dir: Path, root: Path, workers: int | None = None) -> None:
     """
     shards = Shards(crop_dir, root)
     log = crop_dir / LOG
-    done = {shard for shard, digest in _logged(log) if shards.written(shard) == digest}
+    kept = {n: digest for n, digest in _logged(log) if shards.written(n) == digest}
+    _rewrite(log, kept)
+    done = kept.keys()
     todo = [shard for shard in range(len(shards)) if shard not in done]
     finished = sum(len(shards.rows(shard)) for shard in done)
     count = min(workers or len(os.sched_getaffinity(0)), len(todo))
@@ -209,6 +213,14 @@ def _logged(log: Path) -> Iterator[tuple[int, str]]:
         with suppress(ValueError):
             shard, digest = json.loads(line)
             yield shard, digest
+
+
+def _rewrite(log: Path, digests: Mapping[int, str]) -> None:
+    """Only the whole and true lines: the next line must not go on a line that was cut short."""
+    fresh = log.with_name(log.name + ".new")
+    lines = [json.dumps([shard, digest]) + "\n" for shard, digest in digests.items()]
+    fresh.write_text("".join(lines), "utf-8")
+    fresh.replace(log)
 
 
 def _open(path: Path) -> Grey:

@@ -80,9 +80,10 @@ def about_network(about: dict[str, Any], weights: str, precision: str) -> dict[s
         "dataset": str(about["dataset"]),
         "box_scale": str(about["box_scale"]),
         "crop_px": str(CROP_PX),
+        "confidence": str(about.get("confidence", "peak")),
         "precision": precision,
         "input": "grey levels 0..255 of the 80x80 face crop; pixel centres at integers",
-        "outputs": "points in pixels of the 80x80 crop, x right, y down; largest probability",
+        "outputs": "points in pixels of the 80x80 crop, x right, y down; confidence 0..1",
         "weights_sha256": weights,
     }
 

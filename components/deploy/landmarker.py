@@ -19,6 +19,7 @@ from components.deploy.engine_onnxruntime import open_engine, read_metadata
 from components.deploy.face_detection import FaceBox, detect_faces
 from components.deploy.sums import check_sums
 from components.deploy.targets import Pending
+from components.kpi.confidence import VISIBLE_FROM
 from components.kpi.evaluate import Predict
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as everywhere
@@ -31,12 +32,15 @@ class FaceKeypoints:
     Attributes:
         box: (x, y, width, height) of the face, image pixels.
         keypoints: (K, 2) image pixels, x right, y down, pixel centres at integers.
-        confidence: (K,) largest probability of each heat map; not calibrated.
+        confidence: (K,), 0 to 1: of our nets the probability that the keypoint is visible and
+            rightly placed, of the original's the largest probability of a heat-map cell.
+        visible: (K,) whether each keypoint is taken for visible; None where the net does not tell.
     """
 
     box: FaceBox
     keypoints: NDArray[np.float64]
     confidence: NDArray[np.float32]
+    visible: NDArray[np.bool_] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, coordinates to a thousandth of a pixel."""
@@ -44,6 +48,7 @@ class FaceKeypoints:
             "box": list(self.box),
             "keypoints": np.round(self.keypoints, 3).tolist(),
             "confidence": np.round(self.confidence.astype(np.float64), 5).tolist(),
+            "visible": None if self.visible is None else self.visible.tolist(),
         }
 
 
@@ -131,8 +136,14 @@ class Landmarker:
             return []
         crops = [face_crop_box(box, scale) for box in boxes]
         points, confidence = self.predict(np.stack([cut(grey, crop, 80)[None] for crop in crops]))
+        tells = self.model.get("confidence") == "learned"
         return [
-            FaceKeypoints(box, crop.to_image(own.astype(np.float64)), trust.astype(np.float32))
+            FaceKeypoints(
+                box,
+                crop.to_image(own.astype(np.float64)),
+                trust.astype(np.float32),
+                trust >= VISIBLE_FROM if tells else None,
+            )
             for box, crop, own, trust in zip(boxes, crops, points, confidence, strict=True)
         ]
 

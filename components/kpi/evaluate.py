@@ -9,7 +9,7 @@ tight crop.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from components.data.crop_store import CropStore, FaceCrops
 from components.data.sample import numbers_of
 from components.keypoints import KeypointScheme, scheme_for
+from components.kpi.confidence import describe_confidence
 from components.kpi.metrics import (
     Bools,
     Floats,
@@ -45,6 +46,7 @@ class KpiReport:
             tight/image_px and tight/image_px_visible on the original's crop.
         per_point: the same units -> one value a keypoint (not for nme).
         visible_samples: number of judged faces on which each keypoint is visible.
+        confidence: what it tells (see ``describe_confidence``); empty where it was not judged.
     """
 
     dataset: str
@@ -56,6 +58,7 @@ class KpiReport:
     metrics: Mapping[str, float | None]
     per_point: Mapping[str, list[float | None]]
     visible_samples: list[int]
+    confidence: Mapping[str, float | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -106,18 +109,24 @@ def evaluate(predict: Predict, store: CropStore, batch_size: int) -> KpiReport:
     rows = store.rows(store.judged_part)
     if len(rows) == 0:
         raise ValueError(f"no face in part {store.judged_part!r}; parts with faces: {store.parts}")
-    points, _ = predict_all(predict, store.images(rows), batch_size)
+    points, confidence = predict_all(predict, store.images(rows), batch_size)
     tight = store.tight_faces()
     tight_points = predict_all(predict, tight.images, batch_size)[0] if len(tight.images) else None
-    return judge(store, points, tight_points)
+    return judge(store, points, tight_points, confidence)
 
 
-def judge(store: CropStore, points: Floats, tight_points: Floats | None) -> KpiReport:
+def judge(
+    store: CropStore,
+    points: Floats,
+    tight_points: Floats | None,
+    confidence: Floats | None = None,
+) -> KpiReport:
     """The report of predictions that were made already.
 
     Args:
         points: (N, K, 2) crop pixels, on the judged part in its order.
         tight_points: (M, K, 2) crop pixels, on ``store.tight_faces()``; None where there are none.
+        confidence: (N, K), 0 to 1.
     """
     rows = store.rows(store.judged_part)
     scheme = scheme_for(store.num_keypoints)
@@ -157,6 +166,11 @@ def judge(store: CropStore, points: Floats, tight_points: Floats | None) -> KpiR
         tight = store.tight_faces()
         distances = point_errors(tight_points, tight.points_crop) * (tight.side / 80.0)[:, None]
         add_both("tight/image_px", distances, tight)
+    told = (
+        describe_confidence(confidence, errors, norm, labelled, faces.visible)
+        if confidence is not None
+        else {}
+    )
     return KpiReport(
         dataset=store.dataset,
         part=store.judged_part,
@@ -167,6 +181,7 @@ def judge(store: CropStore, points: Floats, tight_points: Floats | None) -> KpiR
         metrics=metrics,
         per_point=per_point,
         visible_samples=[int(n) for n in faces.visible.sum(axis=0)],
+        confidence=told,
     )
 
 

@@ -43,7 +43,7 @@ def evaluate_net(
     predict = reported(torch_predict(net), len(images) + len(tight))
     points, confidence = predict_all(predict, images, evaluate.batch_size)
     tight_points = predict_all(predict, tight, evaluate.batch_size)[0] if len(tight) else None
-    kpi = judge(store, points, tight_points)
+    kpi = judge(store, points, tight_points, confidence)
     write_kpi(kpi, out_dir)
     np.savez(out_dir / "predictions.npz", points=points, confidence=confidence, rows=rows)
     target = store.points_crop(rows)
@@ -59,4 +59,5 @@ def evaluate_net(
         "subjects": kpi.num_subjects,
         "normaliser": kpi.normaliser,
         "metrics": dict(kpi.metrics),
+        "confidence": dict(kpi.confidence),
     }

@@ -183,6 +183,7 @@ def _finish(
         "num_keypoints": store.num_keypoints,
         "dataset": store.dataset,
         "box_scale": store.box_scale,
+        "confidence": "learned" if net.ours else "peak",
         "parameters": sum(p.numel() for p in net.parameters()),
     }
     save_net(net, about, out_dir)

@@ -16,17 +16,24 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from components.data import crop_faces as stage
 from components.data import crop_shards
 from components.data.crop import CropBox, cut, face_crop_box, tight_crop_box
 from components.data.crop_faces import crop_faces
-from components.data.crop_shards import LOG, SHARD_FACES, Shards, fill_store
+from components.data.crop_shards import LOG, Shards, fill_store
 from components.data.crop_store import open_crops
 from components.data.images import read_grey
 from components.data.sample import FaceSample, points_of, table_of, write_table
 from components.params import CropParams
 
 CROP = CropParams(box_scale=1.2, store_px=112)
-FACES = 2 * SHARD_FACES + 100  # three shards
+SHARD_FACES = 60
+FACES = 2 * SHARD_FACES + 30  # three shards
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "SHARD_FACES", SHARD_FACES)
 
 
 @pytest.fixture(scope="module")
@@ -150,15 +157,55 @@ def test_a_shard_whose_bytes_changed_is_made_again(crop: Callable[[str], Path]) 
     assert content(crop("out")) == wanted
 
 
+def test_a_shard_logged_after_a_line_cut_short_is_not_made_again(
+    crop: Callable[[str], Path], validated: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = content(crop("out"))
+    out = crop_with_log(crop, "out", [0])
+    made: list[int] = []
+    make = Shards.make
+
+    def stopped_at_the_third(self: Shards, shard: int) -> str:
+        made.append(shard)
+        if made == [1, 2]:
+            raise KeyboardInterrupt
+        return make(self, shard)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(1))
+    monkeypatch.setattr(Shards, "make", stopped_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        fill_store(out, validated.root)
+    fill_store(out, validated.root)
+    assert made == [1, 2, 2]
+    assert content(out) == wanted
+
+
+def test_a_run_killed_while_it_made_room_goes_on(
+    crop: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = content(crop("wanted"))
+    make_room = np.lib.format.open_memmap
+
+    def killed_after_the_header(path: Path, **how: object) -> None:
+        path.write_bytes(wanted["crops.npy"][:128])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", killed_after_the_header)
+    with pytest.raises(KeyboardInterrupt):
+        crop("out")
+    monkeypatch.setattr(np.lib.format, "open_memmap", make_room)
+    assert content(crop("out")) == wanted
+
+
 RUN = """
 import sys, time
 from pathlib import Path
-from components.data import crop_shards
-from components.data.crop_faces import crop_faces
+from components.data import crop_faces as stage
 from components.params import CropParams
+stage.SHARD_FACES = int(sys.argv.pop())
 validate_dir, split_dir, out_dir = map(Path, sys.argv[1:])
-crop_faces(validate_dir=validate_dir, split_dir=split_dir, out_dir=out_dir,
-           crop=CropParams(box_scale=1.2, store_px=112))
+stage.crop_faces(validate_dir=validate_dir, split_dir=split_dir, out_dir=out_dir,
+                 crop=CropParams(box_scale=1.2, store_px=112))
 """
 
 
@@ -168,7 +215,15 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     wanted = content(crop("wanted"))
     out = tmp_path / "killed"
     out.mkdir()
-    command = [sys.executable, "-c", RUN, validated.validate_dir, validated.split_dir, out]
+    command = [
+        sys.executable,
+        "-c",
+        RUN,
+        validated.validate_dir,
+        validated.split_dir,
+        out,
+        SHARD_FACES,
+    ]
     run = subprocess.Popen([str(word) for word in command])
     while not (out / LOG).exists() or not (out / LOG).read_text().count("\n"):
         assert run.poll() is None

@@ -18,8 +18,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 
+from components.provenance.digest import digest_dataset, files_of
 from flows.build_engine import build_engine, served
 from flows.train_and_release import train_and_release
+from tests.s3_server import Bucket
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "project")
 SOME = {"labels": "faces", "epochs": 3, "targets": ["cpu", "h200"]}
@@ -129,6 +131,32 @@ def test_the_embedded_labels_are_rendered_where_they_are_absent(project: Path) -
     assert not (project / "data").exists()
     assert run(labels=None).is_completed()
     assert (project / "data" / "done.json").exists()
+
+
+def test_labels_on_s3_are_fetched_first_and_what_is_not_there_is_bad_input(
+    project: Path, bucket: Bucket
+) -> None:
+    bucket.put_folder(project / "faces", "march/faces")
+    server = {"storage.endpoint": bucket.server.endpoint}
+    url = f"s3://{bucket.name}/march/faces"
+    state = run(labels=url, overrides=server)
+    release = state.result()
+    assert release["candidate"]
+    fetched = project / "work/labels" / digest_dataset(project / "faces")[:16] / "faces"
+    assert (fetched / "labels.json").read_text() == "[]"
+    flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        tasks = client.read_task_runs(flow_run_filter=flow_run)
+    assert "fetch" in {each.name for each in tasks}
+    again = run(labels=url, overrides=server).result()["folders"]
+    assert {name for name in again if again[name] != release["folders"][name]} == set()
+    state = run(labels=f"s3://{bucket.name}/april", overrides=server)
+    assert (state.name, state.message) == (
+        "BadInput",
+        f"data.labels: s3://{bucket.name}/april: nothing lies there; give the prefix of a set",
+    )
+    written = [path for path in files_of(project) if path.suffix != ".lock"]
+    assert not [path for path in written if bucket.server.secret.encode() in path.read_bytes()]
 
 
 def test_a_pool_is_served_while_a_worker_of_it_is_online() -> None:
