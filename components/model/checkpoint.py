@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -69,7 +69,7 @@ def save_net(net: Recombinator, about: Mapping[str, Any], out_dir: Path) -> None
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
     write_whole(out_dir / "model.safetensors", save(weights))
     text = json.dumps(dict(about), indent=1, sort_keys=True)
-    (out_dir / "model.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(out_dir / "model.json", f"{text}\n".encode())
 
 
 def load_net(train_dir: Path) -> tuple[Recombinator, dict[str, Any]]:
@@ -115,8 +115,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
     for number, digest, candidate in _checkpoints(path):
         content = candidate.read_bytes()
         if digest_bytes(content) == digest:
-            with safe_open(candidate, framework="pt") as file:
-                state: dict[str, Any] = json.loads(file.metadata()["state"])
+            header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+            state: dict[str, Any] = json.loads(json.loads(header)["__metadata__"]["state"])
             return load(content), state
         LOGGER.warning(
             "%s: damaged: its SHA-256 is %s...; going back to the checkpoint before number %d",
