@@ -2,7 +2,8 @@
 
 Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them);
 labels on S3 are fetched into ``labels`` there.
-Exit status: 0 done, 2 bad input (one line says what).
+Exit status: 0 done, 1 the training diverged, 2 bad input, 75 stopped by
+SIGTERM: the same command goes on. One line says what.
 """
 
 import argparse
@@ -21,8 +22,9 @@ from components.data.fetch import local_labels, on_s3
 from components.params import Params, load_params
 from components.plan import describe_plan
 from components.stages import STAGES, run_stage
+from components.stopping import Diverged, Resumable
 
-BAD_INPUT = 2
+DONE, DIVERGED, BAD_INPUT, RESUMABLE = 0, 1, 2, 75
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,11 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _shown_progress(options.command):
-            options.run(options)
-    except (ValueError, OSError) as error:
+            status: int | None = options.run(options)
+    except (ValueError, OSError, Diverged, Resumable) as error:
         print(f"fpenet {options.command}: {error}", file=sys.stderr)
-        return BAD_INPUT
-    return 0
+        if isinstance(error, Resumable):
+            return RESUMABLE
+        return DIVERGED if isinstance(error, Diverged) else BAD_INPUT
+    return status or DONE
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -61,7 +61,7 @@ def chapter(path: Path) -> int:
         return len(CHAPTERS)
     if parts[:1] == ("components",) and parts[1] in CHAPTERS:
         return CHAPTERS.index(parts[1]) + 1
-    ground = ("__init__", "keypoints", "params", "progress", "provenance", "yaml_tree")
+    ground = ("__init__", "keypoints", "params", "progress", "provenance", "stopping", "yaml_tree")
     return 0 if parts[:1] == ("components",) and parts[1] in ground else -1
 
 

@@ -1,24 +1,27 @@
 """Weights on disk: safetensors beside JSON; nothing here unpickles anything.
 
 A checkpoint is one safetensors file (net, averaged net, optimiser state) whose metadata holds the
-progress and the SHA-256 of the tensors, written to a temporary name, flushed and renamed.
+progress and whose name holds its SHA-256, written to a temporary name, flushed and renamed.
 """
 
 import json
+import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from components.model.recombinator import Recombinator, build_net, first_convolution
-from components.provenance.digest import digest_file
+from components.provenance.digest import digest_bytes
 
+LOGGER = logging.getLogger(__name__)
 GREY_LEVELS = 255.0
 """While training, images are divided by this; the weights that ship take 0..255."""
 
@@ -64,9 +67,9 @@ def fold(net: Recombinator, name: str, num_keypoints: int) -> Recombinator:
 def save_net(net: Recombinator, about: Mapping[str, Any], out_dir: Path) -> None:
     """Write ``model.safetensors`` (float32) and ``model.json``."""
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
-    save_file(weights, out_dir / "model.safetensors")
+    write_whole(out_dir / "model.safetensors", save(weights))
     text = json.dumps(dict(about), indent=1, sort_keys=True)
-    (out_dir / "model.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(out_dir / "model.json", f"{text}\n".encode())
 
 
 def load_net(train_dir: Path) -> tuple[Recombinator, dict[str, Any]]:
@@ -88,38 +91,71 @@ def load_net(train_dir: Path) -> tuple[Recombinator, dict[str, Any]]:
 def save_checkpoint(tensors: Mapping[str, Tensor], state: Mapping[str, Any], path: Path) -> None:
     """Write tensors and JSON state so that a kill at any moment leaves a whole checkpoint.
 
-    The one before is kept as ``<name>.previous``.
+    The file is ``<stem>.<number>.<SHA-256 of its content><suffix>``: one rename makes it valid, and
+    its digest cannot be parted from it. The one before is kept.
+
+    Raises:
+        OSError: naming the file; the checkpoints before it stay, and nothing half-written does.
     """
-    temporary = path.with_suffix(".writing")
     contiguous = {name: value.detach().contiguous() for name, value in tensors.items()}
-    save_file(contiguous, temporary, metadata={"state": json.dumps(dict(state))})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    _digest_path(temporary).write_text(digest_file(temporary), encoding="utf-8")
-    if path.exists():
-        os.replace(_digest_path(path), _digest_path(_previous(path)))
-        os.replace(path, _previous(path))
-    os.replace(_digest_path(temporary), _digest_path(path))
-    os.replace(temporary, path)
+    content = save(contiguous, metadata={"state": json.dumps(dict(state))})
+    saved = _checkpoints(path)
+    number = saved[0][0] + 1 if saved else 1
+    name = f"{path.stem}.{number:06d}.{digest_bytes(content)}{path.suffix}"
+    write_whole(path.with_name(name), content)
+    for _, _, old in saved[1:]:
+        old.unlink()
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest whole checkpoint at ``path`` or before it; None where there is none."""
-    for candidate in (path, _previous(path)):
-        digest = _digest_path(candidate)
-        if not (candidate.exists() and digest.exists()):
-            continue
-        if digest_file(candidate) != digest.read_text(encoding="utf-8"):
-            continue
-        with safe_open(candidate, framework="pt") as file:
-            state: dict[str, Any] = json.loads(file.metadata()["state"])
-        return load_file(candidate), state
+    """The newest whole checkpoint that was saved as ``path``; None where there is none.
+
+    A damaged one is reported, and kept as ``<stem>.damaged`` so that it is never the one before.
+    """
+    for number, digest, candidate in _checkpoints(path):
+        content = candidate.read_bytes()
+        if digest_bytes(content) == digest:
+            header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+            state: dict[str, Any] = json.loads(json.loads(header)["__metadata__"]["state"])
+            return load(content), state
+        LOGGER.warning(
+            "%s: damaged: its SHA-256 is %s...; going back to the checkpoint before number %d",
+            candidate,
+            digest_bytes(content)[:16],
+            number,
+        )
+        candidate.replace(path.with_suffix(".damaged"))
     return None
 
 
-def _previous(path: Path) -> Path:
-    return path.with_name(path.name + ".previous")
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` wholly or not at all, and onto the disk itself.
+
+    Raises:
+        OSError: naming ``path``; no part of the file stays.
+    """
+    temporary = path.with_name(f"{path.stem.split('.')[0]}.writing")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename too
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def _digest_path(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
+def _checkpoints(path: Path) -> list[tuple[int, str, Path]]:
+    """Number, SHA-256 and file of what was saved as ``path``, the newest first."""
+    named = re.compile(rf"{re.escape(path.stem)}\.(\d+)\.([0-9a-f]{{64}}){re.escape(path.suffix)}")
+    found = [(named.fullmatch(file.name), file) for file in path.parent.glob(f"{path.stem}.*")]
+    return sorted(((int(m[1]), m[2], file) for m, file in found if m), reverse=True)

@@ -23,6 +23,16 @@ from components.model.losses import (
 )
 from components.model.recombinator import Answer, Recombinator, build_net
 from components.params import TrainParams
+from components.stopping import Diverged
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSoFar:
+    """Where a run was stopped within an epoch: steps done, their losses, the chance to come."""
+
+    steps: int
+    losses: list[float]
+    random: Tensor
 
 
 @dataclass(slots=True)
@@ -38,6 +48,7 @@ class Training:
     skipped: int = 0
     faces_seen: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
+    so_far: EpochSoFar | None = None
 
 
 def start(train: TrainParams, num_keypoints: int) -> Training:
@@ -132,14 +143,16 @@ def take_step(
     """One optimiser step at the learning ``rate``; returns its loss.
 
     Returns:
-        None where the loss or its gradient was not finite: the weights stay as they were.
+        None where the loss or its gradient was not finite: the weights and the statistics of the
+        batch norm stay as they were.
 
     Raises:
-        RuntimeError: that happened more than ``max_skipped_steps`` times.
+        Diverged: that happened more than ``max_skipped_steps`` times.
     """
     for group in training.optimizer.param_groups:
         group["lr"] = rate
     images = batch.images.contiguous(memory_format=torch.channels_last) / GREY_LEVELS
+    statistics = [buffer.clone() for buffer in training.net.buffers()]
     with torch.autocast("cpu", torch.bfloat16, enabled=_computes_bf16(train)):
         answer = training.net.answer(images)
     loss = objective(answer, batch, scheme, train)
@@ -148,10 +161,13 @@ def take_step(
     training.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(training.net.parameters(), train.gradient_clip)
-    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+    spread = sum(b.sum() for b in training.net.buffers() if b.is_floating_point())
+    if not torch.isfinite(loss + norm + spread):
         training.skipped += 1
+        for buffer, before in zip(training.net.buffers(), statistics, strict=True):
+            buffer.copy_(before)
         if training.skipped > train.max_skipped_steps:
-            raise RuntimeError(
+            raise Diverged(
                 f"loss or gradient was not finite in {training.skipped} steps, the last in epoch"
                 f" {training.epoch + 1}; train.max_skipped_steps is {train.max_skipped_steps}."
                 " The last good checkpoint is kept; try a smaller train.learning_rate"

@@ -2,14 +2,15 @@
 
 Input: the crop store. Does: AdamW on augmented margin crops with warm-up and cosine decay fitted to
 epochs or minutes, whichever end first; a moving average of the weights is what ships. A checkpoint
-an epoch: a killed run goes on from the last one, and on a CPU its loss curve is the same. Output:
+an epoch, and one at SIGTERM within the epoch: a killed run goes on from the last one, and on a CPU
+its loss curve is the same. Output:
 ``model.safetensors``, ``model.json`` and ``curve.jsonl``.
 """
 
 import json
 import logging
-import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ from components.model.checkpoint import (
 )
 from components.model.judge import torch_predict
 from components.model.losses import point_weights
-from components.model.step import Training, draw_batch, learning_rate, start, take_step
+from components.model.step import EpochSoFar, Training, draw_batch, learning_rate, start, take_step
 from components.params import TrainParams
-from components.progress import report
+from components.progress import EpochEnd, report, tell_epoch
+from components.stopping import Diverged, noted_sigterm
 
 LOGGER = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
@@ -53,10 +55,15 @@ def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str,
 
     Raises:
         ValueError: no training face, flips without a flip map, weights for an unknown region.
-        RuntimeError: the loss was not finite for more than ``max_skipped_steps`` steps; the last
-            good checkpoint stays.
+        Diverged: the loss was not finite for more than ``max_skipped_steps`` steps, or in no step
+            of an epoch; the last good checkpoint stays.
+        Resumable: SIGTERM came; a checkpoint of this very step is there.
     """
-    store = open_crops(crop_dir)
+    return train_on(open_crops(crop_dir), train, out_dir)
+
+
+def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, Any]:
+    """``train_net`` on a crop store that is open."""
     scheme = scheme_for(store.num_keypoints)
     check_flips(scheme, train.augment)
     point_weights(scheme, torch.ones(1, scheme.num_keypoints).bool(), train.region_weights)
@@ -70,16 +77,22 @@ def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str,
     checkpoint = out_dir / CHECKPOINT
     _resume(training, checkpoint)
     epochs = planned_epochs(training, train)
-    while training.epoch < epochs:
-        started = time.monotonic()
-        loss = _train_epoch(training, store, rows, scheme, train, epochs)
-        trained = time.monotonic()
-        training.epoch += 1
-        training.seconds += trained - started
-        _note_epoch(training, store, train, loss, len(rows) / (trained - started))
-        training.seconds += time.monotonic() - trained
-        epochs = planned_epochs(training, train)
-        if training.epoch % train.checkpoint_every_epochs == 0 or training.epoch >= epochs:
+    with noted_sigterm() as stopped:
+        while training.epoch < epochs and not stopped():
+            started, seen = time.monotonic(), training.faces_seen
+            loss = _train_epoch(training, store, rows, scheme, train, epochs, stopped)
+            trained = time.monotonic()
+            training.seconds += trained - started
+            if loss is None:
+                break
+            training.epoch += 1
+            pace = (training.faces_seen - seen) / (trained - started)
+            _note_epoch(training, store, train, loss, pace)
+            training.seconds += time.monotonic() - trained
+            epochs = planned_epochs(training, train)
+            if training.epoch % train.checkpoint_every_epochs == 0 or training.epoch >= epochs:
+                _save(training, checkpoint)
+        if stopped():
             _save(training, checkpoint)
     return _finish(training, store, train, out_dir)
 
@@ -91,16 +104,29 @@ def _train_epoch(
     scheme: KeypointScheme,
     train: TrainParams,
     epochs: int,
-) -> float:
-    """One pass in a seeded order; returns the mean loss of its steps."""
+    stopped: Callable[[], bool],
+) -> float | None:
+    """One pass in a seeded order, or what is left of one.
+
+    Returns:
+        the mean loss of its steps; None where it was stopped before the last of them.
+
+    Raises:
+        Diverged: no step had a finite loss.
+    """
     random = torch.Generator().manual_seed(train.seed * 1_000_003 + training.epoch)
     order = torch.randperm(len(rows), generator=random).numpy()
     steps = len(rows) // train.batch_size
     planned = epochs * steps * train.batch_size
-    losses = []
+    losses: list[float] = []
+    first = 0
+    if training.so_far is not None:
+        first, losses = training.so_far.steps, training.so_far.losses
+        random.set_state(training.so_far.random)
+        training.so_far = None
     training.net.train()
     watched = {k: v for k, v in (training.curve or [{}])[-1].items() if k == "val_crop_px"}
-    for step in range(steps):
+    for step in range(first, steps):
         chosen = rows[order[step * train.batch_size : (step + 1) * train.batch_size]]
         done = (training.epoch + (step + 1) / steps) / epochs
         batch = draw_batch(store, chosen, scheme, train, random, done)
@@ -111,7 +137,15 @@ def _train_epoch(
             watched |= {"loss": loss}
         training.faces_seen += train.batch_size
         report(training.faces_seen, planned, "faces", **watched)
-    return float(np.mean(losses)) if losses else math.nan
+        if stopped() and step + 1 < steps:
+            training.so_far = EpochSoFar(step + 1, losses, random.get_state())
+            return None
+    if not losses:
+        raise Diverged(
+            f"no step of epoch {training.epoch + 1} had a finite loss; the last good checkpoint is"
+            " kept; try a smaller train.learning_rate"
+        )
+    return float(np.mean(losses))
 
 
 def _note_epoch(
@@ -127,24 +161,29 @@ def _note_epoch(
         "faces_per_second": pace,
     }
     watched = store.rows("val")
+    images, target = store.images(watched), store.points_crop(watched)
+    points = np.empty_like(target)
     if len(watched):
         shipped = fold(training.average, train.net, store.num_keypoints)
-        points, _ = predict_all(torch_predict(shipped), store.images(watched), 128)
-        errors = point_errors(points, store.points_crop(watched))
-        line["val_crop_px"] = float(np.nanmean(errors))
+        points, _ = predict_all(torch_predict(shipped), images, 128)
+        line["val_crop_px"] = float(np.nanmean(point_errors(points, target)))
     training.curve.append(line)
     LOGGER.info("%s", json.dumps(line))
+    tell_epoch(EpochEnd(training.curve, images, points, target))
 
 
 def _save(training: Training, path: Path) -> None:
     tensors = {f"net.{name}": value for name, value in training.net.state_dict().items()}
     tensors |= {f"average.{n}": value for n, value in training.average.state_dict().items()}
-    for index, state in training.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    state = {
+    for index, moments in training.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+    state: dict[str, Any] = {
         name: getattr(training, name)
         for name in ("epoch", "steps", "seconds", "skipped", "faces_seen", "curve")
     }
+    if training.so_far is not None:
+        tensors["random.state"] = training.so_far.random
+        state["so_far"] = {"steps": training.so_far.steps, "losses": training.so_far.losses}
     save_checkpoint(tensors, state, path)
 
 
@@ -153,7 +192,7 @@ def _resume(training: Training, path: Path) -> None:
     if found is None:
         return
     tensors, state = found
-    parts: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}, "optimizer": {}}
+    parts: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}, "optimizer": {}, "random": {}}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = value
@@ -169,6 +208,8 @@ def _resume(training: Training, path: Path) -> None:
         moments.setdefault(int(index), {})[kind] = laid
     whole = training.optimizer.state_dict()
     training.optimizer.load_state_dict({**whole, "state": moments})
+    if so_far := state.pop("so_far", None):
+        training.so_far = EpochSoFar(**so_far, random=parts["random"]["state"])
     for name, value in state.items():
         setattr(training, name, value)
     LOGGER.info("resumed after epoch %d", training.epoch)

@@ -1,17 +1,13 @@
 """Training on a crop store made here: it learns, and a killed run goes on unchanged."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
 from components.data.crop_store import open_crops
-from components.data.sample import fixed_lists, write_table
 from components.keypoints import scheme_for
 from components.model import train as train_module
 from components.model.checkpoint import load_checkpoint, load_net
@@ -19,47 +15,7 @@ from components.model.recombinator import Answer
 from components.model.step import draw_batch, equivariance_loss, learning_rate, start, take_step
 from components.model.train import train_net
 from components.params import Params, TrainParams
-
-NO_FLIPS = {
-    "train.augment.flip_probability": 0.0,
-    "train.batch_size": 8,
-    "train.epochs": 4,
-    "train.max_minutes": 1000.0,
-}
-
-
-@pytest.fixture
-def crop_dir(tmp_path: Path) -> Path:
-    """48 margin crops, each with one bright dot, which is the only keypoint."""
-    folder = tmp_path / "crop"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    points = 56 + rng.uniform(-20, 20, (48, 2))
-    axis = np.arange(112)
-    squared = (axis[None, None] - points[:, :1, None]) ** 2
-    squared = squared + (axis[None, :, None] - points[:, 1:, None]) ** 2
-    np.save(folder / "crops.npy", (20 + 220 * np.exp(-squared / 18)).astype(np.uint8))
-    table = pa.table(
-        {
-            "image": [f"{n}.png" for n in range(48)],
-            "subject": [str(n) for n in range(48)],
-            "part": ["train"] * 40 + ["val"] * 8,
-            "points": fixed_lists(points),
-            "visible": fixed_lists(np.ones((48, 1), bool)),
-            **{name: pa.array([55.5] * 48) for name in ("center_x", "center_y")},
-            **{name: pa.array([80.0] * 48) for name in ("side", "box_width", "box_height")},
-        }
-    )
-    write_table(table, folder / "faces.parquet", name="dots", box_scale="1.2")
-    np.save(folder / "tight.npy", np.zeros((0, 80, 80), np.uint8))
-    empty = {name: pa.array([], pa.float64()) for name in ("center_x", "center_y", "side")}
-    write_table(pa.table({"row": pa.array([], pa.int64()), **empty}), folder / "tight.parquet")
-    return folder
-
-
-def losses(folder: Path) -> list[float]:
-    lines = (folder / "curve.jsonl").read_text().splitlines()
-    return [json.loads(line)["loss"] for line in lines]
+from tests.dots import NO_FLIPS, losses
 
 
 def test_a_killed_run_goes_on_with_the_same_losses_and_weights(
@@ -102,9 +58,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
         training.epoch = epoch
         train_module._save(training, path)
         saved.append(epoch)
-    content = bytearray(path.read_bytes())
+    newest = max(tmp_path.glob("checkpoint.*"))
+    content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    newest.write_bytes(content)
     found = load_checkpoint(path)
     assert found is not None
     assert found[1]["epoch"] == 1

@@ -1,0 +1,119 @@
+"""SIGTERM: a checkpoint of this very step, an exit that says "again", and nothing lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.cli import main
+from components.model import train as train_module
+from components.model.checkpoint import load_checkpoint
+from components.model.train import train_net
+from components.params import Params
+from components.stopping import Resumable, noted_sigterm
+from tests.dots import QUICK, losses
+
+SIGNALS_AT = 7  # steps, of five an epoch
+
+
+@pytest.fixture
+def signalled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Training gets SIGTERM twice at its seventh step."""
+    real = train_module.take_step
+    taken = 0
+
+    def take(*arguments: Any) -> float | None:
+        nonlocal taken
+        taken += 1
+        if taken == SIGNALS_AT:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    monkeypatch.setattr(train_module, "take_step", take)
+    return monkeypatch
+
+
+def test_f19_the_step_is_finished_and_the_rest_of_the_epoch_goes_on_the_same(
+    crop_dir: Path,
+    tmp_path: Path,
+    params_with: Callable[..., Params],
+    signalled: pytest.MonkeyPatch,
+) -> None:
+    train = params_with(QUICK).train
+    out_dir, whole = tmp_path / "train", tmp_path / "whole"
+    out_dir.mkdir()
+    whole.mkdir()
+    with pytest.raises(Resumable, match="all is saved"):
+        train_net(crop_dir=crop_dir, train=train, out_dir=out_dir)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    found = load_checkpoint(out_dir / "checkpoint.safetensors")
+    assert found is not None
+    assert (found[1]["epoch"], found[1]["so_far"]["steps"]) == (1, 2)
+    signalled.undo()
+    train_net(crop_dir=crop_dir, train=train, out_dir=out_dir)
+    train_net(crop_dir=crop_dir, train=train, out_dir=whole)
+    assert losses(out_dir) == losses(whole)
+    assert (out_dir / "model.safetensors").read_bytes() == (
+        whole / "model.safetensors"
+    ).read_bytes()
+
+
+def test_f19_a_prefect_run_saves_and_then_ends_its_own_way(
+    crop_dir: Path,
+    tmp_path: Path,
+    params_with: Callable[..., Params],
+    signalled: pytest.MonkeyPatch,
+) -> None:
+    from prefect.exceptions import TerminationSignal
+    from prefect.utilities.engine import capture_sigterm
+
+    def train() -> None:
+        with capture_sigterm():
+            train_net(crop_dir=crop_dir, train=params_with(QUICK).train, out_dir=tmp_path)
+
+    signalled.setattr(os, "_exit", lambda status: None)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with pytest.raises(TerminationSignal):
+            train()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    found = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert found is not None
+    assert found[1]["so_far"]["steps"] == 2
+
+
+def test_f19_without_a_signal_nothing_is_raised() -> None:
+    with noted_sigterm() as came:
+        assert not came()
+
+
+def test_f19_a_preempted_command_exits_resumable_and_goes_on(
+    tmp_path: Path, train_command: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "root"
+    words = train_command(root, epochs=12)
+    command = [sys.executable, "-m", "components.cli", *words]
+    training = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(root.glob(".train.*.partial/checkpoint.0*")):
+        assert training.poll() is None
+        time.sleep(0.01)
+    training.send_signal(signal.SIGTERM)
+    time.sleep(0.02)
+    training.send_signal(signal.SIGTERM)
+    _, said = training.communicate()
+    assert (training.returncode, said) == (
+        75,
+        "fpenet train: stopped by SIGTERM; all is saved, the same command goes on from there\n",
+    )
+    assert not (root / "train").exists()
+    assert main(words) == 0
+    assert main(train_command(tmp_path / "whole", epochs=12)) == 0
+    assert losses(root / "train") == losses(tmp_path / "whole/train")
