@@ -91,7 +91,7 @@ def main() -> None:
             folder.mkdir()
             (folder / "crop").symlink_to(crop_dir.resolve())
             networks(net, name, options.keypoints, params, folder)
-            for precision, stage in (("fp32", "export"), ("int8", "calibrate")):
+            for precision, stage in (("fp32", "export"), ("int8_cpu", "calibrate")):
                 path = folder / stage / "opset17" / f"{precision}.onnx"
                 engines[name, precision] = open_engine(path, threads=1)
         times: dict[tuple[str, str], list[float]] = {key: [] for key in engines}
@@ -104,7 +104,7 @@ def main() -> None:
     for name, (parameters, macs) in sizes.items():
         print(
             f"{name:>10}{parameters:>12,}{macs / 1e9:>8.3f}{median[name, 'fp32']:>8.2f} ms"
-            f"{median[name, 'int8']:>8.2f} ms{median[name, 'int8'] / median['base', 'int8']:>9.0%}"
+            f"{median[name, 'int8_cpu']:>8.2f} ms{median[name, 'int8_cpu'] / median['base', 'int8_cpu']:>9.0%}"
         )
 
 
