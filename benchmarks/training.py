@@ -20,9 +20,12 @@ from torch.utils.data import DataLoader, Dataset
 from components.data.crop_store import CropStore, open_crops
 from components.keypoints import KeypointScheme, scheme_for
 from components.model.augment import Batch
+from components.model.chance import Chance
 from components.model.checkpoint import GREY_LEVELS
+from components.model.faces import open_faces
+from components.model.objective import objective, wanted_of
 from components.model.recombinator import build_net
-from components.model.step import draw_batch, objective, start, take_step
+from components.model.step import draw_batch, start, take_step
 from components.params import Params, TrainParams, load_params
 from components.stages import STAGES, cached_folder, run_stage
 
@@ -41,16 +44,16 @@ class OneByOne(Dataset[tuple[torch.Tensor, ...]]):
     """Faces augmented one at a time, with the same augmentation."""
 
     def __init__(self, store: CropStore, scheme: KeypointScheme, train: TrainParams) -> None:
-        self.store, self.scheme, self.train = store, scheme, train
-        self.rows = store.rows("train")
-        self.random = torch.Generator().manual_seed(0)
+        self.faces, self.scheme, self.train = open_faces(store, "cpu"), scheme, train
+        self.rows = torch.from_numpy(store.rows("train"))
+        self.chance = Chance(0)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
         rows = self.rows[index : index + 1]
-        batch = draw_batch(self.store, rows, self.scheme, self.train, self.random)
+        batch = draw_batch(self.faces, rows, self.scheme, self.train, self.chance)
         return batch.images[0], batch.points[0], batch.visible[0]
 
 
@@ -62,7 +65,8 @@ def plain_steps(store: CropStore, scheme: KeypointScheme, train: TrainParams) ->
     while True:
         for images, points, visible in DataLoader(faces, train.batch_size, drop_last=True):
             answer = net.answer(images / GREY_LEVELS)
-            loss = objective(answer, Batch(images, points, visible), scheme, train)
+            wanted = wanted_of(Batch(images, points, visible), net, None, scheme, train)
+            loss = objective(answer, wanted, train)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -79,20 +83,22 @@ def main() -> None:
     params = load_params(Path("params.yaml"), None, {"train.net": options.net})
     store = embedded_crops(params)
     train, scheme = params.train, scheme_for(store.num_keypoints)
-    rows, random = store.rows("train"), torch.Generator().manual_seed(0)
+    rows, chance = torch.from_numpy(store.rows("train")), Chance(0)
+    faces = open_faces(store, "cpu")
     training = start(train, scheme.num_keypoints)
+    training.rate.fill_(1e-4)
     training.net.train()
     drawn = 0
 
     def draw() -> Batch:
         nonlocal drawn
         drawn = (drawn + train.batch_size) % (len(rows) - train.batch_size)
-        return draw_batch(store, rows[drawn : drawn + train.batch_size], scheme, train, random)
+        return draw_batch(faces, rows[drawn : drawn + train.batch_size], scheme, train, chance)
 
     cached, plain = draw(), plain_steps(store, scheme, train)
     loops: dict[str, Callable[[], object]] = {
-        "one cached batch": lambda: take_step(training, cached, scheme, train, 1e-4),
-        "fpenet": lambda: take_step(training, draw(), scheme, train, 1e-4),
+        "one cached batch": lambda: float(take_step(training, cached, scheme, train)),
+        "fpenet": lambda: float(take_step(training, draw(), scheme, train)),
         "plain DataLoader, fp32": lambda: next(plain),
     }
     rates: dict[str, list[float]] = {name: [] for name in loops}

@@ -7,6 +7,7 @@ a shifted or turned face brings its real surroundings.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from components.data.crop_store import CROP_PX
 from components.keypoints import KeypointScheme
+from components.model.chance import Chance
 from components.params import AugmentParams
 
 _BLUR_REACH = 4  # px on each side
@@ -60,7 +62,7 @@ class View:
         if scheme.flip_map is None:
             return values
         flipped = self.flipped.view(-1, *[1] * (values.ndim - 1))
-        return torch.where(flipped, values[:, list(scheme.flip_map)], values)
+        return torch.where(flipped, values[:, _partners(scheme.flip_map, values.device)], values)
 
 
 def check_flips(scheme: KeypointScheme, augment: AugmentParams) -> None:
@@ -91,40 +93,35 @@ def augment_batch(
     visible: Tensor,
     scheme: KeypointScheme,
     augment: AugmentParams,
-    random: torch.Generator,
+    chance: Chance,
 ) -> Batch:
-    """Random views of the faces.
+    """Random views of the faces, on the device where they and the chance are.
 
     Args:
         margin_crops: (N, S, S) uint8.
         points_store: (N, K, 2) float, pixels of the margin crop.
     """
     images = margin_crops.float()[:, None]
-    matrix, shift = random_maps(len(images), augment, random)
-    flipped = torch.rand(len(images), generator=random) < augment.flip_probability
-    matrix[flipped] *= torch.tensor([-1.0, 1.0])  # x is mirrored before it is turned
+    matrix, shift = random_maps(len(images), augment, chance)
+    flipped = chance.uniform(len(images)) < augment.flip_probability
+    sign = torch.where(flipped, -1.0, 1.0)  # x is mirrored before it is turned
+    matrix = matrix * torch.stack((sign, torch.ones_like(sign)), 1)[:, None]
     view = View(matrix, shift, flipped)
     points = view.points(points_store, images.shape[-1], scheme)
     visible = view.renamed(visible, scheme)
     images = sample_crops(images, matrix, shift)
-    images = _vary_light(images, augment, random)
-    images, visible = _lay_patches(images, points, visible, augment, random)
+    images = _vary_light(images, augment, chance)
+    images, visible = _lay_patches(images, points, visible, augment, chance)
     return Batch(images, points, visible, view)
 
 
-def random_maps(
-    count: int, augment: AugmentParams, random: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def random_maps(count: int, augment: AugmentParams, chance: Chance) -> tuple[Tensor, Tensor]:
     """Turn-and-zoom matrices (N, 2, 2) and shifts (N, 2), crop pixels, about the crop's centre."""
-
-    def between(limit: float, *shape: int) -> Tensor:
-        return (torch.rand(count, *shape, generator=random) * 2 - 1) * limit
-
-    angle = between(math.radians(augment.rotate_deg))
-    zoom = torch.exp(between(math.log1p(augment.zoom)))
+    angle = chance.between(math.radians(augment.rotate_deg), count)
+    zoom = torch.exp(chance.between(math.log1p(augment.zoom), count))
     cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
     matrix = torch.stack((torch.stack((cos, -sin), 1), torch.stack((sin, cos), 1)), 1)
-    return matrix, between(augment.shift_px, 2)
+    return matrix, chance.between(augment.shift_px, count, 2)
 
 
 def map_points(points_store: Tensor, matrix: Tensor, shift: Tensor, store_px: int) -> Tensor:
@@ -136,10 +133,11 @@ def map_points(points_store: Tensor, matrix: Tensor, shift: Tensor, store_px: in
 
 def sample_crops(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
     """The crops (N, 1, 80, 80) that show what ``map_points`` says, bilinear, edges repeated."""
-    axis = torch.arange(CROP_PX) - (CROP_PX - 1) / 2
+    axis = torch.arange(CROP_PX, device=images.device) - (CROP_PX - 1) / 2
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     output = torch.stack((columns, rows), dim=-1).reshape(1, -1, 2) - shift[:, None]
-    inverse = torch.linalg.inv(matrix)
+    (a, b), (c, d) = (row.unbind(1) for row in matrix.unbind(1))
+    inverse = torch.stack((d, -b, -c, a), 1).view(-1, 2, 2) / (a * d - b * c)[:, None, None]
     source = (inverse[:, None] * output[:, :, None, :]).sum(-1)  # (N, 80 * 80, 2) from the centre
     unit = source / ((images.shape[-1] - 1) / 2)
     grid = unit.reshape(len(images), CROP_PX, CROP_PX, 2)
@@ -148,48 +146,60 @@ def sample_crops(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
     )
 
 
-def _vary_light(images: Tensor, augment: AugmentParams, random: torch.Generator) -> Tensor:
-    """Blur, gamma, contrast, brightness and noise of each face on its own."""
+def _vary_light(images: Tensor, augment: AugmentParams, chance: Chance) -> Tensor:
+    """Resolution, blur, gamma, contrast, brightness and noise of each face on its own."""
     count = len(images)
-
-    def uniform() -> Tensor:
-        return torch.rand(count, 1, 1, 1, generator=random)
-
-    def between(limit: float) -> Tensor:
-        return (uniform() * 2 - 1) * limit
-
-    images = _reduce_some(images, augment, random)
+    if augment.low_resolution_probability > 0:
+        chosen = chance.uniform(count, 1, 1, 1) < augment.low_resolution_probability
+        smallest = augment.low_resolution_px
+        side = smallest + (chance.uniform(count) * (CROP_PX + 1 - smallest)).long()
+        images = torch.where(chosen, reduce_resolution(images, side), images)
     if augment.blur_probability > 0:
-        chosen = uniform() < augment.blur_probability
-        images = torch.where(chosen, blur(images, uniform().flatten() * augment.blur_px), images)
-    images = (images / 255).clamp(min=1e-4) ** torch.exp(between(math.log1p(augment.gamma)))
+        chosen = chance.uniform(count, 1, 1, 1) < augment.blur_probability
+        images = torch.where(chosen, blur(images, chance.uniform(count) * augment.blur_px), images)
+    gamma = torch.exp(chance.between(math.log1p(augment.gamma), count, 1, 1, 1))
+    images = (images / 255).clamp(min=1e-4) ** gamma
     mean = images.mean(dim=(2, 3), keepdim=True)
-    images = (images - mean) * torch.exp(between(math.log1p(augment.contrast))) + mean
-    images = images * 255 + between(augment.contrast * 128)
-    level = uniform() * augment.noise
-    images = images + torch.randn(images.shape, generator=random) * level
+    contrast = torch.exp(chance.between(math.log1p(augment.contrast), count, 1, 1, 1))
+    images = (images - mean) * contrast + mean
+    images = images * 255 + chance.between(augment.contrast * 128, count, 1, 1, 1)
+    level = chance.uniform(count, 1, 1, 1) * augment.noise
+    images = images + chance.normal(*images.shape) * level
     return images.clamp(0, 255)
 
 
-def _reduce_some(images: Tensor, augment: AugmentParams, random: torch.Generator) -> Tensor:
-    """Some faces as if they had been smaller in their image: reduced and enlarged again."""
-    chosen = torch.rand(len(images), generator=random) < augment.low_resolution_probability
-    side = int(torch.randint(augment.low_resolution_px, CROP_PX + 1, (1,), generator=random))
-    if not chosen.any() or side == CROP_PX:
-        return images
-    reduced = functional.interpolate(
-        images[chosen], size=side, mode="bilinear", antialias=True, align_corners=False
-    )
-    images = images.clone()
-    images[chosen] = functional.interpolate(
-        reduced, size=CROP_PX, mode="bilinear", align_corners=False
-    )
-    return images
+def reduce_resolution(images: Tensor, side: Tensor) -> Tensor:
+    """(N, 1, 80, 80) as if each face had been ``side`` (N,) pixels wide: reduced, enlarged again.
+
+    Both are linear, so a table of 80x80 matrices does them, each face with its own.
+    """
+    through = _reductions(images.device)[side][:, None]
+    return through @ images @ through.transpose(2, 3)
+
+
+@lru_cache
+def _partners(flip_map: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(flip_map, device=device)
+
+
+@lru_cache
+def _reductions(device: torch.device) -> Tensor:
+    """(81, 80, 80): matrix s takes 80 pixels to s, anti-aliased, and back; the first is unused."""
+    identity = torch.eye(CROP_PX)[None, None]
+    matrices = [identity]
+    for side in range(1, CROP_PX + 1):
+        reduced = functional.interpolate(
+            identity, (side, CROP_PX), mode="bilinear", antialias=True, align_corners=False
+        )
+        matrices.append(
+            functional.interpolate(reduced, CROP_PX, mode="bilinear", align_corners=False)
+        )
+    return torch.cat(matrices)[:, 0].to(device)
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Gaussian blur of (N, 1, H, W), each face with its own standard deviation (N,), px."""
-    offsets = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1)
+    offsets = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1, device=images.device)
     kernel = (-0.5 * (offsets / sigma.clamp(min=1e-2)[:, None]) ** 2).softmax(dim=1)
     stacked = functional.pad(images, (_BLUR_REACH,) * 4, mode="replicate").transpose(0, 1)
     across = functional.conv2d(stacked, kernel[:, None, None, :], groups=len(images))
@@ -197,24 +207,20 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _lay_patches(
-    images: Tensor,
-    points: Tensor,
-    visible: Tensor,
-    augment: AugmentParams,
-    random: torch.Generator,
+    images: Tensor, points: Tensor, visible: Tensor, augment: AugmentParams, chance: Chance
 ) -> tuple[Tensor, Tensor]:
     """One grey rectangle on some faces; a covered point becomes hidden if so chosen."""
     count = len(images)
     smallest, largest = augment.patch_px
-    chosen = torch.rand(count, 1, generator=random) < augment.patch_probability
-    side = smallest + torch.rand(count, 2, generator=random) * (largest - smallest)
-    low = torch.rand(count, 2, generator=random) * CROP_PX - side / 2
+    chosen = chance.uniform(count, 1) < augment.patch_probability
+    side = smallest + chance.uniform(count, 2) * (largest - smallest)
+    low = chance.uniform(count, 2) * CROP_PX - side / 2
     high = low + side
-    axis = torch.arange(CROP_PX)
+    axis = torch.arange(CROP_PX, device=images.device)
     inside_x = (axis >= low[:, :1]) & (axis < high[:, :1]) & chosen
     inside_y = (axis >= low[:, 1:]) & (axis < high[:, 1:])
     patch = (inside_y[:, :, None] & inside_x[:, None, :])[:, None]
-    grey = torch.rand(count, 1, 1, 1, generator=random) * 255
+    grey = chance.uniform(count, 1, 1, 1) * 255
     covered = ((points >= low[:, None]) & (points < high[:, None])).all(-1) & chosen
     if augment.patch_hides:
         visible = visible & ~covered

@@ -60,7 +60,9 @@ def fold(net: Recombinator, name: str, num_keypoints: int) -> Recombinator:
         first_convolution(folded).weight /= GREY_LEVELS
         if net.log_temperature is not None:
             for tensor in folded.heatmaps.parameters():
-                tensor[:num_keypoints] *= net.log_temperature.exp()  # the heat maps come first
+                tensor[:num_keypoints] *= float(
+                    net.log_temperature.exp()
+                )  # the heat maps come first
     return folded.eval()
 
 

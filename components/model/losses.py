@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from components.data.crop_store import CROP_PX
 from components.keypoints import KeypointScheme
+from components.model.ranks import summed
 from components.model.recombinator import Answer
 from components.params import TrainParams
 
@@ -27,7 +28,7 @@ _LEAST = 1e-12  # probability whose logarithm is taken
 def point_weights(
     scheme: KeypointScheme, counts: Tensor, region_weights: Mapping[Any, float] | None
 ) -> Tensor:
-    """The weight (N, K) of every point, summing to 1.
+    """The weight (N, K) of every point, summing to 1 over the whole batch.
 
     Args:
         counts: (N, K) bool, the points that count.
@@ -48,9 +49,9 @@ def point_weights(
         weight = torch.zeros_like(weight)
         for name, keypoints in scheme.loss_groups.items():
             group = counts[:, list(keypoints)].float()
-            share = region_weights.get(name, 0.0) / group.sum().clamp(min=1)
+            share = region_weights.get(name, 0.0) / summed(group.sum()).clamp(min=1)
             weight[:, list(keypoints)] = group * share
-    return weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    return weight / summed(weight.sum()).clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def l1(error: Tensor, train: TrainParams) -> Tensor:
@@ -123,7 +124,7 @@ def heatmap_loss(cells: Tensor, target: Tensor, weight: Tensor, train: TrainPara
 
 
 def confidence_loss(
-    answer: Answer, target: Tensor, labelled: Tensor, visible: Tensor, train: TrainParams
+    answer: Answer, target: Tensor, weight: Tensor, visible: Tensor, train: TrainParams
 ) -> Tensor:
     """Cross entropy of the confidence: whether a keypoint is visible and rightly placed.
 
@@ -131,10 +132,11 @@ def confidence_loss(
     this loss.
     """
     assert answer.logits is not None
-    away = (answer.points.detach() - torch.where(labelled[..., None], target, 0.0)).norm(dim=-1)
+    known = torch.where(weight[..., None] > 0, target, 0.0)
+    away = (answer.points.detach() - known).norm(dim=-1)
     right = (visible & (away <= train.confidence_px)).float()
     values = functional.binary_cross_entropy_with_logits(answer.logits, right, reduction="none")
-    return (values * labelled).sum() / labelled.sum().clamp(min=1)
+    return (values * weight).sum()
 
 
 LOSSES: dict[str, Loss] = {

@@ -1,29 +1,24 @@
 """One step of a training: draw a batch, move the weights, move their average.
 
-Input: rows of the crop store and the state of a run. Output: the loss of the step.
+Input: faces on the device, and the state of a run. Output: the loss of the step. Nothing here waits
+for the device, so that a GPU can replay a whole step as one graph (``graph.py``).
 """
 
 import math
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components.data.crop_store import CROP_PX, CropStore
 from components.keypoints import KeypointScheme
 from components.model.augment import Batch, augment_batch, softened
+from components.model.chance import Chance
 from components.model.checkpoint import GREY_LEVELS
-from components.model.losses import (
-    confidence_loss,
-    coordinate_loss,
-    heatmap_loss,
-    point_weights,
-)
-from components.model.recombinator import Answer, Recombinator, build_net
+from components.model.faces import Faces
+from components.model.objective import objective, wanted_of
+from components.model.ranks import see_whole_batch, sum_gradients, summed
+from components.model.recombinator import Recombinator, build_net
 from components.params import TrainParams
-from components.stopping import Diverged
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +32,21 @@ class EpochSoFar:
 
 @dataclass(slots=True)
 class Training:
-    """The state of a run: what a checkpoint holds."""
+    """The state of a run: what a checkpoint holds, and the teacher.
+
+    Attributes:
+        rate, decay: () of the step to come: of learning, and of forgetting in the average.
+        parts: a batch is answered in so many parts, for want of memory.
+    """
 
     net: Recombinator
     average: Recombinator
     optimizer: torch.optim.AdamW
+    rate: Tensor
+    decay: Tensor
+    teacher: Recombinator | None = None
+    parts: int = 1
     epoch: int = 0
-    steps: int = 0
     seconds: float = 0.0
     skipped: int = 0
     faces_seen: int = 0
@@ -51,24 +54,27 @@ class Training:
     so_far: EpochSoFar | None = None
 
 
-def start(train: TrainParams, num_keypoints: int) -> Training:
+def start(train: TrainParams, num_keypoints: int, device: torch.device | str = "cpu") -> Training:
     """Fresh weights, and an optimiser that decays matrices and kernels only."""
     net = build_net(train.net, num_keypoints, batch_norm=True)
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = build_net(train.net, num_keypoints, batch_norm=True)
+    net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    see_whole_batch(net)
+    average = build_net(train.net, num_keypoints, batch_norm=True).to(device)
     average.load_state_dict(net.state_dict())
     average.eval()  # it is never trained itself
     decayed = [p for p in net.parameters() if p.ndim > 1]
     plain = [p for p in net.parameters() if p.ndim <= 1]
+    rate = torch.zeros((), device=device)
     optimizer = torch.optim.AdamW(
         [
             {"params": decayed, "weight_decay": train.weight_decay},
             {"params": plain, "weight_decay": 0.0},
         ],
-        lr=train.learning_rate,
+        lr=rate,
         fused=True,
+        capturable=rate.is_cuda,
     )
-    return Training(net, average, optimizer)
+    return Training(net, average, optimizer, rate, torch.zeros((), device=device))
 
 
 def learning_rate(done: float, train: TrainParams) -> float:
@@ -81,114 +87,83 @@ def learning_rate(done: float, train: TrainParams) -> float:
     return train.min_learning_rate + span * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
 
 
+def strength(done: float, train: TrainParams) -> float:
+    """Of the augmentation, at the fraction ``done`` of the run."""
+    return train.weak_strength if done > 1.0 - train.weak_fraction else 1.0
+
+
 def draw_batch(
-    store: CropStore,
-    rows: NDArray[np.int64],
+    faces: Faces,
+    rows: Tensor,
     scheme: KeypointScheme,
     train: TrainParams,
-    random: torch.Generator,
-    done: float = 0.0,
+    chance: Chance,
+    strength: float = 1.0,
 ) -> Batch:
-    """Augmented views of the faces in ``rows`` (N,) at the fraction ``done`` of the run."""
-    chosen = np.sort(rows)
-    strength = train.weak_strength if done > 1.0 - train.weak_fraction else 1.0
-    batch = augment_batch(
-        torch.from_numpy(np.asarray(store.crops[chosen])),
-        torch.from_numpy(store.points_store[chosen]),
-        torch.from_numpy(store.visible(chosen)),
-        scheme,
-        softened(train.augment, strength),
-        random,
-    )
+    """Views of the faces in ``rows`` (N,), augmented with that much of the augmentation."""
+    crops, points, visible = faces.take(rows)
+    augment = softened(train.augment, strength)
+    batch = augment_batch(crops, points, visible, scheme, augment, chance)
     if train.elt_weight > 0:
-        batch = replace(batch, plain=torch.from_numpy(store.images(chosen)).float())
+        batch = replace(batch, plain=faces.center(crops))
     return batch
 
 
-def objective(answer: Answer, batch: Batch, scheme: KeypointScheme, train: TrainParams) -> Tensor:
-    """What a step makes smaller: the losses that have a weight."""
-    labelled = torch.isfinite(batch.points).all(-1)
-    counts = labelled & batch.visible if train.mask_hidden else labelled
-    weight = point_weights(scheme, counts, train.region_weights)
-    loss = coordinate_loss(answer.points, batch.points, weight, train)
-    if train.heatmap_weight > 0:
-        loss = loss + train.heatmap_weight * heatmap_loss(answer.cells, batch.points, weight, train)
-    if train.confidence_weight > 0 and answer.logits is not None:
-        right = confidence_loss(answer, batch.points, labelled, batch.visible, train)
-        loss = loss + train.confidence_weight * right
-    return loss
-
-
-def equivariance_loss(
-    training: Training, answer: Answer, batch: Batch, scheme: KeypointScheme, train: TrainParams
-) -> Tensor:
-    """Equivariant landmark transformation (Honari 2018, eq. 4): no label is asked for.
-
-    What the averaged net says of the plain crop, moved as the view was, is what the net should say
-    of the view; each face has a map of its own. Points that the view moves out do not count.
-    """
-    assert batch.plain is not None
-    assert batch.view is not None
-    with torch.no_grad():
-        said, _ = training.average(batch.plain / GREY_LEVELS)
-        target = batch.view.points(said, CROP_PX, scheme)
-    inside = ((target > -0.5) & (target < CROP_PX - 0.5)).all(-1)
-    weight = inside.float() / inside.sum().clamp(min=1)
-    return coordinate_loss(answer.points, target, weight, train)
-
-
 def take_step(
-    training: Training, batch: Batch, scheme: KeypointScheme, train: TrainParams, rate: float
-) -> float | None:
-    """One optimiser step at the learning ``rate``; returns its loss.
+    training: Training, batch: Batch, scheme: KeypointScheme, train: TrainParams
+) -> Tensor:
+    """One optimiser step at ``training.rate``.
 
     Returns:
-        None where the loss or its gradient was not finite: the weights and the statistics of the
-        batch norm stay as they were.
-
-    Raises:
-        Diverged: that happened more than ``max_skipped_steps`` times.
+        (), the loss of the whole batch; NaN where it, its gradient or a statistic was not finite:
+        then the weights, their average and the statistics stay as they were.
     """
-    for group in training.optimizer.param_groups:
-        group["lr"] = rate
+    net = training.net
     images = batch.images.contiguous(memory_format=torch.channels_last) / GREY_LEVELS
-    statistics = [buffer.clone() for buffer in training.net.buffers()]
-    with torch.autocast("cpu", torch.bfloat16, enabled=_computes_bf16(train)):
-        answer = training.net.answer(images)
-    loss = objective(answer, batch, scheme, train)
-    if train.elt_weight > 0:
-        loss = loss + train.elt_weight * equivariance_loss(training, answer, batch, scheme, train)
+    wanted = wanted_of(batch, training.average, training.teacher, scheme, train)
+    buffers = [buffer for buffer in net.buffers() if buffer.is_floating_point()]
+    before = [buffer.clone() for buffer in buffers]
     training.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(training.net.parameters(), train.gradient_clip)
-    spread = sum(b.sum() for b in training.net.buffers() if b.is_floating_point())
-    if not torch.isfinite(loss + norm + spread):
-        training.skipped += 1
-        for buffer, before in zip(training.net.buffers(), statistics, strict=True):
-            buffer.copy_(before)
-        if training.skipped > train.max_skipped_steps:
-            raise Diverged(
-                f"loss or gradient was not finite in {training.skipped} steps, the last in epoch"
-                f" {training.epoch + 1}; train.max_skipped_steps is {train.max_skipped_steps}."
-                " The last good checkpoint is kept; try a smaller train.learning_rate"
-            )
-        return None
-    training.optimizer.step()
-    training.steps += 1
-    # A young average forgets faster, or the first weights would outlive a short run.
-    decay = min(train.ema_decay, (1 + training.steps) / (10 + training.steps))
+    total = images.new_zeros(())
+    size = -(-len(images) // training.parts)
+    for first in range(0, len(images), size):
+        part = slice(first, first + size)
+        with torch.autocast(
+            images.device.type, torch.bfloat16, _computes_bf16(images, train), cache_enabled=False
+        ):
+            answer = net.answer(images[part])
+        loss = objective(answer, wanted.of(part), train)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    parameters = list(net.parameters())
+    sum_gradients(parameters)
+    norm = nn.utils.clip_grad_norm_(parameters, train.gradient_clip)
+    total = summed(total)
+    finite = torch.isfinite(total + norm + sum(buffer.sum() for buffer in buffers))
     with torch.no_grad():
-        shadow = training.average.state_dict()
-        for name, value in training.net.state_dict().items():
-            if value.is_floating_point():
-                shadow[name].lerp_(value, 1.0 - decay)
-            else:
-                shadow[name].copy_(value)
-    return float(loss.detach())
+        for buffer, old in zip(buffers, before, strict=True):
+            buffer.copy_(torch.where(finite, buffer, old))
+    # As the gradient scaler of PyTorch tells the optimiser: a step with this set changes nothing.
+    training.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+    training.optimizer.step()
+    _move_average(training, finite)
+    return torch.where(finite, total, torch.nan)
 
 
-def _computes_bf16(train: TrainParams) -> bool:
-    """Whether to autocast: asked for, or the processor has bf16 instructions."""
+@torch.no_grad()
+def _move_average(training: Training, finite: Tensor) -> None:
+    """Move the average towards the net by 1 - decay, if the step was finite."""
+    weight = (1.0 - training.decay) * finite
+    shadow = training.average.state_dict()
+    for name, value in training.net.state_dict().items():
+        if value.is_floating_point():
+            shadow[name].lerp_(value, weight)
+
+
+def _computes_bf16(images: Tensor, train: TrainParams) -> bool:
+    """Whether to autocast: asked for, or the device computes in bf16."""
+    if images.is_cuda:
+        return train.precision != "fp32"
     capabilities = torch.backends.cpu.get_cpu_capability()
     has_bf16 = "AMX" in capabilities or torch.cpu._is_avx512_bf16_supported()
     return train.precision == "bf16" or (train.precision == "auto" and has_bf16)

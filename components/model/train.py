@@ -1,14 +1,15 @@
 """Stage train: crops to weights.
 
-Input: the crop store. Does: AdamW on augmented margin crops with warm-up and cosine decay fitted to
-epochs or minutes, whichever end first; a moving average of the weights is what ships. A checkpoint
-an epoch, and one at SIGTERM within the epoch: a killed run goes on from the last one, and on a CPU
-its loss curve is the same. Output:
-``model.safetensors``, ``model.json`` and ``curve.jsonl``.
+Input: the crop store. Does: AdamW on augmented margin crops with warm-up, a flat part and cosine
+decay fitted to epochs or minutes, whichever end first; a moving average of the weights is what
+ships. A checkpoint an epoch, and one at SIGTERM within the epoch: a killed run goes on from the
+last one, and on a CPU its loss curve is the same. Output: ``model.safetensors``, ``model.json``,
+``trainable.safetensors`` and ``curve.jsonl``.
 """
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from components.data.crop_store import CropStore, open_crops
@@ -24,21 +24,22 @@ from components.keypoints import KeypointScheme, scheme_for
 from components.kpi.evaluate import predict_all
 from components.kpi.metrics import point_errors
 from components.model.augment import check_flips
-from components.model.checkpoint import (
-    fold,
-    load_checkpoint,
-    save_checkpoint,
-    save_net,
-)
+from components.model.checkpoint import fold, save_net
+from components.model.faces import open_faces
 from components.model.judge import torch_predict
 from components.model.losses import point_weights
-from components.model.step import EpochSoFar, Training, draw_batch, learning_rate, start, take_step
+from components.model.ranks import from_first, joined, rank, summed
+from components.model.run_state import resume_run, save_run
+from components.model.start_from import load_teacher, load_weights, save_trainable
+from components.model.step import EpochSoFar, Training, start
+from components.model.stepper import Stepper
 from components.params import TrainParams
 from components.progress import EpochEnd, report, tell_epoch
 from components.stopping import Diverged, noted_sigterm
 
 LOGGER = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
+_STEPS_BETWEEN_LOOKS = 50  # at the losses on a GPU, each of which waits for it
 
 
 def planned_epochs(training: Training, train: TrainParams) -> int:
@@ -50,11 +51,27 @@ def planned_epochs(training: Training, train: TrainParams) -> int:
     return max(training.epoch, min(train.epochs, training.epoch + int(left / pace)))
 
 
+def device_of(train: TrainParams) -> torch.device:
+    """Where to train: each process of ``torchrun`` has a GPU of its own.
+
+    Raises:
+        ValueError: a GPU is asked for and there is none.
+    """
+    if train.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("train.device is cuda, but torch sees no GPU; set it to cpu or auto")
+    if train.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
 def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str, Any]:
     """Train ``train.net`` on the part ``train``; ``val`` is watched, never chosen by.
 
     Raises:
-        ValueError: no training face, flips without a flip map, weights for an unknown region.
+        ValueError: no training face, flips without a flip map, weights for an unknown region, or
+            weights to start from that do not fit.
         Diverged: the loss was not finite for more than ``max_skipped_steps`` steps, or in no step
             of an epoch; the last good checkpoint stays.
         Resumable: SIGTERM came; a checkpoint of this very step is there.
@@ -67,41 +84,61 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
     scheme = scheme_for(store.num_keypoints)
     check_flips(scheme, train.augment)
     point_weights(scheme, torch.ones(1, scheme.num_keypoints).bool(), train.region_weights)
-    rows = store.rows("train")
+    rows = torch.from_numpy(store.rows("train"))
     if len(rows) < train.batch_size:
         raise ValueError(
             f"{len(rows)} training faces; train.batch_size is {train.batch_size} and needs as many"
         )
+    device = device_of(train)
     torch.manual_seed(train.seed)
-    training = start(train, scheme.num_keypoints)
-    checkpoint = out_dir / CHECKPOINT
-    _resume(training, checkpoint)
-    epochs = planned_epochs(training, train)
-    with noted_sigterm() as stopped:
-        while training.epoch < epochs and not stopped():
-            started, seen = time.monotonic(), training.faces_seen
-            loss = _train_epoch(training, store, rows, scheme, train, epochs, stopped)
-            trained = time.monotonic()
-            training.seconds += trained - started
-            if loss is None:
-                break
-            training.epoch += 1
-            pace = (training.faces_seen - seen) / (trained - started)
-            _note_epoch(training, store, train, loss, pace)
-            training.seconds += time.monotonic() - trained
-            epochs = planned_epochs(training, train)
-            if training.epoch % train.checkpoint_every_epochs == 0 or training.epoch >= epochs:
-                _save(training, checkpoint)
-        if stopped():
-            _save(training, checkpoint)
-    return _finish(training, store, train, out_dir)
+    with joined(device):
+        training, fresh = _begin(store, scheme, train, device)
+        checkpoint = out_dir / CHECKPOINT
+        resume_run(training, checkpoint)
+        stepper = Stepper(training, open_faces(store, device), scheme, train)
+        epochs = from_first(planned_epochs(training, train))
+        with noted_sigterm() as noted:
+
+            def stopped() -> bool:
+                return bool(summed(torch.tensor(float(noted()), device=device)) > 0)
+
+            while training.epoch < epochs and not stopped():
+                began, seen = time.monotonic(), training.faces_seen
+                loss = _train_epoch(stepper, rows, train, epochs, stopped)
+                trained = time.monotonic()
+                training.seconds += trained - began
+                if loss is None:
+                    break
+                training.epoch += 1
+                pace = (training.faces_seen - seen) / (trained - began)
+                if rank() == 0:
+                    _note_epoch(training, store, train, loss, pace)
+                training.seconds += time.monotonic() - trained
+                epochs = from_first(planned_epochs(training, train))
+                if training.epoch % train.checkpoint_every_epochs == 0 or training.epoch >= epochs:
+                    save_run(training, checkpoint)
+            if stopped():
+                save_run(training, checkpoint)
+    return _finish(training, store, train, out_dir) | {"made_anew": fresh} if rank() == 0 else {}
+
+
+def _begin(
+    store: CropStore, scheme: KeypointScheme, train: TrainParams, device: torch.device
+) -> tuple[Training, list[str]]:
+    """The state before the first step, and the tensors that ``start_from`` did not give."""
+    training = start(train, scheme.num_keypoints, device)
+    fresh: list[str] = []
+    if train.start_from is not None:
+        fresh = load_weights(training.net, train.net, Path(train.start_from), train.new_head)
+        training.average.load_state_dict(training.net.state_dict())
+    if train.teacher is not None:
+        training.teacher = load_teacher(Path(train.teacher), scheme.num_keypoints).to(device)
+    return training, fresh
 
 
 def _train_epoch(
-    training: Training,
-    store: CropStore,
-    rows: NDArray[np.int64],
-    scheme: KeypointScheme,
+    stepper: Stepper,
+    rows: Tensor,
     train: TrainParams,
     epochs: int,
     stopped: Callable[[], bool],
@@ -112,33 +149,41 @@ def _train_epoch(
         the mean loss of its steps; None where it was stopped before the last of them.
 
     Raises:
-        Diverged: no step had a finite loss.
+        Diverged: no step had a finite loss, or too many had none.
     """
-    random = torch.Generator().manual_seed(train.seed * 1_000_003 + training.epoch)
-    order = torch.randperm(len(rows), generator=random).numpy()
+    training, chance = stepper.training, stepper.chance
+    seed = train.seed * 1_000_003 + training.epoch
+    order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
+    chance.generator.manual_seed(seed)
     steps = len(rows) // train.batch_size
+    batches = order[: steps * train.batch_size].view(steps, -1).sort(dim=1).values
+    batches = batches.to(chance.device)
     planned = epochs * steps * train.batch_size
     losses: list[float] = []
     first = 0
     if training.so_far is not None:
         first, losses = training.so_far.steps, training.so_far.losses
-        random.set_state(training.so_far.random)
+        chance.generator.set_state(training.so_far.random)
         training.so_far = None
     training.net.train()
     watched = {k: v for k, v in (training.curve or [{}])[-1].items() if k == "val_crop_px"}
+    unseen: list[Tensor] = []
     for step in range(first, steps):
-        chosen = rows[order[step * train.batch_size : (step + 1) * train.batch_size]]
         done = (training.epoch + (step + 1) / steps) / epochs
-        batch = draw_batch(store, chosen, scheme, train, random, done)
-        rate = learning_rate(done, train)
-        loss = take_step(training, batch, scheme, train, rate)
-        if loss is not None:
-            losses.append(loss)
-            watched |= {"loss": loss}
-        training.faces_seen += train.batch_size
-        report(training.faces_seen, planned, "faces", **watched)
-        if stopped() and step + 1 < steps:
-            training.so_far = EpochSoFar(step + 1, losses, random.get_state())
+        unseen.append(stepper.step(batches[step], done))
+        if batches.is_cuda and len(unseen) < _STEPS_BETWEEN_LOOKS and step + 1 < steps:
+            continue
+        seen = torch.stack(unseen)
+        finite = seen[torch.isfinite(seen)].tolist()
+        _count_skipped(training, len(unseen) - len(finite), train)
+        unseen.clear()
+        losses += finite
+        if finite:
+            watched["loss"] = finite[-1]
+        if rank() == 0:
+            report(training.faces_seen, planned, "faces", **watched)
+        if step + 1 < steps and stopped():
+            training.so_far = EpochSoFar(step + 1, losses, chance.generator.get_state())
             return None
     if not losses:
         raise Diverged(
@@ -148,6 +193,17 @@ def _train_epoch(
     return float(np.mean(losses))
 
 
+def _count_skipped(training: Training, steps: int, train: TrainParams) -> None:
+    """Add to the steps that were skipped; too many of them end the run."""
+    training.skipped += steps
+    if steps and training.skipped > train.max_skipped_steps:
+        raise Diverged(
+            f"loss or gradient was not finite in {training.skipped} steps, the last in epoch"
+            f" {training.epoch + 1}; train.max_skipped_steps is {train.max_skipped_steps}."
+            " The last good checkpoint is kept; try a smaller train.learning_rate"
+        )
+
+
 def _note_epoch(
     training: Training, store: CropStore, train: TrainParams, loss: float, pace: float
 ) -> None:
@@ -155,7 +211,7 @@ def _note_epoch(
     line = {
         "epoch": training.epoch,
         "loss": loss,
-        "learning_rate": training.optimizer.param_groups[0]["lr"],
+        "learning_rate": float(training.rate),
         "seconds": training.seconds,
         "faces_seen": training.faces_seen,
         "faces_per_second": pace,
@@ -172,49 +228,6 @@ def _note_epoch(
     tell_epoch(EpochEnd(training.curve, images, points, target))
 
 
-def _save(training: Training, path: Path) -> None:
-    tensors = {f"net.{name}": value for name, value in training.net.state_dict().items()}
-    tensors |= {f"average.{n}": value for n, value in training.average.state_dict().items()}
-    for index, moments in training.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-    state: dict[str, Any] = {
-        name: getattr(training, name)
-        for name in ("epoch", "steps", "seconds", "skipped", "faces_seen", "curve")
-    }
-    if training.so_far is not None:
-        tensors["random.state"] = training.so_far.random
-        state["so_far"] = {"steps": training.so_far.steps, "losses": training.so_far.losses}
-    save_checkpoint(tensors, state, path)
-
-
-def _resume(training: Training, path: Path) -> None:
-    found = load_checkpoint(path)
-    if found is None:
-        return
-    tensors, state = found
-    parts: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}, "optimizer": {}, "random": {}}
-    for name, value in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = value
-    training.net.load_state_dict(parts["net"])
-    training.average.load_state_dict(parts["average"])
-    moments: dict[int, dict[str, Tensor]] = {}
-    trained = [p.detach() for group in training.optimizer.param_groups for p in group["params"]]
-    for name, value in parts["optimizer"].items():
-        index, _, kind = name.partition(".")
-        like = trained[int(index)]
-        # The fused step pairs memory, not indices: a moment must lie as its parameter does.
-        laid = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-        moments.setdefault(int(index), {})[kind] = laid
-    whole = training.optimizer.state_dict()
-    training.optimizer.load_state_dict({**whole, "state": moments})
-    if so_far := state.pop("so_far", None):
-        training.so_far = EpochSoFar(**so_far, random=parts["random"]["state"])
-    for name, value in state.items():
-        setattr(training, name, value)
-    LOGGER.info("resumed after epoch %d", training.epoch)
-
-
 def _finish(
     training: Training, store: CropStore, train: TrainParams, out_dir: Path
 ) -> dict[str, Any]:
@@ -228,6 +241,7 @@ def _finish(
         "parameters": sum(p.numel() for p in net.parameters()),
     }
     save_net(net, about, out_dir)
+    save_trainable(training.average, out_dir)
     lines = "".join(json.dumps(line) + "\n" for line in training.curve)
     (out_dir / "curve.jsonl").write_text(lines, encoding="utf-8")
     for leftover in out_dir.glob("checkpoint*"):

@@ -37,6 +37,10 @@ class AugmentParams(Section):
 
 class TrainParams(Section):
     net: NetName
+    start_from: str | None
+    new_head: bool
+    teacher: str | None
+    teacher_weight: NonNegativeFloat
     loss: LossName
     wing_w: PositiveFloat
     wing_epsilon: PositiveFloat
@@ -64,6 +68,7 @@ class TrainParams(Section):
     max_skipped_steps: NonNegativeInt
     checkpoint_every_epochs: PositiveInt
     seed: NonNegativeInt
+    device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "fp32", "bf16"]
     augment: AugmentParams
 

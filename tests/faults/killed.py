@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
-from components.model import train as train_module
+from components.model import run_state
 from components.model.checkpoint import save_checkpoint
+from components.model.train import train_net
 from components.params import TrainParams
 
 SAVED = "saved.txt"
@@ -56,8 +57,8 @@ def train_and_die(crop_dir: Path, train: TrainParams, root: Path) -> None:
         shutil.rmtree(folder)
         return sys.exit(0)
 
-    train_module.save_checkpoint = save  # type: ignore[attr-defined]
-    train_module.train_net(crop_dir=crop_dir, train=train, out_dir=folder)
+    run_state.save_checkpoint = save  # type: ignore[attr-defined]
+    train_net(crop_dir=crop_dir, train=train, out_dir=folder)
 
 
 def save_until(step: int, *arguments: Any) -> None:

@@ -40,10 +40,10 @@ def stopped(
     train = params_with(QUICK).train
     real = train_module._train_epoch
 
-    def die_in_the_third(training: Any, *rest: Any) -> float | None:
-        if training.epoch == 2:
+    def die_in_the_third(stepper: Any, *rest: Any) -> float | None:
+        if stepper.training.epoch == 2:
             raise KeyboardInterrupt
-        return real(training, *rest)
+        return real(stepper, *rest)
 
     def make() -> tuple[TrainParams, Path]:
         folder = tmp_path / "stopped"

@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from components.cli import main
-from components.model import train as train_module
+from components.model import stepper
 from components.model.checkpoint import load_checkpoint
 from components.model.train import train_net
 from components.params import Params
@@ -21,7 +21,7 @@ from tests.dots import QUICK
 
 def spoil(monkeypatch: pytest.MonkeyPatch, bad: set[int], pixel: float) -> None:
     """Put ``pixel`` into one image of the batches whose numbers are ``bad``."""
-    real = train_module.draw_batch
+    real = stepper.draw_batch
     drawn = 0
 
     def draw(*arguments: Any) -> Any:
@@ -32,7 +32,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, bad: set[int], pixel: float) -> None:
         drawn += 1
         return batch
 
-    monkeypatch.setattr(train_module, "draw_batch", draw)
+    monkeypatch.setattr(stepper, "draw_batch", draw)
 
 
 @pytest.mark.parametrize("pixel", [float("nan"), float("inf"), 3e38])

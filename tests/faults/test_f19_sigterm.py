@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from components.cli import main
-from components.model import train as train_module
+from components.model import stepper
 from components.model.checkpoint import load_checkpoint
 from components.model.train import train_net
 from components.params import Params
@@ -25,10 +25,10 @@ SIGNALS_AT = 7  # steps, of five an epoch
 @pytest.fixture
 def signalled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Training gets SIGTERM twice at its seventh step."""
-    real = train_module.take_step
+    real = stepper.take_step
     taken = 0
 
-    def take(*arguments: Any) -> float | None:
+    def take(*arguments: Any) -> Any:
         nonlocal taken
         taken += 1
         if taken == SIGNALS_AT:
@@ -36,7 +36,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
             os.kill(os.getpid(), signal.SIGTERM)
         return real(*arguments)
 
-    monkeypatch.setattr(train_module, "take_step", take)
+    monkeypatch.setattr(stepper, "take_step", take)
     return monkeypatch
 
 

@@ -11,6 +11,7 @@ from components.model.augment import (
     sample_crops,
     softened,
 )
+from components.model.chance import Chance
 from components.params import AugmentParams
 
 MOVES = AugmentParams(
@@ -40,9 +41,9 @@ def dot_images(points: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def test_a_dot_moves_with_its_label() -> None:
-    random = torch.Generator().manual_seed(1)
-    points = 56 + torch.rand(64, 2, generator=random) * 30 - 15
-    matrix, shift = random_maps(64, MOVES, random)
+    chance = Chance(1)
+    points = 56 + chance.uniform(64, 2) * 30 - 15
+    matrix, shift = random_maps(64, MOVES, chance)
     seen = sample_crops(dot_images(points, 112), matrix, shift)[:, 0]
     axis = torch.arange(80.0)
     total = seen.sum((1, 2))
@@ -58,8 +59,8 @@ def test_nothing_chosen_is_the_centre_of_the_margin_crop() -> None:
     crops = torch.randint(1, 255, (2, 112, 112), dtype=torch.uint8)
     points = torch.rand(2, 68, 2) * 112
     visible = torch.ones(2, 68).bool()
-    random = torch.Generator().manual_seed(0)
-    batch = augment_batch(crops, points, visible, scheme_for(68), still, random)
+    chance = Chance(0)
+    batch = augment_batch(crops, points, visible, scheme_for(68), still, chance)
     assert torch.allclose(batch.images[:, 0], crops[:, 16:96, 16:96].float(), atol=0.05)
     assert torch.allclose(batch.points, points - 16, atol=1e-4)
 
@@ -73,8 +74,8 @@ def test_a_flip_mirrors_the_image_and_renames_left_and_right() -> None:
     crops = torch.randint(1, 255, (1, 112, 112), dtype=torch.uint8)
     points = 30 + torch.rand(1, 68, 2) * 50
     visible = torch.rand(1, 68) < 0.5
-    random = torch.Generator().manual_seed(0)
-    batch = augment_batch(crops, points, visible, scheme, flips, random)
+    chance = Chance(0)
+    batch = augment_batch(crops, points, visible, scheme, flips, chance)
     inner = crops[0, 16:96, 16:96].float()
     assert torch.allclose(batch.images[0, 0], inner.flip(1), atol=0.05)
     for k in (0, 36, 48):
@@ -90,9 +91,9 @@ def test_a_patch_hides_exactly_the_points_under_it() -> None:
     )
     crops = torch.full((32, 112, 112), 128, dtype=torch.uint8)
     points = 16 + torch.rand(32, 68, 2) * 79
-    random = torch.Generator().manual_seed(2)
+    chance = Chance(2)
     shown = torch.ones(32, 68).bool()
-    batch = augment_batch(crops, points, shown, scheme_for(68), patches, random)
+    batch = augment_batch(crops, points, shown, scheme_for(68), patches, chance)
     nearest = batch.points.round().long().clamp(0, 79)
     grey = batch.images[torch.arange(32)[:, None], 0, nearest[..., 1], nearest[..., 0]]
     changed = (grey - 128).abs() > 1
@@ -132,11 +133,11 @@ def test_a_face_of_low_resolution_has_its_points_where_they_were() -> None:
     crops = dot_images(points, 112)[:, 0].to(torch.uint8)
     visible = torch.ones(40, 1).bool()
     scheme = scheme_for(1)
-    random = torch.Generator().manual_seed(3)
+    chance = Chance(3)
     still = low.model_copy(update={"low_resolution_probability": 0.0})
-    sharp = augment_batch(crops, points[:, None], visible, scheme, still, random)
-    random = torch.Generator().manual_seed(3)
-    batch = augment_batch(crops, points[:, None], visible, scheme, low, random)
+    sharp = augment_batch(crops, points[:, None], visible, scheme, still, chance)
+    chance = Chance(3)
+    batch = augment_batch(crops, points[:, None], visible, scheme, low, chance)
     softer = batch.images.amax((1, 2, 3)) < 0.9 * sharp.images.amax((1, 2, 3))
     assert 8 < int(softer.sum()) < 32
     seen = (batch.images - 0.03).clamp(min=0)  # gamma keeps black from being 0
@@ -157,8 +158,8 @@ def test_a_view_says_where_points_of_the_plain_crop_went() -> None:
     points = 56 + torch.rand(16, 68, 2, generator=torch.Generator().manual_seed(4)) * 30 - 15
     crops = torch.zeros(16, 112, 112, dtype=torch.uint8)
     visible, scheme = torch.ones(16, 68).bool(), scheme_for(68)
-    random = torch.Generator().manual_seed(5)
-    batch = augment_batch(crops, points, visible, scheme, flips, random)
+    chance = Chance(5)
+    batch = augment_batch(crops, points, visible, scheme, flips, chance)
     assert batch.view is not None
     assert 2 < int(batch.view.flipped.sum()) < 14
     # The plain crop is the middle of the margin crop, 16 pixels in.

@@ -156,7 +156,8 @@ def test_the_confidence_is_asked_for_visible_and_rightly_placed_points(
     logits = torch.tensor([[3.0, -3.0, -3.0, 50.0]])  # right: near; far; hidden; unlabelled
     answer = Answer(points, logits.sigmoid(), logits, torch.zeros(1, 4, 1600))
     labelled = torch.isfinite(target).all(-1)
-    value = confidence_loss(answer, target, labelled, visible, train(confidence_px=4.0))
+    weight = labelled / labelled.sum()
+    value = confidence_loss(answer, target, weight, visible, train(confidence_px=4.0))
     assert value.item() == pytest.approx(math.log1p(math.exp(-3.0)), abs=1e-6)
 
 

@@ -10,9 +10,13 @@ import torch
 from components.data.crop_store import open_crops
 from components.keypoints import scheme_for
 from components.model import train as train_module
+from components.model.chance import Chance
 from components.model.checkpoint import load_checkpoint, load_net
-from components.model.recombinator import Answer
-from components.model.step import draw_batch, equivariance_loss, learning_rate, start, take_step
+from components.model.faces import open_faces
+from components.model.losses import coordinate_loss
+from components.model.objective import wanted_of
+from components.model.run_state import save_run
+from components.model.step import draw_batch, learning_rate, start, take_step
 from components.model.train import train_net
 from components.params import Params, TrainParams
 from tests.dots import NO_FLIPS, losses
@@ -32,10 +36,10 @@ def test_a_killed_run_goes_on_with_the_same_losses_and_weights(
 
     real = train_module._train_epoch
 
-    def die_in_the_third(training: Any, *rest: Any) -> float:
-        if training.epoch == 2:
+    def die_in_the_third(stepper: Any, *rest: Any) -> float | None:
+        if stepper.training.epoch == 2:
             raise KeyboardInterrupt
-        return real(training, *rest)
+        return real(stepper, *rest)
 
     monkeypatch.setattr(train_module, "_train_epoch", die_in_the_third)
     with pytest.raises(KeyboardInterrupt):
@@ -56,7 +60,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     training = start(params_with(NO_FLIPS).train, 1)
     for epoch in (1, 2):
         training.epoch = epoch
-        train_module._save(training, path)
+        save_run(training, path)
         saved.append(epoch)
     newest = max(tmp_path.glob("checkpoint.*"))
     content = bytearray(newest.read_bytes())
@@ -108,22 +112,43 @@ def test_the_rate_warms_up_and_ends_at_its_least(params_with: Callable[..., Para
 
 
 def test_a_net_that_answers_as_its_average_moved_has_no_equivariance_loss(
-    crop_dir: Path, params_with: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+    crop_dir: Path, params_with: Callable[..., Params]
 ) -> None:
     train = params_with({**NO_FLIPS, "train.elt_weight": 0.5}).train
     store, scheme = open_crops(crop_dir), scheme_for(1)
     training = start(train, 1)
-    random = torch.Generator().manual_seed(0)
-    batch = draw_batch(store, store.rows("train")[:8], scheme, train, random)
+    rows = torch.from_numpy(store.rows("train")[:8])
+    batch = draw_batch(open_faces(store, "cpu"), rows, scheme, train, Chance(0))
     assert batch.plain is not None
     assert batch.view is not None
-    plain = training.average(batch.plain / 255)[0]
-    moved = batch.view.points(plain, 80, scheme)
-    answer = Answer(moved, moved[..., 0], None, moved)
-    assert equivariance_loss(training, answer, batch, scheme, train).item() < 1e-6
-    off = Answer(moved + 1.0, moved[..., 0], None, moved)
-    assert equivariance_loss(training, off, batch, scheme, train).item() > 0.5
+    target = wanted_of(batch, training.average, None, scheme, train).targets[1]
+    with torch.no_grad():
+        moved = batch.view.points(training.average(batch.plain / 255)[0], 80, scheme)
+    assert torch.equal(target.points, moved)
+    assert target.weight.sum().item() == pytest.approx(0.5)
+    assert coordinate_loss(moved, target.points, target.weight, train).item() < 1e-6
+    assert coordinate_loss(moved + 1.0, target.points, target.weight, train).item() > 0.25
     before = [value.clone() for value in training.net.parameters()]
-    loss = take_step(training, batch, scheme, train, 1e-3)
-    assert loss is not None
+    training.rate.fill_(1e-3)
+    assert torch.isfinite(take_step(training, batch, scheme, train))
     assert any((a != b).any() for a, b in zip(before, training.net.parameters(), strict=True))
+
+
+def test_a_batch_in_two_parts_has_the_gradient_of_the_whole(
+    crop_dir: Path, params_with: Callable[..., Params]
+) -> None:
+    train = params_with({**NO_FLIPS, "train.net": "base", "train.elt_weight": 0.5}).train
+    store, scheme = open_crops(crop_dir), scheme_for(1)
+    rows = torch.from_numpy(store.rows("train")[:8])
+    gradients = []
+    for parts in (1, 2, 3):  # base has no batch norm, whose statistics would be those of a part
+        torch.manual_seed(0)
+        training = start(train, 1)
+        training.parts = parts
+        batch = draw_batch(open_faces(store, "cpu"), rows, scheme, train, Chance(0))
+        loss = take_step(training, batch, scheme, train)
+        grads = [p.grad for p in training.net.parameters() if p.grad is not None]
+        gradients.append((loss, torch.cat([grad.flatten() for grad in grads])))
+    for loss, gradient in gradients[1:]:
+        assert loss.item() == pytest.approx(gradients[0][0].item(), rel=1e-5)
+        assert (gradient - gradients[0][1]).norm() < 1e-4 * gradients[0][1].norm()
