@@ -21,6 +21,7 @@ from components.cli_labels import add_label_commands
 from components.data.fetch import local_labels, on_s3
 from components.params import Params, load_params
 from components.plan import describe_plan
+from components.release.trainable import local_weights
 from components.stages import STAGES, run_stage
 from components.stopping import Diverged, Resumable
 
@@ -120,9 +121,12 @@ def _run_stage(options: argparse.Namespace) -> None:
         out_dir = Path(params.data.labels)
     if stage.reads_labels:
         params = local_labels(params, options.root / "labels")
+    if stage.reads_weights:
+        params = local_weights(params, options.root / "weights")
     inputs = {name: options.root / name for name in stage.inputs}
     manifest = run_stage(stage.name, out_dir, inputs, params)
-    print(json.dumps(_short(manifest.summary), indent=1))
+    if manifest.summary:  # process 0 of several has one
+        print(json.dumps(_short(manifest.summary), indent=1))
     if blocking := manifest.summary.get("blocking"):
         raise ValueError(f"{'; '.join(blocking)}; the report is in {out_dir}")
 
@@ -137,6 +141,7 @@ def _short(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def _run_plan(options: argparse.Namespace) -> None:
     params = local_labels(_params(options), options.root / "labels")
+    params = local_weights(params, options.root / "weights")
     print(describe_plan(options.root, params))
 
 

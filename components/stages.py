@@ -9,16 +9,18 @@ called it.
 import dataclasses
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from components.data.pointer import check_pointer
 from components.params import Params
-from components.provenance.digest import digest_code, digest_dataset, digest_json
+from components.provenance.digest import digest_code, digest_dataset, digest_file, digest_json
 from components.provenance.manifest import (
     MANIFEST,
     Manifest,
@@ -27,6 +29,8 @@ from components.provenance.manifest import (
     tool_versions,
     verify,
 )
+
+WEIGHT_FILES = ("model.json", "model.safetensors", "trainable.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Stage:
         sections: sections of params.yaml that it reads.
         tools: distributions whose version changes the result.
         reads_labels: its result depends on the labelled set at ``data.labels``.
+        reads_weights: keys of its section that may name a folder of weights, which it reads.
+        shared: several processes, started by ``torchrun``, may run it together.
         resumable: an interrupted run goes on where it stopped.
         cached: a finished folder with the same key is the result; False for a stage that acts on
             something outside its folder.
@@ -52,6 +58,8 @@ class Stage:
     sections: tuple[str, ...]
     tools: tuple[str, ...] = ("numpy",)
     reads_labels: bool = False
+    reads_weights: tuple[str, ...] = ()
+    shared: bool = False
     resumable: bool = False
     cached: bool = True
     sealed: bool = True
@@ -69,6 +77,10 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
             )
         digests["labels"] = digest_dataset(labels)
     sections = {name: params.section(name).model_dump(mode="json") for name in stage.sections}
+    for key in stage.reads_weights:
+        folder = sections[stage.name][key]
+        if folder is not None:
+            digests[key] = _digest_weights(Path(folder), f"{stage.name}.{key}")
     code = digest_code(stage.run.split(":")[0])
     tools = tool_versions(stage.tools)
     key = digest_json([stage.name, digests, sections, code, tools])
@@ -94,24 +106,18 @@ def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Para
     pending = stage_key(stage, inputs, params)
     if stage.reads_labels:
         check_pointer(Path(params.data.labels))
+    rank = int(os.environ.get("RANK", "0"))
+    if rank > 0:
+        return _assist(stage, rank, out_dir, inputs, params, pending)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with _locked(out_dir):
         if not stage.sealed and out_dir.exists():
             raise ValueError(f"{out_dir}: exists; remove it, or name another folder")
-        if (
-            stage.cached
-            and (out_dir / MANIFEST).exists()
-            and (read_manifest(out_dir).key == pending.key)
-        ):
+        if _is_done(stage, out_dir, pending):
             return verify(out_dir)
         partial = _partial_folder(out_dir, pending.key, stage.resumable)
         try:
-            module, function = stage.run.split(":")
-            summary = getattr(import_module(module), function)(
-                **{f"{input_name}_dir": inputs[input_name] for input_name in stage.inputs},
-                **{section: params.section(section) for section in stage.sections},
-                out_dir=partial,
-            )
+            summary = _call(stage, partial, inputs, params)
         except BaseException:
             if not stage.resumable:
                 shutil.rmtree(partial)
@@ -129,6 +135,58 @@ def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Para
 def cached_folder(work: Path, name: str, inputs: Mapping[str, Path], params: Params) -> Path:
     """Where the flow keeps the result of this stage for these inputs: ``work/<stage>/<key>``."""
     return work / name / stage_key(STAGES[name], inputs, params).key[:16]
+
+
+def _is_done(stage: Stage, out_dir: Path, pending: Manifest) -> bool:
+    """Whether a finished folder is there whose key is the one that is wanted."""
+    there = stage.cached and (out_dir / MANIFEST).exists()
+    return there and read_manifest(out_dir).key == pending.key
+
+
+def _call(
+    stage: Stage, out_dir: Path, inputs: Mapping[str, Path], params: Params
+) -> Mapping[str, Any]:
+    module, function = stage.run.split(":")
+    summary: Mapping[str, Any] = getattr(import_module(module), function)(
+        **{f"{input_name}_dir": inputs[input_name] for input_name in stage.inputs},
+        **{section: params.section(section) for section in stage.sections},
+        out_dir=out_dir,
+    )
+    return summary
+
+
+def _assist(
+    stage: Stage,
+    rank: int,
+    out_dir: Path,
+    inputs: Mapping[str, Path],
+    params: Params,
+    pending: Manifest,
+) -> Manifest:
+    """Take part in a stage as a process that writes nothing; process 0 does."""
+    if not stage.shared:
+        raise ValueError(
+            f"stage {stage.name} runs in one process; this one is number {rank} (RANK)."
+            f" Only {', '.join(row.name for row in _ROWS if row.shared)} may run in several"
+        )
+    if not _is_done(stage, out_dir, pending):
+        _call(stage, out_dir, inputs, params)
+    return pending
+
+
+def _digest_weights(folder: Path, key: str) -> str:
+    """Of the files that weights are read from.
+
+    Raises:
+        ValueError: there are none, naming the key.
+    """
+    files = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
+    if not files:
+        raise ValueError(
+            f"{key}: {folder} has none of {', '.join(WEIGHT_FILES)}; wanted a folder of stage"
+            " train or of import-tao"
+        )
+    return digest_json([digest_file(file) for file in files])
 
 
 def _partial_folder(out_dir: Path, key: str, resumable: bool) -> Path:
@@ -175,6 +233,8 @@ _ROWS = (
         ("crop",),
         ("train",),
         ("numpy", "torch"),
+        reads_weights=("start_from", "teacher"),
+        shared=True,
         resumable=True,
     ),
     Stage(

@@ -21,6 +21,7 @@ from prefect.client.schemas.objects import State
 from components.data.fetch import local_labels
 from components.params import Params
 from components.progress import LOGGER
+from components.release.trainable import local_weights
 from components.stages import STAGES, cached_folder, run_stage
 
 WORK = Path("work")
@@ -73,6 +74,20 @@ def fetch_labels(params: Params) -> Params:
     """Bring labels that lie on S3 here; the params with the folder in their place."""
     with progress_artifact("fetch"):
         return local_labels(params, WORK / "labels")
+
+
+@task(
+    name="weights",
+    task_run_name="weights",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=1,
+    retry_delay_seconds=2,
+    retry_condition_fn=worth_another_try,
+)
+def fetch_weights(params: Params) -> Params:
+    """Bring weights out of the model registry here; the params with the folders in their place."""
+    return local_weights(params, WORK / "weights")
 
 
 @contextmanager

@@ -18,10 +18,11 @@ from components.data.fetch import on_s3
 from components.deploy.join import join_builds
 from components.deploy.targets import TARGETS
 from components.params import Params
+from components.release.trainable import in_registry
 from flows.build_engine import engine_from_worker, served
 from flows.request import may_render, requested_params
 from flows.summary import markdown_of, read_release
-from flows.tasks import STAGE_TASKS, WORK, fetch_labels, render_labels
+from flows.tasks import STAGE_TASKS, WORK, fetch_labels, fetch_weights, render_labels
 
 BAD_INPUT = "BadInput"
 
@@ -50,6 +51,8 @@ def train_and_release(
             render_labels(params)
         if on_s3(params.data.labels):
             params = fetch_labels(params)
+        if in_registry(params):
+            params = fetch_weights(params)
         folders: dict[str, str] = {}
         for name, stage in STAGE_TASKS.items():
             if name == "build":

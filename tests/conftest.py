@@ -129,6 +129,7 @@ def stage_folders(tmp_path: Path) -> Callable[..., dict[str, Path]]:
         (folders["evaluate"] / "kpi.png").write_bytes(b"\x89PNG")
         (folders["evaluate"] / "predictions.npz").write_bytes(b"faces")
         (folders["train"] / "model.safetensors").write_bytes(b"weights")
+        (folders["train"] / "trainable.safetensors").write_bytes(b"batch norm")
         write(folders["train"] / "model.json", {"net": "small"})
         curve = [{"epoch": n, "step": 10 * n, "seconds": 1.5 * n, "loss": 1 / n} for n in (1, 2)]
         lines = "".join(json.dumps(line) + "\n" for line in curve)

@@ -37,8 +37,8 @@ def joined(device: torch.device) -> Iterator[None]:
 
 
 def summed(value: Tensor) -> Tensor:
-    """The sum of ``value`` over all processes; no gradient."""
-    if size() == 1:
+    """The sum of ``value`` over all processes that have joined; no gradient."""
+    if not distributed.is_initialized():
         return value
     total = value.detach().clone()
     distributed.all_reduce(total)

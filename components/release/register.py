@@ -159,6 +159,7 @@ def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
     files = [
         (folders["train"] / "model.safetensors", "trainable"),
         (folders["train"] / "model.json", "trainable"),
+        (folders["train"] / "trainable.safetensors", "trainable"),
         (folders["train"] / "curve.jsonl", "train"),
         (folders["validate"] / "report.json", "data"),
         (folders["build"] / "engines.json", "build"),

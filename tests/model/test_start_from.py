@@ -1,0 +1,115 @@
+"""Fine-tuning goes on where the weights were; a teacher is listened to."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from components.cli import main
+from components.data.crop_store import open_crops
+from components.keypoints import scheme_for
+from components.model.augment import Batch
+from components.model.checkpoint import fold, save_net
+from components.model.objective import wanted_of
+from components.model.recombinator import build_net
+from components.model.start_from import load_teacher, load_weights, save_trainable
+from components.params import Params
+from tests.dots import losses
+
+Command = Callable[..., list[str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A nano net of twelve keypoints that saw something, as stage train leaves it."""
+    torch.manual_seed(3)
+    net = build_net("nano", 12, batch_norm=True).train()
+    net(torch.rand(4, 1, 80, 80))
+    about = {"net": "nano", "num_keypoints": 12}
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    save_net(fold(net.eval(), "nano", 12), about, folder)
+    save_trainable(net, folder)
+    return folder
+
+
+def test_the_loaded_net_is_the_saved_one(folder: Path) -> None:
+    torch.manual_seed(4)
+    net = build_net("nano", 12, batch_norm=True)
+    assert load_weights(net, "nano", folder, new_head=False) == []
+    images = torch.rand(3, 1, 80, 80)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        shipped = load_teacher(folder, 12)(images * 255)[0]
+        torch.testing.assert_close(net.eval()(images)[0], shipped, rtol=0, atol=2e-3)
+
+
+def test_a_net_without_batch_norm_starts_from_what_ships(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    shipped = build_net("release", 5)
+    save_net(shipped, {"net": "release", "num_keypoints": 5}, tmp_path)
+    net = build_net("release", 5, batch_norm=True)
+    load_weights(net, "release", tmp_path, new_head=False)
+    images = torch.rand(2, 1, 80, 80)
+    with torch.no_grad():
+        torch.testing.assert_close(net(images)[0], shipped(images * 255)[0], rtol=0, atol=1e-3)
+
+
+def test_another_number_of_keypoints_makes_the_head_anew_and_says_which_tensors(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = build_net("nano", 5, batch_norm=True)
+    before = net.heatmaps.weight.clone()
+    with caplog.at_level(logging.INFO):
+        fresh = load_weights(net, "nano", folder, new_head=True)
+    assert fresh == ["heatmaps.weight", "heatmaps.bias"]
+    assert torch.equal(net.heatmaps.weight, before)
+    assert "made anew: heatmaps.weight, heatmaps.bias" in caplog.text
+
+
+def test_a_teacher_says_where_the_points_are(
+    folder: Path, params_with: Callable[..., Params]
+) -> None:
+    train = params_with({"train.teacher_weight": 0.25}).train
+    teacher, net = load_teacher(folder, 12), build_net("nano", 12, batch_norm=True)
+    images = torch.rand(2, 1, 80, 80) * 255
+    unlabelled = torch.full((2, 12, 2), float("nan"))
+    batch = Batch(images, unlabelled, torch.zeros(2, 12).bool())
+    labels, said = wanted_of(batch, net, teacher, scheme_for(12), train).targets
+    assert labels.weight.sum().item() == 0.0
+    assert torch.equal(said.points, teacher(images)[0])
+    assert said.weight.sum().item() == pytest.approx(0.25)
+
+
+def test_fine_tuning_begins_at_the_error_where_the_other_training_ended(
+    tmp_path: Path, train_command: Command
+) -> None:
+    assert main(train_command(tmp_path / "first", epochs=8)) == 0
+    first = losses(tmp_path / "first/train")
+    further = train_command(
+        tmp_path / "second",
+        epochs=1,
+        learning_rate=0.0001,
+        min_learning_rate=0.0001,
+        start_from=tmp_path / "first/train",
+    )
+    assert main(further) == 0
+    assert losses(tmp_path / "second/train")[0] < (first[0] + first[-1]) / 2
+    assert open_crops(tmp_path / "second/crop").num_keypoints == 1
+
+
+def test_the_weights_are_part_of_what_a_finished_training_depends_on(
+    tmp_path: Path, train_command: Command
+) -> None:
+    assert main(train_command(tmp_path / "root", epochs=1)) == 0
+    saved = tmp_path / "root/train"
+    words = train_command(tmp_path / "other", epochs=1, start_from=saved, teacher=saved)
+    assert main(words) == 0
+    first = losses(tmp_path / "other/train")
+    file = saved / "trainable.safetensors"
+    save_file({name: value * 1.01 for name, value in load_file(file).items()}, file)
+    assert main(words) == 0
+    assert losses(tmp_path / "other/train") != first
