@@ -121,7 +121,7 @@ def _run_stage(options: argparse.Namespace) -> None:
         out_dir = Path(params.data.labels)
     if stage.reads_labels:
         params = local_labels(params, options.root / "labels")
-    if stage.reads_weights:
+    if stage.reads_folders:
         params = local_weights(params, options.root / "weights")
     inputs = {name: options.root / name for name in stage.inputs}
     manifest = run_stage(stage.name, out_dir, inputs, params)

@@ -20,17 +20,16 @@ from typing import Any
 
 from components.data.pointer import check_pointer
 from components.params import Params
-from components.provenance.digest import digest_code, digest_dataset, digest_file, digest_json
+from components.provenance.digest import digest_code, digest_dataset, digest_json
 from components.provenance.manifest import (
     MANIFEST,
     Manifest,
+    digest_given,
     read_manifest,
     seal,
     tool_versions,
     verify,
 )
-
-WEIGHT_FILES = ("model.json", "model.safetensors", "trainable.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Stage:
         sections: sections of params.yaml that it reads.
         tools: distributions whose version changes the result.
         reads_labels: its result depends on the labelled set at ``data.labels``.
-        reads_weights: keys of its section that may name a folder of weights, which it reads.
+        reads_folders: keys of its section that may name a folder of another run, which it reads.
         shared: several processes, started by ``torchrun``, may run it together.
         resumable: an interrupted run goes on where it stopped.
         cached: a finished folder with the same key is the result; False for a stage that acts on
@@ -58,7 +57,7 @@ class Stage:
     sections: tuple[str, ...]
     tools: tuple[str, ...] = ("numpy",)
     reads_labels: bool = False
-    reads_weights: tuple[str, ...] = ()
+    reads_folders: tuple[str, ...] = ()
     shared: bool = False
     resumable: bool = False
     cached: bool = True
@@ -77,10 +76,10 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
             )
         digests["labels"] = digest_dataset(labels)
     sections = {name: params.section(name).model_dump(mode="json") for name in stage.sections}
-    for key in stage.reads_weights:
+    for key in stage.reads_folders:
         folder = sections[stage.name][key]
         if folder is not None:
-            digests[key] = _digest_weights(Path(folder), f"{stage.name}.{key}")
+            digests[key] = digest_given(Path(folder), f"{stage.name}.{key}")
     code = digest_code(stage.run.split(":")[0])
     tools = tool_versions(stage.tools)
     key = digest_json([stage.name, digests, sections, code, tools])
@@ -174,21 +173,6 @@ def _assist(
     return pending
 
 
-def _digest_weights(folder: Path, key: str) -> str:
-    """Of the files that weights are read from.
-
-    Raises:
-        ValueError: there are none, naming the key.
-    """
-    files = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
-    if not files:
-        raise ValueError(
-            f"{key}: {folder} has none of {', '.join(WEIGHT_FILES)}; wanted a folder of stage"
-            " train or of import-tao"
-        )
-    return digest_json([digest_file(file) for file in files])
-
-
 def _partial_folder(out_dir: Path, key: str, resumable: bool) -> Path:
     """The folder to rename at the end: emptied, unless it holds a resumable run of this key."""
     partial = out_dir.parent / f".{out_dir.name}.{key[:16]}.partial"
@@ -233,7 +217,7 @@ _ROWS = (
         ("crop",),
         ("train",),
         ("numpy", "torch"),
-        reads_weights=("start_from", "teacher"),
+        reads_folders=("start_from", "teacher", "unlabelled"),
         shared=True,
         resumable=True,
     ),

@@ -90,12 +90,15 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
             f"{len(rows)} training faces; train.batch_size is {train.batch_size} and needs as many"
         )
     device = device_of(train)
+    unlabelled = None if train.unlabelled is None else open_crops(Path(train.unlabelled))
+    faces = open_faces(store, device, unlabelled)
+    rows = torch.cat((rows, torch.arange(len(store.crops), len(faces.points))))
     torch.manual_seed(train.seed)
     with joined(device):
         training, fresh = _begin(store, scheme, train, device)
         checkpoint = out_dir / CHECKPOINT
         resume_run(training, checkpoint)
-        stepper = Stepper(training, open_faces(store, device), scheme, train)
+        stepper = Stepper(training, faces, scheme, train)
         epochs = from_first(planned_epochs(training, train))
         with noted_sigterm() as noted:
 

@@ -9,6 +9,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_validator,
+    model_validator,
 )
 
 from components.params.section import Fraction, Section
@@ -41,6 +42,7 @@ class TrainParams(Section):
     new_head: bool
     teacher: str | None
     teacher_weight: NonNegativeFloat
+    unlabelled: str | None
     loss: LossName
     wing_w: PositiveFloat
     wing_epsilon: PositiveFloat
@@ -71,6 +73,14 @@ class TrainParams(Section):
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "fp32", "bf16"]
     augment: AugmentParams
+
+    @model_validator(mode="after")
+    def _unlabelled_faces_are_asked_something(self) -> "TrainParams":
+        if self.unlabelled is not None and self.elt_weight == 0 and self.teacher is None:
+            raise ValueError(
+                "train.unlabelled has no effect without train.elt_weight above 0 or a train.teacher"
+            )
+        return self
 
     @field_validator("region_weights")
     @classmethod

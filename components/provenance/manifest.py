@@ -96,3 +96,20 @@ def verify(folder: Path) -> Manifest:
                 f" {manifest.files[name][:16]}...; remove the folder and run the stage again"
             )
     return manifest
+
+
+def digest_given(folder: Path, key: str) -> str:
+    """Digest of the files in a folder that a person gave as ``key``; a sealed one is verified.
+
+    Raises:
+        ValueError: it is not there or empty, naming the key; or a file differs from its seal.
+    """
+    if (folder / MANIFEST).exists():
+        return verify(folder).content
+    files = files_of(folder) if folder.is_dir() else []
+    if not files:
+        raise ValueError(
+            f"{key}: {folder} is not a folder with files; wanted that of a finished stage or of"
+            " imported weights"
+        )
+    return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})

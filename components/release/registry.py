@@ -1,8 +1,11 @@
 """MLflow's model registry: one version a release and model, however often it is registered."""
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
 from components.release.record import RELEASE_TAG
@@ -41,6 +44,23 @@ def register_version(
         client.delete_model_version(model, str(made.version))
         return first
     return str(made.version)
+
+
+def version_of(model: str, alias: str) -> str:
+    """The version that ``alias`` points to."""
+    return str(MlflowClient().get_model_version_by_alias(model, alias).version)
+
+
+def fetch_version(model: str, version: str, file: str, folder: Path) -> None:
+    """Copy what lies beside ``file`` in the artifacts of ``version`` to ``folder``, or nothing."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    source = MlflowClient().get_model_version_download_uri(model, version)
+    download_artifacts(artifact_uri=source, dst_path=str(partial))
+    (found,) = partial.rglob(file)
+    found.parent.rename(folder)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def set_alias(model: str, alias: str, version: str) -> None:

@@ -85,4 +85,7 @@ def test_f17_a_folder_without_weights_is_named_with_its_key(
     words = train_command(tmp_path / "root", teacher=tmp_path / "nowhere")
     capsys.readouterr()
     assert main(words) == 2
-    assert f"train.teacher: {tmp_path / 'nowhere'} has none of" in capsys.readouterr().err
+    assert (
+        f"train.teacher: {tmp_path / 'nowhere'} is not a folder with files"
+        in capsys.readouterr().err
+    )

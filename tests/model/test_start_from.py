@@ -1,6 +1,7 @@
 """Fine-tuning goes on where the weights were; a teacher is listened to."""
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from components.cli import main
 from components.data.crop_store import open_crops
+from components.data.sample import fixed_lists, points_of, read_table, write_table
 from components.keypoints import scheme_for
 from components.model.augment import Batch
 from components.model.checkpoint import fold, save_net
@@ -17,6 +19,7 @@ from components.model.objective import wanted_of
 from components.model.recombinator import build_net
 from components.model.start_from import load_teacher, load_weights, save_trainable
 from components.params import Params
+from components.provenance.manifest import Manifest, read_manifest, seal
 from tests.dots import losses
 
 Command = Callable[..., list[str]]
@@ -105,11 +108,58 @@ def test_the_weights_are_part_of_what_a_finished_training_depends_on(
     tmp_path: Path, train_command: Command
 ) -> None:
     assert main(train_command(tmp_path / "root", epochs=1)) == 0
-    saved = tmp_path / "root/train"
-    words = train_command(tmp_path / "other", epochs=1, start_from=saved, teacher=saved)
+    copy = tmp_path / "weights"
+    copy.mkdir()
+    for name in ("model.json", "model.safetensors", "trainable.safetensors"):
+        shutil.copy(tmp_path / "root/train" / name, copy)
+    words = train_command(tmp_path / "other", epochs=1, start_from=copy, teacher=copy)
     assert main(words) == 0
     first = losses(tmp_path / "other/train")
-    file = saved / "trainable.safetensors"
+    file = copy / "trainable.safetensors"
     save_file({name: value * 1.01 for name, value in load_file(file).items()}, file)
     assert main(words) == 0
     assert losses(tmp_path / "other/train") != first
+
+
+def test_a_sealed_folder_that_was_changed_is_not_started_from(
+    tmp_path: Path, train_command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(train_command(tmp_path / "root", epochs=1)) == 0
+    saved = tmp_path / "root/train"
+    (saved / "trainable.safetensors").write_bytes(b"other")
+    assert main(train_command(tmp_path / "other", start_from=saved)) == 2
+    assert "trainable.safetensors" in capsys.readouterr().err
+
+
+def test_unlabelled_faces_are_trained_on_and_their_labels_are_not_read(
+    tmp_path: Path, train_command: Command
+) -> None:
+    labelled = tmp_path / "root"
+    words = train_command(labelled, elt_weight=0.5, epochs=2)
+    assert main(words) == 0
+    alone = losses(labelled / "train")
+    train_command(tmp_path / "more")  # makes the crops
+    seen = []
+    for wrong in (0.0, 30.0):
+        more = tmp_path / f"more-{wrong}"
+        shutil.copytree(tmp_path / "more/crop", more)
+        (more / "manifest.json").unlink()
+        table, about = read_table(more / "faces.parquet")
+        points = points_of(table).reshape(len(table), -1) + wrong
+        place = table.column_names.index("points")
+        table = table.set_column(place, "points", fixed_lists(points))
+        write_table(table, more / "faces.parquet", name=about["name"], box_scale="1.2")
+        seal(more, Manifest("crop", f"key{wrong}", {}, {}, "code", {}, {}, {}))
+        words = train_command(labelled, elt_weight=0.5, epochs=2, unlabelled=more)
+        assert main(words) == 0
+        seen.append(losses(labelled / "train"))
+        summary = read_manifest(labelled / "train").summary
+        assert summary["faces_seen"] == 2 * 88  # 40 labelled, 48 not, in batches of 8
+    assert seen[0] == seen[1] != alone
+
+
+def test_unlabelled_faces_without_a_question_to_them_are_refused(
+    tmp_path: Path, train_command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(train_command(tmp_path, unlabelled=tmp_path)) == 2
+    assert "train.unlabelled has no effect without train.elt_weight" in capsys.readouterr().err

@@ -1,0 +1,55 @@
+"""Weights of a registered version become a folder here, once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.params import Params
+from components.release.trainable import in_registry, local_weights
+
+
+def test_weights_are_fetched_by_version_and_by_alias(
+    register: Callable[..., dict[str, Any]],
+    stage_folders: Callable[..., dict[str, Path]],
+    tmp_path: Path,
+    params_with: Callable[..., Params],
+) -> None:
+    from mlflow import MlflowClient
+
+    release = register(stage_folders())
+    model = release["trainable_model"]
+    MlflowClient().set_registered_model_alias(model, "best", "1")
+    asked = {
+        "train.start_from": f"models:/{model}@best",
+        "train.teacher": f"models:/{model}/1",
+    }
+    params = params_with(asked)
+    assert in_registry(params) == ["start_from", "teacher"]
+    found = local_weights(params, tmp_path / "weights").train
+    assert found.start_from == found.teacher == (tmp_path / f"weights/{model}-1").as_posix()
+    folder = Path(found.teacher)
+    assert (folder / "trainable.safetensors").read_bytes() == b"batch norm"
+    assert (folder / "model.safetensors").read_bytes() == b"weights"
+    assert [path.name for path in folder.parent.iterdir()] == [f"{model}-1"]
+    (folder / "mark").touch()
+    local_weights(params, tmp_path / "weights")
+    assert (folder / "mark").exists()  # it was not fetched again
+
+
+def test_a_version_that_is_not_there_is_named(
+    mlflow_store: Path, tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
+    for asked, error, said in (
+        ("models:/nobody", ValueError, r"train\.teacher: models:/nobody; wanted models:/NAME/VERS"),
+        ("models:/nobody/7", ConnectionError, "nobody"),
+        ("models:/nobody@best", ConnectionError, "nobody"),
+    ):
+        with pytest.raises(error, match=said):
+            local_weights(params_with({"train.teacher": asked}), tmp_path)
+
+
+def test_a_folder_stays_as_it_is(tmp_path: Path, params_with: Callable[..., Params]) -> None:
+    params = params_with({"train.start_from": "work/train/0123"})
+    assert local_weights(params, tmp_path) is params
