@@ -9,9 +9,10 @@ SIGTERM: the same command goes on. One line says what.
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from components.cli_labels import add_label_commands
 from components.data.fetch import local_labels, on_s3
 from components.params import Params, load_params
 from components.plan import describe_plan
+from components.release.live import live_view
 from components.release.trainable import local_weights
-from components.stages import STAGES, run_stage
+from components.stages import STAGES, Stage, run_stage, stage_key
 from components.stopping import Diverged, Resumable
 
 DONE, DIVERGED, BAD_INPUT, RESUMABLE = 0, 1, 2, 75
@@ -124,11 +126,21 @@ def _run_stage(options: argparse.Namespace) -> None:
     if stage.reads_folders:
         params = local_weights(params, options.root / "weights")
     inputs = {name: options.root / name for name in stage.inputs}
-    manifest = run_stage(stage.name, out_dir, inputs, params)
+    with _shown_live(stage, inputs, params):
+        manifest = run_stage(stage.name, out_dir, inputs, params)
     if manifest.summary:  # process 0 of several has one
         print(json.dumps(_short(manifest.summary), indent=1))
     if blocking := manifest.summary.get("blocking"):
         raise ValueError(f"{'; '.join(blocking)}; the report is in {out_dir}")
+
+
+def _shown_live(
+    stage: Stage, inputs: Mapping[str, Path], params: Params
+) -> AbstractContextManager[None]:
+    """MLflow's live view of a training, in the process that writes."""
+    if stage.name != "train" or os.environ.get("RANK", "0") != "0":
+        return nullcontext()
+    return live_view(params.register_.experiment, stage_key(stage, inputs, params).key[:16])
 
 
 def _short(summary: Mapping[str, Any]) -> dict[str, Any]:

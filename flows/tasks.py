@@ -8,7 +8,7 @@ import contextvars
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from prefect.client.schemas.objects import State
 from components.data.fetch import local_labels
 from components.params import Params
 from components.progress import LOGGER
+from components.release.live import live_view
 from components.release.trainable import local_weights
 from components.stages import STAGES, cached_folder, run_stage
 
@@ -39,7 +40,7 @@ def stage_task(name: str) -> Task[..., str]:
     def run(folders: Mapping[str, str], params: Params) -> str:
         inputs = {stage: Path(folders[stage]) for stage in STAGES[name].inputs}
         out_dir = cached_folder(WORK, name, inputs, params)
-        with progress_artifact(name):
+        with progress_artifact(name), shown(name, out_dir, params):
             run_stage(name, out_dir, inputs, params)
         return out_dir.as_posix()
 
@@ -52,6 +53,13 @@ def stage_task(name: str) -> Task[..., str]:
         retry_delay_seconds=2,
         retry_condition_fn=worth_another_try,
     )(run)
+
+
+def shown(name: str, out_dir: Path, params: Params) -> AbstractContextManager[None]:
+    """MLflow's live view of the stage train, whose folder is named by its key."""
+    return (
+        live_view(params.register_.experiment, out_dir.name) if name == "train" else nullcontext()
+    )
 
 
 @task(name="synth", task_run_name="synth", cache_policy=NO_CACHE, persist_result=False)

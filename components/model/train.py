@@ -228,7 +228,7 @@ def _note_epoch(
         line["val_crop_px"] = float(np.nanmean(point_errors(points, target)))
     training.curve.append(line)
     LOGGER.info("%s", json.dumps(line))
-    tell_epoch(EpochEnd(training.curve, images, points, target))
+    tell_epoch(EpochEnd(tuple(training.curve), images, points, target))
 
 
 def _finish(

@@ -4,7 +4,7 @@ Where MLflow is, is MLflow's own affair (``MLFLOW_TRACKING_URI`` and so on); not
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,11 @@ from typing import Any
 from mlflow import MlflowClient, get_tracking_uri
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
 from components.release.record import RELEASE_TAG
 
+TRAINING_TAG = "fpenet.training"
 _PARAMS_A_CALL = 100
 _METRICS_A_CALL = 1000
 _LONGEST_PARAM = 6000
@@ -114,13 +116,7 @@ def log_run(
         for first in range(0, len(logged), _PARAMS_A_CALL):
             client.log_batch(run_id, params=logged[first : first + _PARAMS_A_CALL])
         numbers = [Metric(key, value, start, 0) for key, value in metrics.items()]
-        for line in curve:
-            when = start + int(1000 * line.get("seconds", 0.0))
-            numbers += [
-                Metric(f"train/{key}", value, when, int(line.get("epoch", 0)))
-                for key, value in line.items()
-                if key not in ("epoch", "seconds")
-            ]
+        numbers += _curve_metrics(curve, start)
         for first in range(0, len(numbers), _METRICS_A_CALL):
             client.log_batch(run_id, metrics=numbers[first : first + _METRICS_A_CALL])
         for artifact in artifacts:
@@ -130,6 +126,58 @@ def log_run(
         raise
     client.set_terminated(run_id, "FINISHED")
     return _logged(run)
+
+
+def _curve_metrics(curve: Iterable[Mapping[str, float]], start: int) -> list[Metric]:
+    """The numbers of each epoch at its own time; ``start`` is the run's, in milliseconds."""
+    return [
+        Metric(
+            f"train/{key}",
+            value,
+            start + int(1000 * line.get("seconds", 0.0)),
+            int(line.get("epoch", 0)),
+        )
+        for line in curve
+        for key, value in line.items()
+        if key not in ("epoch", "seconds")
+    ]
+
+
+class LiveRun:
+    """The run of a training that goes on: made, or found again by the training's ``key``."""
+
+    def __init__(self, experiment_id: str, key: str) -> None:
+        self._client = MlflowClient()
+        found = self._client.search_runs(
+            [experiment_id], f"tags.`{TRAINING_TAG}` = '{key}'", max_results=1
+        )
+        if found:
+            self._run = found[0]
+            self._client.update_run(self._run.info.run_id, status="RUNNING")
+        else:
+            self._run = self._client.create_run(
+                experiment_id, run_name=f"training-{key[:12]}", tags={TRAINING_TAG: key}
+            )
+        history = self._client.get_metric_history(self._run.info.run_id, "train/loss")
+        self._logged = max((metric.step for metric in history), default=0)
+
+    def log_curve(self, curve: Sequence[Mapping[str, float]]) -> None:
+        """Log the epochs that MLflow does not have yet."""
+        fresh = [line for line in curve if line["epoch"] > self._logged]
+        numbers = _curve_metrics(fresh, self._run.info.start_time)
+        for first in range(0, len(numbers), _METRICS_A_CALL):
+            self._client.log_batch(
+                self._run.info.run_id, metrics=numbers[first : first + _METRICS_A_CALL]
+            )
+        self._logged = max([self._logged, *(int(line["epoch"]) for line in fresh)])
+
+    def log_picture(self, picture: Image.Image, path: str) -> None:
+        """Put a picture into the run."""
+        self._client.log_image(self._run.info.run_id, picture, path)
+
+    def close(self, status: str) -> None:
+        """End the run as FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(self._run.info.run_id, status)
 
 
 def add_artifact(run_id: str, artifact: Artifact) -> None:
