@@ -6,7 +6,7 @@ crop box and outside fraction; ``tight.npy`` (M, 80, 80) and ``tight.parquet``, 
 once more on the original's tight keypoint crop; ``shards.jsonl``, the digest of each shard.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.data.sample import ATTRIBUTE, Bools, numbers_of, points_of, read_table, visible_of
+from components.data.split import hash_part
 
 CROP_PX = 80
 """Side of the network's input (FPENet model card)."""
@@ -144,3 +145,20 @@ def open_crops(crop_dir: Path) -> CropStore:
         about["name"],
         float(about["box_scale"]),
     )
+
+
+def hold_aside(store: CropStore, fraction: float, seed: int) -> CropStore:
+    """``store`` with some people of ``train`` as its ``val``, to choose by; nobody else is judged.
+
+    A choice that looked at the judged faces would flatter what is chosen. Who is held aside depends
+    on the subject and the seed alone.
+    """
+    parts = np.array(store.table["part"].to_pylist(), object)
+    rows = store.rows("train")
+    subjects = store.subjects(rows)
+    aside = {s for s in set(subjects) if hash_part(s, seed) < fraction}
+    parts[parts != "train"] = "unused"
+    parts[rows[[subject in aside for subject in subjects]]] = "val"
+    place = store.table.column_names.index("part")
+    table = store.table.set_column(place, "part", pa.array(parts.tolist()))
+    return replace(store, table=table, tight_table=store.tight_table.slice(0, 0))
