@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from components.params import TrainParams
+
 
 def rank() -> int:
     """The number of this process; ``torchrun`` says it."""
@@ -21,6 +23,21 @@ def rank() -> int:
 def size() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def device_of(train: TrainParams) -> torch.device:
+    """Where to train: each process of ``torchrun`` has a GPU of its own.
+
+    Raises:
+        ValueError: a GPU is asked for and there is none.
+    """
+    if train.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("train.device is cuda, but torch sees no GPU; set it to cpu or auto")
+    if train.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
 
 
 @contextmanager

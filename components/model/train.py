@@ -9,7 +9,6 @@ last one, and on a CPU its loss curve is the same. Output: ``model.safetensors``
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ from components.model.checkpoint import fold, save_net
 from components.model.faces import open_faces
 from components.model.judge import torch_predict
 from components.model.losses import point_weights
-from components.model.ranks import from_first, joined, rank, summed
+from components.model.ranks import device_of, from_first, joined, rank, summed
 from components.model.run_state import resume_run, save_run
 from components.model.start_from import load_teacher, load_weights, save_trainable
 from components.model.step import EpochSoFar, Training, start
@@ -49,21 +48,6 @@ def planned_epochs(training: Training, train: TrainParams) -> int:
     pace = training.seconds / training.epoch
     left = max(0.0, train.max_minutes * 60 - training.seconds)
     return max(training.epoch, min(train.epochs, training.epoch + int(left / pace)))
-
-
-def device_of(train: TrainParams) -> torch.device:
-    """Where to train: each process of ``torchrun`` has a GPU of its own.
-
-    Raises:
-        ValueError: a GPU is asked for and there is none.
-    """
-    if train.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("train.device is cuda, but torch sees no GPU; set it to cpu or auto")
-    if train.device == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(device)
-    return device
 
 
 def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str, Any]:

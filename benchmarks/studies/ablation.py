@@ -3,7 +3,7 @@
 Chosen by people of ``train`` that are held aside; the judged part takes no part. Each line goes to
 the results file when its training has ended, and is not run again.
 
-    python -m benchmarks.ablation --crops dvc/crop --results ablation.jsonl [--epochs 6]
+    python -m benchmarks.studies.ablation --crops dvc/crop --results ablation.jsonl [--epochs 6]
 """
 
 import argparse
