@@ -23,7 +23,7 @@ RELEASE := $(if $(LABELS),--labels '$(LABELS)') $(if $(PRESET),--preset '$(PRESE
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-setup: $(BIN)/.setup data ## the environment in .venv and the embedded faces in data/
+setup: $(BIN)/.setup .keys/development.pem data ## the environment in .venv, the development key in .keys/, the embedded faces in data/
 
 release: setup ## train, judge, build and register: [LABELS=faces/] [PRESET=laptop] [EPOCHS=3] [SET="train.net=base"] [TARGETS="cpu t4"]
 	@$(BIN)/fpenet-release $(RELEASE)
@@ -59,7 +59,7 @@ lock: $(UV) ## remake requirements.lock: all but torch and its CUDA packages, wi
 	  awk '/^[a-z]/ {kept = !/^(torch|triton|nvidia-|cuda-)/} kept' $(BIN)/lock ) > requirements.lock
 	rm $(BIN)/lock
 
-clean: down ## remove what runs and builds left behind; not .venv, data/ or the registry in .services/
+clean: down ## remove what runs and builds left behind; not .venv, .keys/, data/ or the registry in .services/
 	rm -rf work dvc build dist .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/.setup: requirements.lock pyproject.toml | $(UV)
@@ -72,6 +72,9 @@ $(UV):
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"setup: $(PYTHON) is {sys.version.split()[0]}; it must be 3.11 or newer: make setup PYTHON=python3.11")'
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet uv==$(UV_VERSION)
+
+.keys/development.pem: | $(BIN)/.setup
+	$(BIN)/fpenet key $@
 
 data: | $(BIN)/.setup
 	$(BIN)/fpenet synth

@@ -1,4 +1,4 @@
-"""``fpenet``: one thin command a stage, ``plan``, ``fetch``, ``remote``, ``infer``, and cli_labels.
+"""``fpenet``: one thin command a stage, plan, fetch, remote, key, infer, and those of cli_labels.
 
 Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them);
 labels on S3 are fetched into ``labels`` there.
@@ -20,7 +20,7 @@ import yaml
 
 from components.cli_labels import add_label_commands
 from components.data.fetch import local_labels, on_s3
-from components.params import Params, load_params
+from components.params import SIGNING_KEY_VARIABLE, Params, load_params
 from components.plan import describe_plan
 from components.release.live import live_view
 from components.release.trainable import local_weights
@@ -75,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         "remote", parents=[shared], help="make storage.bucket the remote of dvc push and dvc pull"
     )
     remote.set_defaults(run=_run_remote)
+    key = commands.add_parser("key", help="make a key that signs bundles and releases")
+    key.add_argument("path", type=Path, metavar="NAME.pem", help="NAME.pub is written beside it")
+    key.set_defaults(run=_run_key)
     infer = commands.add_parser("infer", help="keypoints of the faces in some images")
     infer.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     infer.add_argument(
@@ -97,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _params(options: argparse.Namespace) -> Params:
     overrides = parse_overrides(options.set)
+    if key := os.environ.get(SIGNING_KEY_VARIABLE):
+        overrides["trust.signing_key"] = key
     if getattr(options, "format", None):
         overrides["data.format"] = options.format
     return load_params(options.params, options.preset, overrides)
@@ -165,6 +170,12 @@ def _run_remote(options: argparse.Namespace) -> None:
     from components.data.dvc_remote import configure_remote
 
     print(configure_remote(_params(options).storage, options.params.parent))
+
+
+def _run_key(options: argparse.Namespace) -> None:
+    from components.provenance.sign import make_key
+
+    print(f"{options.path}: {make_key(options.path).public}")
 
 
 def _run_infer(options: argparse.Namespace) -> None:

@@ -1,11 +1,12 @@
 """What one run was asked for: the parameters of the flow, laid over params.yaml and checked."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.data.fetch import on_s3, parse_url
-from components.params import Params, load_params
+from components.params import SIGNING_KEY_VARIABLE, Params, load_params
 
 PARAMS = Path("params.yaml")
 
@@ -27,6 +28,8 @@ def requested_params(
     twice = sorted(given.keys() & (overrides or {}).keys())
     if twice:
         raise ValueError(f"{twice[0]} was given twice: by its own name and among the overrides")
+    if key := os.environ.get(SIGNING_KEY_VARIABLE):
+        given["trust.signing_key"] = key
     params = load_params(PARAMS, preset, {**(overrides or {}), **given})
     if on_s3(params.data.labels):
         parse_url(params.data.labels)

@@ -157,6 +157,7 @@ def test_git_ignores_no_module_and_all_that_runs_leave_behind() -> None:
     tests = [path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py")]
     kept = [path.as_posix() for path in [*SOURCES, *tests]]
     left = [
+        ".keys/x.pem",
         "data/x.png",
         "work/train/x",
         "dvc/train/x",

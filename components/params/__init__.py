@@ -36,12 +36,23 @@ CheckName = Literal[
     "balance",
 ]
 # fmt: on
+SIGNING_KEY_VARIABLE = "FPENET_SIGNING_KEY"
+"""Where the private key lies; read at the edge (cli, flows), which lays it over params.yaml."""
 Severity = Literal["block", "drop", "warn"]
 SplitRule = Literal["kpi_subjects", "table", "hash"]
 CalibrationMethod = Literal["minmax", "percentile", "entropy"]
 TargetName = Literal[
     "cpu", "t4", "a10", "l4", "rtx-blackwell", "orin-agx", "xavier-nx", "nano", "h200"
 ]
+
+
+class TrustParams(Section):
+    """Part of no stage's key: where a key lies changes nothing, which key it is does."""
+
+    keys: tuple[Path, ...]
+    """Files of public keys, and folders of such files."""
+    signing_key: Path
+    """The private key; ``SIGNING_KEY_VARIABLE`` of the environment comes first."""
 
 
 class SynthParams(Section):
@@ -177,6 +188,7 @@ class Params(Section):
     """The whole of params.yaml."""
 
     preset: Name
+    trust: TrustParams
     synth: SynthParams
     storage: StorageParams
     data: DataParams

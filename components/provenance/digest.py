@@ -26,10 +26,15 @@ def digest_file(path: Path) -> str:
         )
 
 
-def digest_json(value: Any) -> str:
-    """SHA-256 of ``value`` as canonical JSON (sorted keys, no spaces)."""
+def canonical_json(value: Any) -> bytes:
+    """``value`` as the one JSON text that is digested and signed: sorted keys, no spaces, ASCII."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return digest_bytes(text.encode())
+    return text.encode()
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256 of ``value`` as canonical JSON."""
+    return digest_bytes(canonical_json(value))
 
 
 def files_of(folder: Path) -> list[Path]:
