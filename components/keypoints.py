@@ -17,6 +17,8 @@ class KeypointScheme:
         loss_groups: a partition of the K indices, group name (eyes, mouth, pupil, face) -> indices.
         flip_map: index of each keypoint's mirror partner; None where left and right are not known.
         eye_corners: the outer eye corners, whose distance is the inter-ocular normaliser, or None.
+        pupils: the keypoints whose mean is the left of the image's pupil, and the other's; None
+            where there are none. 68 points have none of their own: the eyes' contours, as 300-W.
     """
 
     num_keypoints: int
@@ -24,6 +26,7 @@ class KeypointScheme:
     loss_groups: Mapping[str, tuple[int, ...]]
     flip_map: tuple[int, ...] | None
     eye_corners: tuple[int, int] | None
+    pupils: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
 
 def _span(start: int, stop: int) -> tuple[int, ...]:
@@ -68,7 +71,9 @@ def _scheme(regions: Mapping[str, tuple[int, ...]], flip_map: tuple[int, ...]) -
         groups["pupil"] = regions["pupils"]
     named = {k for indices in groups.values() for k in indices}
     groups["face"] = tuple(k for k in range(count) if k not in named)
-    return KeypointScheme(count, {"all": _span(0, count), **regions}, groups, flip_map, (36, 45))
+    pupils = (_span(68, 72), _span(72, 76)) if count > 68 else (_span(36, 42), _span(42, 48))
+    regions = {"all": _span(0, count), **regions}
+    return KeypointScheme(count, regions, groups, flip_map, (36, 45), pupils)
 
 
 def scheme_for(num_keypoints: int) -> KeypointScheme:

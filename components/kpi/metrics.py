@@ -1,6 +1,7 @@
 """Keypoint errors as pure functions on arrays.
 
-Missing is NaN; a mean over nothing is NaN ("n/a"), never 0.
+Missing is NaN; a mean over nothing is NaN ("n/a"), never 0. A labelled keypoint whose prediction is
+not finite has an infinite error, so that no mean passes over it.
 """
 
 from collections.abc import Sequence
@@ -8,18 +9,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from components.keypoints import KeypointScheme
+
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
 
 
 def point_errors(predicted: Floats, target: Floats) -> Floats:
-    """Euclidean distances (N, K) between points (N, K, 2), in their unit; NaN where unlabelled.
+    """Euclidean distances (N, K) between points (N, K, 2), in their unit.
 
-    >>> point_errors(np.array([[[3.0, 4.0]]]), np.zeros((1, 1, 2)))
-    array([[5.]])
+    Returns:
+        NaN where unlabelled, infinite where labelled and not predicted as a number.
+
+    >>> point_errors(np.array([[[3.0, 4.0], [np.nan, 0.0]]]), np.zeros((1, 2, 2)))
+    array([[ 5., inf]])
     """
     difference = predicted.astype(np.float64) - target
     errors: Floats = np.sqrt((difference**2).sum(axis=-1))
+    errors[~np.isfinite(errors) & np.isfinite(target).all(axis=-1)] = np.inf
     return errors
 
 
@@ -51,6 +58,44 @@ def interocular(points: Floats, corners: tuple[int, int]) -> Floats:
     return distance
 
 
+def interpupil(points: Floats, pupils: tuple[tuple[int, ...], tuple[int, ...]]) -> Floats:
+    """(N,) distance between the means of two groups of points (N, K, 2).
+
+    >>> interpupil(np.array([[[0.0, 0], [2, 0], [4, 3], [4, 5]]]), ((0, 1), (2, 3)))
+    array([5.])
+    """
+    left, right = (points[:, list(group)].mean(axis=1) for group in pupils)
+    distance: Floats = np.sqrt(((left - right) ** 2).sum(axis=-1))
+    return distance
+
+
+def normalisers(
+    scheme: KeypointScheme, points: Floats, box_width: Floats, box_height: Floats
+) -> dict[str, tuple[Floats, str]]:
+    """The lengths that an error may be divided by: name -> (N,) length and what it is in words.
+
+    Args:
+        points: (N, K, 2) labels.
+        box_width, box_height: (N,) sides of the labelled face box, in the unit of ``points``.
+
+    Returns:
+        the first one is the headline: ``interocular`` where the scheme has eye corners, else
+        ``box``. A length is NaN where its points are unlabelled.
+    """
+    found: dict[str, tuple[Floats, str]] = {}
+    if scheme.eye_corners is not None:
+        left, right = scheme.eye_corners
+        words = f"inter-ocular distance, of the outer eye corners (points {left + 1}, {right + 1})"
+        found["interocular"] = interocular(points, scheme.eye_corners), words
+    if scheme.pupils is not None:
+        first, second = (f"{group[0] + 1}-{group[-1] + 1}" for group in scheme.pupils)
+        words = f"inter-pupil distance, of the means of points {first} and {second}"
+        found["interpupil"] = interpupil(points, scheme.pupils), words
+    found["box"] = np.sqrt(box_width * box_height), "square root of the face box's area"
+    found["diagonal"] = np.hypot(box_width, box_height), "diagonal of the face box"
+    return found
+
+
 def nme(errors: Floats, mask: Bools, norm: Floats) -> Floats:
     """Normalised mean error of each face.
 
@@ -67,4 +112,4 @@ def nme(errors: Floats, mask: Bools, norm: Floats) -> Floats:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio: Floats = masked_mean(errors, mask, axis=1) / norm
-    return np.where(np.isfinite(ratio), ratio, np.nan)
+    return np.where(norm > 0, ratio, np.nan)
