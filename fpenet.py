@@ -12,10 +12,12 @@
 from pathlib import Path
 
 from components.deploy.landmarker import FaceKeypoints, Landmarker
-from components.kpi.evaluate import KpiReport, Predict
-from components.params import Params, load_params
+from components.kpi.kpi_report import KpiReport
+from components.kpi.predictions import Predict
+from components.params import EvaluateParams, Params, load_params
 
 __all__ = [
+    "EvaluateParams",
     "FaceKeypoints",
     "KpiReport",
     "Landmarker",
@@ -26,11 +28,12 @@ __all__ = [
 ]
 
 
-def evaluate(predict: Predict, crop_dir: Path | str, batch_size: int = 64) -> KpiReport:
+def evaluate(predict: Predict, crop_dir: Path | str, params: EvaluateParams) -> KpiReport:
     """Judge ``predict`` on the judged part of a crop folder, as every engine is judged.
 
     Args:
         predict: (N, 1, 80, 80) uint8 -> points (N, K, 2) in crop pixels, confidence (N, K).
+        params: what is measured, ``load_params(Path("params.yaml")).evaluate``.
 
     Raises:
         ValueError: the folder has no judged face, or the predictions have another K.
@@ -38,4 +41,4 @@ def evaluate(predict: Predict, crop_dir: Path | str, batch_size: int = 64) -> Kp
     from components.data.crop_store import open_crops
     from components.kpi.evaluate import evaluate as judge
 
-    return judge(predict, open_crops(Path(crop_dir)), batch_size)
+    return judge(predict, open_crops(Path(crop_dir)), params)[0]

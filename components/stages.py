@@ -256,7 +256,14 @@ _ROWS = (
         ("benchmark",),
         ("numpy", "onnxruntime"),
     ),
-    Stage("gate", "components.kpi.gate:judge_release", ("evaluate", "build"), ("gate",)),
+    Stage(
+        "gate",
+        "components.deploy.judge_release:judge_release",
+        ("crop", "evaluate", "build"),
+        ("gate", "evaluate"),
+        ("numpy", "onnxruntime"),
+        reads_folders=("champion",),
+    ),
     Stage(
         "bundle",
         "components.deploy.bundle:bundle_targets",

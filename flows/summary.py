@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.keypoints import scheme_for
-
-KPI_UNITS = ("image_px", "image_px_visible", "crop_px", "nme", "tight/image_px")
+KPI_UNITS = ("image_px", "image_px_visible", "crop_px", "tight/image_px")
 NOTHING = "-"
 
 
@@ -73,12 +71,12 @@ def markdown_of(release: Mapping[str, Any]) -> str:
 
 def _kpi_table(kpi: Mapping[str, Any]) -> Table:
     metrics: Mapping[str, float | None] = kpi["metrics"]
-    units = [unit for unit in KPI_UNITS if f"{unit}/all" in metrics]
-    regions = scheme_for(kpi["num_keypoints"]).regions
+    units = [u for u in (*KPI_UNITS, f"nme_{kpi['normaliser']}") if f"{u}/all" in metrics]
+    regions = dict.fromkeys(name.rpartition("/")[2] for name in metrics)
     rows = [(region, *(_cell(metrics.get(f"{u}/{region}")) for u in units)) for region in regions]
     title = (
         f"KPI on {kpi['dataset']}, part {kpi['part']}: {kpi['num_faces']} faces of"
-        f" {kpi['num_subjects']} people, NME by {kpi['normaliser']}"
+        f" {kpi['num_subjects']} people"
     )
     return Table(title, ("region", *units), tuple(rows))
 

@@ -190,7 +190,7 @@ def kpi_of(kpi_all: float | None) -> dict[str, Any]:
         "num_faces": 60,
         "num_subjects": 23,
         "num_keypoints": 68,
-        "normaliser": "inter-ocular",
+        "normaliser": "interocular",
         "metrics": {"image_px/all": kpi_all, "image_px/eyes": 2.5, "image_px/nose": 3.0},
     }
 

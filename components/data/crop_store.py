@@ -114,7 +114,8 @@ class CropStore:
         rows = numbers_of(self.tight_table, "row")
         side = numbers_of(self.tight_table, "side")
         center = np.stack([numbers_of(self.tight_table, f"center_{axis}") for axis in "xy"], axis=1)
-        points = (points_of(self.table)[rows] - center[:, None]) * (CROP_PX / side)[:, None, None]
+        points = points_of(self.table)[rows, : self.num_keypoints]
+        points = (points - center[:, None]) * (CROP_PX / side)[:, None, None]
         return FaceCrops(
             self.tight_crops[:, None],
             (points + (CROP_PX - 1) / 2).astype(np.float32),
@@ -144,6 +145,15 @@ def open_crops(crop_dir: Path) -> CropStore:
         read_table(crop_dir / "tight.parquet")[0],
         about["name"],
         float(about["box_scale"]),
+    )
+
+
+def first_keypoints(store: CropStore, count: int) -> CropStore:
+    """``store`` with its first ``count`` keypoints alone: 68 are the first of 80, and of 104."""
+    return replace(
+        store,
+        points_store=store.points_store[:, :count],
+        visibility=store.visibility[:, :count],
     )
 
 

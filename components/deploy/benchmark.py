@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from components.data.crop_store import open_crops
 from components.deploy.engine import RUNTIMES
 from components.deploy.targets import Pending
-from components.kpi.evaluate import Predict
+from components.kpi.predictions import Predict
 from components.params import BenchmarkParams
 from components.progress import report
 from components.provenance.digest import digest_file

@@ -2,8 +2,9 @@
 
 Input: crop, evaluate, export and calibrate folders. Does: builds what this machine can build; runs
 the one judge on every engine that it can execute; climbs the parity ladder. Output:
-``engines.json``, ``parity.json`` and ``<target>/<precision>.onnx`` or ``.engine``. An absent device
-leaves its target ``pending``; a target that fails never stops the others.
+``engines.json``, ``parity.json``, ``<target>/<precision>.onnx`` or ``.engine``, and of each that
+was executed ``.kpi.json`` and ``.predictions.npz``. An absent device leaves its target ``pending``;
+a target that fails never stops the others.
 """
 
 import json
@@ -32,8 +33,9 @@ from components.deploy.targets import (
     target_named,
     tensorrt_number,
 )
-from components.kpi.evaluate import Predict, predict_all
 from components.kpi.evaluate import evaluate as judge
+from components.kpi.kpi_report import read_kpi
+from components.kpi.predictions import Predict, load_predictions, predict_all
 from components.params import BuildParams, EvaluateParams
 from components.progress import report
 from components.provenance.digest import digest_bytes
@@ -49,6 +51,8 @@ class Engine:
         runtime_version: what built it.
         parity_px: mean distance of its points to torch's on the judged faces, 80x80 crop pixels.
         metrics: of its KPI report; None where it was not executed.
+        kpi, predictions: the files of its report and of its points, below the build folder; None
+            where it was not executed.
     """
 
     target: str
@@ -63,6 +67,8 @@ class Engine:
     compute_capability: tuple[int, int] | None = None
     parity_px: float | None = None
     metrics: dict[str, float | None] | None = None
+    kpi: str | None = None
+    predictions: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +77,18 @@ class Judged:
 
     Attributes:
         points: (N, K, 2) torch's points, 80x80 crop pixels.
+        confidence_px: what the confidence is the probability of (see ``describe_confidence``).
     """
 
     store: CropStore
     points: NDArray[np.float32]
-    batch_size: int
+    how: EvaluateParams
+    confidence_px: float | None
 
     def points_of(self, predict: Predict) -> NDArray[np.float32]:
         """(N, K, 2) the engine's points on the judged faces."""
         images = self.store.images(self.store.rows(self.store.judged_part))
-        return predict_all(predict, images, self.batch_size)[0]
+        return predict_all(predict, images, self.how.batch_size)[0]
 
 
 def network_for(
@@ -147,9 +155,19 @@ def build_engine(
     predict = runtime.open(path, 0)
     if isinstance(predict, Pending):
         return _with(row, status="built, not judged", reason=predict.reason)
-    kpi = judge(predict, judged.store, judged.batch_size)
-    moved = distances(judged.points_of(predict), judged.points)
-    return _with(row, status="ready", metrics=dict(kpi.metrics), parity_px=float(np.mean(moved)))
+    # An engine takes no larger batch than its profile has.
+    how = judged.how.model_copy(update={"batch_size": min(judged.how.batch_size, target.batch[2])})
+    kpi, found = judge(predict, judged.store, how, judged.confidence_px)
+    kpi.save(path.with_suffix(".kpi.json"))
+    found.save(path.with_suffix(".predictions.npz"))
+    return _with(
+        row,
+        status="ready",
+        metrics=dict(kpi.metrics),
+        kpi=path.with_suffix(".kpi.json").relative_to(out_dir).as_posix(),
+        predictions=path.with_suffix(".predictions.npz").relative_to(out_dir).as_posix(),
+        parity_px=float(np.mean(distances(found.points, judged.points))),
+    )
 
 
 def _with(row: Engine, **changes: Any) -> Engine:
@@ -189,8 +207,11 @@ def build_engines(
         budget, None where all are within.
     """
     store = open_crops(crop_dir)
-    with np.load(evaluate_dir / "predictions.npz", allow_pickle=False) as predictions:
-        judged = Judged(store, predictions["points"], evaluate.batch_size)
+    kpi, found = (
+        read_kpi(evaluate_dir / "kpi.json"),
+        load_predictions(evaluate_dir / "predictions.npz"),
+    )
+    judged = Judged(store, found.points, evaluate, kpi.confidence["within_px"])
     points = climb(judged, export_dir, calibrate_dir) | {"torch": judged.points}
     names = store.table["image"].to_pylist()
     faces = [names[row] for row in store.rows(store.judged_part)]

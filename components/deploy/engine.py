@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.deploy import engine_onnxruntime, engine_tensorrt, engine_tensorrt_rtx
 from components.deploy.targets import Built, GpuTarget, Network, Pending, Precision, RuntimeName
-from components.kpi.evaluate import Predict
+from components.kpi.predictions import Predict
 from components.params import BuildParams
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS, read_onnx
 from components.deploy.targets import Built, GpuTarget, Network, Pending, Precision
-from components.kpi.evaluate import Predict
+from components.kpi.predictions import Predict
 from components.params import BuildParams
 
 

@@ -18,7 +18,7 @@ from components.deploy.calibration_cache import read_cache
 from components.deploy.cuda_device import compute_capability
 from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS, read_onnx
 from components.deploy.targets import Built, GpuTarget, Network, Pending, Precision, tensorrt_number
-from components.kpi.evaluate import Predict
+from components.kpi.predictions import Predict
 from components.params import BuildParams
 
 

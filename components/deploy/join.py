@@ -52,9 +52,11 @@ def join_builds(build_dir: Path, target_dirs: Mapping[str, Path], work: Path) ->
         rows = joined_rows(_read(build_dir / "engines.json"), built)
         for target in parts:
             for row in built[target]:
-                if row["file"] and row["target"] == target:
-                    (partial / row["file"]).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(target_dirs[target] / row["file"], partial / row["file"])
+                files = [row.get(key) for key in ("file", "kpi", "predictions")]
+                for file in files if row["target"] == target else []:
+                    if file:
+                        (partial / file).parent.mkdir(parents=True, exist_ok=True)
+                        shutil.copy2(target_dirs[target] / file, partial / file)
         _write(partial / "engines.json", rows)
         parity = _read(build_dir / "parity.json")
         known = {rung["rung"] for rung in parity["rungs"]}

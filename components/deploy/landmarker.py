@@ -20,7 +20,7 @@ from components.deploy.face_detection import FaceBox, detect_faces
 from components.deploy.sums import check_sums
 from components.deploy.targets import Pending
 from components.kpi.confidence import VISIBLE_FROM
-from components.kpi.evaluate import Predict
+from components.kpi.predictions import Predict
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as everywhere
 

@@ -1,19 +1,19 @@
 """Confidence intervals by a bootstrap of people: faces of one person are not independent.
 
-Each resample draws as many people as there are, with all their faces; of more than MOST_DRAWN, groups
-of people put together by chance are drawn, which spread as much. A metric is a mean of ratios
-of sums (see ``cells``), so that a resample is one row of counts times the people's sums: 10,000 of
-them are two matrix products. The interval is the percentile one; of few people it is a little too
-narrow (of 23: about 92 % for 95 %, tests/kpi/test_bootstrap.py).
+Each resample draws as many people as there are, with all their faces; of more than MOST_DRAWN,
+groups of people put together by chance are drawn, which spread as much. A metric is a mean of
+ratios of sums (see ``cells``), so that a resample is one row of counts times the people's sums:
+10,000 of them are two matrix products. The interval is the percentile one; of few people it is a
+little too narrow (of 23: about 92 % for 95 %, tests/kpi/test_bootstrap.py).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.kpi.cells import Cells
+from components.params import IntervalParams
 
 Interval = tuple[float, float]
 MOST_DRAWN = 1000
@@ -21,26 +21,8 @@ _CHUNK_CELLS = 1 << 22
 """Counts and sums that are held at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resampling:
-    """How often, how wide, and from which seed."""
-
-    resamples: int
-    level: float
-    seed: int
-
-    @property
-    def tails(self) -> tuple[float, float]:
-        """The two percentiles that bound the interval.
-
-        >>> Resampling(1000, 0.95, 0).tails
-        (2.5, 97.5)
-        """
-        return round(50 * (1 - self.level), 9), round(50 * (1 + self.level), 9)
-
-
 def intervals(
-    cells: Cells, subjects: Sequence[str], how: Resampling
+    cells: Cells, subjects: Sequence[str], how: IntervalParams
 ) -> dict[str, Interval | None]:
     """The interval of every metric; None where it cannot be said: one person, or too few values."""
     names = list(cells.metrics)
@@ -49,16 +31,14 @@ def intervals(
 
 
 def differences(
-    first: Cells, second: Cells, subjects: Sequence[str], how: Resampling
+    first: Cells, second: Cells, subjects: Sequence[str], how: IntervalParams
 ) -> dict[str, tuple[float, Interval | None]]:
     """(second - first) / first of each metric with its interval, both on the same resamples.
 
     Args:
         first, second: of the same faces, with the same metrics.
     """
-    pairs = zip(
-        _resampled(first, subjects, how), _resampled(second, subjects, how), strict=True
-    )
+    pairs = zip(_resampled(first, subjects, how), _resampled(second, subjects, how), strict=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.concatenate([(new - old) / old for old, new in pairs])
         old, new = (np.array(list(cells.means().values())) for cells in (first, second))
@@ -70,7 +50,7 @@ def differences(
     }
 
 
-def _bounds(found: NDArray[np.floating], how: Resampling) -> list[Interval | None]:
+def _bounds(found: NDArray[np.floating], how: IntervalParams) -> list[Interval | None]:
     """Percentiles of each column of resamples; None where too many of them had no sample."""
     bounds: list[Interval | None] = []
     order = np.sort(found, axis=0)  # what is not a number comes last
@@ -79,13 +59,14 @@ def _bounds(found: NDArray[np.floating], how: Resampling) -> list[Interval | Non
         if count < how.level * len(column):
             bounds.append(None)
             continue
-        low, high = np.percentile(column[:count], how.tails)
+        tail = 50 * (1 - how.level)
+        low, high = np.percentile(column[:count], [tail, 100 - tail])
         bounds.append((float(low), float(high)))
     return bounds
 
 
 def _resampled(
-    cells: Cells, subjects: Sequence[str], how: Resampling
+    cells: Cells, subjects: Sequence[str], how: IntervalParams
 ) -> Iterator[NDArray[np.float32]]:
     """(R, M) every metric on every resample, some resamples at a time."""
     chance = np.random.default_rng(how.seed)
@@ -98,6 +79,8 @@ def _resampled(
     for place, own in enumerate(cells.metrics.values()):
         np.add.at(spread[:, place], list(own), np.float32(1 / len(own)))
     both = np.concatenate([sums, counts], axis=1).astype(np.float32)
+    failed = ~np.isfinite(sums).all(axis=0)  # a point that was not predicted: no interval
+    both[:, np.tile(failed, 2)] = 0.0
     step = max(1, _CHUNK_CELLS // max(people, 2 * width))
     for start in range(0, how.resamples, step):
         number = min(step, how.resamples - start)
@@ -115,9 +98,7 @@ def _resampled(
         yield metrics
 
 
-def _drawn_together(
-    subjects: Sequence[str], chance: np.random.Generator
-) -> NDArray[np.int64]:
+def _drawn_together(subjects: Sequence[str], chance: np.random.Generator) -> NDArray[np.int64]:
     """(N,) the number of the person, or of the group of people, that each face belongs to."""
     names, people = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
     if len(names) > MOST_DRAWN:

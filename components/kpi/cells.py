@@ -1,16 +1,18 @@
 """Cells: what each face adds to each metric, so that any set of faces, resampled or not, has them.
 
-Every metric here is the plain mean, over some columns, of each column's mean over faces (FACTS 4): a
-region's error has one column a keypoint, an NME or a failure rate one column of faces. The area
+Every metric here is the plain mean, over some columns, of each column's mean over faces (FACTS 4):
+a region's error has one column a keypoint, an NME or a failure rate one column of faces. The area
 under the cumulative error curve up to t is the mean over faces of max(0, 1 - NME / t).
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.kpi.measured import Measured
 from components.kpi.metrics import Bools, Floats, nme
 
 FAILURES = (0.08, 0.10)
@@ -54,24 +56,13 @@ class Cells:
         return {name: float(np.mean(columns[list(own)])) for name, own in self.metrics.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The errors of some faces, and what they are divided by.
+def finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    """Numbers as JSON has them: None where nothing could be measured.
 
-    Attributes:
-        errors: (N, K) 80x80 crop pixels, NaN where unlabelled.
-        visible: (N, K) bool.
-        side: (N,) of the crop, image pixels.
-        norms: normaliser -> (N,) crop pixels; the first is the headline.
-        tight: (N, K) image pixels on the original's tight crop, NaN where a face has none; None
-            where that crop was not judged.
+    >>> finite({"a": 1.0, "b": float("nan"), "c": float("inf")})
+    {'a': 1.0, 'b': None, 'c': None}
     """
-
-    errors: Floats
-    visible: Bools
-    side: Floats
-    norms: Mapping[str, Floats]
-    tight: Floats | None = None
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 @dataclass(slots=True)
@@ -98,7 +89,7 @@ class _Columns:
 
 
 def cells_of(found: Measured, regions: Mapping[str, Sequence[int]]) -> Cells:
-    """Every metric's cells, as ``<unit>/<region>``; the units are those of ``KpiReport.metrics``."""
+    """Every metric's cells as ``<unit>/<region>``; the units are those of ``KpiReport``."""
     columns = _Columns(regions)
     labelled = ~np.isnan(found.errors)
     image = found.errors * (found.side / 80.0)[:, None]

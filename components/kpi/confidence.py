@@ -4,13 +4,17 @@ Pure functions on arrays. The confidence of our nets is the probability that a k
 and within ``train.confidence_px`` of its label; a keypoint is taken for visible from 0.5 on.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
+from components.kpi.measured import Measured
 from components.kpi.metrics import Bools, Floats
 
 VISIBLE_FROM = 0.5
 LARGE_ERROR = 0.1
-"""Of the NME's normaliser: a keypoint farther away than this has failed."""
+"""Of the headline normaliser: a keypoint farther away than this has failed."""
 _BINS = 15
 
 
@@ -32,46 +36,75 @@ def auroc(scores: Floats, positive: Bools) -> float | None:
     return float(wins / (count * (len(positive) - count)))
 
 
-def calibration_error(probability: Floats, happened: Bools) -> float | None:
-    """Expected calibration error (Guo 2017, eq. 3) over bins of equal width.
+def reliability(probability: Floats, happened: Bools) -> list[dict[str, float | int]]:
+    """The probability that was told beside the share that happened, in bins of equal width.
 
-    >>> calibration_error(np.array([0.8, 0.8, 0.8, 0.8]), np.array([True, True, True, False]))
+    >>> reliability(np.array([0.7, 0.7, 0.7, 0.7]), np.array([True, True, True, False]))
+    [{'told': 0.7, 'happened': 0.75, 'points': 4}]
+    """
+    place = np.minimum((probability * _BINS).astype(int), _BINS - 1)
+    return [
+        {
+            "told": round(float(probability[place == b].mean()), 6),
+            "happened": round(float(happened[place == b].mean()), 6),
+            "points": int((place == b).sum()),
+        }
+        for b in np.unique(place)
+    ]
+
+
+def calibration_error(bins: Sequence[Mapping[str, float | int]]) -> float | None:
+    """Expected calibration error (Guo 2017, eq. 3) of ``reliability``; None of no points.
+
+    >>> calibration_error([{"told": 0.8, "happened": 0.75, "points": 4}])
     0.05
     """
-    if not len(probability):
+    points = sum(one["points"] for one in bins)
+    if not points:
         return None
-    place = np.minimum((probability * _BINS).astype(int), _BINS - 1)
-    gaps = [
-        abs(probability[place == b].sum() - happened[place == b].sum()) for b in np.unique(place)
-    ]
-    return round(float(sum(gaps) / len(probability)), 12)
+    gaps = sum(one["points"] * abs(one["told"] - one["happened"]) for one in bins)
+    return round(gaps / points, 12)
+
+
+def large_error_auroc(found: Measured, confidence: Floats) -> float | None:
+    """AUROC of 1 - confidence for visible points with an error above LARGE_ERROR."""
+    norm = next(iter(found.norms.values()))[:, None]
+    seen = ~np.isnan(found.errors) & found.visible & np.isfinite(norm)
+    far = found.errors > LARGE_ERROR * norm
+    return auroc(1.0 - confidence[seen], far[seen])
 
 
 def describe_confidence(
-    confidence: Floats, errors: Floats, norm: Floats, labelled: Bools, visible: Bools
-) -> dict[str, float | None]:
-    """What the confidence (N, K) tells; None where the labels cannot say.
+    found: Measured, confidence: Floats, within_px: float | None
+) -> dict[str, Any]:
+    """What the confidence (N, K) tells; None where the labels, or the net, cannot say.
 
     Args:
-        errors: (N, K) in the unit of ``norm`` (N,), NaN where unlabelled.
-        labelled, visible: (N, K).
+        within_px: the confidence is the probability of a visible point nearer than this to its
+            label, pixels of the 80x80 crop; None where it is no probability.
 
     Returns:
-        auroc_large_error: of 1 - confidence, for visible points with an error above LARGE_ERROR.
+        auroc_large_error: see ``large_error_auroc``.
         auroc_hidden: of 1 - confidence, for hidden points.
         visible_balanced_accuracy: mean share of visible and of hidden points that are taken for
         what they are.
+        ece, reliability: the expected calibration error and its bins; within_px.
     """
-    known = labelled & np.isfinite(norm)[:, None]
-    seen = known & visible
-    far = errors[seen] > (LARGE_ERROR * norm[:, None] * np.ones_like(errors))[seen]
-    hidden = ~visible[labelled]
-    taken = confidence[labelled] >= VISIBLE_FROM
+    labelled = ~np.isnan(found.errors)
+    hidden = ~found.visible[labelled]
+    told = confidence[labelled]
+    taken = told >= VISIBLE_FROM
     shares = (
         [np.mean(taken[~hidden]), np.mean(~taken[hidden])] if 0 < hidden.sum() < hidden.size else []
     )
+    bins = []
+    if within_px is not None:
+        bins = reliability(told, (found.errors[labelled] < within_px) & ~hidden)
     return {
-        "auroc_large_error": auroc(1.0 - confidence[seen], far),
-        "auroc_hidden": auroc(1.0 - confidence[labelled], hidden),
+        "auroc_large_error": large_error_auroc(found, confidence),
+        "auroc_hidden": auroc(1.0 - told, hidden),
         "visible_balanced_accuracy": float(np.mean(shares)) if shares else None,
+        "ece": calibration_error(bins),
+        "within_px": within_px,
+        "reliability": bins,
     }

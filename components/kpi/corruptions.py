@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from components.data.crop import CropBox, cut
@@ -26,7 +25,7 @@ class Shown:
 
     Attributes:
         images: (N, 1, 80, 80) uint8.
-        moved: (N, 2) where the centre of these crops lies on the clean ones, pixels from its centre.
+        moved: (N, 2) centre of these crops less that of the clean ones, pixels of the latter.
         scale: (N,) side of these crops over that of the clean ones.
         covered: (N, K) keypoints that were covered.
     """
@@ -54,7 +53,7 @@ def clean(store: CropStore, rows: Rows) -> Shown:
 
 
 def reframed(store: CropStore, rows: Rows, moved: Floats, scale: Floats) -> Shown:
-    """The faces in other boxes: moved by (N, 2) pixels of the clean crop, ``scale`` (N,) as large."""
+    """The faces in other boxes: moved by (N, 2) clean pixels, ``scale`` (N,) times as large."""
     margin = store.crops.shape[1]
     middle = (margin - 1) / 2
     boxes = [
@@ -144,13 +143,11 @@ def patch(store: CropStore, rows: Rows, level: float, chance: np.random.Generato
     side = round(CROP_PX * level)
     corner = chance.integers(0, CROP_PX - side + 1, (len(rows), 2))
     images = shown.images.copy()
-    for image, (x, y), grey in zip(
-        images, corner, chance.integers(0, 256, len(rows)), strict=True
-    ):
+    for image, (x, y), grey in zip(images, corner, chance.integers(0, 256, len(rows)), strict=True):
         image[0, y : y + side, x : x + side] = grey
     points = store.points_crop(rows)
     inside = (points >= corner[:, None] - 0.5) & (points <= corner[:, None] + side - 0.5)
-    return replace(shown, images=images, covered=inside.all(axis=2))
+    return replace(shown, images=images, covered=inside[:, :, 0] & inside[:, :, 1])
 
 
 def _each(shown: Shown, change: Callable[[Image.Image], Image.Image]) -> Shown:

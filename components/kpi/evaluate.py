@@ -1,200 +1,160 @@
 """The one judge: any predict function, the same faces, the same numbers.
 
-Input: a callable on uint8 crops and an open crop store. Output: a KpiReport with, per region, the
-error in source-image pixels (FACTS 4: per-point means over faces, then their plain mean; all
-labelled and visible points), in 80x80 crop pixels, the NME, and the first also on the original's
-tight crop.
+Input: a callable on uint8 crops and an open crop store. Does: predicts every judged face, the short
+last batch too; then everything of ``KpiReport``: metrics and their intervals, slices, confidence,
+robustness, trembling. Output: the report, and the predictions to compare others with.
 """
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from components.data.crop_store import CropStore, FaceCrops
-from components.data.sample import numbers_of
-from components.keypoints import KeypointScheme, scheme_for
+from components.data.crop_store import CropStore
+from components.kpi.bootstrap import intervals
+from components.kpi.cells import Cells, cells_of, finite
 from components.kpi.confidence import describe_confidence
-from components.kpi.metrics import (
-    Bools,
-    Floats,
-    interocular,
-    masked_mean,
-    nme,
-    point_errors,
-    region_error,
-)
-from components.progress import report
+from components.kpi.kpi_report import KpiReport
+from components.kpi.measured import Measured, measure, normalisers_of, regions_of, with_tight
+from components.kpi.predictions import Predict as Predict
+from components.kpi.predictions import Predictions, predict_judged
+from components.kpi.predictions import predict_all as predict_all
+from components.kpi.robustness import robustness_of
+from components.kpi.slices import Sliced, slice_faces
+from components.kpi.temporal import temporal_of
+from components.params import EvaluateParams, SliceParams
 
-Predict = Callable[[NDArray[np.uint8]], tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]]
-"""(N, 1, 80, 80) uint8 -> points (N, K, 2) in crop pixels, confidence (N, K)."""
-
-
-@dataclass(frozen=True, slots=True)
-class KpiReport:
-    """What a model scored.
-
-    Attributes:
-        part: the part of the data set that was judged.
-        normaliser: what the NME is divided by.
-        metrics: ``<unit>/<region>`` -> value, None where nothing could be measured. Units:
-            image_px, image_px_visible, crop_px, crop_px_visible, nme, nme_visible, and
-            tight/image_px and tight/image_px_visible on the original's crop.
-        per_point: the same units -> one value a keypoint (not for nme).
-        visible_samples: number of judged faces on which each keypoint is visible.
-        confidence: what it tells (see ``describe_confidence``); empty where it was not judged.
-    """
-
-    dataset: str
-    part: str
-    num_faces: int
-    num_subjects: int
-    num_keypoints: int
-    normaliser: str
-    metrics: Mapping[str, float | None]
-    per_point: Mapping[str, list[float | None]]
-    visible_samples: list[int]
-    confidence: Mapping[str, float | None] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, tree: Mapping[str, Any]) -> "KpiReport":
-        """The report that ``to_json`` wrote."""
-        return cls(**tree)
+_CURVE_NME = np.arange(0, 151) / 1000
+"""Where the cumulative curve is read."""
 
 
-def predict_all(
-    predict: Predict, images: NDArray[np.uint8], batch_size: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """``predict`` over all of ``images``, the short last batch too."""
-    outputs = [
-        predict(images[start : start + batch_size]) for start in range(0, len(images), batch_size)
-    ]
-    points, confidence = zip(*outputs, strict=True)
-    return (
-        np.concatenate(points).astype(np.float32),
-        np.concatenate(confidence).astype(np.float32),
-    )
-
-
-def reported(predict: Predict, total: int) -> Predict:
-    """``predict``, telling after each batch how many of ``total`` faces are done."""
-    done = 0
-
-    def predict_and_report(
-        images: NDArray[np.uint8],
-    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
-        nonlocal done
-        outputs = predict(images)
-        done += len(images)
-        report(done, total, "faces")
-        return outputs
-
-    return predict_and_report
-
-
-def evaluate(predict: Predict, store: CropStore, batch_size: int) -> KpiReport:
+def evaluate(
+    predict: Predict, store: CropStore, how: EvaluateParams, confidence_px: float | None = None
+) -> tuple[KpiReport, Predictions]:
     """Judge ``predict`` on the judged part of ``store``.
+
+    Args:
+        confidence_px: see ``describe_confidence``.
 
     Raises:
         ValueError: the part has no face, or the predictions have another number of keypoints.
     """
-    rows = store.rows(store.judged_part)
-    if len(rows) == 0:
-        raise ValueError(f"no face in part {store.judged_part!r}; parts with faces: {store.parts}")
-    points, confidence = predict_all(predict, store.images(rows), batch_size)
-    tight = store.tight_faces()
-    tight_points = predict_all(predict, tight.images, batch_size)[0] if len(tight.images) else None
-    return judge(store, points, tight_points, confidence)
+    found = predict_judged(predict, store, how.batch_size)
+    kpi = judge(store, found, how, confidence_px)
+    regions, rows = regions_of(store.num_keypoints, how), found.rows
+    if how.robustness.faces:
+        robustness = robustness_of(predict, store, rows, regions, how)
+        kpi = dataclasses.replace(kpi, robustness=robustness)
+    if how.temporal.faces:
+        temporal = temporal_of(predict, store, rows, regions, how)
+        kpi = dataclasses.replace(kpi, temporal=temporal)
+    return kpi, found
+
+
+def measured_of(store: CropStore, found: Predictions) -> Measured:
+    """The errors of predictions on the judged part, on both crops."""
+    measured = measure(store, found.rows, found.points)
+    if found.tight_points is None:
+        return measured
+    return with_tight(measured, store, found.rows, found.tight_points)
 
 
 def judge(
-    store: CropStore,
-    points: Floats,
-    tight_points: Floats | None,
-    confidence: Floats | None = None,
+    store: CropStore, found: Predictions, how: EvaluateParams, confidence_px: float | None = None
 ) -> KpiReport:
-    """The report of predictions that were made already.
-
-    Args:
-        points: (N, K, 2) crop pixels, on the judged part in its order.
-        tight_points: (M, K, 2) crop pixels, on ``store.tight_faces()``; None where there are none.
-        confidence: (N, K), 0 to 1.
-    """
-    rows = store.rows(store.judged_part)
-    scheme = scheme_for(store.num_keypoints)
-    if points.shape[1:] != (scheme.num_keypoints, 2):
-        raise ValueError(
-            f"predictions are {points.shape[1:]} a face; the labels have"
-            f" {scheme.num_keypoints} keypoints"
-        )
-    faces = store.faces(rows)
-    metrics: dict[str, float | None] = {}
-    per_point: dict[str, list[float | None]] = {}
-
-    def add(unit: str, errors: Floats, mask: Bools) -> None:
-        means = masked_mean(errors, mask, axis=0)
-        per_point[unit] = [_or_none(value) for value in means]
-        for region, keypoints in scheme.regions.items():
-            metrics[f"{unit}/{region}"] = _or_none(region_error(means, keypoints))
-
-    def add_both(unit: str, errors: Floats, shown: FaceCrops) -> None:
-        labelled = np.isfinite(errors)
-        add(unit, errors, labelled)
-        add(f"{unit}_visible", errors, labelled & shown.visible)
-
-    errors = point_errors(points, faces.points_crop)
-    add_both("image_px", errors * (faces.side / 80.0)[:, None], faces)
-    add_both("crop_px", errors, faces)
-    norm, normaliser = _norm(scheme, faces, store, rows)
-    labelled = np.isfinite(errors)
-    for unit, mask in (("nme", labelled), ("nme_visible", labelled & faces.visible)):
-        for region, keypoints in scheme.regions.items():
-            indices = list(keypoints)
-            values = nme(errors[:, indices], mask[:, indices], norm)
-            metrics[f"{unit}/{region}"] = _or_none(
-                float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
-            )
-    if tight_points is not None:
-        tight = store.tight_faces()
-        distances = point_errors(tight_points, tight.points_crop) * (tight.side / 80.0)[:, None]
-        add_both("tight/image_px", distances, tight)
-    told = (
-        describe_confidence(confidence, errors, norm, labelled, faces.visible)
-        if confidence is not None
-        else {}
-    )
+    """The report of predictions that were made already; without what needs others."""
+    rows = found.rows
+    measured = measured_of(store, found)
+    regions = regions_of(store.num_keypoints, how)
+    cells = cells_of(measured, regions)
+    metrics = finite(cells.means())
+    subjects = store.subjects(rows)
+    headline = next(iter(measured.norms))
+    sliced = slice_faces(store, rows)
+    in_slices = (f"nme_{headline}", "image_px", "image_px_visible", "crop_px")
+    few = cells.chosen(lambda name: name.rpartition("/")[0] in in_slices)
     return KpiReport(
         dataset=store.dataset,
         part=store.judged_part,
+        faces=found.faces,
         num_faces=len(rows),
-        num_subjects=len(set(store.subjects(rows))),
-        num_keypoints=scheme.num_keypoints,
-        normaliser=normaliser,
+        num_subjects=len(set(subjects)),
+        num_keypoints=store.num_keypoints,
+        normaliser=headline,
+        normalisers=normalisers_of(store.num_keypoints),
+        regions={name: list(own) for name, own in regions.items()},
         metrics=metrics,
-        per_point=per_point,
-        visible_samples=[int(n) for n in faces.visible.sum(axis=0)],
-        confidence=told,
+        intervals=intervals(cells, subjects, how.interval),
+        interval={**how.interval.model_dump(), "of": "people, each with all of their faces"},
+        per_point=_per_point(cells),
+        visible_samples=[int(n) for n in measured.visible.sum(axis=0)],
+        curve=_curve(cells, headline, list(regions)),
+        slices=_slice_rows(few, subjects, sliced, how),
+        slices_left_out=sliced.left_out,
+        confidence=describe_confidence(measured, found.confidence, confidence_px),
     )
 
 
-def _norm(
-    scheme: KeypointScheme, faces: FaceCrops, store: CropStore, rows: NDArray[np.int64]
-) -> tuple[Floats, str]:
-    """(N,) normaliser in crop pixels and its name."""
-    if scheme.eye_corners is not None:
-        return interocular(faces.points_crop, scheme.eye_corners), "inter-ocular distance"
-    width = numbers_of(store.table, "box_width")[rows]
-    height = numbers_of(store.table, "box_height")[rows]
-    return np.sqrt(width * height) * 80.0 / faces.side, "square root of the face box's area"
+def too_few(faces: int, people: int, slices: SliceParams) -> str | None:
+    """Why a slice is not judged; None where it is.
+
+    >>> too_few(12, 3, SliceParams(min_faces=20, min_subjects=5))
+    'too few: 12 faces of 3 people; wanted 20 of 5'
+    """
+    if faces >= slices.min_faces and people >= slices.min_subjects:
+        return None
+    return (
+        f"too few: {faces} faces of {people} people; wanted {slices.min_faces} of"
+        f" {slices.min_subjects}"
+    )
 
 
-def _or_none(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _slice_rows(
+    cells: Cells, subjects: Sequence[str], sliced: Sliced, how: EvaluateParams
+) -> list[dict[str, Any]]:
+    """One row a slice; a slice with too few faces or people has no numbers."""
+    rows = []
+    for attribute, values in sliced.slices.items():
+        for value, faces in values.items():
+            own = [subjects[face] for face in faces]
+            few = too_few(len(own), len(set(own)), how.slices)
+            part = cells.rows(faces)
+            rows.append(
+                {
+                    "attribute": attribute,
+                    "value": value,
+                    "num_faces": len(own),
+                    "num_subjects": len(set(own)),
+                    "metrics": {} if few else finite(part.means()),
+                    "intervals": {} if few else intervals(part, own, how.interval),
+                    "too_few": few,
+                }
+            )
+    return rows
+
+
+def _per_point(cells: Cells) -> dict[str, list[float | None]]:
+    """Unit -> the mean of each keypoint, of the units that have a column a keypoint."""
+    found = {}
+    for name, columns in cells.metrics.items():
+        unit, _, region = name.rpartition("/")
+        if region == "all" and unit.removesuffix("_visible") in (
+            "image_px", "crop_px", "tight/image_px"
+        ):  # fmt: skip
+            single = Cells(
+                cells.values[:, list(columns)], {str(k): (k,) for k in range(len(columns))}
+            )
+            found[unit] = list(finite(single.means()).values())
+    return found
+
+
+def _curve(cells: Cells, headline: str, regions: Sequence[str]) -> dict[str, Any]:
+    """Cumulative error of faces; a face without an NME is in no share."""
+    share = {}
+    for region in regions:
+        (column,) = cells.metrics[f"nme_{headline}/{region}"]
+        values = np.sort(cells.values[:, column][~np.isnan(cells.values[:, column])])
+        below = np.searchsorted(values, _CURVE_NME, side="right")
+        share[region] = [round(float(n), 6) for n in below / max(len(values), 1)]
+    return {"normaliser": headline, "nme": _CURVE_NME.tolist(), "share": share}

@@ -1,133 +1,203 @@
-"""Stage gate: does the release pass? Fails closed: no evidence is a failed check.
+"""The gate: does the release pass? Fails closed: no evidence is a failed check, and a result.
 
-Input: the KPI report of the trained net, the KPI of every engine that was executed, and the parity
-ladder. Output: ``gate.json`` with every check, its number and its limit. A failed gate is a result.
+Input: the KPI report of every engine that was executed, its parity, and how it compares with the
+champion's. Output: every check with its number, limit, interval and the file that says so.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-from components.kpi.evaluate import KpiReport
+from components.kpi.compare import Difference
+from components.kpi.kpi_report import KpiReport
 from components.params import GateParams
+
+ChampionState = Literal["first release", "compared", "not comparable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One comparison; ``why`` is empty when it passed."""
+    """One comparison with a limit.
 
+    Attributes:
+        engine: ``target/precision``; None where it is about the judged faces.
+        interval: of the value; None where there is none.
+        evidence: the file that the value is in, below the stages' folders.
+        why: empty when it passed.
+    """
+
+    engine: str | None
     name: str
     value: float | None
     limit: float | None
+    interval: Sequence[float] | None
+    evidence: str
     passed: bool
     why: str
 
 
-def check_at_most(name: str, value: float | None, limit: float) -> Check:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is known of one engine that was executed.
+
+    Attributes:
+        name: ``target/precision``.
+        kpi: its report; None where there is none, which fails.
+        evidence: the report's file.
+        parity_px, parity_budget_px: mean distance of its points from the rung before; None where it
+            was not measured.
+        differences: from the champion's engine; empty where there is no champion.
+    """
+
+    name: str
+    kpi: KpiReport | None
+    evidence: str
+    parity_px: float | None
+    parity_budget_px: float | None
+    differences: Sequence[Difference] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """What the candidate was compared with.
+
+    Attributes:
+        why: what the state means here, in words.
+        engines: engine of the candidate -> the champion's engine, and its files.
+    """
+
+    state: ChampionState
+    why: str
+    name: str | None = None
+    engines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def check_at_most(
+    engine: str,
+    name: str,
+    value: float | None,
+    limit: float,
+    evidence: str,
+    interval: Sequence[float] | None = None,
+) -> Check:
     """Passed when ``value`` was measured and is below ``limit``; at the limit it is not."""
+    why = ""
     if value is None:
-        return Check(name, None, limit, False, f"{name} was not measured")
-    if not value < limit:
-        return Check(name, value, limit, False, f"{name} is {value:.4g}; must be below {limit:g}")
-    return Check(name, value, limit, True, "")
+        why = f"{engine}: {name} was not measured; must be below {limit:g} ({evidence})"
+    elif not value < limit:
+        spread = f" (interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
+        why = f"{engine}: {name} is {value:.4g}{spread}; must be below {limit:g} ({evidence})"
+    return Check(engine, name, value, limit, interval, evidence, not why, why)
 
 
-def check_at_least(name: str, count: int, least: int) -> Check:
+def check_at_least(name: str, count: int, least: int, evidence: str) -> Check:
     """Enough faces or subjects to believe the rest."""
     passed = count >= least
-    why = "" if passed else f"insufficient evidence: {count} {name}; must be at least {least}"
-    return Check(name, float(count), float(least), passed, why)
+    why = f"insufficient evidence: {count} {name}; must be at least {least} ({evidence})"
+    return Check(None, name, count, least, None, evidence, passed, "" if passed else why)
 
 
-def check_kpi(
-    name: str, dataset: str, metrics: Mapping[str, float | None], gate: GateParams
-) -> list[Check]:
-    """The thresholds of the data set, or of ``other``, on one model's metrics."""
-    limits = gate.thresholds.get(dataset, gate.thresholds.get("other", {}))
+def check_kpi(engine: Judged, gate: GateParams) -> list[Check]:
+    """The thresholds of the data set, or of ``other``, on one engine's report."""
+    kpi = engine.kpi
+    if kpi is None:
+        why = f"{engine.name}: no KPI report ({engine.evidence})"
+        return [Check(engine.name, "kpi", None, None, None, engine.evidence, False, why)]
+    limits = gate.thresholds.get(kpi.dataset, gate.thresholds.get("other", {}))
     if not limits:
-        why = f"gate.thresholds has neither {dataset!r} nor 'other'"
-        return [Check(f"{name} thresholds", None, None, False, why)]
+        why = f"gate.thresholds has neither {kpi.dataset!r} nor 'other'"
+        return [Check(engine.name, "thresholds", None, None, None, "params.yaml", False, why)]
     return [
-        check_at_most(f"{name} {metric}", metrics.get(metric), limit)
+        check_at_most(
+            engine.name,
+            metric,
+            kpi.metrics.get(metric),
+            limit,
+            engine.evidence,
+            kpi.intervals.get(metric),
+        )
         for metric, limit in limits.items()
     ]
 
 
+def check_differences(engine: Judged, champion: Champion) -> list[Check]:
+    """The required rows of the comparison with the champion's engine."""
+    if champion.state == "first release":
+        return []
+    evidence = champion.engines.get(engine.name, {}).get("kpi", "gate.champion")
+    required = [row for row in engine.differences if row.required]
+    if not required:
+        why = f"{engine.name}: not compared with the champion: {champion.why} ({evidence})"
+        return [Check(engine.name, "champion", None, None, None, evidence, False, why)]
+    checks = []
+    for row in required:
+        name = f"{row.metric} beside the champion" + (f", {row.slice}" if row.slice else "")
+        why = "" if row.passed else f"{engine.name}: {name}: {row.why} ({evidence})"
+        checks.append(
+            Check(
+                engine.name, name, row.change, row.margin, row.interval, evidence, row.passed, why
+            )
+        )
+    return checks
+
+
 def judge(
-    kpi: KpiReport,
-    engines: list[Mapping[str, Any]],
-    rungs: list[Mapping[str, Any]],
+    dataset: str,
+    num_faces: int,
+    num_subjects: int,
+    engines: Sequence[Judged],
+    champion: Champion,
     gate: GateParams,
 ) -> dict[str, Any]:
     """The verdict.
 
     Args:
-        engines: the rows of ``engines.json``.
-        rungs: the rows of ``parity.json``.
+        engines: all that were executed; what was built and not executed is not judged.
 
     Returns:
-        ``passed``, ``reasons``, ``checks`` and, for each executed engine, ``engines``. The release
-        passes when the trained net passes and, of each target with an executed engine, at least one
-        precision; a precision that fails is not shipped.
+        ``passed``, ``reasons``, ``checks``, ``engines``: name -> whether it passed, ``champion``
+        and ``comparisons``. The release passes when there are enough faces and, of each target with
+        an executed engine, one precision passes; a precision that fails is not shipped.
     """
-    evidence = [
-        check_at_least("faces", kpi.num_faces, gate.min_faces),
-        check_at_least("subjects", kpi.num_subjects, gate.min_subjects),
+    faces = "evaluate/kpi.json"
+    checks = [
+        check_at_least("faces", num_faces, gate.min_faces, faces),
+        check_at_least("subjects", num_subjects, gate.min_subjects, faces),
     ]
-    checks = evidence + check_kpi("net", kpi.dataset, kpi.metrics, gate)
-    parity = {rung["rung"]: rung for rung in rungs}
+    reasons = [check.why for check in checks if not check.passed]
     shipped: dict[str, bool] = {}
     for engine in engines:
-        if engine["status"] != "ready":
-            continue
-        name = f"{engine['target']}/{engine['precision']}"
-        own = check_kpi(name, kpi.dataset, engine["metrics"] or {}, gate)
-        rung = parity.get("onnx" if engine["precision"] == "fp32" else engine["precision"])
+        own = check_kpi(engine, gate)
         own.append(
-            check_at_most(f"{name} parity px", rung["mean_px"], rung["budget_px"])
-            if rung
-            else Check(f"{name} parity px", None, None, False, f"{name}: parity was not measured")
+            check_at_most(
+                engine.name,
+                "parity px",
+                engine.parity_px,
+                0.0 if engine.parity_budget_px is None else engine.parity_budget_px,
+                "build/parity.json",
+            )
         )
-        shipped[name] = all(check.passed for check in own)
+        own += check_differences(engine, champion)
+        shipped[engine.name] = all(check.passed for check in own)
         checks += own
-    targets = {name.split("/")[0] for name in shipped}
-    lost = sorted(
-        target
-        for target in targets
-        if not any(ok for name, ok in shipped.items() if name.split("/")[0] == target)
-    )
-    reasons = [
+    passing = {name.split("/")[0] for name, passed in shipped.items() if passed}
+    reasons += [
         check.why
         for check in checks
-        if not check.passed and check.name.split("/")[0] not in targets
-    ]
-    reasons += [
-        check.why for check in checks if not check.passed and check.name.split("/")[0] in lost
+        if check.engine and not check.passed and check.engine.split("/")[0] not in passing
     ]
     if not shipped:
-        reasons.append("no engine was executed and judged")
+        reasons.append("no engine was executed and judged (build/engines.json)")
     return {
         "passed": not reasons,
         "reasons": reasons,
         "checks": [asdict(check) for check in checks],
         "engines": shipped,
-        "dataset": kpi.dataset,
+        "dataset": dataset,
+        "champion": asdict(champion),
+        "comparisons": [
+            {"engine": engine.name, **row.to_json()}
+            for engine in engines
+            for row in engine.differences
+        ],
     }
-
-
-def judge_release(
-    *, evaluate_dir: Path, build_dir: Path, gate: GateParams, out_dir: Path
-) -> dict[str, Any]:
-    """Write ``gate.json``; returns the verdict without the single checks."""
-    kpi = KpiReport.from_json(_read(evaluate_dir / "kpi.json"))
-    verdict = judge(
-        kpi, _read(build_dir / "engines.json"), _read(build_dir / "parity.json")["rungs"], gate
-    )
-    (out_dir / "gate.json").write_text(json.dumps(verdict, indent=1) + "\n", encoding="utf-8")
-    return {key: verdict[key] for key in ("passed", "reasons", "engines", "dataset")}
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

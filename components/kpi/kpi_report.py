@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 Numbers = Mapping[str, float | None]
-Intervals = Mapping[str, list[float] | None]
+Intervals = Mapping[str, Sequence[float] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class KpiReport:
     per_point: Mapping[str, list[float | None]]
     visible_samples: list[int]
     curve: Mapping[str, Any]
-    slices: list[Mapping[str, Any]]
+    slices: Sequence[Mapping[str, Any]]
     slices_left_out: Mapping[str, str]
     confidence: Mapping[str, Any] = field(default_factory=dict)
     robustness: Mapping[str, Any] | None = None

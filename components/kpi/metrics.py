@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from components.keypoints import KeypointScheme
-
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
 
@@ -67,33 +65,6 @@ def interpupil(points: Floats, pupils: tuple[tuple[int, ...], tuple[int, ...]]) 
     left, right = (points[:, list(group)].mean(axis=1) for group in pupils)
     distance: Floats = np.sqrt(((left - right) ** 2).sum(axis=-1))
     return distance
-
-
-def normalisers(
-    scheme: KeypointScheme, points: Floats, box_width: Floats, box_height: Floats
-) -> dict[str, tuple[Floats, str]]:
-    """The lengths that an error may be divided by: name -> (N,) length and what it is in words.
-
-    Args:
-        points: (N, K, 2) labels.
-        box_width, box_height: (N,) sides of the labelled face box, in the unit of ``points``.
-
-    Returns:
-        the first one is the headline: ``interocular`` where the scheme has eye corners, else
-        ``box``. A length is NaN where its points are unlabelled.
-    """
-    found: dict[str, tuple[Floats, str]] = {}
-    if scheme.eye_corners is not None:
-        left, right = scheme.eye_corners
-        words = f"inter-ocular distance, of the outer eye corners (points {left + 1}, {right + 1})"
-        found["interocular"] = interocular(points, scheme.eye_corners), words
-    if scheme.pupils is not None:
-        first, second = (f"{group[0] + 1}-{group[-1] + 1}" for group in scheme.pupils)
-        words = f"inter-pupil distance, of the means of points {first} and {second}"
-        found["interpupil"] = interpupil(points, scheme.pupils), words
-    found["box"] = np.sqrt(box_width * box_height), "square root of the face box's area"
-    found["diagonal"] = np.hypot(box_width, box_height), "diagonal of the face box"
-    return found
 
 
 def nme(errors: Floats, mask: Bools, norm: Floats) -> Floats:

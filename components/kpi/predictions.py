@@ -42,15 +42,15 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write them to ``path``, without pickle."""
-        tight = {} if self.tight_points is None else {"tight_points": self.tight_points}
-        np.savez(
-            path,
-            points=self.points,
-            confidence=self.confidence,
-            rows=self.rows,
-            faces=np.array(self.faces),
-            **tight,
-        )
+        arrays: dict[str, Any] = {
+            "points": self.points,
+            "confidence": self.confidence,
+            "rows": self.rows,
+            "faces": np.array(self.faces),
+        }
+        if self.tight_points is not None:
+            arrays["tight_points"] = self.tight_points
+        np.savez(path, **arrays)
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -61,7 +61,7 @@ def load_predictions(path: Path) -> Predictions:
     """
     try:
         with np.load(path, allow_pickle=False) as found:
-            tight = found["tight_points"] if "tight_points" in found else None
+            tight = found.get("tight_points")
             return Predictions(
                 found["points"], found["confidence"], tight, found["rows"], str(found["faces"])
             )

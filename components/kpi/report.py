@@ -1,25 +1,24 @@
 """The KPI on disk: JSON, the original's two CSV files (FACTS 4) and one plot."""
 
 import csv
-import json
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from components.keypoints import scheme_for
-from components.kpi.evaluate import KpiReport
-from components.kpi.metrics import Floats
+from components.data.crop_store import CropStore
+from components.kpi.kpi_report import KpiReport
+from components.kpi.measured import measure
+from components.kpi.metrics import nme
+from components.kpi.predictions import Predictions
 
 matplotlib.use("Agg")
 
 
 def write_kpi(kpi: KpiReport, out_dir: Path) -> None:
     """Write ``kpi.json``, ``kpi_per_point.csv`` and ``kpi_per_region.csv``."""
-    text = json.dumps(kpi.to_json(), indent=1, sort_keys=True, allow_nan=False)
-    (out_dir / "kpi.json").write_text(text + "\n", encoding="utf-8")
+    kpi.save(out_dir / "kpi.json")
     units = list(kpi.per_point)
     with (out_dir / "kpi_per_point.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -31,7 +30,7 @@ def write_kpi(kpi: KpiReport, out_dir: Path) -> None:
     with (out_dir / "kpi_per_region.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["region", *units])
-        for region in scheme_for(kpi.num_keypoints).regions:
+        for region in kpi.regions:
             rows.writerow([region, *(_cell(kpi.metrics.get(f"{u}/{region}")) for u in units)])
 
 
@@ -39,36 +38,27 @@ def _cell(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.6g}"
 
 
-def draw_kpi(
-    kpi: KpiReport,
-    images: NDArray[np.uint8],
-    predicted: Floats,
-    target: Floats,
-    errors: Floats,
-    path: Path,
-) -> None:
-    """One picture: cumulative error, error by region, and the median and worst faces with points.
-
-    Args:
-        images: (N, 1, 80, 80) the judged crops.
-        predicted, target: (N, K, 2) crop pixels.
-        errors: (N,) NME of each face.
-    """
+def draw_kpi(kpi: KpiReport, store: CropStore, found: Predictions, path: Path) -> None:
+    """One picture: cumulative error, error by region, the median and the worst faces."""
+    measured = measure(store, found.rows, found.points)
+    norm = measured.norms[kpi.normaliser]
+    errors = nme(measured.errors, ~np.isnan(measured.errors), norm)
+    images, target = store.images(found.rows), store.points_crop(found.rows)
     figure = Figure(figsize=(12, 8), layout="constrained")
     grid = figure.add_gridspec(3, 6, height_ratios=(1.2, 1, 1))
     curve = figure.add_subplot(grid[0, :3])
-    known = np.sort(errors[np.isfinite(errors)]) * 100
-    curve.plot(known, np.arange(1, len(known) + 1) / max(len(known), 1))
+    percent = np.array(kpi.curve["nme"]) * 100
+    curve.plot(percent, kpi.curve["share"]["all"])
     curve.set(
-        xlabel=f"NME of a face, % of {kpi.normaliser}",
+        xlabel=f"NME of a face, % of the {kpi.normalisers[kpi.normaliser].split(',')[0]}",
         ylabel="fraction of faces",
         title=f"{kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of {kpi.num_subjects} people",
-        xlim=(0, max(10.0, float(np.percentile(known, 98)) if len(known) else 10.0)),
+        xlim=(0, percent[-1]),
         ylim=(0, 1),
     )
     curve.grid(alpha=0.3)
     bars = figure.add_subplot(grid[0, 3:])
-    regions = list(scheme_for(kpi.num_keypoints).regions)
+    regions = list(kpi.regions)
     values = [kpi.metrics[f"crop_px/{region}"] or 0.0 for region in regions]
     bars.barh(regions[::-1], values[::-1], color="#4878a8")
     bars.set(xlabel="mean error, px of the 80x80 crop")
@@ -81,7 +71,7 @@ def draw_kpi(
             axes = figure.add_subplot(grid[row + 1, column])
             axes.imshow(images[face, 0], cmap="gray", vmin=0, vmax=255)
             axes.plot(*target[face].T, "o", ms=2.2, mec="lime", mfc="none", mew=0.5)
-            axes.plot(*predicted[face].T, ".", ms=2, color="red")
+            axes.plot(*found.points[face].T, ".", ms=2, color="red")
             axes.set_title(f"{name}: {100 * errors[face]:.1f} %", fontsize=9)
             axes.set_axis_off()
     figure.suptitle("green: label, red: prediction", fontsize=9)

@@ -6,6 +6,7 @@ values are cut at their quartiles, an attribute that says the same of all faces 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def slice_faces(store: CropStore, rows: Rows) -> Sliced:
             columns[attribute] = [None if value is None else str(value) for value in values]
     levels = [store.table["occlusion_level"][int(row)].as_py() for row in rows]
     columns["occlusion_level"] = [None if level is None else str(level) for level in levels]
-    labelled = np.isfinite(store.points_crop(rows)).all(axis=2)
+    labelled = ~np.isnan(store.points_crop(rows)[:, :, 0])
     columns["hidden_points"] = hidden_points(labelled, store.visible(rows))
     sides = np.maximum(
         numbers_of(store.table, "box_width")[rows], numbers_of(store.table, "box_height")[rows]
@@ -123,16 +124,14 @@ def quartiles(values: list[str | float | None]) -> list[str | None]:
         return [f"{number:g}" if np.isfinite(number) else None for number in numbers]
     edges = np.unique(np.percentile(known, [0, 25, 50, 75, 100]))
     place = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
-    words = [f"{low:.4g} to {high:.4g}" for low, high in zip(edges, edges[1:], strict=False)]
+    words = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
     return [
         words[index] if np.isfinite(number) else None
         for index, number in zip(place, numbers, strict=True)
     ]
 
 
-def _words(
-    values: list[str | float | None], name: Callable[[float], str]
-) -> list[str | None]:
+def _words(values: list[str | float | None], name: Callable[[float], str]) -> list[str | None]:
     return [None if value is None else name(float(value)) for value in values]
 
 

@@ -225,6 +225,7 @@ def _finish(
         "dataset": store.dataset,
         "box_scale": store.box_scale,
         "confidence": "learned" if net.ours else "peak",
+        "confidence_px": train.confidence_px if net.ours else None,
         "parameters": sum(p.numel() for p in net.parameters()),
     }
     save_net(net, about, out_dir)

@@ -19,6 +19,12 @@ from pydantic import (
     field_validator,
 )
 
+from components.params.evaluate import ComparisonParams as ComparisonParams
+from components.params.evaluate import CorruptionName as CorruptionName
+from components.params.evaluate import EvaluateParams as EvaluateParams
+from components.params.evaluate import GateParams as GateParams
+from components.params.evaluate import IntervalParams as IntervalParams
+from components.params.evaluate import SliceParams as SliceParams
 from components.params.section import Fraction, Name, Section
 from components.params.train import AugmentParams as AugmentParams
 from components.params.train import HeatmapLossName as HeatmapLossName
@@ -128,17 +134,6 @@ class SplitParams(Section):
 class CropParams(Section):
     box_scale: Annotated[float, Field(ge=1.0, le=4.0)]
     store_px: Annotated[int, Field(ge=80, le=320, multiple_of=2)]
-
-
-class EvaluateParams(Section):
-    batch_size: PositiveInt
-
-
-class GateParams(Section):
-    thresholds: dict[str, dict[str, PositiveFloat]]
-    """Data set (``other``: any not named) -> metric of the KPI report -> largest value to pass."""
-    min_faces: PositiveInt
-    min_subjects: PositiveInt
 
 
 class ExportParams(Section):

@@ -117,7 +117,7 @@ def describe(evidence: Evidence, reasons: Sequence[str]) -> str:
         f"| region | {' | '.join(MAIN_REGIONS)} |",
         "| --- " * (len(MAIN_REGIONS) + 1) + "|",
     ]
-    for unit in ("image_px", "tight/image_px", "nme"):
+    for unit in ("image_px", "tight/image_px", f"nme_{kpi['normaliser']}"):
         if f"{unit}/all" in metrics:
             values = [metrics.get(f"{unit}/{region}") for region in MAIN_REGIONS]
             cells = ["n/a" if value is None else f"{value:.4g}" for value in values]

@@ -29,7 +29,11 @@ def params() -> Params:
         "benchmark.batch_sizes": [1, 4],
         "gate.min_faces": 1,
         "gate.min_subjects": 1,
-        "gate.thresholds": {"rendered": {"nme/all": 100.0}},
+        "gate.thresholds": {"rendered": {"nme_box/all": 100.0}},
+        "evaluate.interval.resamples": 1000,
+        "evaluate.robustness.levels": {"shift": [0.05], "patch": [0.25]},
+        "evaluate.slices.min_faces": 2,
+        "evaluate.slices.min_subjects": 2,
     }
     return load_params(Path(__file__).parents[2] / "params.yaml", overrides=overrides)
 
@@ -49,6 +53,7 @@ def crop_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "crops.npy", np.stack(store))
     columns = {
         "image": [f"{number}.png" for number in range(10)],
+        "occlusion_level": pa.nulls(10, pa.int8()),
         "subject": [str(number) for number in range(10)],
         "part": ["train"] * 6 + ["kpi"] * 4,
         "points": fixed_lists(points.reshape(10, -1)),
@@ -113,7 +118,7 @@ def stages(
     from components.deploy.bundle import bundle_targets
     from components.deploy.calibrate import calibrate_ranges
     from components.deploy.export import export_onnx
-    from components.kpi.gate import judge_release
+    from components.deploy.judge_release import judge_release
     from components.model.judge import evaluate_net
 
     root = tmp_path_factory.mktemp("stages")
@@ -134,7 +139,7 @@ def stages(
     inputs = ("crop", "evaluate", "export", "calibrate")
     run("build", build_engines, *inputs, build=params.build, **judged)
     run("benchmark", benchmark_engines, "crop", "build", benchmark=params.benchmark)
-    run("gate", judge_release, "evaluate", "build", gate=params.gate)
+    run("gate", judge_release, "crop", "evaluate", "build", gate=params.gate, **judged)
     inputs = ("export", "calibrate", "build", "benchmark", "gate")
     run("bundle", bundle_targets, *inputs, bundle=params.bundle)
     return folders

@@ -14,6 +14,8 @@ from components.deploy.build import build_engines
 from components.deploy.engine_onnxruntime import open_engine
 from components.deploy.parity import distances
 from components.kpi.evaluate import evaluate
+from components.kpi.kpi_report import read_kpi
+from components.kpi.predictions import load_predictions
 from components.params import Params
 from components.provenance.digest import digest_file
 
@@ -54,16 +56,21 @@ def test_an_engine_is_the_file_its_row_describes(stages: SimpleNamespace) -> Non
     assert not list(stages.build.rglob("*.partial"))
 
 
-def test_what_ships_is_what_was_judged(stages: SimpleNamespace) -> None:
+def test_what_ships_is_what_was_judged(stages: SimpleNamespace, params: Params) -> None:
     store = open_crops(stages.crop)
     with np.load(stages.evaluate / "predictions.npz") as predictions:
         torch_points = predictions["points"]
     for name in ("cpu/fp32", "cpu/int8"):
         row = rows_of(stages.build)[name]
         predict = open_engine(stages.build / row["file"])
-        assert row["metrics"] == pytest.approx(dict(evaluate(predict, store, 64).metrics))
-        points, _ = predict(store.images(store.rows("kpi")))
-        assert row["parity_px"] == pytest.approx(float(distances(points, torch_points).mean()))
+        kpi, found = evaluate(predict, store, params.evaluate)
+        assert row["metrics"] == pytest.approx(dict(kpi.metrics))
+        assert read_kpi(stages.build / row["kpi"]).metrics == row["metrics"]
+        kept = load_predictions(stages.build / row["predictions"])
+        assert np.array_equal(kept.points, found.points)
+        assert kept.faces == kpi.faces
+        moved = distances(kept.points, torch_points)
+        assert row["parity_px"] == pytest.approx(float(moved.mean()))
 
 
 def test_every_rung_of_the_ladder_was_climbed(stages: SimpleNamespace) -> None:

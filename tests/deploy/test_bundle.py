@@ -85,7 +85,7 @@ def test_the_cpu_bundle_ships_the_judged_engines(stages: SimpleNamespace) -> Non
         built = stages.build / "cpu" / f"{engine['precision']}.onnx"
         assert (folder / engine["file"]).read_bytes() == built.read_bytes()
         assert engine["status"] == "ready"
-        assert engine["metrics"]["nme/all"] > 0
+        assert engine["metrics"]["nme_box/all"] > 0
         assert [row["batch_size"] for row in engine["latency"]] == [1, 4]
     assert "int8: ready, 1/int8.onnx" in (folder / "README.txt").read_text()
 

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from components.kpi.confidence import auroc, calibration_error, describe_confidence
+from components.kpi.confidence import (
+    auroc,
+    calibration_error,
+    describe_confidence,
+    reliability,
+)
+from components.kpi.measured import Measured
 
 
 def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
@@ -20,36 +26,47 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
 def test_without_both_kinds_nothing_can_be_said() -> None:
     assert auroc(np.array([0.1, 0.9]), np.array([True, True])) is None
     assert auroc(np.array([]), np.array([], bool)) is None
-    assert calibration_error(np.array([]), np.array([], bool)) is None
+    assert calibration_error(reliability(np.array([]), np.array([], bool))) is None
 
 
 def test_calibration_error_is_weighted_by_the_bins() -> None:
     probability = np.array([0.95, 0.95, 0.95, 0.95, 0.05, 0.05])
     happened = np.array([True, True, False, True, False, True])
+    bins = reliability(probability, happened)
+    assert [(one["happened"], one["points"]) for one in bins] == [(0.5, 2), (0.75, 4)]
     # |3.8 - 3| of four, |0.1 - 1| of two: (0.8 + 0.9) / 6
-    assert calibration_error(probability, happened) == pytest.approx(1.7 / 6)
+    assert calibration_error(bins) == pytest.approx(1.7 / 6)
+
+
+def measured(errors: np.ndarray, visible: np.ndarray) -> Measured:
+    return Measured(
+        errors, visible, np.full(len(errors), 80.0), {"box": np.full(len(errors), 100.0)}
+    )
 
 
 def test_large_errors_and_hidden_points_are_told_apart() -> None:
-    nan = np.nan
-    errors = np.array([[1.0, 20.0, 1.0, nan], [2.0, 1.0, 30.0, 1.0]])
-    labelled = ~np.isnan(errors)
+    errors = np.array([[1.0, 20.0, 1.0, np.nan], [2.0, 1.0, 30.0, 1.0]])
     visible = np.array([[True, True, False, False], [True, True, True, True]])
     confidence = np.array([[0.9, 0.2, 0.4, 0.0], [0.8, 0.7, 0.6, 0.3]])
-    told = describe_confidence(confidence, errors, np.array([100.0, 100.0]), labelled, visible)
+    told = describe_confidence(measured(errors, visible), confidence, 1.5)
     # Failed: 0.2 and 0.6; sound: 0.9, 0.8, 0.7, 0.3: 0.2 is below all four, 0.6 below three.
     assert told["auroc_large_error"] == pytest.approx(7 / 8)
     # Hidden: 0.4; visible: 0.9 0.2 0.8 0.7 0.6 0.3: it is below four of six.
     assert told["auroc_hidden"] == pytest.approx(4 / 6)
     # Visible taken for visible: 4 of 6; hidden taken for hidden: 1 of 1.
     assert told["visible_balanced_accuracy"] == pytest.approx((4 / 6 + 1) / 2)
+    # Rightly placed and visible: 0.9, 0.7 and 0.3; not 0.2, 0.4 (hidden), 0.8 and 0.6.
+    gaps = [0.1, -0.2, -0.4, -0.8, 0.3, -0.6, 0.7]
+    assert told["ece"] == pytest.approx(sum(map(abs, gaps)) / 7)
 
 
 def test_without_hidden_points_only_errors_are_judged() -> None:
     errors, seen = np.array([[1.0, 20.0]]), np.ones((1, 2), bool)
-    told = describe_confidence(np.array([[0.9, 0.1]]), errors, np.array([100.0]), seen, seen)
-    assert told == {
+    assert describe_confidence(measured(errors, seen), np.array([[0.9, 0.1]]), None) == {
         "auroc_large_error": 1.0,
         "auroc_hidden": None,
         "visible_balanced_accuracy": None,
+        "ece": None,
+        "within_px": None,
+        "reliability": [],
     }

@@ -1,67 +1,144 @@
-"""The gate fails closed."""
+"""The gate fails closed, and says what, how much, how sure, against what, and where it is seen."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 
-from components.kpi.evaluate import KpiReport
-from components.kpi.gate import judge
+from components.kpi.compare import Difference
+from components.kpi.gate import Champion, Judged, judge
+from components.kpi.kpi_report import KpiReport
 from components.params import GateParams
 
 GATE = GateParams(
-    thresholds={"known": {"image_px/all": 6.0}, "other": {"nme/all": 0.07}},
+    champion=None,
+    thresholds={"known": {"image_px/all": 6.0}, "other": {"nme_box/all": 0.05}},
     min_faces=10,
     min_subjects=2,
+    comparison={"margin": 0.05, "slice_margin": 0.15, "metrics": ["crop_px/all"], "slices": {}},
 )
-RUNGS = [
-    {"rung": "onnx", "mean_px": 0.001, "budget_px": 0.01},
-    {"rung": "int8", "mean_px": 0.2, "budget_px": 0.5},
-]
+FIRST = Champion("first release", "none yet")
 
 
-def report(value: float | None, dataset: str = "known", faces: int = 20) -> KpiReport:
-    return KpiReport(dataset, "kpi", faces, 5, 68, "inter-ocular", {"image_px/all": value}, {}, [])
+def report(value: float | None, dataset: str = "known", **changes: Any) -> KpiReport:
+    empty: dict[str, Any] = {
+        field.name: {} for field in dataclasses.fields(KpiReport) if field.name != "assumed"
+    }
+    named = {
+        "dataset": dataset,
+        "part": "kpi",
+        "num_faces": 20,
+        "num_subjects": 5,
+        "metrics": {"image_px/all": value},
+        "intervals": {"image_px/all": [4.5, 6.5]},
+    }
+    return KpiReport(**(empty | named | changes))
 
 
-def engine(precision: str, value: float | None) -> dict[str, Any]:
-    metrics = {"image_px/all": value}
-    return {"target": "cpu", "precision": precision, "status": "ready", "metrics": metrics}
+def engine(name: str, value: float | None, **changes: Any) -> Judged:
+    known = {"kpi": report(value), "evidence": f"build/{name}.kpi.json"}
+    return Judged(
+        **({"name": name, "parity_px": 0.001, "parity_budget_px": 0.01} | known | changes)
+    )
+
+
+def verdict(*engines: Judged, faces: int = 20, people: int = 5, champion: Champion = FIRST) -> Any:
+    return judge("known", faces, people, engines, champion, GATE)
+
+
+def difference(passed: bool, required: bool = True, where: str | None = None) -> Difference:
+    why = (
+        "" if passed else "+9.0% (95% interval +7.0% to +11.0%); its upper end must be below +5.0%"
+    )
+    return Difference(
+        "crop_px/all", where, 20, 5, 1.0, 1.09, 0.09, (0.07, 0.11), 0.05, required, passed, why
+    )
 
 
 def test_a_good_release_passes() -> None:
-    verdict = judge(report(5.0), [engine("fp32", 5.0)], RUNGS, GATE)
-    assert verdict["passed"]
-    assert verdict["engines"] == {"cpu/fp32": True}
+    found = verdict(engine("cpu/fp32", 5.0))
+    assert found["passed"]
+    assert found["engines"] == {"cpu/fp32": True}
 
 
 @pytest.mark.parametrize("value", [6.0, 7.0, None])
 def test_at_the_limit_over_it_or_unmeasured_is_refused(value: float | None) -> None:
-    verdict = judge(report(value), [engine("fp32", 5.0)], RUNGS, GATE)
-    assert not verdict["passed"]
-    assert "image_px/all" in verdict["reasons"][0]
+    found = verdict(engine("cpu/fp32", value))
+    assert not found["passed"]
+    assert "image_px/all" in found["reasons"][0]
 
 
-def test_too_few_faces_are_no_evidence() -> None:
-    verdict = judge(report(5.0, faces=9), [engine("fp32", 5.0)], RUNGS, GATE)
-    assert "insufficient evidence: 9 faces" in verdict["reasons"][0]
+def test_a_reason_names_number_interval_threshold_and_evidence() -> None:
+    assert verdict(engine("cpu/fp32", 6.25))["reasons"] == [
+        "cpu/fp32: image_px/all is 6.25 (interval 4.5 to 6.5); must be below 6"
+        " (build/cpu/fp32.kpi.json)"
+    ]
+    check = verdict(engine("cpu/fp32", 5.0))["checks"][2]
+    assert (check["value"], check["limit"], check["interval"]) == (5.0, 6.0, [4.5, 6.5])
+    assert check["evidence"] == "build/cpu/fp32.kpi.json"
+
+
+def test_too_few_faces_or_people_are_no_evidence() -> None:
+    found = verdict(engine("cpu/fp32", 5.0), faces=9, people=1)
+    assert found["reasons"] == [
+        "insufficient evidence: 9 faces; must be at least 10 (evaluate/kpi.json)",
+        "insufficient evidence: 1 subjects; must be at least 2 (evaluate/kpi.json)",
+    ]
 
 
 def test_one_lost_precision_is_not_shipped_and_the_rest_is() -> None:
-    verdict = judge(report(5.0), [engine("fp32", 5.0), engine("int8", 9.0)], RUNGS, GATE)
-    assert verdict["passed"]
-    assert verdict["engines"] == {"cpu/fp32": True, "cpu/int8": False}
+    found = verdict(engine("cpu/fp32", 5.0), engine("cpu/int8", 9.0))
+    assert found["passed"]
+    assert found["engines"] == {"cpu/fp32": True, "cpu/int8": False}
 
 
 def test_a_target_that_lost_every_precision_refuses_the_release() -> None:
-    assert not judge(report(5.0), [engine("fp32", 9.0)], RUNGS, GATE)["passed"]
+    found = verdict(engine("cpu/fp32", 5.0), engine("h200/fp16", 9.0))
+    assert not found["passed"]
+    assert found["engines"] == {"cpu/fp32": True, "h200/fp16": False}
+
+
+def test_an_engine_without_a_report_or_parity_is_refused() -> None:
+    found = verdict(engine("cpu/fp32", 5.0, kpi=None), engine("l4/fp16", 5.0, parity_px=None))
+    assert "no KPI report" in found["reasons"][0]
+    assert "l4/fp16: parity px was not measured" in found["reasons"][1]
 
 
 def test_no_executed_engine_refuses_the_release() -> None:
-    pending = {"target": "h200", "precision": "fp16", "status": "pending", "metrics": None}
-    verdict = judge(report(5.0), [pending], RUNGS, GATE)
-    assert verdict["reasons"] == ["no engine was executed and judged"]
+    assert verdict()["reasons"] == ["no engine was executed and judged (build/engines.json)"]
 
 
 def test_an_unnamed_data_set_meets_the_thresholds_of_other() -> None:
-    verdict = judge(report(5.0, dataset="mine"), [engine("fp32", 5.0)], RUNGS, GATE)
-    assert "net nme/all was not measured" in verdict["reasons"]
+    found = verdict(engine("cpu/fp32", 5.0, kpi=report(5.0, dataset="mine")))
+    assert "nme_box/all was not measured" in found["reasons"][0]
+
+
+def test_a_first_release_is_compared_with_none_and_says_so() -> None:
+    found = verdict(engine("cpu/fp32", 5.0))
+    assert found["passed"]
+    assert found["champion"]["state"] == "first release"
+    assert found["comparisons"] == []
+
+
+def test_a_loss_to_the_champion_refuses_the_engine() -> None:
+    champion = Champion("compared", "", "v1", {"cpu/fp32": {"kpi": "champion/cpu.fp32.kpi.json"}})
+    rows = (difference(True), difference(False, where="yaw_range=above 60"))
+    found = verdict(engine("cpu/fp32", 5.0, differences=rows), champion=champion)
+    assert found["reasons"] == [
+        "cpu/fp32: crop_px/all beside the champion, yaw_range=above 60: +9.0% (95% interval +7.0%"
+        " to +11.0%); its upper end must be below +5.0% (champion/cpu.fp32.kpi.json)"
+    ]
+    assert len(found["comparisons"]) == 2
+
+
+def test_a_slice_that_is_not_required_is_told_and_refuses_nothing() -> None:
+    champion = Champion("compared", "", "v1", {"cpu/fp32": {"kpi": "champion/cpu.fp32.kpi.json"}})
+    rows = (difference(True), difference(False, required=False, where="session=01"))
+    assert verdict(engine("cpu/fp32", 5.0, differences=rows), champion=champion)["passed"]
+
+
+def test_a_champion_that_could_not_be_compared_refuses() -> None:
+    champion = Champion("not comparable", "v1: no bundle", "v1")
+    assert verdict(engine("cpu/fp32", 5.0), champion=champion)["reasons"] == [
+        "cpu/fp32: not compared with the champion: v1: no bundle (gate.champion)"
+    ]

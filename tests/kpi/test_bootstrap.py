@@ -1,0 +1,94 @@
+"""Intervals: against a slow loop, and against how often they hold the truth."""
+
+import numpy as np
+import pytest
+
+from components.kpi import bootstrap
+from components.kpi.bootstrap import differences, intervals
+from components.kpi.cells import Cells
+from components.params import IntervalParams
+
+HOW = IntervalParams(resamples=4000, level=0.95, seed=1)
+
+
+def faces(people: int, chance: np.random.Generator, each: int = 4) -> tuple[Cells, list[str]]:
+    """Cells of two columns, alike within a person, some of them missing."""
+    subjects = [f"s{number}" for number in range(people) for _ in range(each)]
+    own = np.repeat(chance.normal(3, 1, people), each)[:, None]
+    values = own + chance.normal(0, 0.3, (people * each, 2))
+    values[chance.random(values.shape) < 0.1] = np.nan
+    return Cells(values, {"both": (0, 1), "first": (0,)}), subjects
+
+
+def test_an_interval_is_that_of_a_loop_over_resampled_people() -> None:
+    chance = np.random.default_rng(7)
+    cells, subjects = faces(12, chance)
+    names = sorted(set(subjects))
+    found = []
+    for _ in range(4000):
+        drawn = chance.choice(names, len(names))
+        rows = [face for name in drawn for face, own in enumerate(subjects) if own == name]
+        found.append(np.nanmean(cells.values[rows], axis=0).mean())
+    low, high = np.percentile(found, [2.5, 97.5])
+    interval = intervals(cells, subjects, HOW)["both"]
+    assert interval == pytest.approx((low, high), abs=0.03)
+
+
+def test_faces_of_one_person_are_not_independent() -> None:
+    cells, subjects = faces(20, np.random.default_rng(3), each=10)
+    clustered = intervals(cells, subjects, HOW)["both"]
+    alone = intervals(cells, [str(face) for face in range(200)], HOW)["both"]
+    assert clustered is not None
+    assert alone is not None
+    assert clustered[1] - clustered[0] > 2 * (alone[1] - alone[0])
+
+
+def test_an_interval_of_23_people_holds_the_truth_about_as_often_as_it_says() -> None:
+    chance = np.random.default_rng(5)
+    how = IntervalParams(resamples=1000, level=0.95, seed=2)
+    held = 0
+    for _ in range(300):
+        found = intervals(*faces(23, chance), how)["both"]
+        assert found
+        held += found[0] <= 3 <= found[1]
+    assert 0.89 < held / 300 < 0.97
+
+
+def test_people_drawn_in_groups_spread_as_much_as_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells, subjects = faces(600, np.random.default_rng(4))
+    alone = intervals(cells, subjects, HOW)["both"]
+    monkeypatch.setattr(bootstrap, "MOST_DRAWN", 300)
+    grouped = intervals(cells, subjects, HOW)["both"]
+    assert alone is not None
+    assert grouped is not None
+    assert grouped[1] - grouped[0] == pytest.approx(alone[1] - alone[0], rel=0.15)
+
+
+def test_a_paired_difference_does_not_see_what_is_hard_about_a_face() -> None:
+    cells, subjects = faces(15, np.random.default_rng(6))
+    worse = Cells(cells.values * 1.02, cells.metrics)
+    change, interval = differences(cells, worse, subjects, HOW)["both"]
+    assert change == pytest.approx(0.02, abs=1e-9)
+    assert interval == pytest.approx((0.02, 0.02), abs=1e-5)
+
+
+def test_one_person_has_no_interval() -> None:
+    cells, _ = faces(4, np.random.default_rng(0))
+    assert intervals(cells, ["a"] * 16, HOW) == {"both": None, "first": None}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_metric_without_a_number_has_no_interval_and_harms_no_other(bad: float) -> None:
+    cells, subjects = faces(8, np.random.default_rng(0))
+    values = cells.values.copy()
+    values[:, 1] = bad
+    found = intervals(Cells(values, cells.metrics), subjects, HOW)
+    assert found["both"] is None
+    assert found["first"] == intervals(cells, subjects, HOW)["first"]
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    cells, subjects = faces(8, np.random.default_rng(0))
+    other = HOW.model_copy(update={"seed": 2})
+    assert intervals(cells, subjects, HOW) == intervals(cells, subjects, HOW)
+    assert intervals(cells, subjects, HOW) != intervals(cells, subjects, other)
