@@ -55,7 +55,7 @@ TargetName = Literal[
 class TrustParams(Section):
     """Part of no stage's key: where a key lies changes nothing, which key it is does."""
 
-    keys: tuple[Path, ...]
+    public_keys: tuple[Path, ...]
     """Files of public keys, and folders of such files."""
     signing_key: Path
     """The private key; ``SIGNING_KEY_VARIABLE`` of the environment comes first."""
