@@ -4,16 +4,18 @@ Input: a train folder. Does: torch to ONNX, constants folded, shapes inferred, c
 ``opset<NN>/fp32.onnx`` and ``fp16.onnx``, and ``model.json``. The heat maps are no output.
 """
 
+import math
 import shutil
 import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import torch
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from components.data.crop_store import CROP_PX
 from components.deploy.network import half_precision, opset_of, rebuilt, set_metadata
@@ -48,14 +50,36 @@ def onnx_from_net(net: torch.nn.Module, opset: int) -> ModelProto:
             output_names=[KEYPOINTS, CONFIDENCE],
             dynamic_axes={name: {0: "N"} for name in (INPUT, KEYPOINTS, CONFIDENCE)},
         )
-        graph = gs.import_onnx(onnx.load(Path(scratch) / "net.onnx"))
-    graph.name = "fpenet"
-    graph.fold_constants().cleanup().toposort()
-    folded = gs.export_onnx(graph)
+        folded = _folded(onnx.load(Path(scratch) / "net.onnx"))
+    folded.graph.name = "fpenet"
     _set_output_shapes(folded, net)
     if opset_of(folded) != opset:
         raise ValueError(f"asked for opset {opset}, the exporter wrote {opset_of(folded)}")
     return rebuilt(folded, folded.graph.node, folded.graph.initializer)
+
+
+def _folded(model: ModelProto) -> ModelProto:
+    """The network with all that is known computed: constants, and shapes but for the batch."""
+    while True:
+        graph = gs.import_onnx(model).fold_constants().cleanup().toposort()
+        model = gs.export_onnx(graph)
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        values = [*inferred.graph.value_info, *inferred.graph.output]
+        sizes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim[1:]] for v in values}
+        constants = {tensor.name for tensor in model.graph.initializer}
+        found = 0
+        for node in model.graph.node:
+            if node.op_type != "Reshape" or node.input[1] in constants:
+                continue
+            before, after = sizes.get(node.input[0], [0]), sizes.get(node.output[0], [])
+            if after and all(before) and after.count(0) <= 1:
+                rest = math.prod(before) // math.prod(filter(None, after))
+                shape = np.array([-1, *(size or rest for size in after)])
+                node.input[1] = f"{node.name}/shape"
+                model.graph.initializer.append(numpy_helper.from_array(shape, node.input[1]))
+                found += 1
+        if not found:
+            return model
 
 
 def _set_output_shapes(model: ModelProto, net: torch.nn.Module) -> None:

@@ -85,6 +85,7 @@ class Recombinator(nn.Module):
         super().__init__()
         norm = batch_norm and spec.batch_norm
         self.ours = spec.ours
+        self.num_keypoints = num_keypoints
         self.log_temperature = nn.Parameter(torch.zeros(1)) if batch_norm and spec.ours else None
         size, channels = CROP_PX, 1
         self.stem: nn.Module = nn.Identity()
@@ -122,7 +123,7 @@ class Recombinator(nn.Module):
         # Of ours: K heat maps, then K maps of the confidence.
         self.heatmaps = nn.Conv2d(channels, num_keypoints * (2 if spec.ours else 1), 1)
         self.soft_argmax = SoftArgmax(
-            heatmap_size, heatmap_size, CROP_PX // heatmap_size, spec.beta, unbiased=spec.ours
+            heatmap_size, CROP_PX // heatmap_size, spec.beta, unbiased=spec.ours
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,7 +146,7 @@ class Recombinator(nn.Module):
         if not self.ours:
             points, cells = self.soft_argmax(maps)
             return Answer(points, cells.amax(dim=2), None, cells)
-        maps, marks = maps.chunk(2, dim=1)
+        maps, marks = maps[:, : self.num_keypoints], maps[:, self.num_keypoints :]
         if self.log_temperature is not None:
             maps = maps * self.log_temperature.exp()
         points, cells = self.soft_argmax(maps)

@@ -1,11 +1,12 @@
 """Soft-argmax: heat maps to sub-pixel points (Honari 2018, eq. 3; FACTS 2.3).
 
-Written as ReduceSum + Mul, since SM 75 refuses the FP32 matrix product it could be: first the
-marginals over columns and rows, so that only two vectors of each heat map meet the coordinates.
+First the marginals over columns and rows; then all that is asked of them are means of a few fixed
+functions of the place, one Mul and one ReduceSum for both axes. No matrix product: SM 75 refuses
+that in FP32. Few operators: on a CPU each costs microseconds, whatever it does.
 
 The mean of a Gaussian that the frame cuts off lies too far inside. ``unbiased`` puts that right by
-Stein's identity: of a Gaussian with variance s on [a, b] with density A at a and B at b, the mean
-is m = mu - s (B - A) and the variance v = s (1 - (b - m) B - (m - a) A), which gives mu.
+Stein's identity: of a Gaussian with variance s on [-a, a] with density A and B at the two ends, the
+mean is m = mu - s (B - A) and the variance v = s (1 - a (A + B) + m (B - A)), which gives mu.
 """
 
 import torch
@@ -17,28 +18,43 @@ _LARGEST_VARIANCE = 36.0  # px^2
 
 
 class SoftArgmax(nn.Module):
-    """Expected position under the softmax of each heat map.
+    """Expected position under the softmax of each square heat map.
 
     Args:
-        height, width: of the heat map.
+        size: side of the heat map.
         stride: crop pixels a heat-map cell; cell j lies at (j + 0.5) * stride - 0.5.
         beta: inverse temperature.
         unbiased: without the pull of the frame on points near it.
     """
 
-    rows: Tensor
-    columns: Tensor
+    functions: Tensor
 
-    def __init__(
-        self, height: int, width: int, stride: int, beta: float, unbiased: bool = False
-    ) -> None:
+    def __init__(self, size: int, stride: int, beta: float, unbiased: bool = False) -> None:
         super().__init__()
-        self.beta = beta
+        self.size = size
         self.stride = stride
+        self.beta = beta
         self.unbiased = unbiased
-        rows, columns = ((torch.arange(n) + 0.5) * stride - 0.5 for n in (height, width))
-        self.register_buffer("columns", columns, persistent=False)
-        self.register_buffer("rows", rows, persistent=False)
+        self.center = (size * stride - 1) / 2
+        self.reach = (size - 1) / 2 * stride  # from the centre to that of the last cell
+        places = (torch.arange(size) + 0.5) * stride - 0.5 - self.center
+        functions = places[None]
+        if unbiased:
+            # Between the centres of the first and the last cell, by the trapezoid rule.
+            within = torch.ones(size)
+            within[0] = within[-1] = 0.5
+            ends = torch.zeros(2, size)
+            ends[0, 0] = ends[1, -1] = 1 / stride
+            functions = torch.stack(
+                (
+                    within,
+                    within * places,
+                    within * places**2,
+                    ends[1] - ends[0],
+                    self.reach * (ends[0] + ends[1]),
+                )
+            )
+        self.register_buffer("functions", functions, persistent=False)
 
     def forward(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """(N, K, H, W) to points (N, K, 2) in crop pixels and probabilities (N, K, H * W)."""
@@ -46,26 +62,19 @@ class SoftArgmax(nn.Module):
         if self.beta != 1.0:
             cells = self.beta * cells
         cells = cells.float().softmax(dim=2)
-        grid = cells.unflatten(2, (len(self.rows), len(self.columns)))  # type: ignore[no-untyped-call]
-        x = self._position(grid.sum(dim=2), self.columns)
-        y = self._position(grid.sum(dim=3), self.rows)
-        return torch.stack((x, y), dim=2), cells
+        grid = cells.unflatten(2, (self.size, self.size))  # type: ignore[no-untyped-call]
+        marginals = torch.cat((grid.sum(dim=2), grid.sum(dim=3)), dim=2)
+        marginals = marginals.unflatten(2, (2, 1, self.size))  # type: ignore[no-untyped-call]
+        means = (marginals * self.functions).sum(dim=4)  # (N, K, 2, functions)
+        if self.unbiased:
+            means = self._without_pull(means)
+        return means.squeeze(3) + self.center, cells
 
-    def _position(self, marginal: Tensor, places: Tensor) -> Tensor:
-        """(N, K) position of the marginal (N, K, L), whose cells lie at ``places`` (L,)."""
-        if not self.unbiased:
-            return (marginal * places).sum(dim=2)
-        # Between the centres of the first and the last cell, by the trapezoid rule.
-        first, last = marginal[..., :1], marginal[..., -1:]
-        total = 1.0 - (first + last) / 2
-        ends = (first * places[:1] + last * places[-1:]) / 2
-        mean = ((marginal * places).sum(dim=2, keepdim=True) - ends) / total
-        off = (places - mean) ** 2
-        ends = (first * off[..., :1] + last * off[..., -1:]) / 2
-        seen = ((marginal * off).sum(dim=2, keepdim=True) - ends) / total
-        first, last = first / (total * self.stride), last / (total * self.stride)
-        share = 1.0 - (places[-1:] - mean) * last - (mean - places[:1]) * first
-        variance = (seen / share.clamp(min=_LEAST_SHARE)).clamp(max=_LARGEST_VARIANCE)
-        position = (mean + variance * (last - first)).squeeze(2)
-        edge = (self.stride - 1) / 2  # the first cell's centre
-        return position.clamp(edge - self.stride, edge + self.stride * len(places))
+    def _without_pull(self, means: Tensor) -> Tensor:
+        """(N, K, 2, 1) positions from the means (N, K, 2, 5) of the functions."""
+        means = means / means[..., :1]
+        _, mean, square, slope, height = means.split(1, dim=3)  # slope: B - A; height: a (A + B)
+        share = (1.0 - height + mean * slope).clamp(min=_LEAST_SHARE)
+        variance = ((square - mean * mean) / share).clamp(max=_LARGEST_VARIANCE)
+        limit = self.reach + self.stride
+        return (mean + variance * slope).clamp(-limit, limit)
