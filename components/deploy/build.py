@@ -105,9 +105,9 @@ def network_for(
             f"export.opsets has no {target.opset}, which {target.device} wants; it was exported at"
             f" {sorted(folder.name for folder in export_dir.glob('opset*'))}"
         )
+    rendering = f"{precision}_cpu" if target.runtime == "onnxruntime" else precision
     if precision != "int8":
-        return Network(export_dir / opset / f"{precision}.onnx")
-    rendering = "int8_cpu" if target.runtime == "onnxruntime" else "int8"
+        return Network(export_dir / opset / f"{rendering}.onnx")
     return Network(
         calibrate_dir / opset / f"{rendering}.onnx",
         export_dir / opset / "fp32.onnx",

@@ -20,7 +20,8 @@ from components.data.crop_store import CropStore, Rows, open_crops
 from components.deploy.histogram import METHODS, Histogram
 from components.deploy.network import float_activations, read_network, set_metadata
 from components.deploy.onnx_file import INPUT
-from components.deploy.quantise import Levels, quantised_tensors, render_cache, render_qdq
+from components.deploy.quantise import quantised_tensors, render_cache, render_qdq
+from components.deploy.quantise_cpu import render_cpu
 from components.deploy.targets import TARGETS, cache_name, tensorrt_number
 from components.params import CalibrateParams
 from components.progress import report
@@ -29,7 +30,6 @@ from components.provenance.digest import digest_bytes, digest_file
 BATCH = 8
 STRATA = ("yaw", "yaw_proxy", "illumination")
 """Attributes over which the faces are spread, where the data set has them."""
-RENDERINGS: dict[str, Levels] = {"int8": "signed", "int8_cpu": "unsigned"}
 
 
 def draw_faces(store: CropStore, count: int, seed: int) -> Rows:
@@ -152,8 +152,11 @@ def calibrate_ranges(
     (out_dir / "ranges.json").write_text(text + "\n", encoding="utf-8")
     for opset, model in networks.items():
         (out_dir / f"opset{opset}").mkdir()
-        for name, levels in RENDERINGS.items():
-            quantised = render_qdq(model, amax, levels)
+        for name, source, render in (
+            ("int8", model, render_qdq),
+            ("int8_cpu", read_network(export_dir / f"opset{opset}" / "fp32_cpu.onnx"), render_cpu),
+        ):
+            quantised = render(source, amax)
             set_metadata(quantised, {"precision": "int8", "calibration": calibrate.method})
             data = quantised.SerializeToString(deterministic=True)
             (out_dir / f"opset{opset}" / f"{name}.onnx").write_bytes(data)

@@ -1,36 +1,37 @@
 """Stage export: the trained net as ONNX, FP32 and FP16, at every opset that the targets want.
 
 Input: a train folder. Does: torch to ONNX, constants folded, shapes inferred, checked. Output:
-``opset<NN>/fp32.onnx`` and ``fp16.onnx``, and ``model.json``. The heat maps are no output.
+``opset<NN>/fp32.onnx``, ``fp32_cpu.onnx`` (with the soft-argmax of a CPU) and ``fp16.onnx``, and
+``model.json``. The heat maps are no output.
 """
 
-import math
 import shutil
 import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import torch
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 
 from components.data.crop_store import CROP_PX
 from components.deploy.network import half_precision, opset_of, rebuilt, set_metadata
 from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS, refuse_external_data
 from components.model.checkpoint import load_net
+from components.model.recombinator import Recombinator
 from components.params import ExportParams
 from components.progress import report
 from components.provenance.digest import digest_file
 
 
-def onnx_from_net(net: torch.nn.Module, opset: int) -> ModelProto:
+def onnx_from_net(net: Recombinator, opset: int, products: bool = False) -> ModelProto:
     """The net as an FP32 network with a dynamic batch.
 
     Args:
         net: in eval mode; (N, 1, 80, 80) to points (N, K, 2) and confidence (N, K).
+        products: the soft-argmax by matrix products, for a CPU.
 
     Raises:
         ValueError: the exporter gave another opset.
@@ -39,6 +40,7 @@ def onnx_from_net(net: torch.nn.Module, opset: int) -> ModelProto:
         # torch 2.13's new exporter cannot write opset 13; the old one writes all of 13 to 20, with
         # the same tensor names, and says that it is old.
         warnings.simplefilter("ignore")
+        net.soft_argmax.products = products
         torch.onnx.export(
             net,
             (torch.zeros(2, 1, CROP_PX, CROP_PX),),
@@ -50,36 +52,14 @@ def onnx_from_net(net: torch.nn.Module, opset: int) -> ModelProto:
             output_names=[KEYPOINTS, CONFIDENCE],
             dynamic_axes={name: {0: "N"} for name in (INPUT, KEYPOINTS, CONFIDENCE)},
         )
-        folded = _folded(onnx.load(Path(scratch) / "net.onnx"))
-    folded.graph.name = "fpenet"
+        graph = gs.import_onnx(onnx.load(Path(scratch) / "net.onnx"))
+    graph.name = "fpenet"
+    graph.fold_constants().cleanup().toposort()
+    folded = gs.export_onnx(graph)
     _set_output_shapes(folded, net)
     if opset_of(folded) != opset:
         raise ValueError(f"asked for opset {opset}, the exporter wrote {opset_of(folded)}")
     return rebuilt(folded, folded.graph.node, folded.graph.initializer)
-
-
-def _folded(model: ModelProto) -> ModelProto:
-    """The network with all that is known computed: constants, and shapes but for the batch."""
-    while True:
-        graph = gs.import_onnx(model).fold_constants().cleanup().toposort()
-        model = gs.export_onnx(graph)
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-        values = [*inferred.graph.value_info, *inferred.graph.output]
-        sizes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim[1:]] for v in values}
-        constants = {tensor.name for tensor in model.graph.initializer}
-        found = 0
-        for node in model.graph.node:
-            if node.op_type != "Reshape" or node.input[1] in constants:
-                continue
-            before, after = sizes.get(node.input[0], [0]), sizes.get(node.output[0], [])
-            if after and all(before) and after.count(0) <= 1:
-                rest = math.prod(before) // math.prod(filter(None, after))
-                shape = np.array([-1, *(size or rest for size in after)])
-                node.input[1] = f"{node.name}/shape"
-                model.graph.initializer.append(numpy_helper.from_array(shape, node.input[1]))
-                found += 1
-        if not found:
-            return model
 
 
 def _set_output_shapes(model: ModelProto, net: torch.nn.Module) -> None:
@@ -125,12 +105,16 @@ def export_onnx(*, train_dir: Path, export: ExportParams, out_dir: Path) -> dict
         folder = out_dir / f"opset{opset}"
         folder.mkdir()
         single = onnx_from_net(net, opset)
-        for precision, model in (("fp32", single), ("fp16", half_precision(single))):
+        for name, precision, model in (
+            ("fp32", "fp32", single),
+            ("fp32_cpu", "fp32", onnx_from_net(net, opset, products=True)),
+            ("fp16", "fp16", half_precision(single)),
+        ):
             set_metadata(model, about_network(about, weights, precision))
             data = model.SerializeToString(deterministic=True)
-            refuse_external_data(data, f"{folder / precision}.onnx")
-            (folder / f"{precision}.onnx").write_bytes(data)
-            sizes[f"opset{opset}/{precision}.onnx"] = len(data)
+            refuse_external_data(data, f"{folder / name}.onnx")
+            (folder / f"{name}.onnx").write_bytes(data)
+            sizes[f"opset{opset}/{name}.onnx"] = len(data)
         report(done, len(export.opsets), "opsets")
     shutil.copy2(train_dir / "model.json", out_dir / "model.json")
     return {"net": about["net"], "num_keypoints": about["num_keypoints"], "size_bytes": sizes}

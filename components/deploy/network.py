@@ -80,6 +80,13 @@ def float_activations(model: ModelProto) -> list[str]:
     return [INPUT, *(name for node in graph.node for name in node.output if name in floats)]
 
 
+def shapes_of(model: ModelProto) -> dict[str, list[int]]:
+    """Tensor -> its shape, 0 where it varies (the batch)."""
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    values = [*graph.input, *graph.value_info, *graph.output]
+    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+
+
 def half_precision(model: ModelProto) -> ModelProto:
     """The same network with weights and arithmetic of its body in FP16, its tail in FP32.
 

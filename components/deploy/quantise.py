@@ -6,14 +6,13 @@ tensors: all that the convolutions of the body read. The last convolution's weig
 the soft-argmax stay in floating point, so nothing after it is in either.
 
 Q/DQ goes over FP32, not FP16: QuantizeLinear takes FP16 only from opset 19, and Jetson parsers end
-at 13 or 17. There are two renderings. ``signed`` (INT8, zero point 0) is what TensorRT takes.
-``unsigned`` (UINT8) is what ONNX Runtime's CPU kernels fuse and run fast: a tensor that is never
-negative uses all 256 levels, any other has its zero at 128, which gives the signed levels. Biases
-stay FP32: TensorRT rejects an INT32 DequantizeLinear.
+at 13 or 17. Biases stay FP32: TensorRT rejects an INT32 DequantizeLinear. ``quantise_cpu`` renders
+the same table for ONNX Runtime's CPU kernels.
 """
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +22,14 @@ from components.deploy.calibration_cache import write_cache
 from components.deploy.network import CONVOLUTIONS, body_nodes, heatmap_convolution, rebuilt
 from components.deploy.onnx_file import INPUT
 
-Levels = Literal["signed", "unsigned"]
-
-_SELECTING = ("MaxPool", "Resize")  # their output holds values of their input, so its range too
-_KEEPING_SIGN = (*_SELECTING, "Concat")
+SELECTING = ("MaxPool", "Resize")  # their output holds values of their input, so its range too
+KEEPING_SIGN = (*SELECTING, "Concat")
 _INPUT_AMAX = 255.0  # the input is a grey level; no face need be white for that
+
+
+def selected_by(node: NodeProto) -> list[str]:
+    """The inputs of a pooling, resizing or joining node whose values it passes on."""
+    return list(node.input[:1] if node.op_type in SELECTING else node.input)
 
 
 def quantised_tensors(model: ModelProto) -> list[str]:
@@ -45,8 +47,8 @@ def quantised_tensors(model: ModelProto) -> list[str]:
             continue
         chosen.add(name)
         node = producer.get(name)
-        if node is not None and node.op_type in _KEEPING_SIGN:
-            pending += node.input if node.op_type == "Concat" else node.input[:1]
+        if node is not None and node.op_type in KEEPING_SIGN:
+            pending += selected_by(node)
     order = [INPUT, *(name for node in model.graph.node for name in node.output)]
     return [name for name in order if name in chosen]
 
@@ -59,7 +61,7 @@ def final_ranges(model: ModelProto, amax: Mapping[str, float]) -> dict[str, floa
     """
     final = dict(amax) | {INPUT: _INPUT_AMAX}
     for node in body_nodes(model):
-        if node.op_type in _SELECTING and node.input[0] in final:
+        if node.op_type in SELECTING and node.input[0] in final:
             final[node.output[0]] = final[node.input[0]]
     for name in quantised_tensors(model):
         value = final.get(name)
@@ -92,7 +94,78 @@ def quantise_weight(
     return levels, steps.reshape(-1)
 
 
-def render_qdq(model: ModelProto, amax: Mapping[str, float], levels: Levels) -> ModelProto:
+@dataclass(slots=True)
+class Rendering:
+    """A quantised network in the making.
+
+    Attributes:
+        weights: constants of the FP32 network by name.
+        nodes: those written so far.
+        constants: those that were added, by name.
+    """
+
+    weights: Mapping[str, TensorProto]
+    nodes: list[NodeProto] = field(default_factory=list)
+    constants: dict[str, TensorProto] = field(default_factory=dict)
+
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        """Write one node."""
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+
+    def constant(self, name: str, value: NDArray[np.generic] | np.generic) -> str:
+        """Add a constant; returns its name."""
+        self.constants[name] = numpy_helper.from_array(np.asarray(value), name)
+        return name
+
+    def quantise(self, name: str, scale: np.float32, zero: np.generic) -> None:
+        """Levels ``name``/q of the tensor ``name``."""
+        self.add("QuantizeLinear", [name, *self._steps(name, scale, zero)], f"{name}/q")
+
+    def dequantise(self, name: str, scale: np.float32, zero: np.generic) -> None:
+        """The tensor ``name``/dq that the levels ``name``/q stand for."""
+        steps = self._steps(name, scale, zero)
+        self.add("DequantizeLinear", [f"{name}/q", *steps], f"{name}/dq")
+
+    def quantise_weight(self, node: NodeProto, gain: NDArray[np.float32] | None = None) -> None:
+        """Keep a convolution's weight in INT8, one step an output channel.
+
+        Args:
+            gain: what each input channel is multiplied by before.
+        """
+        name = node.input[1]
+        # Output channels are axis 0 of Conv's weight, axis 1 of ConvTranspose's.
+        axis = 0 if node.op_type == "Conv" else 1
+        weight = numpy_helper.to_array(self.weights[name])
+        if gain is not None:
+            weight = weight * np.expand_dims(gain, [i for i in range(weight.ndim) if i != 1 - axis])
+        stored, steps = quantise_weight(weight, axis)
+        self.constant(f"{name}/q", stored)
+        own = self._steps(name, steps, np.zeros(len(steps), np.int8))
+        self.add("DequantizeLinear", [f"{name}/q", *own], f"{name}/dq", axis=axis)
+        node.input[1] = f"{name}/dq"
+
+    def finished(self, model: ModelProto) -> ModelProto:
+        """The network, checked."""
+        return rebuilt(model, self.nodes, [*self.weights.values(), *self.constants.values()])
+
+    def _steps(
+        self,
+        name: str,
+        scale: NDArray[np.float32] | np.float32,
+        zero: NDArray[np.int8] | np.generic,
+    ) -> list[str]:
+        return [self.constant(f"{name}/scale", scale), self.constant(f"{name}/zero", zero)]
+
+
+def reading_levels(node: NodeProto, chosen: Collection[str]) -> NodeProto:
+    """The node, reading what the levels of its ``chosen`` inputs stand for."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.input[:] = [f"{name}/dq" if name in chosen else name for name in node.input]
+    return copy
+
+
+def render_qdq(model: ModelProto, amax: Mapping[str, float]) -> ModelProto:
     """The network with Q/DQ behind its activations and its convolution weights in INT8.
 
     Args:
@@ -103,51 +176,25 @@ def render_qdq(model: ModelProto, amax: Mapping[str, float], levels: Levels) -> 
         ValueError: a range is missing or degenerate.
     """
     ranges = final_ranges(model, amax)
-    chosen = set(quantised_tensors(model))
-    positive = _never_negative(model) if levels == "unsigned" else set()
+    chosen = quantised_tensors(model)
     heatmaps = heatmap_convolution(model).output[0]
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes: list[NodeProto] = []
-    extra: dict[str, TensorProto] = {}
+    rendering = Rendering({tensor.name: tensor for tensor in model.graph.initializer})
 
-    def add_constant(name: str, value: NDArray[np.generic]) -> str:
-        extra[name] = numpy_helper.from_array(value, name)
-        return name
-
-    def add_pair(name: str) -> None:
-        scale = add_constant(f"{name}/scale", np.asarray(_step(ranges[name], name in positive)))
-        zero = np.int8(0) if levels == "signed" else np.uint8(0 if name in positive else 128)
-        own = [scale, add_constant(f"{name}/zero", np.asarray(zero))]
-        nodes.append(helper.make_node("QuantizeLinear", [name, *own], [f"{name}/q"]))
-        nodes.append(helper.make_node("DequantizeLinear", [f"{name}/q", *own], [f"{name}/dq"]))
-
-    def add_weight(name: str, axis: int) -> str:
-        if f"{name}/q" not in extra:
-            stored, steps = quantise_weight(numpy_helper.to_array(weights[name]), axis)
-            own = [
-                add_constant(f"{name}/q", stored),
-                add_constant(f"{name}/scale", steps),
-                add_constant(f"{name}/zero", np.zeros(len(steps), np.int8)),
-            ]
-            nodes.append(helper.make_node("DequantizeLinear", own, [f"{name}/dq"], axis=axis))
-        return f"{name}/dq"
+    def store(name: str) -> None:
+        rendering.quantise(name, scale_of(ranges[name]), np.int8(0))
+        rendering.dequantise(name, scale_of(ranges[name]), np.int8(0))
 
     if INPUT in chosen:
-        add_pair(INPUT)
+        store(INPUT)
     for original in model.graph.node:
-        node = NodeProto()
-        node.CopyFrom(original)
-        for index, name in enumerate(original.input):
-            if name in chosen:
-                node.input[index] = f"{name}/dq"
-        if original.op_type in CONVOLUTIONS and heatmaps not in original.output:
-            # Output channels are axis 0 of Conv's weight, axis 1 of ConvTranspose's.
-            node.input[1] = add_weight(original.input[1], 0 if original.op_type == "Conv" else 1)
-        nodes.append(node)
+        node = reading_levels(original, chosen)
+        if node.op_type in CONVOLUTIONS and heatmaps not in node.output:
+            rendering.quantise_weight(node)
+        rendering.nodes.append(node)
         for name in original.output:
             if name in chosen:
-                add_pair(name)
-    return rebuilt(model, nodes, [*model.graph.initializer, *extra.values()])
+                store(name)
+    return rendering.finished(model)
 
 
 def render_cache(model: ModelProto, amax: Mapping[str, float], version_number: int) -> str:
@@ -172,19 +219,3 @@ def render_cache(model: ModelProto, amax: Mapping[str, float], version_number: i
     return write_cache(
         version_number, {name: float(scale_of(ranges[name])) for name in [*chosen, *fused]}
     )
-
-
-def _never_negative(model: ModelProto) -> set[str]:
-    """The grey levels, what a ReLU gives, and what pooling, resizing and joining make of those."""
-    found = {INPUT}
-    for node in body_nodes(model):
-        inputs = node.input[:1] if node.op_type in _SELECTING else node.input
-        if node.op_type == "Relu" or (
-            node.op_type in _KEEPING_SIGN and all(name in found for name in inputs)
-        ):
-            found.update(node.output)
-    return found
-
-
-def _step(amax: float, positive: bool) -> np.float32:
-    return np.float32(np.float32(amax) / np.float32(255.0)) if positive else scale_of(amax)

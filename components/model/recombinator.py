@@ -123,7 +123,7 @@ class Recombinator(nn.Module):
         # Of ours: K heat maps, then K maps of the confidence.
         self.heatmaps = nn.Conv2d(channels, num_keypoints * (2 if spec.ours else 1), 1)
         self.soft_argmax = SoftArgmax(
-            heatmap_size, CROP_PX // heatmap_size, spec.beta, unbiased=spec.ours
+            num_keypoints, heatmap_size, CROP_PX // heatmap_size, spec.beta, unbiased=spec.ours
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,15 +142,29 @@ class Recombinator(nn.Module):
         features = self.trunk(features)
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
             features = block(torch.cat((upsample(features), kept.pop()), dim=1))
-        maps = self.heatmaps(self.head(features))
+        features = self.head(features)
         if not self.ours:
-            points, cells = self.soft_argmax(maps)
+            points, cells = self.soft_argmax(self.heatmaps(features))
             return Answer(points, cells.amax(dim=2), None, cells)
+        if self.soft_argmax.products:
+            return self._answer_by_products(features)
+        maps = self.heatmaps(features)
         maps, marks = maps[:, : self.num_keypoints], maps[:, self.num_keypoints :]
         if self.log_temperature is not None:
             maps = maps * self.log_temperature.exp()
         points, cells = self.soft_argmax(maps)
-        logits = (cells * marks.flatten(2)).sum(dim=2)
+        logits = (cells * self.soft_argmax.flat(marks, self.num_keypoints)).sum(dim=2)
+        return Answer(points, logits.sigmoid(), logits, cells)
+
+    def _answer_by_products(self, features: Tensor) -> Answer:
+        """The same of a net that ships: the mean of a linear map is the map of the means."""
+        assert self.heatmaps.bias is not None
+        maps, marks = torch.split(self.heatmaps.weight, self.num_keypoints)
+        maps_bias, marks_bias = torch.split(self.heatmaps.bias, self.num_keypoints)
+        points, cells = self.soft_argmax(nn.functional.conv2d(features, maps, maps_bias))
+        channels = self.soft_argmax.flat(features, self.heatmaps.in_channels)
+        means = cells @ channels.transpose(1, 2)  # (N, K, C)
+        logits = (means * marks.flatten(1)).sum(dim=2) + marks_bias
         return Answer(points, logits.sigmoid(), logits, cells)
 
 

@@ -1,12 +1,13 @@
 """Soft-argmax: heat maps to sub-pixel points (Honari 2018, eq. 3; FACTS 2.3).
 
-First the marginals over columns and rows; then all that is asked of them are means of a few fixed
-functions of the place, one Mul and one ReduceSum for both axes. No matrix product: SM 75 refuses
-that in FP32. Few operators: on a CPU each costs microseconds, whatever it does.
+All that is asked of a heat map are means of a few fixed functions of x and of y. There are two ways
+to them: over the marginals, one Mul and one ReduceSum for both axes, as SM 75 refuses a matrix
+product in FP32; and as one matrix product, which a CPU does soonest. Few operators either way: on a
+CPU each costs microseconds, whatever it does.
 
 The mean of a Gaussian that the frame cuts off lies too far inside. ``unbiased`` puts that right by
-Stein's identity: of a Gaussian with variance s on [-a, a] with density A and B at the two ends, the
-mean is m = mu - s (B - A) and the variance v = s (1 - a (A + B) + m (B - A)), which gives mu.
+Stein's identity: of a Gaussian with variance s on [a, b] with density A at a and B at b, the mean
+is m = mu - s (B - A) and the variance v = s (1 + a A - b B + m (B - A)), which gives mu.
 """
 
 import torch
@@ -21,60 +22,70 @@ class SoftArgmax(nn.Module):
     """Expected position under the softmax of each square heat map.
 
     Args:
-        size: side of the heat map.
+        num_keypoints: K, how many heat maps.
+        size: side of a heat map.
         stride: crop pixels a heat-map cell; cell j lies at (j + 0.5) * stride - 0.5.
         beta: inverse temperature.
         unbiased: without the pull of the frame on points near it.
+
+    Attributes:
+        products: by matrix products.
     """
 
     functions: Tensor
+    plane: Tensor
 
-    def __init__(self, size: int, stride: int, beta: float, unbiased: bool = False) -> None:
+    def __init__(
+        self, num_keypoints: int, size: int, stride: int, beta: float, unbiased: bool = False
+    ) -> None:
         super().__init__()
+        self.num_keypoints = num_keypoints
         self.size = size
-        self.stride = stride
         self.beta = beta
         self.unbiased = unbiased
-        self.center = (size * stride - 1) / 2
-        self.reach = (size - 1) / 2 * stride  # from the centre to that of the last cell
-        places = (torch.arange(size) + 0.5) * stride - 0.5 - self.center
+        self.products = False
+        places = (torch.arange(size) + 0.5) * stride - 0.5
+        self.limits = float(places[0]) - stride, float(places[-1]) + stride
         functions = places[None]
         if unbiased:
             # Between the centres of the first and the last cell, by the trapezoid rule.
             within = torch.ones(size)
             within[0] = within[-1] = 0.5
-            ends = torch.zeros(2, size)
-            ends[0, 0] = ends[1, -1] = 1 / stride
-            functions = torch.stack(
-                (
-                    within,
-                    within * places,
-                    within * places**2,
-                    ends[1] - ends[0],
-                    self.reach * (ends[0] + ends[1]),
-                )
-            )
+            first, last = torch.zeros(2, size)
+            first[0] = last[-1] = 1 / stride  # density there
+            share = within + places[0] * first - places[-1] * last
+            slope = last - first
+            functions = torch.stack((within, within * places, within * places**2, slope, share))
         self.register_buffer("functions", functions, persistent=False)
+        columns = functions[:, None, :].expand(-1, size, size)
+        plane = torch.cat((columns, columns.mT)).flatten(1).T  # (H * W, 2 * functions)
+        self.register_buffer("plane", plane.contiguous(), persistent=False)
 
     def forward(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
         """(N, K, H, W) to points (N, K, 2) in crop pixels and probabilities (N, K, H * W)."""
-        cells = heatmaps.flatten(2)
+        cells = self.flat(heatmaps, self.num_keypoints)
         if self.beta != 1.0:
             cells = self.beta * cells
         cells = cells.float().softmax(dim=2)
-        grid = cells.unflatten(2, (self.size, self.size))  # type: ignore[no-untyped-call]
-        marginals = torch.cat((grid.sum(dim=2), grid.sum(dim=3)), dim=2)
-        marginals = marginals.unflatten(2, (2, 1, self.size))  # type: ignore[no-untyped-call]
-        means = (marginals * self.functions).sum(dim=4)  # (N, K, 2, functions)
+        if self.products:
+            means = (cells @ self.plane).reshape(-1, self.num_keypoints, 2, len(self.functions))
+        else:
+            grid = cells.reshape(-1, self.num_keypoints, self.size, self.size)
+            marginals = torch.cat((grid.sum(dim=2), grid.sum(dim=3)), dim=2)
+            marginals = marginals.reshape(-1, self.num_keypoints, 2, 1, self.size)
+            means = (marginals * self.functions).sum(dim=4)
         if self.unbiased:
             means = self._without_pull(means)
-        return means.squeeze(3) + self.center, cells
+        return means.reshape(-1, self.num_keypoints, 2), cells
+
+    def flat(self, maps: Tensor, channels: int) -> Tensor:
+        """(N, C, H, W) to (N, C, H * W); said so that an exported network need not ask for C."""
+        return maps.reshape(-1, channels, self.size * self.size)
 
     def _without_pull(self, means: Tensor) -> Tensor:
         """(N, K, 2, 1) positions from the means (N, K, 2, 5) of the functions."""
-        means = means / means[..., :1]
-        _, mean, square, slope, height = means.split(1, dim=3)  # slope: B - A; height: a (A + B)
-        share = (1.0 - height + mean * slope).clamp(min=_LEAST_SHARE)
+        within = means[..., :1]
+        _, mean, square, slope, share = torch.split(means / within, 1, dim=3)
+        share = (share + mean * slope).clamp(min=_LEAST_SHARE)
         variance = ((square - mean * mean) / share).clamp(max=_LARGEST_VARIANCE)
-        limit = self.reach + self.stride
-        return (mean + variance * slope).clamp(-limit, limit)
+        return (mean + variance * slope).clamp(*self.limits)

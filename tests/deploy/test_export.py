@@ -31,7 +31,7 @@ def run(path: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize(("precision", "px"), [("fp32", 0.001), ("fp16", 0.1)])
+@pytest.mark.parametrize(("precision", "px"), [("fp32", 0.001), ("fp32_cpu", 0.001), ("fp16", 0.1)])
 def test_the_network_gives_the_points_of_torch_for_any_batch(
     stages: SimpleNamespace, opset: int, precision: str, px: float
 ) -> None:
@@ -48,7 +48,7 @@ def test_the_network_gives_the_points_of_torch_for_any_batch(
 
 
 @pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp32_cpu", "fp16"])
 def test_inputs_and_outputs_have_our_names_and_no_heat_map_leaves(
     stages: SimpleNamespace, opset: int, precision: str
 ) -> None:

@@ -92,25 +92,9 @@ def test_levels_by_hand() -> None:
     # is 50, that is 100; conv2 gives [100, 0], whose level of 127/127 = 1 is 100; join has step 2.
     # The heat maps are not rounded: 0.3 * (100 + 0 + 100 + 0) = 60, in FP32.
     image = np.full((1, 1, 2, 2), 100.4, np.float32)
-    points, confidence = run(render_qdq(tiny_network(), AMAX, "signed"), image)
+    points, confidence = run(render_qdq(tiny_network(), AMAX), image)
     assert points.item() == pytest.approx(60.0, abs=1e-4)
     assert confidence.item() == pytest.approx(60.0, abs=1e-4)
-
-
-def test_unsigned_levels_halve_the_step_of_what_is_never_negative() -> None:
-    signed = scales_of(render_qdq(tiny_network(), AMAX, "signed"))
-    unsigned = scales_of(render_qdq(tiny_network(), AMAX, "unsigned"))
-    assert unsigned[INPUT] == 1.0  # grey levels are not rounded at all
-    assert unsigned["relu"] == np.float32(254.0) / np.float32(255.0)
-    assert unsigned["conv2"] == signed["conv2"] == 1.0  # may be negative: the signed levels
-    zeros = {
-        t.name: numpy_helper.to_array(t).item()
-        for t in render_qdq(tiny_network(), AMAX, "unsigned").graph.initializer
-        if t.data_type == TensorProto.UINT8
-    }
-    assert zeros == {
-        f"{INPUT}/zero": 0, "relu/zero": 0, "pool/zero": 0, "conv2/zero": 128, "join/zero": 128
-    }  # fmt: skip
 
 
 def test_weights_have_a_step_for_each_output_channel() -> None:
@@ -125,14 +109,14 @@ def test_weights_have_a_step_for_each_output_channel() -> None:
 @pytest.mark.parametrize("amax", [0.0, -1.0, float("nan"), float("inf")])
 def test_f29_a_degenerate_range_is_an_error_that_names_the_tensor(amax: float) -> None:
     with pytest.raises(ValueError, match="tensor relu: range is"):
-        render_qdq(tiny_network(), AMAX | {"relu": amax}, "signed")
+        render_qdq(tiny_network(), AMAX | {"relu": amax})
     with pytest.raises(ValueError, match="tensor relu: range is"):
         render_cache(tiny_network(), AMAX | {"relu": amax}, 8502)
 
 
 def test_a_tensor_without_a_range_is_named() -> None:
     with pytest.raises(ValueError, match="tensor join: range is None"):
-        render_qdq(tiny_network(), {k: v for k, v in AMAX.items() if k != "join"}, "signed")
+        render_qdq(tiny_network(), {k: v for k, v in AMAX.items() if k != "join"})
 
 
 def test_the_cache_by_hand() -> None:
@@ -182,11 +166,10 @@ def test_cache_and_qdq_of_a_real_network_agree(
 
 
 @pytest.mark.parametrize("opset", [13, 17])
-@pytest.mark.parametrize("rendering", ["int8", "int8_cpu"])
 def test_a_rendered_network_is_int8_but_for_the_heat_maps_and_biases(
-    stages: SimpleNamespace, opset: int, rendering: str
+    stages: SimpleNamespace, opset: int
 ) -> None:
-    model = read_network(stages.calibrate / f"opset{opset}" / f"{rendering}.onnx")
+    model = read_network(stages.calibrate / f"opset{opset}" / "int8.onnx")
     constants = {t.name: t for t in model.graph.initializer}
     kinds = Counter(
         constants[node.input[0]].data_type
@@ -198,10 +181,9 @@ def test_a_rendered_network_is_int8_but_for_the_heat_maps_and_biases(
     heatmaps = heatmap_convolution(model)
     assert constants[heatmaps.input[1]].data_type == TensorProto.FLOAT
     zeros = [numpy_helper.to_array(t) for t in constants.values() if t.name.endswith("/zero")]
-    if rendering == "int8":
-        assert all(z.dtype == np.int8 and not z.any() for z in zeros)
+    assert all(z.dtype == np.int8 and not z.any() for z in zeros)
     single = (stages.export / f"opset{opset}" / "fp32.onnx").stat().st_size
-    size = (stages.calibrate / f"opset{opset}" / f"{rendering}.onnx").stat().st_size
+    size = (stages.calibrate / f"opset{opset}" / "int8.onnx").stat().st_size
     assert size < 0.35 * single
 
 

@@ -43,14 +43,14 @@ def test_soft_argmax_finds_the_peak(size: int, stride: int) -> None:
     heatmaps = torch.zeros(1, 1, size, size)
     heatmaps[0, 0, 7, 21] = 1000.0  # row 7, column 21
     for unbiased in (False, True):
-        points, cells = SoftArgmax(size, stride, 1.0, unbiased)(heatmaps)
+        points, cells = SoftArgmax(1, size, stride, 1.0, unbiased)(heatmaps)
         assert points[0, 0].tolist() == [(21 + 0.5) * stride - 0.5, (7 + 0.5) * stride - 0.5]
         assert cells.amax().item() == pytest.approx(1.0)
 
 
 def test_a_flat_heat_map_points_at_the_crop_s_centre() -> None:
     for unbiased in (False, True):
-        points, cells = SoftArgmax(40, 2, 1.0, unbiased)(torch.zeros(1, 1, 40, 40))
+        points, cells = SoftArgmax(1, 40, 2, 1.0, unbiased)(torch.zeros(1, 1, 40, 40))
         assert points[0, 0].tolist() == pytest.approx([39.5, 39.5], abs=1e-3)
         assert cells.amax().item() == pytest.approx(1 / 1600)
 
@@ -118,8 +118,8 @@ def gaussian(x: float, y: float, sigma: float, size: int, stride: int) -> torch.
 def test_a_gaussian_at_the_border_is_not_pulled_inside(
     size: int, stride: int, sigma: float
 ) -> None:
-    decode = SoftArgmax(size, stride, beta=1.0, unbiased=True)
-    plain = SoftArgmax(size, stride, beta=1.0)
+    decode = SoftArgmax(1, size, stride, beta=1.0, unbiased=True)
+    plain = SoftArgmax(1, size, stride, beta=1.0)
     pulled = 0.0
     for x, y in [(40.2, 33.7), (5.0, 40.0), (1.7, 78.0), (0.0, 0.0), (79.0, 12.3), (76.1, 79.0)]:
         heatmaps, wanted = gaussian(x, y, sigma, size, stride), torch.tensor([x, y])
