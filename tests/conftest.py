@@ -15,7 +15,13 @@ from PIL import Image
 from components.params import Params, load_params
 from components.provenance.manifest import Manifest, seal
 
-pytest_plugins = ("tests.s3_server", "tests.faulty_proxy", "tests.dvc_project", "tests.dots")
+pytest_plugins = (
+    "tests.s3_server",
+    "tests.faulty_proxy",
+    "tests.dvc_project",
+    "tests.dots",
+    "tests.release_store",
+)
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 FIVE_POINTS = [(20.0, 24.0), (43.0, 24.0), (32.0, 34.0), (24.0, 44.0), (40.0, 44.5)]
 

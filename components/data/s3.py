@@ -87,7 +87,7 @@ def list_objects(client: Any, bucket: str, prefix: str) -> list[S3Object]:
         ConnectionError: the server failed at every try.
     """
     found: list[S3Object] = []
-    with _told(client, f"s3://{bucket}/{prefix}"):
+    with told(client, f"s3://{bucket}/{prefix}"):
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for row in (row for page in pages for row in page.get("Contents", ())):
             key, size = row["Key"], row["Size"]
@@ -103,7 +103,7 @@ def reach(client: Any, bucket: str, prefix: str) -> None:
     Raises:
         as ``list_objects`` does.
     """
-    with _told(client, f"s3://{bucket}/{prefix}"):
+    with told(client, f"s3://{bucket}/{prefix}"):
         client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 
@@ -126,7 +126,7 @@ def download(client: Any, wanted: S3Object, path: Path) -> str:
         if attempt:
             time.sleep(random.uniform(0.5, 1.0) * FIRST_WAIT_SECONDS * 2**attempt)
         try:
-            with _told(client, wanted.url):
+            with told(client, wanted.url):
                 said = _get_rest(client, wanted, path)
         except ConnectionError as error:
             problem = error
@@ -224,7 +224,7 @@ def _require_paths(objects: list[S3Object]) -> None:
 
 
 @contextmanager
-def _told(client: Any, url: str) -> Iterator[None]:
+def told(client: Any, url: str) -> Iterator[None]:
     """Turn what botocore raises into one line: bad input, or a server that failed."""
     endpoint = client.meta.endpoint_url
     try:

@@ -1,0 +1,69 @@
+"""Release stores, in a folder and in a real S3 bucket, a key of one's own, and links of a chain."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from components.provenance.sign import PublicKey, SigningKey, make_key
+from components.release.pointer import Link, move, take_token
+from components.release.store import Store, open_store
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> SigningKey:
+    return make_key(tmp_path / "keys/gate.pem")
+
+
+@pytest.fixture
+def trusted(key: SigningKey) -> tuple[PublicKey, ...]:
+    return (key.public,)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | None]:
+    """Where a store lies, and the S3 server's address."""
+    if request.param == "folder":
+        return str(tmp_path / "releases"), None
+    bucket = request.getfixturevalue("bucket")
+    return f"s3://{bucket.name}/releases", bucket.server.endpoint
+
+
+@pytest.fixture
+def store(place: tuple[str, str | None]) -> Store:
+    return open_store(*place)
+
+
+@pytest.fixture
+def contents() -> Callable[[Store], dict[str, bytes]]:
+    """All objects of a store, by name."""
+
+    def read(store: Store) -> dict[str, bytes]:
+        found = {name: store.read(name) for name in store.names("")}
+        return {name: one.data for name, one in found.items() if one and name != "conditions"}
+
+    return read
+
+
+def link(version: str, **other: object) -> Link:
+    wanted = Link(
+        sequence=0,
+        token=0,
+        action="promoted",
+        asked=version,
+        model="faces",
+        version=version,
+        name=f"deployable_v{version}.0",
+        release=version * 64,
+        digests={"train": "a" * 64},
+        who="unknown",
+        why="asked for in MLflow",
+        when="2026-11-25T12:00:00Z",
+    )
+    return replace(wanted, **other)  # type: ignore[arg-type]
+
+
+def promote(store: Store, key: SigningKey, *versions: str) -> list[Link]:
+    trusted = (key.public,)
+    return [move(store, take_token(store, trusted), link(v), key, trusted) for v in versions]
