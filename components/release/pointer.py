@@ -108,6 +108,8 @@ def read_head(store: Store, trusted: Sequence[PublicKey]) -> Head:
         raise ValueError(f"{POINTER} of the release store: not a pointer: {error}") from None
     if head.link is not None:
         check_link(head.link, trusted)
+        if head.token < head.link.token:
+            raise ValueError(f"{POINTER} of the release store: a token after {head.token} was used")
     return head
 
 

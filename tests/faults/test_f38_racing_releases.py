@@ -1,5 +1,6 @@
 """Two releases race for the pointer: exactly one wins, the others change nothing."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,10 @@ from components.release.store import Store
 from tests.release_store import promote
 
 ROOT = Path(__file__).parents[2]
+RACERS = range(10, 20)
 RACE = """
+import json
+import multiprocessing
 import sys
 from pathlib import Path
 from components.provenance.sign import read_signing_key
@@ -18,20 +22,31 @@ from components.release.pointer import move, read_head, take_token
 from components.release.store import Superseded, open_store
 from tests.release_store import link
 
-place, endpoint, key, version = sys.argv[1:]
+place, endpoint, key, *versions = sys.argv[1:]
 key = read_signing_key(Path(key))
 trusted = (key.public,)
-store = open_store(place, endpoint or None)
-seen = read_head(store, trusted)
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    head = take_token(store, trusted)
-    if head.link != seen.link:
-        raise Superseded(f"the pointer is at sequence {head.sequence}")
-    print("won", move(store, head, link(version), key, trusted).sequence)
-except Superseded as error:
-    print("superseded", error)
+
+def race(start, version):
+    store = open_store(place, endpoint or None)
+    seen = read_head(store, trusted)
+    start.wait()
+    try:
+        head = take_token(store, trusted)
+        if head.link != seen.link:
+            raise Superseded(f"the pointer is at sequence {head.sequence}")
+        return f"won {move(store, head, link(version), key, trusted).sequence}"
+    except Superseded as error:
+        return f"superseded: {error}"
+
+def run(start, version, said):
+    said.put((version, race(start, version)))
+
+context = multiprocessing.get_context("fork")
+start, said = context.Barrier(len(versions)), context.Queue()
+racers = [context.Process(target=run, args=(start, version, said)) for version in versions]
+for racer in racers:
+    racer.start()
+print(json.dumps(dict(said.get() for _ in racers)))
 """
 
 
@@ -44,28 +59,15 @@ def test_f38_of_ten_processes_that_race_exactly_one_wins(
 ) -> None:
     promote(store, key, "1")
     words = [sys.executable, "-c", RACE, place[0], place[1] or "", str(tmp_path / "keys/gate.pem")]
-    racers = [
-        subprocess.Popen(
-            [*words, str(number)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(10, 20)
-    ]
-    assert [racer.stdout.readline() for racer in racers if racer.stdout] == ["ready\n"] * 10
-    for racer in racers:
-        assert racer.stdin
-        racer.stdin.write("\n")
-        racer.stdin.flush()
-    said = [racer.communicate() for racer in racers]
-    assert [error for _, error in said if error] == []
-    won = [number for number, (line, _) in zip(range(10, 20), said, strict=True) if "won" in line]
+    done = subprocess.run(
+        [*words, *map(str, RACERS)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said: dict[str, str] = json.loads(done.stdout)
+    won = [version for version, word in said.items() if word == "won 2"]
     assert len(won) == 1
-    assert sum(line.startswith("superseded") for line, _ in said) == 9
+    assert sum(word.startswith("superseded: ") for word in said.values()) == len(RACERS) - 1
     head = read_head(store, trusted)
-    assert (head.sequence, head.version) == (2, str(won[0]))
+    assert (head.sequence, head.version) == (2, won[0])
     assert read_history(store, trusted).problems == ()
     assert store.names("history/") == ["history/00000001.json"]
