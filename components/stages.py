@@ -30,6 +30,7 @@ from components.provenance.manifest import (
     tool_versions,
     verify,
 )
+from components.provenance.sign import read_signing_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Stage:
         tools: distributions whose version changes the result.
         reads_labels: its result depends on the labelled set at ``data.labels``.
         reads_folders: keys of its section that may name a folder of another run, which it reads.
+        signs: its function is given the key that signs, whose id is part of the stage's key.
         shared: several processes, started by ``torchrun``, may run it together.
         resumable: an interrupted run goes on where it stopped.
         cached: a finished folder with the same key is the result; False for a stage that acts on
@@ -58,6 +60,7 @@ class Stage:
     tools: tuple[str, ...] = ("numpy",)
     reads_labels: bool = False
     reads_folders: tuple[str, ...] = ()
+    signs: bool = False
     shared: bool = False
     resumable: bool = False
     cached: bool = True
@@ -80,6 +83,8 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
         folder = sections[stage.name][key]
         if folder is not None:
             digests[key] = digest_given(Path(folder), f"{stage.name}.{key}")
+    if stage.signs:
+        digests["signing_key"] = read_signing_key(params.trust.signing_key).public.id
     code = digest_code(stage.run.split(":")[0])
     tools = tool_versions(stage.tools)
     key = digest_json([stage.name, digests, sections, code, tools])
@@ -149,6 +154,7 @@ def _call(
     summary: Mapping[str, Any] = getattr(import_module(module), function)(
         **{f"{input_name}_dir": inputs[input_name] for input_name in stage.inputs},
         **{section: params.section(section) for section in stage.sections},
+        **({"signing_key": read_signing_key(params.trust.signing_key)} if stage.signs else {}),
         out_dir=out_dir,
     )
     return summary
@@ -274,20 +280,12 @@ _ROWS = (
         "register",
         "components.release.register:register_release",
         (
-            "validate",
-            "split",
-            "crop",
-            "train",
-            "evaluate",
-            "export",
-            "calibrate",
-            "build",
-            "benchmark",
-            "gate",
-            "bundle",
+            *("validate", "split", "crop", "train", "evaluate", "export", "calibrate", "build"),
+            *("benchmark", "gate", "bundle"),
         ),
         ("register",),
         ("mlflow",),
+        signs=True,
         cached=False,
     ),
 )

@@ -14,6 +14,8 @@ from PIL import Image
 
 from components.params import Params, load_params
 from components.provenance.manifest import Manifest, seal
+from components.provenance.sign import make_key
+from components.release.signed import read_release
 
 pytest_plugins = (
     "tests.s3_server",
@@ -157,6 +159,7 @@ def stage_folders(tmp_path: Path) -> Callable[..., dict[str, Path]]:
         (folders["bundle"] / "cpu/fp32.onnx").write_bytes(b"engine")
         for stage, folder in folders.items():
             params = {stage: {"seed": 35, "nested": {"zoom": 0.2}, "nothing": None}}
+            params |= {"bundle": {"version": "v3"}} if stage == "bundle" else {}
             summary = {"epochs": 2, "faces_seen": 64} if stage == "train" else {}
             seal(folder, Manifest(stage, f"key-{stage}", {}, params, "code", {}, {}, summary))
         return folders
@@ -214,6 +217,8 @@ def register(
 
     mark = uuid.uuid4().hex[:8]
 
+    key = make_key(tmp_path / "release.pem")
+
     def run(folders: Mapping[str, Path], required: tuple[str, ...] = ("cpu",)) -> dict[str, Any]:
         params = params_with(
             {
@@ -228,9 +233,10 @@ def register(
         release = register_release(
             **{f"{name}_dir": folder for name, folder in folders.items()},
             register=params.register_,
+            signing_key=key,
             out_dir=out_dir,
         )
-        assert json.loads((out_dir / "release.json").read_text()) == release
+        assert read_release(out_dir, [key.public]).said == {"kind": "release", **release}
         return release
 
     return run

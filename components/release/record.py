@@ -14,6 +14,11 @@ from components.provenance.digest import digest_json
 from components.provenance.manifest import Manifest, read_manifest
 
 RELEASE_TAG = "fpenet.release"
+NAME_TAG = "fpenet.name"
+CANDIDATE = "candidate"
+"""Alias of the version that the pipeline proposes."""
+DEPLOYABLE = "deployable"
+"""Alias of the version that people asked for and the gate let pass."""
 MAIN_REGIONS = ("all", "eyes", "mouth")
 _ENGINE_KEYS = ("target", "runtime", "precision", "status", "reason", "size_bytes", "sha256")
 
@@ -42,6 +47,26 @@ class Evidence:
     def release(self) -> str:
         """The release's digest: of the content of every stage, from the data to the bundles."""
         return digest_json({name: manifest.content for name, manifest in self.manifests.items()})
+
+
+def version_name(evidence: Evidence, kind: str, version: str) -> str:
+    """What the model card would call it: ``deployable_v3.0`` is registered version 0 of v3.
+
+    Args:
+        kind: ``deployable`` or ``trainable``.
+        version: the number of the deployable in the registry, which no other release has.
+    """
+    return f"{kind}_{evidence.manifests['bundle'].params['bundle']['version']}.{version}"
+
+
+def shipped_precisions(evidence: Evidence) -> dict[str, list[str]]:
+    """Target -> the precisions of its engines that were executed and passed the gate."""
+    judged = evidence.verdict.get("engines", {})
+    shipped: dict[str, list[str]] = {}
+    for row in evidence.engines:
+        if row["status"] == "ready" and judged.get(f"{row['target']}/{row['precision']}") is True:
+            shipped.setdefault(row["target"], []).append(row["precision"])
+    return shipped
 
 
 def read_evidence(folders: Mapping[str, Path]) -> Evidence:
@@ -111,6 +136,8 @@ def describe(evidence: Evidence, reasons: Sequence[str]) -> str:
     kpi = evidence.kpi
     metrics: Mapping[str, float | None] = kpi["metrics"]
     lines = [
+        _int8_words(evidence),
+        "",
         f"Judged on {kpi['dataset']}, part {kpi['part']}: {kpi['num_faces']} faces of"
         f" {kpi['num_subjects']} people, {kpi['num_keypoints']} keypoints.",
         "",
@@ -130,6 +157,11 @@ def describe(evidence: Evidence, reasons: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def _int8_words(evidence: Evidence) -> str:
+    int8 = sorted(name for name, found in shipped_precisions(evidence).items() if "int8" in found)
+    return f"With INT8 for {', '.join(int8)}." if int8 else "Without INT8."
+
+
 def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
     """Tags of a registered version: digests, KPI, verdict, engines, complete or partial."""
     unfinished = any(unfinished_targets(evidence.engines).values())
@@ -138,6 +170,7 @@ def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
         "fpenet.dataset": str(evidence.kpi["dataset"]),
         "fpenet.gate": "passed" if evidence.verdict["passed"] else "refused",
         "fpenet.engines": "partial" if unfinished else "complete",
+        "fpenet.int8": _int8_words(evidence).rstrip("."),
         "fpenet.refused": "; ".join(reasons)[:5000],
     }
     tags |= {f"digest.{name}": one.content for name, one in evidence.manifests.items()}

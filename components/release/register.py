@@ -1,18 +1,20 @@
 """Stage register: the release into MLflow; the alias ``candidate`` if it earned it.
 
 Input: every stage's folder. Does: one MLflow run, one version of each registered model; a release
-that was registered before gets the same ones. Output: release.json. A release that the gate refused
-is registered too, with the reasons, but no alias moves.
+that was registered before gets the same ones. Output: release.json, signed. A release that the gate
+refused is registered too, with the reasons, but no alias moves.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from components.params import RegisterParams
 from components.progress import report
+from components.provenance.sign import SigningKey, sign_file, signature_of
 from components.release.record import (
+    CANDIDATE,
+    NAME_TAG,
     Evidence,
     describe,
     engine_rows,
@@ -22,10 +24,11 @@ from components.release.record import (
     read_evidence,
     refusals,
     unfinished_targets,
+    version_name,
     version_tags,
 )
+from components.release.signed import RECORD, record_text, stored_files
 
-CANDIDATE = "candidate"
 _STEPS = 4
 
 
@@ -43,6 +46,7 @@ def register_release(
     gate_dir: Path,
     bundle_dir: Path,
     register: RegisterParams,
+    signing_key: SigningKey,
     out_dir: Path,
 ) -> dict[str, Any]:
     """Register the release (see the top of this file).
@@ -73,6 +77,7 @@ def register_release(
     curve = read_curve(train_dir)
     reasons = refusals(evidence, register.required_targets)
     tags, description = version_tags(evidence, reasons), describe(evidence, reasons)
+    artifacts = artifact_files(folders)
     report(0, _STEPS, "steps")
     with tracking.mlflow_errors():
         experiment_id = tracking.find_experiment(register.experiment)
@@ -82,7 +87,7 @@ def register_release(
             params=flat_params(evidence.manifests),
             metrics=flat_metrics(evidence),
             curve=curve,
-            artifacts=[tracking.Artifact(path, folder) for path, folder in artifact_files(folders)],
+            artifacts=[tracking.Artifact(path, folder) for path, folder in artifacts],
             description=description,
         )
         report(1, _STEPS, "steps")
@@ -101,25 +106,37 @@ def register_release(
         }
         report(2, _STEPS, "steps")
         version = versions[register.deployable_model]
-        # The requirements may have changed since the same release was registered first.
-        registry.tag_version(
-            register.deployable_model, version, {"fpenet.refused": tags["fpenet.refused"]}
-        )
-        if not reasons:
-            registry.set_alias(register.deployable_model, CANDIDATE, version)
-        report(3, _STEPS, "steps")
+        names = {
+            model: version_name(evidence, kind, version)
+            for kind, model in (
+                ("trainable", register.trainable_model),
+                ("deployable", register.deployable_model),
+            )
+        }
+        for model, number in versions.items():
+            # The requirements may have changed since the same release was registered first.
+            said = {NAME_TAG: names[model], "fpenet.refused": tags["fpenet.refused"]}
+            registry.tag_version(model, number, said)
         release = release_record(evidence, reasons) | {
             "model": register.deployable_model,
             "version": version,
+            "name": names[register.deployable_model],
             "trainable_model": register.trainable_model,
             "trainable_version": versions[register.trainable_model],
             "run_id": run.run_id,
             "experiment_id": run.experiment_id,
+            "files": stored_files(artifacts),
             "report": (evaluate_dir / "kpi.png").as_posix(),
         }
-        path = out_dir / "release.json"
-        path.write_text(json.dumps(release, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        tracking.add_artifact(run.run_id, tracking.Artifact(path, ""))
+        path = out_dir / RECORD
+        path.write_text(record_text(release), encoding="utf-8")
+        sign_file(path, signing_key)
+        for signed in (path, signature_of(path)):
+            tracking.add_artifact(run.run_id, tracking.Artifact(signed, ""))
+        report(3, _STEPS, "steps")
+        if not reasons:  # last: what an alias points to is complete
+            for model, number in versions.items():
+                registry.set_alias(model, CANDIDATE, number)
         report(4, _STEPS, "steps")
     return release
 

@@ -24,6 +24,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with params.yaml, the presets and labels; STAGES run the tiny functions there."""
     from components import stages
     from components.provenance import digest
+    from components.provenance.sign import make_key
 
     folder = Path(__file__).parent
     monkeypatch.syspath_prepend(folder)
@@ -36,5 +37,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(PROJECT / "presets", tmp_path / "presets")
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "labels.json").write_text("[]")
+    make_key(tmp_path / ".keys/development.pem")
     monkeypatch.chdir(tmp_path)
     return tmp_path

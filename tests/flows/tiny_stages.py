@@ -99,7 +99,9 @@ def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> di
     return _write(out_dir, "gate.json", verdict)
 
 
-def register(*, register: RegisterParams, out_dir: Path, **folders: Path) -> dict[str, Any]:
+def register(
+    *, register: RegisterParams, signing_key: Any, out_dir: Path, **folders: Path
+) -> dict[str, Any]:
     """What the real stage writes down, with no registry behind it."""
     from components.release.record import read_evidence, refusals
     from components.release.register import release_record

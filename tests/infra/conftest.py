@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from components.provenance.sign import make_key
 from infra.local import down
 from infra.services import Ports
 
@@ -37,5 +38,6 @@ def project(tmp_path: Path) -> Iterator[Path]:
         shutil.copy(ROOT / name, tmp_path)
     for name in ("presets", "flows", "components"):
         (tmp_path / name).symlink_to(ROOT / name)
+    make_key(tmp_path / ".keys/development.pem")
     yield tmp_path
     down(tmp_path)

@@ -41,13 +41,20 @@ def test_a_release_that_passed_becomes_the_candidate(register, stage_folders):
     assert version.tags["kpi.image_px/all"] == "4.25"
     assert version.tags["engine.cpu.fp32"] == "ready"
     assert version.tags["digest.train"] == release["digests"]["train"]
-    assert version.description.startswith("Judged on synthetic, part kpi: 60 faces")
+    assert "\nJudged on synthetic, part kpi: 60 faces" in version.description
+    assert version.tags["fpenet.name"] == release["name"] == "deployable_v3.1"
+    assert version.tags["fpenet.int8"] == "Without INT8"
+    trainable = client.get_model_version(release["trainable_model"], "1")
+    assert trainable.tags["fpenet.name"] == "trainable_v3.1"
     assert version.source == f"{run.info.artifact_uri}/deployable"
     stored = Path(version.source)
     assert (stored / "cpu/fp32.onnx").read_bytes() == b"engine"
     assert (stored.parent / "trainable/model.safetensors").read_bytes() == b"weights"
     assert (stored.parent / "onnx/opset17/int8.onnx").read_bytes() == b"int8"
-    assert json.loads((stored.parent / "release.json").read_text()) == release
+    assert json.loads((stored.parent / "release.json").read_text()) == {
+        "kind": "release",
+        **release,
+    }
 
 
 def test_a_refused_release_is_registered_with_its_reasons_and_moves_no_alias(
