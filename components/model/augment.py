@@ -147,16 +147,17 @@ def sample_crops(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
 
 
 def _vary_light(images: Tensor, augment: AugmentParams, chance: Chance) -> Tensor:
-    """Resolution, blur, gamma, contrast, brightness and noise of each face on its own."""
+    """Resolution, sharpness, light, gamma, contrast, brightness, noise: of each face by itself."""
     count = len(images)
     if augment.low_resolution_probability > 0:
         chosen = chance.uniform(count, 1, 1, 1) < augment.low_resolution_probability
         smallest = augment.low_resolution_px
         side = smallest + (chance.uniform(count) * (CROP_PX + 1 - smallest)).long()
         images = torch.where(chosen, reduce_resolution(images, side), images)
-    if augment.blur_probability > 0:
-        chosen = chance.uniform(count, 1, 1, 1) < augment.blur_probability
-        images = torch.where(chosen, blur(images, chance.uniform(count) * augment.blur_px), images)
+    if augment.blur_probability + augment.sharpen_probability > 0:
+        images = _vary_sharpness(images, augment, chance)
+    if augment.shade > 0:
+        images = shade(images, chance.between(math.log1p(augment.shade), count, 2))
     gamma = torch.exp(chance.between(math.log1p(augment.gamma), count, 1, 1, 1))
     images = (images / 255).clamp(min=1e-4) ** gamma
     mean = images.mean(dim=(2, 3), keepdim=True)
@@ -166,6 +167,28 @@ def _vary_light(images: Tensor, augment: AugmentParams, chance: Chance) -> Tenso
     level = chance.uniform(count, 1, 1, 1) * augment.noise
     images = images + chance.normal(*images.shape) * level
     return images.clamp(0, 255)
+
+
+def _vary_sharpness(images: Tensor, augment: AugmentParams, chance: Chance) -> Tensor:
+    """Some faces blurred, some others with what a blur takes away once more on top."""
+    count = len(images)
+    drawn = chance.uniform(count, 1, 1, 1)
+    blurred = drawn < augment.blur_probability
+    sharpened = ~blurred & (drawn < augment.blur_probability + augment.sharpen_probability)
+    detail = images - blur(images, chance.uniform(count) * augment.blur_px)
+    amount = chance.uniform(count, 1, 1, 1) * augment.sharpen
+    return images + detail * (sharpened * amount - blurred.float())
+
+
+def shade(images: Tensor, slope: Tensor) -> Tensor:
+    """(N, 1, 80, 80) as lit from one side.
+
+    Args:
+        slope: (N, 2) logarithm of the light at the frame's right and lower edge over its middle's.
+    """
+    axis = torch.linspace(-1, 1, CROP_PX, device=images.device)
+    across, down = slope[:, :1] * axis, slope[:, 1:] * axis
+    return images * torch.exp(across[:, None, None, :] + down[:, None, :, None])
 
 
 def reduce_resolution(images: Tensor, side: Tensor) -> Tensor:

@@ -26,14 +26,27 @@ class AugmentParams(Section):
     shift_px: NonNegativeFloat
     gamma: Annotated[float, Field(ge=0.0, lt=1.0)]
     contrast: Annotated[float, Field(ge=0.0, lt=1.0)]
+    shade: NonNegativeFloat
     noise: NonNegativeFloat
     blur_probability: Fraction
     blur_px: NonNegativeFloat
+    sharpen_probability: Fraction
+    sharpen: NonNegativeFloat
     low_resolution_probability: Fraction
     low_resolution_px: Annotated[int, Field(ge=10, le=80)]
     patch_probability: Fraction
     patch_px: tuple[PositiveInt, PositiveInt]
     patch_hides: bool
+
+    @model_validator(mode="after")
+    def _no_face_is_both_blurred_and_sharpened(self) -> "AugmentParams":
+        both = self.blur_probability + self.sharpen_probability
+        if both > 1.0:
+            raise ValueError(
+                f"blur_probability and sharpen_probability sum to {both:g}; at most 1, since a face"
+                " is blurred or sharpened"
+            )
+        return self
 
 
 class TrainParams(Section):

@@ -1,5 +1,7 @@
 """The image and its labels move together."""
 
+import math
+
 import torch
 
 from components.keypoints import scheme_for
@@ -9,6 +11,7 @@ from components.model.augment import (
     map_points,
     random_maps,
     sample_crops,
+    shade,
     softened,
 )
 from components.model.chance import Chance
@@ -21,9 +24,12 @@ MOVES = AugmentParams(
     shift_px=8.0,
     gamma=0.0,
     contrast=0.0,
+    shade=0.0,
     noise=0.0,
     blur_probability=0.0,
     blur_px=1.2,
+    sharpen_probability=0.0,
+    sharpen=1.0,
     low_resolution_probability=0.0,
     low_resolution_px=20,
     patch_probability=0.0,
@@ -120,6 +126,29 @@ def test_a_blur_spreads_a_dot_by_its_standard_deviation_and_does_not_move_it() -
         weights = seen[number, 0].sum(0) / seen[number].sum()
         variance = (weights * (axis - points[number, 0]) ** 2).sum().item()
         assert abs(variance - (4.0 + sigma[number].item() ** 2)) < 0.06  # the dot's own is 4
+
+
+def test_sharpening_adds_to_a_dot_what_a_blur_takes_away() -> None:
+    still = MOVES.model_copy(update={name: 0.0 for name in ("rotate_deg", "zoom", "shift_px")})
+    always = still.model_copy(update={"sharpen_probability": 1.0})
+    crops = dot_images(torch.full((24, 2), 56.0), 112)[:, 0].to(torch.uint8) // 2
+    points, visible = torch.full((24, 1, 2), 56.0), torch.ones(24, 1).bool()
+    plain = augment_batch(crops, points, visible, scheme_for(1), still, Chance(3)).images
+    sharp = augment_batch(crops, points, visible, scheme_for(1), always, Chance(3)).images
+    gain = sharp[:, 0, 40, 40] / plain[:, 0, 40, 40]
+    # A dot of variance 4 blurred by 1.2 px keeps 4 / (4 + 1.44) of its height at the middle.
+    assert (gain > 0.999).all()
+    assert (gain < 1 + (1 - 4 / 5.44) + 0.01).all()
+    assert gain.max() > 1.1
+    assert torch.allclose(centroid(sharp - 0.03), centroid(plain - 0.03), atol=0.02)
+
+
+def test_shade_lights_one_side_and_leaves_the_middle() -> None:
+    slope = torch.tensor([[0.4, 0.0], [0.0, -0.2]])
+    lit = shade(torch.full((2, 1, 80, 80), 100.0), slope)[:, 0]
+    assert torch.allclose(lit[0, :, 79], torch.full((80,), 100 * math.exp(0.4)))
+    assert torch.allclose(lit[1, 0], torch.full((80,), 100 * math.exp(0.2)))
+    assert torch.allclose(lit[:, 39:41, 39:41].mean((1, 2)), torch.full((2,), 100.0), atol=0.01)
 
 
 def test_a_face_of_low_resolution_has_its_points_where_they_were() -> None:
