@@ -30,7 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "square_euclidean": {"loss": "square_euclidean"},
     "wing": {"loss": "wing"},
     "no loss on heat maps": {"heatmap_weight": 0.0},
-    "js for cross_entropy": {"heatmap_loss": "js", "heatmap_weight": 10.0},
+    "cross_entropy for js": {"heatmap_loss": "cross_entropy", "heatmap_weight": 1.0},
     "no sharpening": {"augment.sharpen_probability": 0.0},
     "no shade": {"augment.shade": 0.0},
     "no light, no noise": {
