@@ -16,6 +16,7 @@ from components.data.synthetic import FaceSpec, RenderedFace, render_face
 from components.deploy.face_detection import tight_box
 from components.deploy.landmarker import _overlap
 from components.deploy.network import read_network, set_metadata
+from components.params import Params
 
 
 @pytest.fixture(scope="module")
@@ -172,11 +173,13 @@ def test_crops_of_another_shape_are_refused(stages: SimpleNamespace) -> None:
         fpenet.Landmarker(stages.bundle / "cpu").predict(np.zeros((1, 80, 80), np.uint8))
 
 
-def test_the_public_evaluate_gives_the_numbers_of_the_build_stage(stages: SimpleNamespace) -> None:
+def test_the_public_evaluate_gives_the_numbers_of_the_build_stage(
+    stages: SimpleNamespace, params: Params
+) -> None:
     rows = json.loads((stages.build / "engines.json").read_text())
     (row,) = (r for r in rows if (r["target"], r["precision"]) == ("cpu", "int8"))
     landmarker = fpenet.Landmarker(stages.bundle / "cpu")
-    report = fpenet.evaluate(landmarker.predict, stages.crop)
+    report = fpenet.evaluate(landmarker.predict, stages.crop, params.evaluate)
     assert dict(report.metrics) == pytest.approx(row["metrics"])
 
 
