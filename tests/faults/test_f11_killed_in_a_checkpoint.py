@@ -2,14 +2,26 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
+import torch
 
 from components.model.checkpoint import load_checkpoint
 from components.model.train import train_net
 from components.params import Params
 from tests.dots import QUICK, losses
 from tests.faults.killed import SAVED
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many as those to be killed have: sums in another order are other sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def killed(*arguments: str | Path) -> None:
@@ -37,6 +49,7 @@ def test_f11_whatever_the_moment_of_the_kill_the_last_whole_checkpoint_loads(
     assert max(found) >= 1  # the kills were not all before the first save
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_f11_a_kill_at_each_step_of_a_save_leaves_the_same_loss_curve(
     crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
