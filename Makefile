@@ -78,4 +78,4 @@ $(UV):
 
 data: | $(BIN)/.setup
 	$(BIN)/fpenet synth
-	@[ ! -d .git ] || $(BIN)/dvc commit --quiet data.dvc  # into its cache; refused where a byte differs
+	@[ ! -e .git ] || $(BIN)/dvc commit --quiet data.dvc  # into its cache; refused where a byte differs

@@ -1,12 +1,13 @@
 """A crop store whose faces are one bright dot each: a net learns it in seconds."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from components.data.sample import fixed_lists, write_table
 from components.provenance.manifest import Manifest, seal
@@ -58,6 +59,15 @@ def losses(folder: Path) -> list[float]:
 def crop_dir(tmp_path: Path) -> Path:
     """The folder of the dots."""
     return write_dots(tmp_path / "crop")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch with one thread, as child processes have it: sums in another order are other sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -2,26 +2,16 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from components.model.checkpoint import load_checkpoint
 from components.model.train import train_net
 from components.params import Params
 from tests.dots import QUICK, losses
 from tests.faults.killed import SAVED
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As many as those to be killed have: sums in another order are other sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def killed(*arguments: str | Path) -> None:

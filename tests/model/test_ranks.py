@@ -29,6 +29,7 @@ def torchrun(words: list[str], processes: int = 2) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_two_processes_give_the_losses_and_the_net_of_one(
     tmp_path: Path, train_command: Command
 ) -> None:
@@ -37,7 +38,7 @@ def test_two_processes_give_the_losses_and_the_net_of_one(
         "elt_weight": 0.5,
         "heatmap_weight": 0.3,
         "region_weights": "{face: 1.0}",
-        "learning_rate": 0.0005,
+        "learning_rate": 0.0002,
         "precision": "fp32",
     }
     one, two = tmp_path / "one", tmp_path / "two"
