@@ -34,7 +34,7 @@ def test_two_processes_give_the_losses_and_the_net_of_one(
     tmp_path: Path, train_command: Command
 ) -> None:
     settings = {
-        "epochs": 3,
+        "epochs": 2,
         "elt_weight": 0.5,
         "heatmap_weight": 0.3,
         "region_weights": "{face: 1.0}",
@@ -45,7 +45,7 @@ def test_two_processes_give_the_losses_and_the_net_of_one(
     assert main(train_command(one, **settings)) == 0
     done = torchrun(train_command(two, **settings))
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["epochs"] == 3  # and nothing of the second process
+    assert json.loads(done.stdout)["epochs"] == 2  # and nothing of the second process
     assert losses(two / "train") == pytest.approx(losses(one / "train"), rel=2e-3)
     store = open_crops(one / "crop")
     images = torch.from_numpy(store.images(store.rows("val"))).float()
