@@ -129,7 +129,7 @@ def _run_stage(options: argparse.Namespace) -> None:
     if stage.reads_labels:
         params = local_labels(params, options.root / "labels")
     if stage.reads_folders:
-        params = local_weights(params, options.root / "weights")
+        params = local_weights(params, options.root / "weights", [stage.name])
     inputs = {name: options.root / name for name in stage.inputs}
     with _shown_live(stage, inputs, params):
         manifest = run_stage(stage.name, out_dir, inputs, params)

@@ -155,6 +155,7 @@ def stage_folders(tmp_path: Path) -> Callable[..., dict[str, Path]]:
         ]
         write(folders["benchmark"] / "benchmark.json", rows)
         write(folders["gate"] / "gate.json", verdict)
+        write(folders["bundle"] / "bundle.json", {"version": "v0.1"})
         (folders["bundle"] / "cpu").mkdir()
         (folders["bundle"] / "cpu/fp32.onnx").write_bytes(b"engine")
         for stage, folder in folders.items():

@@ -89,7 +89,8 @@ class ComparisonParams(Section):
 
 class GateParams(Section):
     champion: str | None
-    """What is deployed now: ``auto``, a bundle's folder, or ``models:/NAME@ALIAS``."""
+    """What is deployed now: ``auto`` (what MLflow's alias ``deployable`` says), a bundle's folder,
+    ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; null: a first release."""
     thresholds: dict[str, dict[str, PositiveFloat]]
     """Data set (``other``: any not named) -> metric of the KPI report -> largest value to pass."""
     min_faces: PositiveInt

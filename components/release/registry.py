@@ -51,6 +51,17 @@ def version_of(model: str, alias: str) -> str:
     return str(MlflowClient().get_model_version_by_alias(model, alias).version)
 
 
+def find_alias(model: str, alias: str) -> str | None:
+    """The version that ``alias`` points to; None where there is no such alias, or no model."""
+    try:
+        aliases = MlflowClient().get_registered_model(model).aliases
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return str(aliases[alias]) if alias in aliases else None
+
+
 def fetch_version(model: str, version: str, file: str, folder: Path) -> None:
     """Copy what lies beside ``file`` in the artifacts of ``version`` to ``folder``, or nothing."""
     partial = folder.with_name(f".{folder.name}.partial")

@@ -1,43 +1,84 @@
-"""Weights that a training starts from, out of the model registry.
+"""Models out of the registry that stages read: weights to start from, and the champion.
 
-``models:/fpenet-trainable@candidate`` or ``models:/fpenet-trainable/3`` as ``train.start_from`` or
-``train.teacher`` becomes a folder on this machine, named by the version.
+``models:/fpenet-trainable@candidate`` or ``models:/fpenet-trainable/3`` as ``train.start_from``,
+``train.teacher`` or ``gate.champion`` becomes a folder on this machine, named by the version.
+``gate.champion: auto`` is the deployable model's version with alias ``deployable``; null where there
+is none, or no registry (``MLFLOW_TRACKING_URI``): a first release.
 """
 
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 from components.params import Params
 
+DEPLOYABLE = "deployable"
 _SCHEME = "models:/"
-_KEYS = ("start_from", "teacher")
+_AUTO = "auto"
+_FILES = {
+    "train.start_from": "model.json",
+    "train.teacher": "model.json",
+    "gate.champion": "bundle.json",
+}
+"""Key of params.yaml -> a file at the top of what the version holds."""
 
 
-def in_registry(params: Params) -> list[str]:
-    """The keys of section ``train`` whose weights lie in the model registry."""
-    return [key for key in _KEYS if (getattr(params.train, key) or "").startswith(_SCHEME)]
+def in_registry(params: Params, sections: Collection[str] = ("train", "gate")) -> list[str]:
+    """The keys of these sections that the model registry has to answer."""
+    return [
+        key
+        for key in _FILES
+        if key.split(".")[0] in sections
+        and ((name := _value(params, key)).startswith(_SCHEME) or name == _AUTO)
+    ]
 
 
-def local_weights(params: Params, into: Path) -> Params:
-    """``params`` with every folder of weights on this machine: below ``into``, if it was not.
+def local_weights(
+    params: Params, into: Path, sections: Collection[str] = ("train", "gate")
+) -> Params:
+    """``params`` with what these sections name in the registry as folders on this machine.
+
+    Args:
+        into: where folders are made that are not there yet.
 
     Raises:
         ValueError: the name is not of a model, a version or an alias.
         ConnectionError: MLflow refused or could not be reached.
     """
-    found = {}
-    for key in in_registry(params):
-        from components.release import registry, tracking
+    for key in in_registry(params, sections):
+        section, name = key.split(".")
+        folder = _fetch(params, key, into)
+        own = params.section(section).model_copy(update={name: folder})
+        params = params.model_copy(update={section: own})
+    return params
 
-        model, version, alias = _parse(getattr(params.train, key), f"train.{key}")
-        with tracking.mlflow_errors():
+
+def _value(params: Params, key: str) -> str:
+    section, name = key.split(".")
+    return getattr(params.section(section), name) or ""
+
+
+def _fetch(params: Params, key: str, into: Path) -> str | None:
+    """The folder of one version; None for a champion that there is not."""
+    name = _value(params, key)
+    if name == _AUTO and not os.environ.get("MLFLOW_TRACKING_URI"):
+        return None
+    from components.release import registry, tracking
+
+    with tracking.mlflow_errors():
+        if name == _AUTO:
+            model = params.register_.deployable_model
+            found = registry.find_alias(model, DEPLOYABLE)
+            if found is None:
+                return None
+            version = found
+        else:
+            model, version, alias = _parse(name, key)
             version = version or registry.version_of(model, alias)
-            folder = into / f"{model}-{version}"
-            if not folder.exists():
-                registry.fetch_version(model, version, "model.json", folder)
-        found[key] = folder.as_posix()
-    if not found:
-        return params
-    return params.model_copy(update={"train": params.train.model_copy(update=found)})
+        folder = into / f"{model}-{version}"
+        if not folder.exists():
+            registry.fetch_version(model, version, _FILES[key], folder)
+    return folder.as_posix()
 
 
 def _parse(name: str, key: str) -> tuple[str, str, str]:

@@ -26,7 +26,7 @@ def test_weights_are_fetched_by_version_and_by_alias(
         "train.teacher": f"models:/{model}/1",
     }
     params = params_with(asked)
-    assert in_registry(params) == ["start_from", "teacher"]
+    assert in_registry(params) == ["train.start_from", "train.teacher", "gate.champion"]
     found = local_weights(params, tmp_path / "weights").train
     assert found.start_from == found.teacher == (tmp_path / f"weights/{model}-1").as_posix()
     folder = Path(found.teacher)
@@ -52,4 +52,30 @@ def test_a_version_that_is_not_there_is_named(
 
 def test_a_folder_stays_as_it_is(tmp_path: Path, params_with: Callable[..., Params]) -> None:
     params = params_with({"train.start_from": "work/train/0123"})
-    assert local_weights(params, tmp_path) is params
+    assert local_weights(params, tmp_path, ["train"]) is params
+
+
+def test_the_champion_is_what_the_registry_calls_deployable(
+    register: Callable[..., dict[str, Any]],
+    stage_folders: Callable[..., dict[str, Path]],
+    tmp_path: Path,
+    params_with: Callable[..., Params],
+) -> None:
+    from mlflow import MlflowClient
+
+    release = register(stage_folders())
+    model = release["model"]
+    params = params_with({"register.deployable_model": model})
+    assert params.gate.champion == "auto"
+    assert local_weights(params, tmp_path / "weights", ["gate"]).gate.champion is None
+    MlflowClient().set_registered_model_alias(model, "deployable", "1")
+    champion = local_weights(params, tmp_path / "weights", ["gate"]).gate.champion
+    assert champion == (tmp_path / f"weights/{model}-1").as_posix()
+    assert (Path(champion) / "cpu/fp32.onnx").read_bytes() == b"engine"
+
+
+def test_without_a_registry_there_is_no_champion(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert local_weights(params_with(), tmp_path).gate.champion is None
