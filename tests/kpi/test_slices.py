@@ -1,0 +1,106 @@
+"""Slices: who is in them, and what is not one."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from components.data.crop_store import CropStore
+from components.kpi.evaluate import judge
+from components.kpi.predictions import predict_judged
+from components.kpi.slices import quartiles, slice_faces, yaw_camera
+from components.params import EvaluateParams
+
+POINTS = np.random.default_rng(0).uniform(10, 70, (6, 3, 2))
+PEOPLE = ["a", "a", "b", "b", "c", "d"]
+
+
+def members(store: CropStore) -> dict[str, dict[str, list[int]]]:
+    found = slice_faces(store, np.arange(len(store.table)))
+    return {
+        name: {value: faces.tolist() for value, faces in values.items()}
+        for name, values in found.slices.items()
+    }
+
+
+def test_yaw_goes_to_the_nearest_camera_and_above_60_degrees_is_a_slice_of_its_own(
+    store_of: Callable[..., CropStore],
+) -> None:
+    store = store_of(POINTS, PEOPLE, yaw=[-88.0, 60.0, 61.0, 8.0, 7.0, None])
+    found = members(store)
+    assert found["yaw"] == {"-90": [0], "0": [4], "15": [3], "60": [1, 2]}
+    assert found["yaw_range"] == {"up to 30": [3, 4], "30 to 60": [1], "above 60": [0, 2]}
+
+
+def test_every_camera_of_multi_pie_has_its_own_yaw() -> None:
+    from components.data.readers.multi_pie import YAW_DEG
+
+    assert {camera: float(yaw_camera(yaw)) for camera, yaw in YAW_DEG.items()} == YAW_DEG
+
+
+def test_any_attribute_is_sliced_and_an_unknown_value_is_in_no_slice(
+    store_of: Callable[..., CropStore],
+) -> None:
+    store = store_of(
+        POINTS,
+        PEOPLE,
+        sex=["f", "f", "m", "m", None, "f"],
+        light=["07"] * 6,
+        picture=list("uvwxyz"),
+        age=[20.0, 20.0, 30.0, 30.0, 40.0, None],
+    )
+    found = slice_faces(store, np.arange(6))
+    assert members(store)["sex"] == {"f": [0, 1, 5], "m": [2, 3]}
+    assert members(store)["age"] == {"20": [0, 1], "30": [2, 3], "40": [4]}
+    assert found.left_out["light"] == "all faces are 07"
+    assert found.left_out["occlusion_level"] == "not known of any face"
+
+
+def test_an_attribute_of_names_is_no_slice(store_of: Callable[..., CropStore]) -> None:
+    count = 50
+    store = store_of(
+        np.zeros((count, 1, 2)), ["a"] * count, picture=[str(number) for number in range(count)]
+    )
+    assert slice_faces(store, np.arange(count)).left_out["picture"] == (
+        "50 values; at most 40 are slices"
+    )
+
+
+def test_hidden_points_and_face_size_are_slices(store_of: Callable[..., CropStore]) -> None:
+    visible = np.ones((6, 10), bool)
+    visible[1, :2] = visible[2, :3] = False
+    store = store_of(np.zeros((6, 10, 2)), PEOPLE, visible=visible)
+    assert members(store)["hidden_points"] == {
+        "none": [0, 3, 4, 5],
+        "up to 20 %": [1],
+        "over 20 %": [2],
+    }
+    assert slice_faces(store, np.arange(6)).left_out["face_size"] == "all faces are 64 to 128 px"
+
+
+def test_many_numbers_are_cut_at_their_quartiles() -> None:
+    words = quartiles([float(number) for number in range(100)])
+    assert [words.count(word) for word in dict.fromkeys(words)] == [25, 25, 25, 25]
+    assert words[0] == "0 to 24.75"
+
+
+def test_a_slice_has_its_own_numbers_and_a_small_one_says_too_few(
+    store_of: Callable[..., CropStore], how: EvaluateParams
+) -> None:
+    store = store_of(POINTS, PEOPLE, sex=["f", "f", "m", "m", "m", "x"])
+
+    def predict(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return POINTS + [[[3.0, 4.0]]] * np.array([1, 1, 2, 2, 2, 9])[:, None, None], np.ones(
+            (6, 3)
+        )
+
+    rows = {
+        row["value"]: row
+        for row in judge(store, predict_judged(predict, store, 64), how).slices
+        if row["attribute"] == "sex"
+    }
+    assert rows["m"]["metrics"]["crop_px/all"] == pytest.approx(10.0, abs=1e-4)
+    assert rows["m"]["intervals"]["crop_px/all"] == pytest.approx((10.0, 10.0), abs=1e-4)
+    assert (rows["m"]["num_faces"], rows["m"]["num_subjects"]) == (3, 2)
+    assert rows["f"]["too_few"] == "too few: 2 faces of 1 people; wanted 2 of 2"
+    assert rows["f"]["metrics"] == rows["f"]["intervals"] == {}
