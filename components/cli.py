@@ -19,6 +19,12 @@ from typing import Any
 import yaml
 
 from components.cli_labels import add_label_commands
+from components.cli_models import (
+    add_compare_command,
+    add_model_options,
+    judge_model,
+    judges_model,
+)
 from components.data.fetch import local_labels, on_s3
 from components.params import SIGNING_KEY_VARIABLE, Params, load_params
 from components.plan import describe_plan
@@ -65,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--out", type=Path, help="default: ROOT/STAGE (synth: data.labels)")
         command.set_defaults(run=_run_stage)
+        if stage.name == "evaluate":
+            add_model_options(command)
     plan = commands.add_parser("plan", parents=[shared], help="which stages would run, and why")
     plan.set_defaults(run=_run_plan)
     fetch = commands.add_parser(
@@ -95,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     infer.set_defaults(run=_run_infer)
     add_label_commands(commands, shared, _params)
+    add_compare_command(commands, shared, _params)
     return parser
 
 
@@ -121,6 +130,9 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
 def _run_stage(options: argparse.Namespace) -> None:
     params = _params(options)
     stage = STAGES[options.command]
+    if judges_model(options):
+        judge_model(options, params)
+        return
     out_dir = options.out or (options.root / stage.name)
     if not stage.sealed and options.out is None:
         if on_s3(params.data.labels):

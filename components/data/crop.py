@@ -6,14 +6,15 @@ dropped at the border: edges are replicated and the fraction outside is recorded
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from components.data.crop_store import CROP_PX
-from components.data.sample import Floats
+from components.data.crop_store import CROP_PX, CropStore, Rows
+from components.data.sample import Floats, numbers_of
 
 Grey = NDArray[np.uint8]
 
@@ -117,3 +118,27 @@ def _replicated(image: Grey, x0: int, y0: int, x1: int, y1: int) -> Grey:
     patch[: top - y0] = rows[0]
     patch[bottom - y0 :] = rows[-1]
     return patch
+
+
+def rescaled(store: CropStore, rows: Rows, box_scale: float) -> CropStore:
+    """The faces ``rows`` alone on crops of another ``box_scale``; edges go on past the margin."""
+    size, ratio = store.crops.shape[1], box_scale / store.box_scale
+    middle = (size - 1) / 2
+    box = CropBox(middle, middle, size * ratio)
+    crops = [cut(np.asarray(store.crops[row]), box, size) for row in rows]
+    table = store.table.take(pa.array(rows))
+    side = pa.array(numbers_of(table, "side") * ratio, pa.float64())
+    tight = numbers_of(store.tight_table, "row")
+    kept = np.isin(tight, rows)
+    tight_table = store.tight_table.filter(pa.array(kept))
+    place = pa.array(np.searchsorted(rows, tight[kept]), pa.int64())
+    return replace(
+        store,
+        crops=np.stack(crops),
+        table=table.set_column(table.column_names.index("side"), "side", side),
+        points_store=((store.points_store[rows] - middle) / ratio + middle).astype(np.float32),
+        visibility=store.visibility[rows],
+        tight_crops=store.tight_crops[kept],
+        tight_table=tight_table.set_column(tight_table.column_names.index("row"), "row", place),
+        box_scale=box_scale,
+    )

@@ -9,21 +9,22 @@ are the first of 80, and of 104) meet on the points that both have.
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from components.data.crop_store import CropStore, first_keypoints
+from components.data.crop import rescaled
+from components.data.crop_store import CROP_PX, CropStore, first_keypoints
 from components.deploy.landmarker import Landmarker
 from components.deploy.sums import check_sums
 from components.keypoints import SCHEMES
-from components.kpi.corruptions import Shown, clean, reframed
 from components.kpi.predictions import (
     Predict,
     Predictions,
     digest_faces,
     judged_rows,
-    predict_all,
-    reported,
+    predict_judged,
 )
 
 _SAME_BOX = 1e-6
@@ -39,6 +40,7 @@ class Contestant:
         box_scale: side of its crop over the longer side of the face box.
         max_batch_size: that it takes.
         assumed: what was taken for granted of it, in words.
+        confidence_px: see ``describe_confidence``.
     """
 
     name: str
@@ -47,10 +49,11 @@ class Contestant:
     box_scale: float
     max_batch_size: int
     assumed: tuple[str, ...] = ()
+    confidence_px: float | None = None
 
 
 def open_bundle(folder: Path) -> tuple[list[Contestant], list[str]]:
-    """The engines of a bundle that run here, and why each other one does not.
+    """The engines of a bundle that run here, a target's default first; and why others do not.
 
     Raises:
         ValueError: there is no bundle, or a file differs from its listed digest.
@@ -63,7 +66,9 @@ def open_bundle(folder: Path) -> tuple[list[Contestant], list[str]]:
     for target in targets:
         check_sums(target)
         model = json.loads((target / "model.json").read_text(encoding="utf-8"))
-        for engine in model["engines"]:
+        for engine in sorted(
+            model["engines"], key=lambda one: one["precision"] != model["default"]
+        ):
             try:
                 landmarker = Landmarker(target, engine["precision"])
             except ValueError as error:  # of another device, or not built yet
@@ -98,35 +103,40 @@ def shared_keypoints(store: CropStore, num_keypoints: int) -> CropStore:
     return first_keypoints(store, min(own, num_keypoints))
 
 
+def framed(contestant: Contestant, store: CropStore) -> CropStore:
+    """The judged faces in the box that the contestant was made for, with the points it has."""
+    store = shared_keypoints(store, contestant.num_keypoints)
+    if abs(contestant.box_scale / store.box_scale - 1) < _SAME_BOX:
+        return store
+    return rescaled(store, judged_rows(store), contestant.box_scale)
+
+
+def shared_predict(contestant: Contestant, store: CropStore) -> Predict:
+    """Its predict function, cut to the keypoints of ``store``."""
+    keep = slice(store.num_keypoints)
+
+    def predict(images: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+        points, confidence = contestant.predict(images)
+        return points[:, keep], confidence[:, keep]
+
+    return predict
+
+
 def ask(contestant: Contestant, store: CropStore, batch_size: int) -> Predictions:
-    """What the contestant says of the judged faces of ``store``.
+    """What the contestant says of the judged faces of ``store``, in its pixels.
 
     Args:
         store: with keypoints that the contestant has (see ``shared_keypoints``).
     """
+    own = framed(contestant, store)
+    predict = shared_predict(contestant, store)
+    found = predict_judged(predict, own, min(batch_size, contestant.max_batch_size))
+    middle = (CROP_PX - 1) / 2
+    points = (found.points - middle) * (own.box_scale / store.box_scale) + middle
     rows = judged_rows(store)
-    shown, tight = framed(contestant, store), store.tight_faces().images
-    size = min(batch_size, contestant.max_batch_size)
-    predict = reported(contestant.predict, len(shown.images) + len(tight))
-    keep = slice(store.num_keypoints)
-    points, confidence = predict_all(predict, shown.images, size)
-    tight_points = predict_all(predict, tight, size)[0][:, keep] if len(tight) else None
-    return Predictions(
-        shown.to_clean(points[:, keep]).astype(np.float32),
-        confidence[:, keep],
-        tight_points,
-        rows,
-        digest_faces(store, rows),
+    return replace(
+        found, points=points.astype(np.float32), rows=rows, faces=digest_faces(store, rows)
     )
-
-
-def framed(contestant: Contestant, store: CropStore) -> Shown:
-    """The judged faces in the contestant's own box."""
-    rows = judged_rows(store)
-    scale = contestant.box_scale / store.box_scale
-    if abs(scale - 1) < _SAME_BOX:
-        return clean(store, rows)
-    return reframed(store, rows, np.zeros((len(rows), 2)), np.full(len(rows), scale))
 
 
 def only_shared(found: Predictions, store: CropStore) -> Predictions:

@@ -88,7 +88,9 @@ def _compare_all(
 ) -> tuple[Champion, dict[str, list[Difference]]]:
     """Each candidate's engine beside the champion's."""
     if gate.champion is None:
-        return Champion("first release", "no champion was given (gate.champion): compared with none"), {}
+        return Champion(
+            "first release", "no champion was given (gate.champion): compared with none"
+        ), {}
     folder = Path(gate.champion)
     faces = digest_faces(store, judged_rows(store))
     try:

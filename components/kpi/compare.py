@@ -45,6 +45,28 @@ class Difference:
     passed: bool
     why: str
 
+    def cells(self) -> tuple[str, ...]:
+        """The row as words: metric, slice, faces, first, second, change, interval, verdict."""
+        low, high = self.interval or (None, None)
+        known = self.change is not None and low is not None and high is not None
+        return (
+            self.metric,
+            self.slice or "all faces",
+            str(self.num_faces),
+            "n/a" if self.first is None else f"{self.first:.4g}",
+            "n/a" if self.second is None else f"{self.second:.4g}",
+            f"{self.change:+.1%}" if known else "n/a",
+            f"{low:+.1%} to {high:+.1%}" if known else "",
+            self.verdict(),
+        )
+
+    def verdict(self) -> str:
+        """Whether the second is better or worse, as sure as the interval is."""
+        if self.interval is None:
+            return "" if self.passed else self.why
+        low, high = self.interval
+        return "better" if high < 0 else "worse" if low > 0 else "no difference seen"
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)

@@ -1,6 +1,7 @@
 """The KPI on disk: JSON, the original's two CSV files (FACTS 4) and one plot."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -32,6 +33,48 @@ def write_kpi(kpi: KpiReport, out_dir: Path) -> None:
         rows.writerow(["region", *units])
         for region in kpi.regions:
             rows.writerow([region, *(_cell(kpi.metrics.get(f"{u}/{region}")) for u in units)])
+
+
+def write_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
+    """What a model that is not ours was found to be worth, and what was taken for granted of it."""
+    headline = f"nme_{kpi.normaliser}"
+    units = ["image_px", "image_px_visible", "crop_px", "tight/image_px", headline]
+    units = [unit for unit in units if f"{unit}/all" in kpi.metrics]
+    lines = [
+        f"# {name}",
+        "",
+        f"{digest}. Judged on {kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of"
+        f" {kpi.num_subjects} people, {kpi.num_keypoints} keypoints (faces {kpi.faces[:16]}).",
+        f"NME by {kpi.normalisers[kpi.normaliser]}. In brackets: {kpi.interval['level']:.0%}"
+        f" interval, {kpi.interval['resamples']} resamples of people.",
+        "",
+        *_row("region", *units),
+        *_row(*["---"] * (1 + len(units))),
+    ]
+    for region in kpi.regions:
+        names = [f"{unit}/{region}" for unit in units]
+        lines += _row(region, *(_spread(kpi.metrics[n], kpi.intervals[n]) for n in names))
+    lines += ["", "## What was assumed", ""]
+    lines += [f"- {words}" for words in kpi.assumed or ["nothing: the file says it all"]]
+    lines += ["", "## Slices", "", *_row("slice", "faces", "people", f"{headline}/all")]
+    lines += _row(*["---"] * 4)
+    for row in kpi.slices:
+        own = f"{headline}/all"
+        value = row["too_few"] or _spread(row["metrics"][own], row["intervals"][own])
+        words = f"{row['attribute']}: {row['value']}"
+        lines += _row(words, str(row["num_faces"]), str(row["num_subjects"]), value)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _row(*cells: str) -> list[str]:
+    return [f"| {' | '.join(cells)} |"]
+
+
+def _spread(value: float | None, interval: Sequence[float] | None) -> str:
+    """A number and its interval, as a person reads them."""
+    if value is None:
+        return "n/a"
+    return f"{value:.4g}" + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
 
 
 def _cell(value: float | None) -> str:

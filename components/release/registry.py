@@ -1,7 +1,7 @@
 """MLflow's model registry: one version a release and model, however often it is registered."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -62,15 +62,21 @@ def find_alias(model: str, alias: str) -> str | None:
     return str(aliases[alias]) if alias in aliases else None
 
 
-def fetch_version(model: str, version: str, file: str, folder: Path) -> None:
-    """Copy what lies beside ``file`` in the artifacts of ``version`` to ``folder``, or nothing."""
+def fetch_version(model: str, version: str, files: Sequence[str], folder: Path) -> None:
+    """Copy the artifacts of ``version`` to ``folder``: what lies beside the first of ``files``.
+
+    Raises:
+        ValueError: it holds none of them.
+    """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     source = MlflowClient().get_model_version_download_uri(model, version)
     download_artifacts(artifact_uri=source, dst_path=str(partial))
-    (found,) = partial.rglob(file)
-    found.parent.rename(folder)
+    found = [path for file in files for path in partial.rglob(file)]
+    if not found:
+        raise ValueError(f"{model} version {version}: holds no {' and no '.join(files)}")
+    found[0].parent.rename(folder)
     shutil.rmtree(partial, ignore_errors=True)
 
 

@@ -2,12 +2,12 @@
 
 ``models:/fpenet-trainable@candidate`` or ``models:/fpenet-trainable/3`` as ``train.start_from``,
 ``train.teacher`` or ``gate.champion`` becomes a folder on this machine, named by the version.
-``gate.champion: auto`` is the deployable model's version with alias ``deployable``; null where there
-is none, or no registry (``MLFLOW_TRACKING_URI``): a first release.
+``gate.champion: auto`` is the deployable model's version with alias ``deployable``; null where
+there is none, or no registry (``MLFLOW_TRACKING_URI``): a first release.
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from components.params import Params
@@ -16,9 +16,9 @@ DEPLOYABLE = "deployable"
 _SCHEME = "models:/"
 _AUTO = "auto"
 _FILES = {
-    "train.start_from": "model.json",
-    "train.teacher": "model.json",
-    "gate.champion": "bundle.json",
+    "train.start_from": ("model.json",),
+    "train.teacher": ("model.json",),
+    "gate.champion": ("bundle.json",),
 }
 """Key of params.yaml -> a file at the top of what the version holds."""
 
@@ -53,6 +53,24 @@ def local_weights(
     return params
 
 
+def local_model(name: str, into: Path) -> Path:
+    """The folder or file ``name`` on this machine, or a registered model's, fetched below ``into``.
+
+    Raises:
+        ValueError: it is not there, or the name is not of a model and a version.
+        ConnectionError: MLflow refused or could not be reached.
+    """
+    path = Path(name)
+    if name.startswith(_SCHEME):
+        from components.release import tracking
+
+        with tracking.mlflow_errors():
+            path = _fetch_version(*_parse(name, "model"), ("bundle.json", "model.json"), into)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    return path
+
+
 def _value(params: Params, key: str) -> str:
     section, name = key.split(".")
     return getattr(params.section(section), name) or ""
@@ -71,14 +89,21 @@ def _fetch(params: Params, key: str, into: Path) -> str | None:
             found = registry.find_alias(model, DEPLOYABLE)
             if found is None:
                 return None
-            version = found
         else:
             model, version, alias = _parse(name, key)
-            version = version or registry.version_of(model, alias)
-        folder = into / f"{model}-{version}"
-        if not folder.exists():
-            registry.fetch_version(model, version, _FILES[key], folder)
-    return folder.as_posix()
+            return _fetch_version(model, version, alias, _FILES[key], into).as_posix()
+        return _fetch_version(model, found, "", _FILES[key], into).as_posix()
+
+
+def _fetch_version(model: str, version: str, alias: str, files: Sequence[str], into: Path) -> Path:
+    """The folder of one version, which has one of ``files`` at its top."""
+    from components.release import registry
+
+    version = version or registry.version_of(model, alias)
+    folder = into / f"{model}-{version}"
+    if not folder.exists():
+        registry.fetch_version(model, version, files, folder)
+    return folder
 
 
 def _parse(name: str, key: str) -> tuple[str, str, str]:

@@ -27,6 +27,7 @@ def params() -> Params:
         "benchmark.warmup_runs": 1,
         "benchmark.timed_runs": 4,
         "benchmark.batch_sizes": [1, 4],
+        "gate.champion": None,
         "gate.min_faces": 1,
         "gate.min_subjects": 1,
         "gate.thresholds": {"rendered": {"nme_box/all": 100.0}},

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.params import Params
-from components.release.trainable import in_registry, local_weights
+from components.release.trainable import in_registry, local_model, local_weights
 
 
 def test_weights_are_fetched_by_version_and_by_alias(
@@ -72,6 +72,21 @@ def test_the_champion_is_what_the_registry_calls_deployable(
     champion = local_weights(params, tmp_path / "weights", ["gate"]).gate.champion
     assert champion == (tmp_path / f"weights/{model}-1").as_posix()
     assert (Path(champion) / "cpu/fp32.onnx").read_bytes() == b"engine"
+
+
+def test_a_registered_version_is_a_model_to_compare(
+    register: Callable[..., dict[str, Any]],
+    stage_folders: Callable[..., dict[str, Path]],
+    tmp_path: Path,
+) -> None:
+    release = register(stage_folders())
+    deployed = local_model(f"models:/{release['model']}/1", tmp_path / "weights")
+    assert (deployed / "cpu/fp32.onnx").read_bytes() == b"engine"
+    trained = local_model(f"models:/{release['trainable_model']}/1", tmp_path / "weights")
+    assert (trained / "model.safetensors").read_bytes() == b"weights"
+    assert local_model(str(tmp_path), tmp_path / "weights") == tmp_path
+    with pytest.raises(ValueError, match="nowhere: no such file or folder"):
+        local_model("nowhere", tmp_path)
 
 
 def test_without_a_registry_there_is_no_champion(
