@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from components.model.augment import Batch
 from components.model.chance import Chance
 from components.model.checkpoint import GREY_LEVELS
 from components.model.faces import open_faces
+from components.model.memory import freed_memory_kept
 from components.model.objective import objective, wanted_of
-from components.model.recombinator import build_net
+from components.model.recombinator import Answer, Recombinator, build_net
 from components.model.step import draw_batch, start, take_step
 from components.params import Params, TrainParams, load_params
 from components.stages import STAGES, cached_folder, run_stage
@@ -57,6 +59,16 @@ class OneByOne(Dataset[tuple[torch.Tensor, ...]]):
         return batch.images[0], batch.points[0], batch.visible[0]
 
 
+def plain_answer(net: Recombinator, images: torch.Tensor) -> Answer:
+    """What the net says, by ordinary operations."""
+    maps = net.maps(net.features(images))
+    points, cells = net.soft_argmax(maps[:, : net.num_keypoints])
+    logits = None
+    if net.ours:
+        logits = (cells * maps[:, net.num_keypoints :].flatten(2)).sum(dim=2)
+    return Answer(points, logits, net.soft_argmax.marginals(cells))
+
+
 def plain_steps(store: CropStore, scheme: KeypointScheme, train: TrainParams) -> Iterator[None]:
     """An endless plain training, a step an item."""
     net = build_net(train.net, scheme.num_keypoints, batch_norm=True).train()
@@ -64,7 +76,7 @@ def plain_steps(store: CropStore, scheme: KeypointScheme, train: TrainParams) ->
     faces: Any = OneByOne(store, scheme, train)
     while True:
         for images, points, visible in DataLoader(faces, train.batch_size, drop_last=True):
-            answer = net.answer(images / GREY_LEVELS)
+            answer = plain_answer(net, images / GREY_LEVELS)
             wanted = wanted_of(Batch(images, points, visible), net, None, scheme, train)
             loss = objective(answer, wanted, train)
             optimizer.zero_grad()
@@ -95,20 +107,22 @@ def main() -> None:
         drawn = (drawn + train.batch_size) % (len(rows) - train.batch_size)
         return draw_batch(faces, rows[drawn : drawn + train.batch_size], scheme, train, chance)
 
-    cached, plain = draw(), plain_steps(store, scheme, train)
+    cached, plain_step = draw(), plain_steps(store, scheme, train).__next__
     loops: dict[str, Callable[[], object]] = {
         "one cached batch": lambda: float(take_step(training, cached, scheme, train)),
         "fpenet": lambda: float(take_step(training, draw(), scheme, train)),
-        "plain DataLoader, fp32": lambda: next(plain),
+        "plain DataLoader, fp32": plain_step,
     }
     rates: dict[str, list[float]] = {name: [] for name in loops}
     for number in range(options.rounds + 1):  # the first round warms up
         for name, step in loops.items():
-            began = time.perf_counter()
-            for _ in range(options.steps):
+            with nullcontext() if step is plain_step else freed_memory_kept():
                 step()
-            if number:
+                began = time.perf_counter()
+                for _ in range(options.steps):
+                    step()
                 seconds = time.perf_counter() - began
+            if number:
                 rates[name].append(options.steps * train.batch_size / seconds)
     medians = {name: statistics.median(found) for name, found in rates.items()}
     print(f"net {train.net}, K {scheme.num_keypoints}, batch {train.batch_size},", end=" ")

@@ -53,16 +53,12 @@ def fold(net: Recombinator, name: str, num_keypoints: int) -> Recombinator:
             weights[f"{path}.weight"] = weight.detach().clone()
             if bias is not None:
                 weights[f"{path}.bias"] = bias.detach().clone()
+    weights |= zip(("heatmaps.weight", "heatmaps.bias"), net.heatmap_weights(), strict=True)
     folded = build_net(name, num_keypoints)
     # Without batch norm the ReLU moves up one place, but convolutions keep theirs.
     folded.load_state_dict(weights)
     with torch.no_grad():
         first_convolution(folded).weight /= GREY_LEVELS
-        if net.log_temperature is not None:
-            for tensor in folded.heatmaps.parameters():
-                tensor[:num_keypoints] *= float(
-                    net.log_temperature.exp()
-                )  # the heat maps come first
     return folded.eval()
 
 

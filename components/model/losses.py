@@ -103,24 +103,18 @@ def cross_entropy(pred: Tensor, target: Tensor) -> Tensor:
     return -(target * pred.clamp(min=_LEAST).log()).sum(-1)
 
 
-def heatmap_loss(cells: Tensor, target: Tensor, weight: Tensor, train: TrainParams) -> Tensor:
-    """How far the heat maps' marginals are from a Gaussian about the label.
-
-    Args:
-        cells: (N, K, H * W) probabilities of square heat maps. target: (N, K, 2) crop pixels.
-    """
-    side = math.isqrt(cells.shape[2])
-    places = (torch.arange(side, device=cells.device) + 0.5) * (CROP_PX / side) - 0.5
+def heatmap_loss(answer: Answer, target: Tensor, weight: Tensor, train: TrainParams) -> Tensor:
+    """How far the marginals of the heat maps are from a Gaussian about ``target`` (N, K, 2)."""
     inside = ((target > -0.5) & (target < CROP_PX - 0.5)).all(-1)  # of no other is there a map
     weight = torch.where(inside, weight, 0.0)
     center = torch.where(weight[..., None] > 0, target, 0.0)
-    grid = cells.unflatten(2, (side, side))  # type: ignore[no-untyped-call]
-    total = cells.new_zeros(())
-    for axis, marginal in enumerate((grid.sum(dim=2), grid.sum(dim=3))):
-        off = (places - center[..., axis, None]) / train.heatmap_sigma_px
-        wanted = (-0.5 * off**2).softmax(-1)
-        total = total + (HEATMAP_LOSSES[train.heatmap_loss](marginal, wanted) * weight).sum()
-    return total / 2
+    cells = answer.marginals.shape[2] // 2
+    places = (torch.arange(cells, device=weight.device) + 0.5) * (CROP_PX / cells) - 0.5
+    off = (places - center[..., None]) / train.heatmap_sigma_px  # (N, K, 2, S)
+    wanted = (-0.5 * off**2).softmax(-1)
+    seen = answer.marginals.unflatten(2, (2, cells))  # type: ignore[no-untyped-call]
+    values = HEATMAP_LOSSES[train.heatmap_loss](seen, wanted)
+    return (values.sum(-1) * weight).sum() / 2
 
 
 def confidence_loss(

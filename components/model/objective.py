@@ -111,7 +111,7 @@ def objective(answer: Answer, wanted: Wanted, train: TrainParams) -> Tensor:
     for target in wanted.targets:
         loss = loss + coordinate_loss(answer.points, target.points, target.weight, train)
         if target.heatmaps and train.heatmap_weight > 0:
-            shape = heatmap_loss(answer.cells, target.points, target.weight, train)
+            shape = heatmap_loss(answer, target.points, target.weight, train)
             loss = loss + train.heatmap_weight * shape
     if train.confidence_weight > 0 and answer.logits is not None:
         right = confidence_loss(answer, wanted.points, wanted.judged, wanted.visible, train)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from components.data.crop_store import CROP_PX
+from components.model.read_maps import ReadMaps
 from components.model.soft_argmax import SoftArgmax
 
 
@@ -48,19 +50,17 @@ class NetSpec:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the net says of N faces.
+    """What the net says of N faces, as losses need it.
 
     Attributes:
         points: (N, K, 2) crop pixels.
-        confidence: (N, K), 0 to 1.
         logits: (N, K) of the confidence; None where it is not learned.
-        cells: (N, K, H * W) probabilities of the heat maps.
+        marginals: (N, K, 2 * S) of the heat maps' probabilities: their sums over y, then over x.
     """
 
     points: Tensor
-    confidence: Tensor
     logits: Tensor | None
-    cells: Tensor
+    marginals: Tensor
 
 
 def _conv(inputs: int, outputs: int, kernel: int, norm: bool, stride: int = 1) -> nn.Sequential:
@@ -128,11 +128,29 @@ class Recombinator(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1, 80, 80) grey levels 0..255 to points (N, K, 2) and confidence (N, K)."""
-        answer = self.answer(images)
-        return answer.points, answer.confidence
+        features = self.features(images)
+        if not self.ours:
+            points, cells = self.soft_argmax(self.maps(features))
+            return points, cells.amax(dim=2)
+        if self.soft_argmax.products:
+            return self._by_products(features)
+        maps = self.maps(features)
+        points, cells = self.soft_argmax(maps[:, : self.num_keypoints])
+        marks = self.soft_argmax.flat(maps[:, self.num_keypoints :], self.num_keypoints)
+        return points, (cells * marks).sum(dim=2).sigmoid()
 
     def answer(self, images: Tensor) -> Answer:
-        """All that the net says of (N, 1, 80, 80) grey levels 0..255."""
+        """The same, with what losses are made of."""
+        maps = self.maps(self.features(images))
+        if self.ours:
+            marginals, logits = ReadMaps.apply(maps)  # type: ignore[no-untyped-call]
+            points = self.soft_argmax.from_marginals(marginals)
+            return Answer(points, logits, marginals)
+        points, cells = self.soft_argmax(maps)
+        return Answer(points, None, self.soft_argmax.marginals(cells))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 1, 80, 80) grey levels 0..255 to what the maps are made of, (N, C, S, S)."""
         features = self.stem(images)
         kept = []
         for block in self.encoder:
@@ -142,30 +160,35 @@ class Recombinator(nn.Module):
         features = self.trunk(features)
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
             features = block(torch.cat((upsample(features), kept.pop()), dim=1))
-        features = self.head(features)
-        if not self.ours:
-            points, cells = self.soft_argmax(self.heatmaps(features))
-            return Answer(points, cells.amax(dim=2), None, cells)
-        if self.soft_argmax.products:
-            return self._answer_by_products(features)
-        maps = self.heatmaps(features)
-        maps, marks = maps[:, : self.num_keypoints], maps[:, self.num_keypoints :]
-        if self.log_temperature is not None:
-            maps = maps * self.log_temperature.exp()
-        points, cells = self.soft_argmax(maps)
-        logits = (cells * self.soft_argmax.flat(marks, self.num_keypoints)).sum(dim=2)
-        return Answer(points, logits.sigmoid(), logits, cells)
+        return self.head(features)  # type: ignore[no-any-return]
 
-    def _answer_by_products(self, features: Tensor) -> Answer:
-        """The same of a net that ships: the mean of a linear map is the map of the means."""
+    def maps(self, features: Tensor) -> Tensor:
+        """(N, C, S, S) features to heat maps (N, K, S, S); ours have K maps of confidence more."""
+        if self.log_temperature is None:
+            maps: Tensor = self.heatmaps(features)
+            return maps
+        return functional.conv2d(features, *self.heatmap_weights())
+
+    def heatmap_weights(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the layer of the maps, with the temperature of the heat maps in it."""
+        weight, bias = self.heatmaps.weight, self.heatmaps.bias
+        assert bias is not None
+        if self.log_temperature is None:
+            return weight, bias
+        plain = torch.ones(self.num_keypoints, device=bias.device)  # of the maps of the confidence
+        factor = torch.cat((self.log_temperature.exp().expand(self.num_keypoints), plain))
+        return weight * factor[:, None, None, None], bias * factor
+
+    def _by_products(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The answer of a net that ships: the mean of a linear map is the map of the means."""
         assert self.heatmaps.bias is not None
         maps, marks = torch.split(self.heatmaps.weight, self.num_keypoints)
         maps_bias, marks_bias = torch.split(self.heatmaps.bias, self.num_keypoints)
-        points, cells = self.soft_argmax(nn.functional.conv2d(features, maps, maps_bias))
+        points, cells = self.soft_argmax(functional.conv2d(features, maps, maps_bias))
         channels = self.soft_argmax.flat(features, self.heatmaps.in_channels)
         means = cells @ channels.transpose(1, 2)  # (N, K, C)
         logits = (means * marks.flatten(1)).sum(dim=2) + marks_bias
-        return Answer(points, logits.sigmoid(), logits, cells)
+        return points, logits.sigmoid()
 
 
 def first_convolution(net: Recombinator) -> nn.Conv2d:

@@ -70,17 +70,30 @@ class SoftArgmax(nn.Module):
         if self.products:
             means = (cells @ self.plane).reshape(-1, self.num_keypoints, 2, len(self.functions))
         else:
-            grid = cells.reshape(-1, self.num_keypoints, self.size, self.size)
-            marginals = torch.cat((grid.sum(dim=2), grid.sum(dim=3)), dim=2)
-            marginals = marginals.reshape(-1, self.num_keypoints, 2, 1, self.size)
-            means = (marginals * self.functions).sum(dim=4)
-        if self.unbiased:
-            means = self._without_pull(means)
-        return means.reshape(-1, self.num_keypoints, 2), cells
+            means = self._means(self.marginals(cells))
+        return self._points(means), cells
+
+    def marginals(self, cells: Tensor) -> Tensor:
+        """(N, K, H * W) probabilities to (N, K, 2 * S): their sums over y, then those over x."""
+        grid = cells.reshape(-1, self.num_keypoints, self.size, self.size)
+        return torch.cat((grid.sum(dim=2), grid.sum(dim=3)), dim=2)
+
+    def from_marginals(self, marginals: Tensor) -> Tensor:
+        """(N, K, 2 * S) to points (N, K, 2) in crop pixels."""
+        return self._points(self._means(marginals))
 
     def flat(self, maps: Tensor, channels: int) -> Tensor:
         """(N, C, H, W) to (N, C, H * W); said so that an exported network need not ask for C."""
         return maps.reshape(-1, channels, self.size * self.size)
+
+    def _means(self, marginals: Tensor) -> Tensor:
+        marginals = marginals.reshape(-1, self.num_keypoints, 2, 1, self.size)
+        return (marginals * self.functions).sum(dim=4)
+
+    def _points(self, means: Tensor) -> Tensor:
+        if self.unbiased:
+            means = self._without_pull(means)
+        return means.reshape(-1, self.num_keypoints, 2)
 
     def _without_pull(self, means: Tensor) -> Tensor:
         """(N, K, 2, 1) positions from the means (N, K, 2, 5) of the functions."""

@@ -27,6 +27,7 @@ from components.model.checkpoint import fold, save_net
 from components.model.faces import open_faces
 from components.model.judge import torch_predict
 from components.model.losses import point_weights
+from components.model.memory import freed_memory_kept
 from components.model.ranks import device_of, from_first, joined, rank, summed
 from components.model.run_state import resume_run, save_run
 from components.model.start_from import load_teacher, load_weights, save_trainable
@@ -78,7 +79,7 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
     faces = open_faces(store, device, unlabelled)
     rows = torch.cat((rows, torch.arange(len(store.crops), len(faces.points))))
     torch.manual_seed(train.seed)
-    with joined(device):
+    with joined(device), freed_memory_kept():
         training, fresh = _begin(store, scheme, train, device)
         checkpoint = out_dir / CHECKPOINT
         resume_run(training, checkpoint)

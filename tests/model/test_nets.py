@@ -16,6 +16,7 @@ from components.model.losses import (
     heatmap_loss,
     point_weights,
 )
+from components.model.read_maps import ReadMaps
 from components.model.recombinator import NETS, Answer, build_net
 from components.model.soft_argmax import SoftArgmax
 from components.params import Params, TrainParams
@@ -55,6 +56,38 @@ def test_a_flat_heat_map_points_at_the_crop_s_centre() -> None:
         assert cells.amax().item() == pytest.approx(1 / 1600)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maps_are_read_in_training_as_by_the_net_that_ships(layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    maps = torch.randn(3, 10, 6, 6).contiguous(memory_format=layout)
+    weights = torch.randn(3, 5, 12), torch.randn(3, 5)
+
+    def plainly(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        cells = maps[:, :5].flatten(2).softmax(2)
+        return SoftArgmax(5, 6, 2, 1.0).marginals(cells), (cells * maps[:, 5:].flatten(2)).sum(2)
+
+    seen = []
+    for read in (plainly, ReadMaps.apply):
+        given = maps.clone(memory_format=torch.preserve_format).requires_grad_()
+        said = read(given)
+        loss = (said[0] * weights[0]).sum() + (said[1] * weights[1]).sum()
+        seen.append((*said, *torch.autograd.grad(loss, given)))
+    for mine, wanted in zip(*seen, strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["base", "small"])
+def test_the_net_says_the_same_to_losses_as_to_users(name: str) -> None:
+    torch.manual_seed(0)
+    net = build_net(name, 5, batch_norm=True).eval()
+    images = torch.rand(2, 1, 80, 80)
+    answer = net.answer(images)
+    points, confidence = net(images)
+    torch.testing.assert_close(answer.points, points, rtol=1e-4, atol=1e-3)
+    if answer.logits is not None:
+        torch.testing.assert_close(answer.logits.sigmoid(), confidence, rtol=1e-4, atol=1e-4)
+
+
 @pytest.fixture
 def train(params_with: Callable[..., Params]) -> Callable[..., TrainParams]:
     def load(**overrides: object) -> TrainParams:
@@ -91,7 +124,8 @@ def test_hidden_and_unlabelled_points_give_no_loss_and_no_gradient(
     train: Callable[..., TrainParams],
 ) -> None:
     pred = torch.zeros(1, 68, 2, requires_grad=True)
-    cells = torch.full((1, 68, 1600), 1 / 1600, requires_grad=True)
+    marginals = torch.full((1, 68, 80), 1 / 40, requires_grad=True)
+    answer = Answer(pred, None, marginals)
     target = torch.full((1, 68, 2), float("nan"))
     weight = point_weights(scheme_for(68), torch.zeros(1, 68).bool(), None)
     for name in LOSSES:
@@ -100,8 +134,8 @@ def test_hidden_and_unlabelled_points_give_no_loss_and_no_gradient(
         assert value.item() == 0.0
         assert torch.equal(gradient, torch.zeros_like(gradient))
     for name in HEATMAP_LOSSES:
-        value = heatmap_loss(cells, target, weight, train(heatmap_loss=name))
-        (gradient,) = torch.autograd.grad(value, cells)
+        value = heatmap_loss(answer, target, weight, train(heatmap_loss=name))
+        (gradient,) = torch.autograd.grad(value, marginals)
         assert value.item() == 0.0
         assert torch.equal(gradient, torch.zeros_like(gradient))
 
@@ -135,12 +169,11 @@ def test_heat_map_losses_are_least_at_the_gaussian_that_is_wanted(
     target, weight = torch.tensor([[[30.3, 51.0]]]), torch.ones(1, 1)
     for name, least in (("js", 0.0), ("cross_entropy", None)):
         params = train(heatmap_loss=name, heatmap_sigma_px=2.5)
-        values = [
-            heatmap_loss(
-                gaussian(x, 51.0, sigma, 40, 2).flatten(2).softmax(2), target, weight, params
-            ).item()
-            for x, sigma in ((30.3, 2.5), (30.3, 3.5), (30.3, 1.5), (33.3, 2.5))
-        ]
+        values = []
+        for x, sigma in ((30.3, 2.5), (30.3, 3.5), (30.3, 1.5), (33.3, 2.5)):
+            cells = gaussian(x, 51.0, sigma, 40, 2).flatten(2).softmax(2)
+            answer = Answer(target, None, SoftArgmax(1, 40, 2, 1.0).marginals(cells))
+            values.append(heatmap_loss(answer, target, weight, params).item())
         assert min(values) == values[0]
         if least is not None:
             assert values[0] == pytest.approx(least, abs=1e-6)
@@ -154,7 +187,7 @@ def test_the_confidence_is_asked_for_visible_and_rightly_placed_points(
     target = torch.tensor([[[13.0, 10.0], [20.0, 25.0], [30.0, 30.0], [math.nan, math.nan]]])
     visible = torch.tensor([[True, True, False, False]])
     logits = torch.tensor([[3.0, -3.0, -3.0, 50.0]])  # right: near; far; hidden; unlabelled
-    answer = Answer(points, logits.sigmoid(), logits, torch.zeros(1, 4, 1600))
+    answer = Answer(points, logits, torch.zeros(1, 4, 80))
     labelled = torch.isfinite(target).all(-1)
     weight = labelled / labelled.sum()
     value = confidence_loss(answer, target, weight, visible, train(confidence_px=4.0))

@@ -1,0 +1,62 @@
+"""What the maps of our nets say, read in training in less than half the time of plain operations.
+
+Input: (N, 2 K, S, S), K heat maps and then K maps of the confidence. Output: what soft-argmax and
+losses are made of, with a gradient.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class ReadMaps(torch.autograd.Function):
+    """Marginals (N, K, 2 * S) of each heat map's softmax, and (N, K) its map's mean under it.
+
+    The maps stay as the convolution leaves them, channels last, and in its precision; the gradient
+    of softmax, sums and means together is written down here once, in single precision:
+    p (g_across + g_down + g_logit m - their mean under p) for heat maps, p g_logit for the others.
+    On a CPU a face goes through alone: its maps then stay in the processor's cache.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
+        laid = maps.permute(0, 2, 3, 1)
+        count, side, _, channels = laid.shape
+        keypoints = channels // 2
+        cells = laid.new_empty(count, side, side, keypoints, dtype=torch.float32)
+        marginals = cells.new_empty(count, 2, side, keypoints)
+        logits = cells.new_empty(count, keypoints)
+        for some in _parts(maps):
+            heatmaps, marks = laid[some].float().tensor_split(2, dim=3)
+            flat = heatmaps.flatten(1, 2).softmax(dim=1)
+            cells[some] = flat.view(-1, side, side, keypoints)
+            torch.sum(cells[some], 1, out=marginals[some, 0])
+            torch.sum(cells[some], 2, out=marginals[some, 1])
+            torch.sum(flat * marks.flatten(1, 2), 1, out=logits[some])
+        ctx.save_for_backward(maps, cells, marginals, logits)
+        return marginals.flatten(1, 2).mT, logits
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        maps, cells, marginals, logits = ctx.saved_tensors
+        by_marginal = gradients[0].mT.reshape(marginals.shape)
+        by_logit = gradients[1]
+        mean = (by_marginal * marginals).sum((1, 2)) + by_logit * logits
+        by_across, by_down = by_marginal[:, 0], by_marginal[:, 1] - mean[:, None]
+        laid = maps.permute(0, 2, 3, 1)
+        keypoints = cells.shape[3]
+        gradient = torch.empty_like(laid, memory_format=torch.contiguous_format)
+        for some in _parts(maps):
+            slope = by_across[some, None] + by_down[some, :, None]
+            mark_slope = by_logit[some, None, None]
+            slope.addcmul_(laid[some, ..., keypoints:].float(), mark_slope).mul_(cells[some])
+            gradient[some, ..., :keypoints] = slope
+            gradient[some, ..., keypoints:] = torch.mul(cells[some], mark_slope, out=slope)
+        return gradient.permute(0, 3, 1, 2)
+
+
+def _parts(maps: Tensor) -> list[slice]:
+    if maps.is_cuda:
+        return [slice(None)]
+    return [slice(face, face + 1) for face in range(len(maps))]
