@@ -1,13 +1,15 @@
 """Confidence intervals by a bootstrap of people: faces of one person are not independent.
 
 Each resample draws as many people as there are, with all their faces; of more than MOST_DRAWN,
-groups of people put together by chance are drawn, which spread as much. A metric is a mean of
-ratios of sums (see ``cells``), so that a resample is one row of counts times the people's sums:
-10,000 of them are two matrix products. The interval is the percentile one; of few people it is a
-little too narrow (of 23: about 92 % for 95 %, tests/kpi/test_bootstrap.py).
+groups of people put together by chance are drawn, which spread as much. People are drawn once for
+all metrics and slices: a slice of a resample is what the drawn people have in it. A metric is a
+mean of ratios of sums (see ``cells``), so that all resamples are one matrix product. The interval
+is the percentile one; of few people it is a little too narrow (of 23: about 92 % for 95 %,
+tests/kpi/test_bootstrap.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,103 +18,135 @@ from components.kpi.cells import Cells
 from components.params import IntervalParams
 
 Interval = tuple[float, float]
-MOST_DRAWN = 1000
-_CHUNK_CELLS = 1 << 22
-"""Counts and sums that are held at once."""
+MOST_DRAWN = 500
+_CHUNK = 1 << 21
+"""Draws that are counted at once."""
 
 
-def intervals(
-    cells: Cells, subjects: Sequence[str], how: IntervalParams
-) -> dict[str, Interval | None]:
-    """The interval of every metric; None where it cannot be said: one person, or too few values."""
-    names = list(cells.metrics)
-    found = np.concatenate(list(_resampled(cells, subjects, how)))  # (R, M)
-    return dict(zip(names, _bounds(found, how), strict=True))
+@dataclass(frozen=True, slots=True)
+class Resamples:
+    """Some faces' people, and how often each resample has drawn each.
 
-
-def differences(
-    first: Cells, second: Cells, subjects: Sequence[str], how: IntervalParams
-) -> dict[str, tuple[float, Interval | None]]:
-    """(second - first) / first of each metric with its interval, both on the same resamples.
-
-    Args:
-        first, second: of the same faces, with the same metrics.
+    Attributes:
+        people: (N,) number of the person, or of the group of people, of each face.
+        times: (P, R) how often each resample draws each of them.
+        level: of the intervals.
     """
-    pairs = zip(_resampled(first, subjects, how), _resampled(second, subjects, how), strict=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.concatenate([(new - old) / old for old, new in pairs])
-        old, new = (np.array(list(cells.means().values())) for cells in (first, second))
-        point = (new - old) / old
-    bounds = _bounds(found, how)
-    return {
-        name: (float(value), bound)
-        for name, value, bound in zip(first.metrics, point, bounds, strict=True)
-    }
 
+    people: NDArray[np.int64]
+    times: NDArray[np.float32]
+    level: float
 
-def _bounds(found: NDArray[np.floating], how: IntervalParams) -> list[Interval | None]:
-    """Percentiles of each column of resamples; None where too many of them had no sample."""
-    bounds: list[Interval | None] = []
-    order = np.sort(found, axis=0)  # what is not a number comes last
-    known = np.isfinite(found).sum(axis=0)
-    for column, count in zip(order.T, known, strict=True):
-        if count < how.level * len(column):
-            bounds.append(None)
-            continue
-        tail = 50 * (1 - how.level)
-        low, high = np.percentile(column[:count], [tail, 100 - tail])
-        bounds.append((float(low), float(high)))
-    return bounds
+    @classmethod
+    def of(cls, subjects: Sequence[str], how: IntervalParams) -> "Resamples":
+        """Draw for the faces of ``subjects``."""
+        chance = np.random.default_rng(how.seed)
+        names, people = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
+        if len(names) > MOST_DRAWN:
+            people = (chance.permutation(len(names)) % MOST_DRAWN)[people]
+        count = min(len(names), MOST_DRAWN)
+        times = np.empty((count, how.resamples), np.float32)
+        step = max(1, _CHUNK // count)
+        for start in range(0, how.resamples, step):
+            some = times[:, start : start + step]
+            drawn = chance.integers(0, count, some.T.shape, dtype=np.int32)
+            drawn += np.arange(len(drawn), dtype=np.int32)[:, None] * count
+            some.T[:] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        return cls(people.astype(np.int64), times, how.level)
 
+    def rows(self, faces: NDArray[np.int64]) -> "Resamples":
+        """The same draws for some of the faces, and of their people alone."""
+        present, people = np.unique(self.people[faces], return_inverse=True)
+        return Resamples(people.astype(np.int64), self.times[present], self.level)
 
-def _resampled(
-    cells: Cells, subjects: Sequence[str], how: IntervalParams
-) -> Iterator[NDArray[np.float32]]:
-    """(R, M) every metric on every resample, some resamples at a time."""
-    chance = np.random.default_rng(how.seed)
-    sums, counts = _sums(cells, _drawn_together(subjects, chance))
-    people, width = sums.shape
-    if people < 2:
-        yield np.full((1, len(cells.metrics)), np.nan, np.float32)
-        return
-    spread = np.zeros((width, len(cells.metrics)), np.float32)  # column -> its share of a metric
-    for place, own in enumerate(cells.metrics.values()):
-        np.add.at(spread[:, place], list(own), np.float32(1 / len(own)))
-    both = np.concatenate([sums, counts], axis=1).astype(np.float32)
-    failed = ~np.isfinite(sums).all(axis=0)  # a point that was not predicted: no interval
-    both[:, np.tile(failed, 2)] = 0.0
-    step = max(1, _CHUNK_CELLS // max(people, 2 * width))
-    for start in range(0, how.resamples, step):
-        number = min(step, how.resamples - start)
-        drawn = chance.integers(0, people, (number, people), dtype=np.int32)
-        drawn += np.arange(number, dtype=np.int32)[:, None] * people
-        times = np.bincount(drawn.ravel(), minlength=number * people).reshape(number, people)
-        totals = times.astype(np.float32) @ both
+    def intervals(self, cells: Cells) -> dict[str, Interval | None]:
+        """Of every metric; None where it cannot be said: one person, or too few values."""
+        return dict(zip(cells.metrics, self._bounds(self._metrics(cells)), strict=True))
+
+    def differences(self, first: Cells, second: Cells) -> dict[str, tuple[float, Interval | None]]:
+        """(second - first) / first of each metric with its interval, both on the same resamples.
+
+        Args:
+            first, second: of the same faces, with the same metrics.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
-            means = totals[:, :width] / totals[:, width:]
+            old, new = self._metrics(first), self._metrics(second)
+            bounds = self._bounds((new - old) / old)
+            before, after = (np.array(list(cells.means().values())) for cells in (first, second))
+            change = (after - before) / before
+        return {
+            name: (float(value), bound)
+            for name, value, bound in zip(first.metrics, change, bounds, strict=True)
+        }
+
+    def _metrics(self, cells: Cells) -> NDArray[np.float32]:
+        """(M, R) every metric on every resample; NaN where one of its columns has no face."""
+        if len(self.times) < 2:
+            return np.full((len(cells.metrics), 1), np.nan, np.float32)
+        sums, counts = self._sums(cells)
+        kinds: dict[bytes, int] = {}
+        kind = [kinds.setdefault(column.tobytes(), len(kinds)) for column in counts]
+        alike = counts[[kind.index(number) for number in range(len(kinds))]]
+        terms, spread = _terms(cells.metrics, kind)
+        added = np.stack([sums[list(columns)].sum(axis=0) for columns in terms])
+        totals = np.concatenate([added, alike]).astype(np.float32) @ self.times
+        own = [len(terms) + kind[columns[0]] for columns in terms]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means = totals[: len(terms)] / totals[own]
         lost = ~np.isfinite(means)
         means[lost] = 0.0  # it would spread to every metric
-        metrics = means @ spread
+        metrics: NDArray[np.float32] = spread @ means
         if lost.any():
-            metrics[lost.astype(np.float32) @ (spread > 0) > 0] = np.nan
-        yield metrics
+            metrics[(spread > 0) @ lost.astype(np.float32) > 0] = np.nan
+        return metrics
+
+    def _sums(self, cells: Cells) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(Q, P) sum of each person's cells, and how many count; none of a failed column."""
+        order = np.argsort(self.people, kind="stable")
+        starts = np.flatnonzero(np.diff(self.people[order], prepend=-1))
+        values = cells.values[order]
+        counted = ~np.isnan(values)
+        sums = np.add.reduceat(np.where(counted, values, 0.0), starts, axis=0)
+        counts = np.add.reduceat(counted, starts, axis=0, dtype=np.float64)
+        failed = ~np.isfinite(sums).all(axis=0)  # a point that was not predicted: no interval
+        sums[:, failed] = counts[:, failed] = 0.0
+        return np.ascontiguousarray(sums.T), np.ascontiguousarray(counts.T)
+
+    def _bounds(self, found: NDArray[np.floating]) -> list[Interval | None]:
+        """Percentiles of each row of resamples; None where too many of them had no sample."""
+        bounds: list[Interval | None] = []
+        order = np.sort(found, axis=1)  # what is not a number comes last
+        known = np.isfinite(found).sum(axis=1)
+        for row, count in zip(order, known, strict=True):
+            if count < self.level * len(row):
+                bounds.append(None)
+                continue
+            tail = 50 * (1 - self.level)
+            low, high = np.percentile(row[:count], [tail, 100 - tail])
+            bounds.append((float(low), float(high)))
+        return bounds
 
 
-def _drawn_together(subjects: Sequence[str], chance: np.random.Generator) -> NDArray[np.int64]:
-    """(N,) the number of the person, or of the group of people, that each face belongs to."""
-    names, people = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
-    if len(names) > MOST_DRAWN:
-        people = (chance.permutation(len(names)) % MOST_DRAWN)[people]
-    return people.astype(np.int64)
+def _terms(
+    metrics: Mapping[str, Sequence[int]], kind: Sequence[int]
+) -> tuple[list[tuple[int, ...]], NDArray[np.float32]]:
+    """The ratios that metrics are sums of: columns that count alike are added up first.
 
+    Args:
+        kind: of each column; those of one kind have the same counts.
 
-def _sums(
-    cells: Cells, groups: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(S, Q) sum of each group's cells, and how many count."""
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    values = cells.values[order]
-    counted = ~np.isnan(values)
-    sums = np.add.reduceat(np.where(counted, values, 0.0), starts, axis=0)
-    return sums, np.add.reduceat(counted, starts, axis=0, dtype=np.float64)
+    Returns:
+        the T columns of each, and (M, T) the share of each in each metric.
+    """
+    terms: dict[tuple[int, ...], dict[int, float]] = {}
+    for place, own in enumerate(metrics.values()):
+        alike: dict[int, list[int]] = {}
+        for column in own:
+            alike.setdefault(kind[column], []).append(column)
+        for columns in alike.values():
+            terms.setdefault(tuple(columns), {})[place] = 1 / len(own)
+    spread = np.zeros((len(metrics), len(terms)), np.float32)
+    for index, shares in enumerate(terms.values()):
+        for place, share in shares.items():
+            spread[place, index] = share
+    return list(terms), spread

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.data.crop_store import CropStore
-from components.kpi.bootstrap import Interval, differences
+from components.kpi.bootstrap import Interval, Resamples
 from components.kpi.cells import Cells, cells_of, finite
 from components.kpi.evaluate import measured_of, too_few
 from components.kpi.measured import regions_of
@@ -96,7 +96,8 @@ def compare(
     wanted = [name for name in against.metrics if name.rpartition("/")[2] in regions]
     old, new = (_wanted_cells(store, found, how, wanted) for found in (first, second))
     subjects = store.subjects(first.rows)
-    rows = _rows(old, new, subjects, None, how, against.margin, required=True)
+    resamples = Resamples.of(subjects, how.interval)
+    rows = _rows(old, new, subjects, None, resamples, how, against.margin, required=True)
     required = against.slices.get(store.dataset, against.slices.get("other", ()))
     sliced = slice_faces(store, first.rows)
     for attribute, values in sliced.slices.items():
@@ -107,6 +108,7 @@ def compare(
                 new.rows(faces),
                 own,
                 f"{attribute}={value}",
+                resamples.rows(faces),
                 how,
                 against.slice_margin,
                 required=attribute in required,
@@ -141,6 +143,7 @@ def _rows(
     new: Cells,
     subjects: Sequence[str],
     where: str | None,
+    resamples: Resamples,
     how: EvaluateParams,
     margin: float,
     required: bool,
@@ -155,7 +158,7 @@ def _rows(
         ]
     first, second = finite(old.means()), finite(new.means())
     rows = []
-    for name, (change, interval) in differences(old, new, subjects, how.interval).items():
+    for name, (change, interval) in resamples.differences(old, new).items():
         why = ""
         if first[name] is None or second[name] is None or interval is None:
             why = "insufficient evidence: not measured of both, or of too few people"

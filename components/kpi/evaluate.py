@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from components.data.crop_store import CropStore
-from components.kpi.bootstrap import intervals
+from components.kpi.bootstrap import Resamples
 from components.kpi.cells import Cells, cells_of, finite
 from components.kpi.confidence import describe_confidence
 from components.kpi.kpi_report import KpiReport
@@ -70,6 +70,7 @@ def judge(
     cells = cells_of(measured, regions)
     metrics = finite(cells.means())
     subjects = store.subjects(rows)
+    resamples = Resamples.of(subjects, how.interval)
     headline = next(iter(measured.norms))
     sliced = slice_faces(store, rows)
     in_slices = (f"nme_{headline}", "image_px", "image_px_visible", "crop_px")
@@ -85,12 +86,12 @@ def judge(
         normalisers=normalisers_of(store.num_keypoints),
         regions={name: list(own) for name, own in regions.items()},
         metrics=metrics,
-        intervals=intervals(cells, subjects, how.interval),
+        intervals=resamples.intervals(cells),
         interval={**how.interval.model_dump(), "of": "people, each with all of their faces"},
         per_point=_per_point(cells),
         visible_samples=[int(n) for n in measured.visible.sum(axis=0)],
         curve=_curve(cells, headline, list(regions)),
-        slices=_slice_rows(few, subjects, sliced, how),
+        slices=_slice_rows(few, subjects, sliced, resamples, how),
         slices_left_out=sliced.left_out,
         confidence=describe_confidence(measured, found.confidence, confidence_px),
     )
@@ -111,7 +112,11 @@ def too_few(faces: int, people: int, slices: SliceParams) -> str | None:
 
 
 def _slice_rows(
-    cells: Cells, subjects: Sequence[str], sliced: Sliced, how: EvaluateParams
+    cells: Cells,
+    subjects: Sequence[str],
+    sliced: Sliced,
+    resamples: Resamples,
+    how: EvaluateParams,
 ) -> list[dict[str, Any]]:
     """One row a slice; a slice with too few faces or people has no numbers."""
     rows = []
@@ -127,7 +132,7 @@ def _slice_rows(
                     "num_faces": len(own),
                     "num_subjects": len(set(own)),
                     "metrics": {} if few else finite(part.means()),
-                    "intervals": {} if few else intervals(part, own, how.interval),
+                    "intervals": {} if few else resamples.rows(faces).intervals(part),
                     "too_few": few,
                 }
             )

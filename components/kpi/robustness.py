@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from components.data.crop_store import CropStore, Rows
-from components.kpi.bootstrap import intervals
+from components.kpi.bootstrap import Resamples
 from components.kpi.cells import cells_of, finite
 from components.kpi.confidence import large_error_auroc
 from components.kpi.corruptions import CORRUPTIONS, Shown, clean
@@ -60,6 +60,7 @@ def robustness_of(
     chosen = rows[evenly(store.subjects(rows), evaluate.robustness.faces, seed)]
     regions = {name: regions[name] for name in MAIN_REGIONS if name in regions}
     subjects = store.subjects(chosen)
+    resamples = Resamples.of(subjects, evaluate.interval)
 
     def at(shown: Shown) -> dict[str, Any]:
         points, confidence = predict_all(predict, shown.images, evaluate.batch_size)
@@ -74,7 +75,7 @@ def robustness_of(
         cells = cells_of(found, regions).chosen(lambda name: name.rpartition("/")[0] in units)
         return {
             "metrics": finite(cells.means()),
-            "intervals": intervals(cells, subjects, evaluate.interval),
+            "intervals": resamples.intervals(cells),
             "auroc_large_error": large_error_auroc(found, confidence),
         }
 

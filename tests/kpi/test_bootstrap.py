@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.kpi import bootstrap
-from components.kpi.bootstrap import differences, intervals
+from components.kpi.bootstrap import Interval, Resamples
 from components.kpi.cells import Cells
 from components.params import IntervalParams
 
@@ -18,6 +18,10 @@ def faces(people: int, chance: np.random.Generator, each: int = 4) -> tuple[Cell
     values = own + chance.normal(0, 0.3, (people * each, 2))
     values[chance.random(values.shape) < 0.1] = np.nan
     return Cells(values, {"both": (0, 1), "first": (0,)}), subjects
+
+
+def intervals(cells: Cells, subjects: list[str], how: IntervalParams) -> dict[str, Interval | None]:
+    return Resamples.of(subjects, how).intervals(cells)
 
 
 def test_an_interval_is_that_of_a_loop_over_resampled_people() -> None:
@@ -67,9 +71,32 @@ def test_people_drawn_in_groups_spread_as_much_as_people(monkeypatch: pytest.Mon
 def test_a_paired_difference_does_not_see_what_is_hard_about_a_face() -> None:
     cells, subjects = faces(15, np.random.default_rng(6))
     worse = Cells(cells.values * 1.02, cells.metrics)
-    change, interval = differences(cells, worse, subjects, HOW)["both"]
+    change, interval = Resamples.of(subjects, HOW).differences(cells, worse)["both"]
     assert change == pytest.approx(0.02, abs=1e-9)
     assert interval == pytest.approx((0.02, 0.02), abs=1e-5)
+
+
+def test_a_slice_of_the_draws_spreads_as_draws_of_the_slice() -> None:
+    cells, subjects = faces(60, np.random.default_rng(8))
+    own = np.flatnonzero(np.arange(240) % 8 < 4)  # half of the people
+    sliced = Resamples.of(subjects, HOW).rows(own).intervals(cells.rows(own))["both"]
+    alone = intervals(cells.rows(own), [subjects[face] for face in own], HOW)["both"]
+    assert sliced == pytest.approx(alone, abs=0.06)
+
+
+def test_columns_with_other_gaps_are_a_mean_of_means_and_not_a_mean_of_all() -> None:
+    chance = np.random.default_rng(9)
+    values = chance.normal(3, 1, (30, 4))
+    values[:20, 3] = np.nan
+    cells = Cells(values, {"all": (0, 1, 2, 3), "last": (3,), "two": (0, 1)})
+    draws = Resamples.of([str(face) for face in range(30)], HOW)
+    found = draws.intervals(cells)
+    for name, own in cells.metrics.items():
+        loop = []
+        for drawn in draws.times.T.astype(int):
+            rows = np.repeat(np.arange(30), drawn[draws.people])
+            loop.append(np.nanmean(values[rows][:, list(own)], axis=0).mean())
+        assert found[name] == pytest.approx(tuple(np.percentile(loop, [2.5, 97.5])), abs=1e-5)
 
 
 def test_one_person_has_no_interval() -> None:

@@ -87,20 +87,19 @@ def test_many_numbers_are_cut_at_their_quartiles() -> None:
 def test_a_slice_has_its_own_numbers_and_a_small_one_says_too_few(
     store_of: Callable[..., CropStore], how: EvaluateParams
 ) -> None:
-    store = store_of(POINTS, PEOPLE, sex=["f", "f", "m", "m", "m", "x"])
+    points, people = np.tile(POINTS, (3, 1, 1)), [f"{who}{n}" for n in range(3) for who in PEOPLE]
+    store = store_of(points, people, sex=["f", "f", "m", "m", "m", "m"] * 3)
 
     def predict(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return POINTS + [[[3.0, 4.0]]] * np.array([1, 1, 2, 2, 2, 9])[:, None, None], np.ones(
-            (6, 3)
-        )
+        longer = np.array([1, 1, 2, 2, 2, 2] * 3)[:, None, None]
+        return points + longer * [[[3.0, 4.0]]], np.ones((18, 3))
 
-    rows = {
-        row["value"]: row
-        for row in judge(store, predict_judged(predict, store, 64), how).slices
-        if row["attribute"] == "sex"
-    }
+    slices = how.slices.model_copy(update={"min_subjects": 6})
+    how = how.model_copy(update={"slices": slices})
+    found = judge(store, predict_judged(predict, store, 64), how).slices
+    rows = {row["value"]: row for row in found if row["attribute"] == "sex"}
     assert rows["m"]["metrics"]["crop_px/all"] == pytest.approx(10.0, abs=1e-4)
     assert rows["m"]["intervals"]["crop_px/all"] == pytest.approx((10.0, 10.0), abs=1e-4)
-    assert (rows["m"]["num_faces"], rows["m"]["num_subjects"]) == (3, 2)
-    assert rows["f"]["too_few"] == "too few: 2 faces of 1 people; wanted 2 of 2"
+    assert (rows["m"]["num_faces"], rows["m"]["num_subjects"]) == (12, 9)
+    assert rows["f"]["too_few"] == "too few: 6 faces of 3 people; wanted 2 of 6"
     assert rows["f"]["metrics"] == rows["f"]["intervals"] == {}
