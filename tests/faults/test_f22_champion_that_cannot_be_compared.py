@@ -1,0 +1,94 @@
+"""A champion that is missing, damaged or of other keypoints: no comparison, and no release."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from components.deploy.judge_release import judge_release
+from components.kpi.predictions import load_predictions
+from components.params import Params
+
+Gate = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def gate(stages: SimpleNamespace, params: Params, tmp_path: Path) -> Gate:
+    """Run stage gate beside a champion; what ``gate.json`` says."""
+
+    def run(champion: Path | None, build_dir: Path = stages.build) -> dict[str, Any]:
+        out_dir = tmp_path / "gate"
+        out_dir.mkdir()
+        named = {"champion": None if champion is None else champion.as_posix()}
+        judge_release(
+            crop_dir=stages.crop,
+            evaluate_dir=stages.evaluate,
+            build_dir=build_dir,
+            gate=params.gate.model_copy(update=named),
+            evaluate=params.evaluate,
+            out_dir=out_dir,
+        )
+        verdict: dict[str, Any] = json.loads((out_dir / "gate.json").read_text())
+        return verdict
+
+    return run
+
+
+def test_f22_a_first_release_is_said_to_be_one(gate: Gate) -> None:
+    found = gate(None)
+    assert found["passed"]
+    assert found["champion"]["state"] == "first release"
+    assert found["champion"]["why"] == "no champion was given (gate.champion): compared with none"
+
+
+def test_f22_a_missing_champion_refuses(gate: Gate, tmp_path: Path) -> None:
+    found = gate(tmp_path / "nowhere")
+    assert not found["passed"]
+    assert found["champion"]["state"] == "not comparable"
+    assert found["comparisons"] == []
+    assert all(
+        "not compared with the champion" in why and "nowhere: no bundle" in why
+        for why in found["reasons"]
+    )
+    assert {row["engine"] for row in found["checks"] if row["name"] == "champion"} == {
+        "cpu/fp32",
+        "cpu/int8",
+    }
+
+
+@pytest.mark.parametrize("part", ["model.json", "1/fp32.onnx", "SHA256SUMS"])
+def test_f22_a_damaged_champion_refuses(
+    gate: Gate, stages: SimpleNamespace, tmp_path: Path, part: str
+) -> None:
+    champion = tmp_path / "champion"
+    shutil.copytree(stages.bundle / "cpu", champion)
+    (champion / part).write_bytes((champion / part).read_bytes()[:-9])
+    found = gate(champion)
+    assert not found["passed"]
+    assert found["champion"]["state"] == "not comparable"
+    assert str(champion) in found["reasons"][0]
+
+
+def test_f22_predictions_of_other_faces_are_not_compared(
+    gate: Gate, stages: SimpleNamespace, tmp_path: Path
+) -> None:
+    build = tmp_path / "build"
+    shutil.copytree(stages.build, build)
+    path = build / "cpu/fp32.predictions.npz"
+    replace(load_predictions(path), faces="0" * 64).save(path)
+    found = gate(stages.bundle / "cpu", build)
+    assert not found["passed"]
+    assert "cpu/fp32 was judged on other faces than those of crop" in found["reasons"][0]
+
+
+def test_f22_a_champion_without_an_engine_that_runs_here_refuses(
+    gate: Gate, stages: SimpleNamespace
+) -> None:
+    found = gate(stages.bundle / "xavier-nx")
+    assert not found["passed"]
+    assert "none of its engines runs here" in found["reasons"][0]

@@ -1,0 +1,98 @@
+"""At the threshold, no number, or too few people: each is a failed check, and says which."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.data.crop_store import CropStore
+from components.kpi.compare import compare
+from components.kpi.evaluate import judge as judge_kpi
+from components.kpi.gate import Champion, Judged, judge
+from components.kpi.predictions import Predictions, predict_judged
+from components.params import ComparisonParams, EvaluateParams, GateParams
+
+COUNT = 24
+POINTS = np.random.default_rng(0).uniform(10, 70, (COUNT, 3, 2))
+PEOPLE = [f"s{n // 2:02d}" for n in range(COUNT)]
+AGAINST = ComparisonParams(
+    margin=0.05, slice_margin=0.15, metrics=("crop_px/all",), slices={"tiny": ("pose",)}
+)
+
+
+@pytest.fixture
+def store(store_of: Callable[..., CropStore]) -> CropStore:
+    return store_of(POINTS, PEOPLE, pose=["front"] * (COUNT - 3) + ["side"] * 3)
+
+
+def said(store: CropStore, off: float, lost: bool = False) -> Predictions:
+    """Predictions ``off`` pixels from the labels; ``lost``: one of them is no number."""
+    points = POINTS + np.array([off, 0.0])
+    if lost:
+        points[5, 1] = np.nan
+    return predict_judged(lambda images: (points, np.ones((COUNT, 3))), store, COUNT)
+
+
+def verdict(
+    store: CropStore,
+    found: Predictions,
+    how: EvaluateParams,
+    limit: float,
+    champion: Predictions | None = None,
+) -> dict[str, Any]:
+    gate = GateParams(
+        champion=None,
+        min_faces=10,
+        min_subjects=2,
+        thresholds={"tiny": {"crop_px/all": limit}},
+        comparison=AGAINST,
+    )
+    rows = () if champion is None else compare(store, champion, found, how, AGAINST)
+    engine = Judged("cpu/fp32", judge_kpi(store, found, how), "kpi.json", 0.0, 0.1, rows)
+    state = Champion("first release" if champion is None else "compared", "")
+    return judge("tiny", COUNT, COUNT // 2, [engine], state, gate)
+
+
+def test_f23_exactly_at_the_threshold_does_not_pass(store: CropStore, how: EvaluateParams) -> None:
+    found = said(store, 2.0)
+    value = judge_kpi(store, found, how).metrics["crop_px/all"]
+    assert value is not None
+    at = verdict(store, found, how, value)
+    assert not at["passed"]
+    assert "crop_px/all is 2 (interval 2 to 2); must be below 2" in at["reasons"][0]
+    assert verdict(store, found, how, math.nextafter(value, math.inf))["passed"]
+
+
+def test_f23_one_prediction_that_is_no_number_does_not_pass(
+    store: CropStore, how: EvaluateParams
+) -> None:
+    found = verdict(store, said(store, 0.1, lost=True), how, 50.0)
+    assert found["reasons"] == [
+        "cpu/fp32: crop_px/all was not measured; must be below 50 (kpi.json)"
+    ]
+
+
+def test_f23_a_required_slice_of_too_few_people_is_insufficient_evidence(
+    store: CropStore, how: EvaluateParams
+) -> None:
+    few = how.slices.model_copy(update={"min_faces": 2, "min_subjects": 3})
+    how = how.model_copy(update={"slices": few})
+    found = verdict(store, said(store, 1.0), how, 50.0, champion=said(store, 2.0))
+    assert found["reasons"] == [
+        "cpu/fp32: crop_px/all beside the champion, pose=side: insufficient evidence: too few:"
+        " 3 faces of 2 people; wanted 2 of 3 (gate.champion)"
+    ]
+    front = next(row for row in found["comparisons"] if row["slice"] == "pose=front")
+    assert front["passed"]
+
+
+def test_f23_a_change_exactly_at_the_margin_does_not_pass(
+    store: CropStore, how: EvaluateParams
+) -> None:
+    rows = compare(store, said(store, 2.0), said(store, 3.0), how, AGAINST)
+    assert rows[0].interval is not None
+    at = AGAINST.model_copy(update={"margin": rows[0].interval[1]})
+    again = compare(store, said(store, 2.0), said(store, 3.0), how, at)
+    assert not again[0].passed
