@@ -165,11 +165,9 @@ def main() -> None:
                 taken = seconds(work)
                 rates[words].append(shown / taken)
     print(f"\n{options.engine_faces} faces, `small` in ONNX Runtime, batch {how.batch_size}")
-    for words, own in rates.items():
-        share = statistics.median(
-            rate / bare for rate, bare in zip(own, rates["bare"], strict=True)
-        )
-        print(f"  {words:<30}{statistics.median(own):>7.0f} faces/s{share:>7.0%}")
+    median = {words: statistics.median(own) for words, own in rates.items()}
+    for words, rate in median.items():
+        print(f"  {words:<30}{rate:>7.0f} faces/s{rate / median['bare']:>7.0%}")
 
 
 if __name__ == "__main__":

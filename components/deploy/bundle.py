@@ -125,6 +125,8 @@ def describe(
         "num_keypoints": keypoints,
         "dataset": inputs.about["dataset"],
         "box_scale": inputs.about["box_scale"],
+        "confidence": inputs.about.get("confidence", "peak"),
+        "confidence_px": inputs.about.get("confidence_px"),
         "crop_px": CROP_PX,
         "input": {"name": INPUT, "dtype": "float32", "shape": ["N", 1, CROP_PX, CROP_PX]},
         "outputs": [

@@ -81,6 +81,7 @@ def open_bundle(folder: Path) -> tuple[list[Contestant], list[str]]:
                     landmarker.num_keypoints,
                     landmarker.box_scale,
                     int(model["max_batch_size"]),
+                    confidence_px=model.get("confidence_px"),
                 )
             )
     return opened, reasons

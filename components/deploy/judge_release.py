@@ -89,7 +89,8 @@ def _compare_all(
     """Each candidate's engine beside the champion's."""
     if gate.champion is None:
         return Champion(
-            "first release", "no champion was given (gate.champion): compared with none"
+            "first release",
+            "compared with none: gate.champion is null, or auto and MLflow calls none deployable",
         ), {}
     folder = Path(gate.champion)
     faces = digest_faces(store, judged_rows(store))

@@ -47,8 +47,13 @@ def write_foreign(
     kind: int = TensorProto.FLOAT,
     side: int = 80,
     outputs: tuple[str, ...] = ("score", "pts"),
+    names: tuple[str, str, str] | None = None,
 ) -> Path:
-    """Other people's network: it says ``points`` of every face, moved by the face's mean grey."""
+    """Other people's network: it says ``points`` of every face, moved by the face's mean grey.
+
+    Args:
+        names: of the input, the points and the confidence, in the order of our contract.
+    """
     count = len(points)
     constants = {
         "shape": np.array([-1, 1, 1], np.int64),
@@ -75,6 +80,16 @@ def write_foreign(
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) for n in outputs],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
     )
+    if names:
+        renamed = dict(zip(("face", "pts", "score"), names, strict=True))
+        for node in graph.node:
+            node.input[:] = [renamed.get(name, name) for name in node.input]
+            node.output[:] = [renamed.get(name, name) for name in node.output]
+        by_name = {value.name: value for value in [*graph.input, *graph.output]}
+        for name, ours in renamed.items():
+            by_name[name].name = ours
+        del graph.output[:]
+        graph.output.extend([by_name["pts"], by_name["score"]])
     opsets = [helper.make_opsetid("", 18)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
     return path
