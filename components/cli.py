@@ -25,6 +25,7 @@ from components.cli_models import (
     judge_model,
     judges_model,
 )
+from components.cli_training import add_training_commands
 from components.data.fetch import local_labels, on_s3
 from components.params import SIGNING_KEY_VARIABLE, Params, load_params
 from components.plan import describe_plan
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     infer.set_defaults(run=_run_infer)
     add_label_commands(commands, shared, _params)
     add_compare_command(commands, shared, _params)
+    add_training_commands(commands, shared)
     return parser
 
 

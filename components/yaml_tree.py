@@ -37,6 +37,21 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree of dotted keys.
+
+    >>> nested({"train.epochs": 3, "train.augment.zoom": 0.2})
+    {'train': {'epochs': 3, 'augment': {'zoom': 0.2}}}
+    """
+    tree: dict[str, Any] = {}
+    for key, value in dotted.items():
+        partial: Any = value
+        for part in reversed(key.split(".")):
+            partial = {part: partial}
+        tree = overlay(tree, partial)
+    return tree
+
+
 def brief(value: Any) -> str:
     """``value`` as it would be written, cut to a line's length."""
     text = repr(value)

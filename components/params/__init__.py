@@ -31,7 +31,7 @@ from components.params.train import HeatmapLossName as HeatmapLossName
 from components.params.train import LossName as LossName
 from components.params.train import NetName as NetName
 from components.params.train import TrainParams as TrainParams
-from components.yaml_tree import brief, overlay, read_yaml
+from components.yaml_tree import brief, nested, overlay, read_yaml
 
 DatasetFormat = Literal["sloth", "label_studio", "coco", "pts", "wflw", "multi_pie", "table"]
 # fmt: off
@@ -230,11 +230,7 @@ def load_params(
         raise ValueError(f"{path}: preset is {tree['preset']!r}; choose one of {known}")
     source = f"{path} with preset {tree['preset']}"
     tree = overlay(tree, read_yaml(presets / f"{tree['preset']}.yaml"))
-    for dotted, value in overrides.items():
-        partial: Any = value
-        for key in reversed(dotted.split(".")):
-            partial = {key: partial}
-        tree = overlay(tree, partial)
+    tree = overlay(tree, nested(overrides))
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
