@@ -101,9 +101,9 @@ def draw_kpi(kpi: KpiReport, store: CropStore, found: Predictions, path: Path) -
     )
     curve.grid(alpha=0.3)
     bars = figure.add_subplot(grid[0, 3:])
-    regions = list(kpi.regions)
-    values = [kpi.metrics[f"crop_px/{region}"] or 0.0 for region in regions]
-    bars.barh(regions[::-1], values[::-1], color="#4878a8")
+    known = {region: kpi.metrics[f"crop_px/{region}"] for region in reversed(list(kpi.regions))}
+    names = [name if value is not None else f"{name}: n/a" for name, value in known.items()]
+    bars.barh(names, [value or 0.0 for value in known.values()], color="#4878a8")
     bars.set(xlabel="mean error, px of the 80x80 crop")
     order = np.argsort(np.nan_to_num(errors, nan=-1.0))
     middle = len(order) // 2
