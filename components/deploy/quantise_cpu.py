@@ -128,17 +128,11 @@ def _doubles(node: NodeProto, shapes: Mapping[str, Sequence[int]]) -> bool:
 
 
 def _never_negative(model: ModelProto) -> set[str]:
-    """The grey levels, what a ReLU gives, and what pooling, resizing and joining make of those.
-
-    But not what is joined with a tensor that may be negative: the two share their zero.
-    """
+    """The grey levels, what a ReLU gives, and what pooling, resizing and joining make of those."""
     found = {INPUT}
     for node in body_nodes(model):
         if node.op_type == "Relu" or (
             node.op_type in KEEPING_SIGN and found.issuperset(selected_by(node))
         ):
             found.update(node.output)
-    for node in reversed(body_nodes(model)):
-        if node.op_type in KEEPING_SIGN and node.output[0] not in found:
-            found.difference_update(selected_by(node))
     return found

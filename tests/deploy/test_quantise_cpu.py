@@ -93,13 +93,14 @@ def test_what_is_never_negative_uses_all_levels() -> None:
     assert "Resize" not in {node.op_type for node in model.graph.node}
 
 
-def test_what_is_joined_with_a_tensor_that_may_be_negative_has_the_signed_levels() -> None:
+def test_tensors_of_other_zeros_are_joined_as_numbers_and_rounded_anew() -> None:
     model = render_cpu(tiny_network("conv"), AMAX)
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    for name, amax in (("conv", 510.0), ("relu2", 51.0)):
-        assert constants[f"{name}/scale"] == np.float32(amax) / np.float32(127.0)
-        assert constants[f"{name}/zero"] == 128
-    assert constants["relu3/zero"] == 0  # neither joined nor negative
+    assert constants["conv/scale"] == np.float32(510.0) / np.float32(127.0)
+    assert constants["conv/zero"] == constants["join/zero"] == 128
+    assert constants["relu2/zero"] == 0
+    (join,) = (node for node in model.graph.node if node.output[0] == "join")
+    assert list(join.input) == ["up/dq", "conv/dq"]
 
 
 def test_what_the_stem_gives_is_pooled_before_it_is_rounded() -> None:
