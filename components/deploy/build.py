@@ -110,7 +110,7 @@ def network_for(
         return Network(export_dir / opset / f"{rendering}.onnx")
     return Network(
         calibrate_dir / opset / f"{rendering}.onnx",
-        export_dir / opset / "fp32.onnx",
+        calibrate_dir / opset / "fp32.onnx",
         tuple(
             (tensorrt_number(other.runtime_version), path)
             for other in TARGETS.values()

@@ -1,125 +1,39 @@
 """Stage calibrate: ranges of all activations on training faces, rendered for every INT8 runtime.
 
-Input: crop and export folders. Does: draws training crops spread over pose and light, collects
-activations through Polygraphy (which needs no TensorRT here) into streaming histograms. Output:
-``ranges.json`` (one target-neutral table), ``opset<NN>/int8.onnx`` and ``int8_cpu.onnx`` (Q/DQ, see
-``quantise``), a calibration cache for each TensorRT version that takes one, and the faces used.
+Input: crop and export folders. Does: draws training crops spread over pose, light and occlusion,
+takes the ranges of all activations on them, and climbs the recovery ladder while INT8 moves the
+points farther than the budget. Output: ``ranges.json`` (one target-neutral table),
+``opset<NN>/int8.onnx`` and ``int8_cpu.onnx`` (Q/DQ, see ``quantise``), ``fp32.onnx`` (the network
+that the table belongs to), a calibration cache for each TensorRT version that takes one, the faces
+used, and ``recovery.json`` and ``recovery.md``: each rung, and what other draws of faces give.
 """
 
-import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto
 
 from components.data.crop_store import CropStore, Rows, open_crops
-from components.deploy.histogram import METHODS, Histogram
-from components.deploy.network import float_activations, read_network, set_metadata
-from components.deploy.onnx_file import INPUT
+from components.deploy.calibration_faces import draw_faces, write_faces
+from components.deploy.network import read_network, set_metadata, with_weights
 from components.deploy.quantise import quantised_tensors, render_cache, render_qdq
 from components.deploy.quantise_cpu import render_cpu
+from components.deploy.recover import (
+    Evidence,
+    Quantisation,
+    Rung,
+    climb,
+    gather,
+    mean_distance,
+    points_of,
+    ranges_on,
+)
 from components.deploy.targets import TARGETS, cache_name, tensorrt_number
 from components.params import CalibrateParams
-from components.progress import report
-from components.provenance.digest import digest_bytes, digest_file
-
-BATCH = 8
-STRATA = ("yaw", "yaw_proxy", "illumination")
-"""Attributes over which the faces are spread, where the data set has them."""
-
-
-def draw_faces(store: CropStore, count: int, seed: int) -> Rows:
-    """At most ``count`` training faces, as evenly as can be over the strata; the same every time.
-
-    A number falls in its fifth of the training faces, a word in itself.
-
-    Raises:
-        ValueError: there is no training face, or those drawn have no contrast.
-    """
-    rows = store.rows("train")
-    if len(rows) == 0:
-        raise ValueError(f"no face in part 'train' to calibrate on; parts: {store.parts}")
-    keys = zip(*(_strata(store.attribute(name, rows)) for name in STRATA), strict=True)
-    strata: dict[tuple[str, ...], list[int]] = {}
-    for row, key in zip(rows.tolist(), keys, strict=True):
-        strata.setdefault(key, []).append(row)
-    rng = np.random.default_rng(seed)
-    shuffled = [rng.permutation(strata[key]).tolist() for key in sorted(strata)]
-    drawn: list[int] = []
-    for turn in range(max(map(len, shuffled))):
-        drawn += rng.permutation([one[turn] for one in shuffled if turn < len(one)]).tolist()
-    chosen = np.array(sorted(drawn[:count]))
-    contrast = float(store.images(chosen).std())
-    if contrast < 1.0:
-        raise ValueError(
-            f"the {len(chosen)} calibration faces have a contrast of {contrast:.2f} grey levels;"
-            " they are not faces"
-        )
-    return chosen
-
-
-def _strata(values: list[str | float | None]) -> list[str]:
-    numbers = [value for value in values if isinstance(value, (int, float))]
-    if not numbers:
-        return [str(value) for value in values]
-    edges = np.quantile(numbers, [0.2, 0.4, 0.6, 0.8])
-    return [
-        str(np.searchsorted(edges, value)) if isinstance(value, (int, float)) else "none"
-        for value in values
-    ]
-
-
-def crop_batches(store: CropStore, rows: Rows) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """The faces as the network takes them, with progress."""
-    for start in range(0, len(rows), BATCH):
-        yield {INPUT: store.images(rows[start : start + BATCH]).astype(np.float32)}
-        report(min(start + BATCH, len(rows)), len(rows), "faces")
-
-
-def collect_histograms(
-    model: ModelProto, batches: Iterable[Mapping[str, NDArray[np.float32]]]
-) -> dict[str, Histogram]:
-    """A histogram of every float tensor of the network over all ``batches``.
-
-    Raises:
-        ValueError: no batch came, or a tensor has a value that is not finite.
-    """
-    from polygraphy.backend.onnx import BytesFromOnnx, modify_outputs
-    from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
-    from polygraphy.constants import MARK_ALL
-    from polygraphy.logger import G_LOGGER
-
-    histograms = {name: Histogram() for name in float_activations(model)}
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    count = 0
-    with G_LOGGER.verbosity(G_LOGGER.ERROR):
-        marked = modify_outputs(copy, outputs=MARK_ALL)
-        with OnnxrtRunner(SessionFromOnnx(BytesFromOnnx(marked))) as runner:
-            for batch in batches:
-                found = dict(runner.infer(dict(batch))) | dict(batch)
-                for name, histogram in histograms.items():
-                    try:
-                        histogram.add(found[name])
-                    except ValueError as error:
-                        raise ValueError(f"tensor {name}, batch {count + 1}: {error}") from None
-                count += 1
-    if count == 0:
-        raise ValueError(
-            "calibration saw no batch: there is no face, or the batches were a generator that was"
-            " used before"
-        )
-    return histograms
-
-
-def ranges_of(histograms: Mapping[str, Histogram], calibrate: CalibrateParams) -> dict[str, float]:
-    """Tensor -> amax by ``calibrate.method``."""
-    method = METHODS[calibrate.method]
-    return {name: method(histogram, calibrate) for name, histogram in histograms.items()}
+from components.provenance.digest import digest_bytes, digest_json
 
 
 def calibrate_ranges(
@@ -130,59 +44,164 @@ def calibrate_ranges(
     Raises:
         ValueError: no usable face, a degenerate range, or networks that differ between opsets.
     """
-    networks = {
-        int(folder.name.removeprefix("opset")): read_network(folder / "fp32.onnx")
-        for folder in sorted(export_dir.glob("opset*"))
-    }
-    if not networks:
+    opsets = sorted(int(path.name.removeprefix("opset")) for path in export_dir.glob("opset*"))
+    if not opsets:
         raise ValueError(f"{export_dir}: no opset*/fp32.onnx; export.opsets is empty")
+    newest = export_dir / f"opset{opsets[-1]}"
+    networks = [read_network(newest / f"{name}.onnx") for name in ("fp32", "fp32_cpu")]
+    about = json.loads((export_dir / "model.json").read_text(encoding="utf-8"))
     store = open_crops(crop_dir)
     rows = draw_faces(store, calibrate.faces, calibrate.seed)
-    _write_faces(store, rows, out_dir / "calibration_faces.csv")
-    newest = max(networks)
-    amax = ranges_of(collect_histograms(networks[newest], crop_batches(store, rows)), calibrate)
+    write_faces(store, rows, out_dir / "calibration_faces.csv")
+    evidence = gather(
+        networks[0], networks[1], about, store, (rows, _others(store, rows, calibrate)), calibrate
+    )
+    first = Quantisation(ranges_on(networks[0], store, rows, calibrate))
+    made, rungs = climb(first, evidence)
+    draws = _draws(evidence, first)
+    _write_recovery(rungs, draws, evidence, out_dir)
+
+    digests = {}
+    caches: list[str] = []
+    (out_dir / "calibration").mkdir()
+    for opset in opsets:
+        folder = out_dir / f"opset{opset}"
+        folder.mkdir()
+        source = export_dir / folder.name
+        model, model_cpu = (
+            with_weights(read_network(source / f"{name}.onnx"), made.weights)
+            for name in ("fp32", "fp32_cpu")
+        )
+        digests[folder.name] = _write_network(model, {}, folder / "fp32.onnx")
+        said = {"precision": "int8", "calibration": calibrate.method}
+        said["network_sha256"] = digests[folder.name]
+        said["recovery"] = ", ".join(rung.rung for rung in rungs if rung.kept)
+        for name, rendered in (
+            ("int8", render_qdq(model, made.amax, made.single)),
+            ("int8_cpu", render_cpu(model_cpu, made.amax, made.single)),
+        ):
+            _write_network(rendered, said, folder / f"{name}.onnx")
+        caches += _write_caches(model, opset, made, out_dir)
     table = {
         "method": calibrate.method,
         "percentile": calibrate.percentile if calibrate.method == "percentile" else None,
         "faces": len(rows),
-        "network_sha256": digest_file(export_dir / f"opset{newest}" / "fp32.onnx"),
-        "amax": amax,
+        "faces_sha256": _faces_digest(store, rows),
+        "network_sha256": digests,
+        "single": list(made.single),
+        "amax": made.amax,
     }
-    text = json.dumps(table, indent=1, allow_nan=False)
-    (out_dir / "ranges.json").write_text(text + "\n", encoding="utf-8")
-    for opset, model in networks.items():
-        (out_dir / f"opset{opset}").mkdir()
-        for name, source, render in (
-            ("int8", model, render_qdq),
-            ("int8_cpu", read_network(export_dir / f"opset{opset}" / "fp32_cpu.onnx"), render_cpu),
-        ):
-            quantised = render(source, amax)
-            set_metadata(quantised, {"precision": "int8", "calibration": calibrate.method})
-            data = quantised.SerializeToString(deterministic=True)
-            (out_dir / f"opset{opset}" / f"{name}.onnx").write_bytes(data)
-    (out_dir / "calibration").mkdir()
-    caches = []
-    for target in TARGETS.values():
-        version, model_ = target.runtime_version, networks.get(target.opset)
-        if target.takes_cache and version is not None and model_ is not None:
-            caches.append(cache_name(version, target.opset))
-            text = render_cache(model_, amax, tensorrt_number(version))
-            (out_dir / caches[-1]).write_text(text, encoding="utf-8")
+    _write_json(out_dir / "ranges.json", table)
     return {
         "method": calibrate.method,
         "faces": len(rows),
-        "tensors": len(amax),
-        "quantised_tensors": len(quantised_tensors(networks[newest])),
-        "opsets": sorted(networks),
+        "tensors": len(made.amax),
+        "quantised_tensors": len(quantised_tensors(networks[0], made.single)),
+        "opsets": opsets,
         "caches": sorted(set(caches)),
+        "recovery": [rung.rung for rung in rungs if rung.kept],
+        "moved_px": [rung for rung in rungs if rung.kept][-1].px,
+        "held": any(rung.held for rung in rungs),
     }
 
 
-def _write_faces(store: CropStore, rows: Rows, path: Path) -> None:
-    """Which faces were used: row, image, SHA-256 of the 80x80 crop's bytes."""
-    names = store.table["image"].to_pylist()
-    with path.open("w", newline="", encoding="utf-8") as file:
-        lines = csv.writer(file)
-        lines.writerow(["row", "image", "crop_sha256"])
-        for row, crop in zip(rows.tolist(), store.images(rows), strict=True):
-            lines.writerow([row, names[row], digest_bytes(crop.tobytes())])
+def _others(store: CropStore, rows: Rows, calibrate: CalibrateParams) -> Rows:
+    """Training faces that no range is from; where all are calibrated on, those."""
+    if len(rows) == len(store.rows("train")):
+        return rows
+    return draw_faces(store, calibrate.recovery.faces, calibrate.seed + 1, but=rows)
+
+
+def _draws(evidence: Evidence, first: Quantisation) -> list[dict[str, Any]]:
+    """What the ranges of other draws of calibration faces give; the first draw is ours."""
+    calibrate, store = evidence.calibrate, evidence.store
+    labels = store.points_crop(evidence.others)
+    held_out = evidence.others if len(evidence.others) < len(store.rows("train")) else ()
+    draws = []
+    for number in range(calibrate.draws):
+        seed, made = calibrate.seed + 1000 * number, first
+        if number > 0:
+            rows = draw_faces(store, calibrate.faces, seed, but=held_out)
+            made = Quantisation(ranges_on(evidence.network, store, rows, calibrate))
+        found = points_of(made, evidence)
+        draws.append(
+            {
+                "seed": seed,
+                "moved_px": {n: mean_distance(p, evidence.points) for n, p in found.items()},
+                "error_px": {n: mean_distance(p, labels) for n, p in found.items()},
+            }
+        )
+    return draws
+
+
+def _write_recovery(
+    rungs: list[Rung], draws: list[dict[str, Any]], evidence: Evidence, out_dir: Path
+) -> None:
+    """``recovery.json``, and its tables for people."""
+    budget = evidence.calibrate.recovery.budget_px
+    names = list(rungs[0].px)
+    spread = {
+        name: max(d["error_px"][name] for d in draws) - min(d["error_px"][name] for d in draws)
+        for name in (names if draws else [])
+    }
+    found = {
+        "budget_px": budget,
+        "faces": len(evidence.others),
+        "rungs": [asdict(rung) for rung in rungs],
+        "draws": draws,
+        "spread_px": spread,
+    }
+    _write_json(out_dir / "recovery.json", found)
+    columns = " | ".join(f"{name}, px" for name in names)
+    lines = [
+        f"Mean distance of INT8's points to FP32's on {len(evidence.others)} faces, pixels of the"
+        f" 80x80 crop; the budget is {budget:g}.\n",
+        f"| rung | {columns} | within the budget | kept | what it did |",
+        "|---" * (len(names) + 4) + "|",
+    ]
+    for rung in rungs:
+        numbers = " | ".join(f"{rung.px[name]:.4f}" for name in names)
+        held, kept = ("yes" if value else "no" for value in (rung.held, rung.kept))
+        lines.append(f"| {rung.rung} | {numbers} | {held} | {kept} | {rung.did} |")
+    if draws:
+        columns = " | ".join(f"{name} to FP32 | {name} to the labels" for name in names)
+        lines += [
+            "\nRanges of other draws of the calibration faces, mean distance in the same pixels.\n",
+            f"| seed | {columns} |",
+            "|---" * (2 * len(names) + 1) + "|",
+        ]
+    for draw in draws:
+        numbers = " | ".join(
+            f"{draw['moved_px'][name]:.4f} | {draw['error_px'][name]:.4f}" for name in names
+        )
+        lines.append(f"| {draw['seed']} | {numbers} |")
+    (out_dir / "recovery.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _write_caches(model: ModelProto, opset: int, made: Quantisation, out_dir: Path) -> list[str]:
+    """The caches of all TensorRT versions that read this opset; returns their names."""
+    written = []
+    for target in TARGETS.values():
+        version = target.runtime_version
+        if target.takes_cache and version is not None and target.opset == opset:
+            written.append(cache_name(version, opset))
+            text = render_cache(model, made.amax, tensorrt_number(version), made.single)
+            (out_dir / written[-1]).write_text(text, encoding="utf-8")
+    return written
+
+
+def _write_network(model: ModelProto, said: Mapping[str, str], path: Path) -> str:
+    """Write an ONNX file with what it says of itself; returns its SHA-256."""
+    set_metadata(model, dict(said))
+    data = model.SerializeToString(deterministic=True)
+    path.write_bytes(data)
+    return digest_bytes(data)
+
+
+def _faces_digest(store: CropStore, rows: Rows) -> str:
+    return digest_json([digest_bytes(crop.tobytes()) for crop in store.images(rows)])
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=1, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -35,7 +35,12 @@ def open_engine(path: Path, threads: int = 0) -> Predict:
     Raises:
         ValueError: naming the file and what is wrong with it.
     """
-    session = _session(read_onnx(path), str(path), threads)
+    return predict_with(read_onnx(path), str(path), threads)
+
+
+def predict_with(network: bytes, source: str, threads: int = 0) -> Predict:
+    """The network in the bytes of an ONNX file that ``source`` names, as ``open_engine``."""
+    session = _session(network, source, threads)
 
     def predict(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         points, confidence = session.run(

@@ -1,17 +1,19 @@
-"""Ranges of activations from streaming histograms: three methods on the same counts.
+"""Ranges of activations from streaming histograms: four methods on the same counts.
 
-Input: arrays, one batch after another. Does: counts |value| in a fixed number of bins whose limit
-doubles as larger values come, so memory does not grow. Output: amax, the value that INT8's 127
-stands for.
+Input: a network and faces. Does: collects all activations through Polygraphy (which needs no
+TensorRT here) and counts |value| in a fixed number of bins whose limit doubles as larger values
+come, so memory does not grow. Output: amax, the value that INT8's 127 stands for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto
 
+from components.deploy.network import float_activations
 from components.params import CalibrateParams, CalibrationMethod
 
 BINS = 2048
@@ -100,6 +102,20 @@ def entropy_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
     return min(best * histogram.limit / BINS, histogram.largest)
 
 
+def mse_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
+    """The clipping limit whose levels are nearest to the values, by mean squared distance."""
+    width = histogram.limit / BINS
+    values = (np.arange(BINS) + 0.5) * width
+    best, least = histogram.largest, np.inf
+    for size in range(LEVELS, BINS + 1, LEVELS // 8):
+        step = size * width / (LEVELS - 1)
+        levels = np.minimum(np.rint(values / step), LEVELS - 1)
+        error = float((histogram.counts * (values - levels * step) ** 2).sum())
+        if error < least:
+            best, least = size * width, error
+    return min(best, histogram.largest)
+
+
 def _divergence(wanted: NDArray[np.float64], given: NDArray[np.float64]) -> float:
     """KL divergence of two histograms, each with a little of its mass spread over all bins.
 
@@ -114,8 +130,51 @@ def _divergence(wanted: NDArray[np.float64], given: NDArray[np.float64]) -> floa
     return float((p * np.log(p / q)).sum())
 
 
+def collect_histograms(
+    model: ModelProto, batches: Iterable[Mapping[str, NDArray[np.float32]]]
+) -> dict[str, Histogram]:
+    """A histogram of every float tensor of the network over all ``batches``.
+
+    Raises:
+        ValueError: no batch came, or a tensor has a value that is not finite.
+    """
+    from polygraphy.backend.onnx import BytesFromOnnx, modify_outputs
+    from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
+    from polygraphy.constants import MARK_ALL
+    from polygraphy.logger import G_LOGGER
+
+    histograms = {name: Histogram() for name in float_activations(model)}
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    count = 0
+    with G_LOGGER.verbosity(G_LOGGER.ERROR):
+        marked = modify_outputs(copy, outputs=MARK_ALL)
+        with OnnxrtRunner(SessionFromOnnx(BytesFromOnnx(marked))) as runner:
+            for batch in batches:
+                found = dict(runner.infer(dict(batch))) | dict(batch)
+                for name, histogram in histograms.items():
+                    try:
+                        histogram.add(found[name])
+                    except ValueError as error:
+                        raise ValueError(f"tensor {name}, batch {count + 1}: {error}") from None
+                count += 1
+    if count == 0:
+        raise ValueError(
+            "calibration saw no batch: there is no face, or the batches were a generator that was"
+            " used before"
+        )
+    return histograms
+
+
+def ranges_of(histograms: Mapping[str, Histogram], calibrate: CalibrateParams) -> dict[str, float]:
+    """Tensor -> amax by ``calibrate.method``."""
+    method = METHODS[calibrate.method]
+    return {name: method(histogram, calibrate) for name, histogram in histograms.items()}
+
+
 METHODS: dict[CalibrationMethod, Callable[[Histogram, CalibrateParams], float]] = {
     "minmax": largest_value,
     "percentile": percentile_value,
     "entropy": entropy_value,
+    "mse": mse_value,
 }

@@ -4,11 +4,12 @@ Input: an FP32 ModelProto. Output: which tensors are activations, and the same n
 precision. The last convolution makes the heat maps; what follows it is the tail, which stays FP32.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from components.deploy.onnx_file import INPUT, read_onnx
@@ -163,6 +164,21 @@ def rebuilt(
     except Exception as error:
         raise ValueError(f"the rendered network is not valid ONNX: {_one_line(error)}") from None
     return result
+
+
+def with_weights(model: ModelProto, weights: Mapping[str, NDArray[np.float32]]) -> ModelProto:
+    """The network with other values for the weights that are named; it need not have all."""
+    changed = ModelProto()
+    changed.CopyFrom(model)
+    for tensor in changed.graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
+    return changed
+
+
+def weights_of(model: ModelProto) -> dict[str, NDArray[np.float32]]:
+    """Weight -> its values."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 def set_metadata(model: ModelProto, about: dict[str, str]) -> None:

@@ -32,15 +32,22 @@ def selected_by(node: NodeProto) -> list[str]:
     return list(node.input[:1] if node.op_type in SELECTING else node.input)
 
 
-def quantised_tensors(model: ModelProto) -> list[str]:
+def quantised_tensors(model: ModelProto, single: Collection[str] = ()) -> list[str]:
     """The activations that are stored as INT8, in order: what the convolutions read.
 
     What a pooling, resizing or joining node reads is among them, so that it runs in INT8 too.
+
+    Args:
+        single: what the convolutions give that stay in floating point.
     """
     producer = {output: node for node in body_nodes(model) for output in node.output}
     constants = {tensor.name for tensor in model.graph.initializer}
     chosen: set[str] = set()
-    pending = [node.input[0] for node in body_nodes(model) if node.op_type in CONVOLUTIONS]
+    pending = [
+        node.input[0]
+        for node in body_nodes(model)
+        if node.op_type in CONVOLUTIONS and node.output[0] not in single
+    ]
     while pending:
         name = pending.pop()
         if name in chosen or name in constants or not name:
@@ -53,7 +60,9 @@ def quantised_tensors(model: ModelProto) -> list[str]:
     return [name for name in order if name in chosen]
 
 
-def final_ranges(model: ModelProto, amax: Mapping[str, float]) -> dict[str, float]:
+def final_ranges(
+    model: ModelProto, amax: Mapping[str, float], single: Collection[str] = ()
+) -> dict[str, float]:
     """``amax`` as it is rendered: the input's is 255, a selecting node's that of what it selects.
 
     Raises:
@@ -63,7 +72,7 @@ def final_ranges(model: ModelProto, amax: Mapping[str, float]) -> dict[str, floa
     for node in body_nodes(model):
         if node.op_type in SELECTING and node.input[0] in final:
             final[node.output[0]] = final[node.input[0]]
-    for name in quantised_tensors(model):
+    for name in quantised_tensors(model, single):
         value = final.get(name)
         if value is None or not (np.isfinite(value) and value > 0):
             raise ValueError(
@@ -165,19 +174,22 @@ def reading_levels(node: NodeProto, chosen: Collection[str]) -> NodeProto:
     return copy
 
 
-def render_qdq(model: ModelProto, amax: Mapping[str, float]) -> ModelProto:
+def render_qdq(
+    model: ModelProto, amax: Mapping[str, float], single: Collection[str] = ()
+) -> ModelProto:
     """The network with Q/DQ behind its activations and its convolution weights in INT8.
 
     Args:
         model: FP32.
         amax: of at least ``quantised_tensors(model)``; activations per tensor, symmetric.
+        single: what the convolutions give that stay in floating point.
 
     Raises:
         ValueError: a range is missing or degenerate.
     """
-    ranges = final_ranges(model, amax)
-    chosen = quantised_tensors(model)
-    heatmaps = heatmap_convolution(model).output[0]
+    ranges = final_ranges(model, amax, single)
+    chosen = quantised_tensors(model, single)
+    single = {heatmap_convolution(model).output[0], *single}
     rendering = Rendering({tensor.name: tensor for tensor in model.graph.initializer})
 
     def store(name: str) -> None:
@@ -188,7 +200,7 @@ def render_qdq(model: ModelProto, amax: Mapping[str, float]) -> ModelProto:
         store(INPUT)
     for original in model.graph.node:
         node = reading_levels(original, chosen)
-        if node.op_type in CONVOLUTIONS and heatmaps not in node.output:
+        if node.op_type in CONVOLUTIONS and node.output[0] not in single:
             rendering.quantise_weight(node)
         rendering.nodes.append(node)
         for name in original.output:
@@ -197,7 +209,12 @@ def render_qdq(model: ModelProto, amax: Mapping[str, float]) -> ModelProto:
     return rendering.finished(model)
 
 
-def render_cache(model: ModelProto, amax: Mapping[str, float], version_number: int) -> str:
+def render_cache(
+    model: ModelProto,
+    amax: Mapping[str, float],
+    version_number: int,
+    single: Collection[str] = (),
+) -> str:
     """The calibration cache that TensorRT <= 10 reads in place of calibrating.
 
     Beside the tensors of the Q/DQ rendering it has those that a following ReLU is fused into, or
@@ -209,12 +226,14 @@ def render_cache(model: ModelProto, amax: Mapping[str, float], version_number: i
     Raises:
         ValueError: a range is missing or degenerate, or a name cannot stand in a cache.
     """
-    ranges = final_ranges(model, amax)
-    chosen = quantised_tensors(model)
+    ranges = final_ranges(model, amax, single)
+    chosen = quantised_tensors(model, single)
     fused = [
         node.input[0]
         for node in body_nodes(model)
-        if node.op_type == "Relu" and node.output[0] in chosen and node.input[0] not in chosen
+        if node.op_type == "Relu"
+        and node.output[0] in chosen
+        and node.input[0] not in {*chosen, *single}
     ]
     return write_cache(
         version_number, {name: float(scale_of(ranges[name])) for name in [*chosen, *fused]}

@@ -13,7 +13,7 @@ fuses into UINT8 kernels, with the work between them taken away:
   does the pooling of its result.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,21 +32,24 @@ from components.deploy.quantise import (
 )
 
 
-def render_cpu(model: ModelProto, amax: Mapping[str, float]) -> ModelProto:
+def render_cpu(
+    model: ModelProto, amax: Mapping[str, float], single: Collection[str] = ()
+) -> ModelProto:
     """The network in INT8 as ONNX Runtime runs it fastest on a CPU.
 
     Args:
         model: FP32.
         amax: of at least ``quantised_tensors(model)``.
+        single: what the convolutions give that stay in floating point.
 
     Raises:
         ValueError: a range is missing or degenerate.
     """
-    ranges = final_ranges(model, amax)
-    chosen = set(quantised_tensors(model)) - {INPUT}
+    ranges = final_ranges(model, amax, single)
+    chosen = set(quantised_tensors(model, single)) - {INPUT}
     positive = _never_negative(model)
     shapes = shapes_of(model)
-    heatmaps = heatmap_convolution(model).output[0]
+    single = {heatmap_convolution(model).output[0], *single}
     rendering = Rendering({tensor.name: tensor for tensor in model.graph.initializer})
     steps: dict[str, NDArray[np.float32]] = {}  # of each channel
     computed: set[str] = set()  # in INT8
@@ -74,7 +77,7 @@ def render_cpu(model: ModelProto, amax: Mapping[str, float]) -> ModelProto:
             continue
         pools_single = original.op_type == "MaxPool" and selected[0] not in computed
         node = reading_levels(original, [] if pools_single else chosen)
-        if node.op_type == "Conv" and name != heatmaps and original.input[0] in chosen:
+        if node.op_type == "Conv" and name not in single and original.input[0] in chosen:
             own = steps[original.input[0]]
             rendering.quantise_weight(node, own / own.max())
             computed.add(name)

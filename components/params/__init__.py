@@ -46,7 +46,8 @@ SIGNING_KEY_VARIABLE = "FPENET_SIGNING_KEY"
 """Where the private key lies; read at the edge (cli, flows), which lays it over params.yaml."""
 Severity = Literal["block", "drop", "warn"]
 SplitRule = Literal["kpi_subjects", "table", "hash"]
-CalibrationMethod = Literal["minmax", "percentile", "entropy"]
+CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]
+RecoveryRung = Literal["exclude", "correct_biases", "equalise", "train"]
 TargetName = Literal[
     "cpu", "t4", "a10", "l4", "rtx-blackwell", "orin-agx", "xavier-nx", "nano", "h200"
 ]
@@ -140,11 +141,25 @@ class ExportParams(Section):
     opsets: tuple[Annotated[int, Field(ge=13, le=20)], ...]
 
 
+class RecoveryParams(Section):
+    """The recovery ladder of INT8."""
+
+    budget_px: PositiveFloat
+    faces: PositiveInt
+    rungs: tuple[RecoveryRung, ...]
+    """Climbed in this order, until the budget holds."""
+    exclude: PositiveInt
+    epochs: Annotated[int, Field(ge=1, le=3)]
+    learning_rate: PositiveFloat
+
+
 class CalibrateParams(Section):
     faces: PositiveInt
     seed: NonNegativeInt
     method: CalibrationMethod
     percentile: Annotated[float, Field(gt=50.0, le=100.0)]
+    draws: NonNegativeInt
+    recovery: RecoveryParams
 
 
 class ParityParams(Section):

@@ -21,7 +21,9 @@ POSES = [(yaw, light) for yaw in (-30.0, -15.0, 0.0, 15.0, 30.0) for light in (0
 @pytest.fixture(scope="session")
 def params() -> Params:
     overrides: dict[str, Any] = {
-        "calibrate.faces": 6,
+        "calibrate.faces": 5,
+        "calibrate.draws": 2,
+        "calibrate.recovery.budget_px": 5.0,
         "build.targets": ["cpu", "l4", "nano", "xavier-nx", "orin-agx", "h200"],
         "build.parity_px.int8": 5.0,
         "benchmark.warmup_runs": 1,

@@ -1,17 +1,21 @@
 """Ranges from histograms, against numbers worked out by hand or by plain loops."""
 
 import math
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 
-from components.deploy.histogram import BINS, METHODS, Histogram, entropy_value
-from components.params import CalibrateParams, CalibrationMethod
+from components.deploy.histogram import BINS, METHODS, Histogram, entropy_value, mse_value
+from components.params import CalibrateParams, CalibrationMethod, load_params
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 def calibrate(percentile: float = 99.0) -> CalibrateParams:
-    return CalibrateParams(faces=1, seed=0, method="percentile", percentile=percentile)
+    given = load_params(PARAMS).calibrate
+    return given.model_copy(update={"method": "percentile", "percentile": percentile})
 
 
 def histogram_of(*batches: np.ndarray) -> Histogram:
@@ -88,6 +92,27 @@ def test_entropy_agrees_with_plain_loops() -> None:
             divergence += p * math.log(p / q)
         best = min(best, (divergence, size))
     assert entropy_value(histogram, calibrate()) == pytest.approx(best[1] * histogram.limit / BINS)
+
+
+def test_mse_weighs_the_clipped_value_against_finer_steps() -> None:
+    # One value of 100 among many up to 1: clipping it costs 99^2, but steps of 100 / 127 cost each
+    # of the others about a twelfth of 0.79^2 or all of itself.
+    values = np.concatenate((np.linspace(0, 1, 10_000), [100.0]))
+    assert mse_value(histogram_of(values), calibrate()) > 50.0
+    many = np.concatenate((np.linspace(0, 1, 10_000_000), [2.0]))
+    assert mse_value(histogram_of(many), calibrate()) < 1.2
+
+
+def test_mse_agrees_with_rounding_the_values_themselves() -> None:
+    values = np.abs(np.random.default_rng(7).laplace(0, 1, 50_000))
+
+    def error(limit: float) -> float:
+        levels = np.minimum(np.rint(values / (limit / 127)), 127)
+        return float(((values - levels * (limit / 127)) ** 2).mean())
+
+    found = mse_value(histogram_of(values), calibrate())
+    best = min(error(limit) for limit in np.linspace(0.05, 1, 200) * values.max())
+    assert error(found) < 1.02 * best
 
 
 @pytest.mark.parametrize("values", [[np.nan, 1.0], [np.inf], []])
