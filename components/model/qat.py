@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy, kl_div, smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, kl_div, smooth_l1_loss
 from torch.nn.utils import parametrize
 
 from components.data.crop_store import CROP_PX, CropStore, Rows
@@ -122,10 +122,12 @@ def _moved(store: CropStore, rows: Rows, rng: np.random.Generator) -> Tensor:
 
 
 def _distance(said: Answer, taught: Answer) -> Tensor:
-    """Points in pixels, the heat maps' divergence, and the confidence."""
-    cells = kl_div(said.cells.clamp(min=1e-9).log(), taught.cells, reduction="none").sum(2).mean()
-    confidence = binary_cross_entropy(
-        said.confidence.clamp(1e-6, 1 - 1e-6), taught.confidence.clamp(0, 1)
-    )
-    points = smooth_l1_loss(said.points, taught.points, beta=0.1)
-    return points + _CELLS_WEIGHT * cells + _CONFIDENCE_WEIGHT * confidence
+    """Points in pixels, the divergence of the heat maps' marginals, and the confidence."""
+    loss = smooth_l1_loss(said.points, taught.points, beta=0.1)
+    shares = said.marginals.clamp(min=1e-9).log()
+    loss = loss + _CELLS_WEIGHT * kl_div(shares, taught.marginals, reduction="none").sum(2).mean()
+    if said.logits is None or taught.logits is None:
+        return loss
+    probability = taught.logits.sigmoid()
+    confidence = binary_cross_entropy_with_logits(said.logits, probability)
+    return loss + _CONFIDENCE_WEIGHT * confidence
