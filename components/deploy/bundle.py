@@ -224,7 +224,8 @@ def _copy_sources(target: GpuTarget, precision: Precision, inputs: Inputs, out_d
             assert target.runtime_version is not None
             found = inputs.calibrate_dir / cache_name(target.runtime_version, target.opset)
         else:
-            folder = inputs.calibrate_dir if name.endswith("int8.onnx") else inputs.export_dir
+            # An FP32 network is here for its cache, so it is the one that the cache belongs to.
+            folder = inputs.export_dir if name.endswith("fp16.onnx") else inputs.calibrate_dir
             found = folder / f"opset{target.opset}" / Path(name).name
         if not found.is_file():
             raise ValueError(f"{found}: missing; {target.device} is built from it")

@@ -199,16 +199,11 @@ def equalise(made: Quantisation, evidence: Evidence) -> tuple[Quantisation, str]
 
 def train(made: Quantisation, evidence: Evidence) -> tuple[Quantisation, str]:
     """Train with the rounding in the forward pass, taught by the FP32 net; ranges anew."""
-    import torch
+    from components.model.qat import net_with, train_quantised
 
-    from components.model.qat import train_quantised
-    from components.model.recombinator import build_net
-
-    recovery = evidence.calibrate.recovery
+    recovery, about = evidence.calibrate.recovery, evidence.about
     network = with_weights(evidence.network, made.weights)
-    net = build_net(str(evidence.about["net"]), int(evidence.about["num_keypoints"]))
-    values = weights_of(network)
-    net.load_state_dict({name: torch.from_numpy(values[name].copy()) for name in net.state_dict()})
+    net = net_with(str(about["net"]), int(about["num_keypoints"]), weights_of(network))
     reads = {node.output[0]: node.input[0] for node in network.graph.node}
     amax = final_ranges(network, made.amax, made.single)
     ranges = {path: amax[reads[name]] for name, path in _layers(network, made).items()}

@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, kl_div, smooth
 from torch.nn.utils import parametrize
 
 from components.data.crop_store import CROP_PX, CropStore, Rows
-from components.model.recombinator import Answer, Recombinator
+from components.model.recombinator import Answer, Recombinator, build_net
 from components.progress import report
 
 _LEVELS = 127
@@ -61,6 +61,15 @@ def quantised(net: Recombinator, ranges: Mapping[str, float]) -> Recombinator:
 
         layer.register_forward_pre_hook(rounded)
     return net
+
+
+def net_with(
+    name: str, num_keypoints: int, values: Mapping[str, NDArray[np.float32]]
+) -> Recombinator:
+    """The net that ships with the weights ``values``, which may hold more than its own."""
+    net = build_net(name, num_keypoints)
+    net.load_state_dict({key: torch.from_numpy(values[key].copy()) for key in net.state_dict()})
+    return net.eval()
 
 
 def train_quantised(

@@ -169,6 +169,9 @@ def test_the_cache_in_a_bundle_is_of_its_tensorrt(stages: SimpleNamespace) -> No
     for name, header in (("xavier-nx", "TRT-8502-"), ("orin-agx", "TRT-100300-")):
         text = (stages.bundle / name / "source" / "int8.cache").read_text()
         assert text.startswith(header + "EntropyCalibration2\n")
+        # The network beside it is the one that the ranges belong to.
+        network = (stages.bundle / name / "source" / "fp32.onnx").read_bytes()
+        assert network == (stages.calibrate / "opset17" / "fp32.onnx").read_bytes()
 
 
 @pytest.mark.parametrize(

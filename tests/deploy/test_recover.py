@@ -31,8 +31,8 @@ from components.deploy.recover import (
     ranges_on,
 )
 from components.deploy.recover_weights import channel_means, corrected_biases, equalised
-from components.model.qat import quantised, train_quantised
-from components.model.recombinator import build_net
+from components.model.qat import net_with, quantised, train_quantised
+from components.model.recombinator import Recombinator
 from components.params import Params, RecoveryRung
 
 Climb = Callable[..., Evidence]
@@ -246,11 +246,8 @@ def test_the_stage_keeps_each_rung_and_what_other_draws_give(
     )
 
 
-def net_of(model: ModelProto) -> torch.nn.Module:
-    net = build_net("small", 68)
-    values = weights_of(model)
-    net.load_state_dict({name: torch.from_numpy(values[name].copy()) for name in net.state_dict()})
-    return net.eval()
+def net_of(model: ModelProto) -> Recombinator:
+    return net_with("small", 68, weights_of(model))
 
 
 def paths(evidence: Evidence, made: Quantisation) -> dict[str, float]:
