@@ -78,6 +78,7 @@ def about_network(about: dict[str, Any], weights: str, precision: str) -> dict[s
         about: ``model.json`` of the train folder.
         weights: SHA-256 of ``model.safetensors``.
     """
+    within = about.get("confidence_px")
     return {
         "net": str(about["net"]),
         "num_keypoints": str(about["num_keypoints"]),
@@ -85,6 +86,7 @@ def about_network(about: dict[str, Any], weights: str, precision: str) -> dict[s
         "box_scale": str(about["box_scale"]),
         "crop_px": str(CROP_PX),
         "confidence": str(about.get("confidence", "peak")),
+        **({} if within is None else {"confidence_px": str(within)}),
         "precision": precision,
         "input": "grey levels 0..255 of the 80x80 face crop; pixel centres at integers",
         "outputs": "points in pixels of the 80x80 crop, x right, y down; confidence 0..1",

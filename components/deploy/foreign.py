@@ -73,6 +73,7 @@ def open_onnx(path: Path, box_scale: float) -> Contestant:
         box_scale,
         fixed or MOST,
         tuple(assumed),
+        float(told["confidence_px"]) if "confidence_px" in told else None,
     )
 
 

@@ -104,6 +104,7 @@ def train_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         first_convolution(net).weight /= 255.0
         net.heatmaps.weight *= 10.0
     about = {"net": "small", "num_keypoints": 68, "dataset": "rendered", "box_scale": 1.2}
+    about |= {"confidence": "learned", "confidence_px": 4.0}
     save_net(net, about, folder)
     return folder
 

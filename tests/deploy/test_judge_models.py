@@ -104,6 +104,7 @@ def test_a_bundle_is_judged_as_its_engine_was(
     assert kpi.faces == before.faces
     assert kpi.metrics == pytest.approx(before.metrics, abs=1e-4)
     assert kpi.assumed == []
+    assert kpi.confidence["ece"] == pytest.approx(before.confidence["ece"], abs=1e-6)
     assert kpi.robustness is not None
 
 
@@ -114,6 +115,8 @@ def test_an_onnx_file_and_the_training_it_came_from_are_worth_the_same(
     ours = write_judged(file, store, quick, tmp_path / "onnx")
     trained = write_judged(stages.train, store, quick, tmp_path / "torch")
     assert ours.metrics == pytest.approx(trained.metrics, abs=1e-3)
+    assert ours.confidence["within_px"] == trained.confidence["within_px"] == 4.0
+    assert ours.confidence["ece"] == pytest.approx(trained.confidence["ece"], abs=1e-3)
     assert ours.assumed == ["its keypoints are numbered as the labels are"]
     files = {"kpi.json", "kpi_per_point.csv", "kpi_per_region.csv", "kpi.png", "predictions.npz"}
     assert {path.name for path in (tmp_path / "onnx").iterdir()} == {*files, "card.md"}

@@ -189,3 +189,10 @@ def test_overlap_of_two_boxes_by_hand() -> None:
     assert _overlap(box, (12.0, 20.0, 4.0, 4.0)) == pytest.approx(8 / 24)
     assert _overlap(box, (14.0, 20.0, 4.0, 4.0)) == 0.0
     assert _overlap((11.0, 21.0, 0.0, 0.0), box) == 0.0  # points that coincide
+
+
+def test_a_bundle_tells_which_points_it_takes_for_visible(stages: SimpleNamespace) -> None:
+    image = np.full((120, 120), 90, np.uint8)
+    (face,) = fpenet.Landmarker(stages.bundle / "cpu", "fp32").keypoints(image, "whole")
+    assert face.visible is not None
+    assert face.visible.tolist() == (face.confidence >= 0.5).tolist()
