@@ -53,7 +53,7 @@ def judge_release(
     judged = [
         replace(engine, differences=differences.get(engine.name, ())) for engine, _ in engines
     ]
-    verdict = judge(kpi.dataset, kpi.num_faces, kpi.num_subjects, judged, champion, gate)
+    verdict = judge(kpi, judged, champion, gate)
     text = json.dumps(verdict, indent=1, allow_nan=False)
     (out_dir / "gate.json").write_text(text + "\n", encoding="utf-8")
     return {key: verdict[key] for key in ("passed", "reasons", "engines", "dataset", "champion")}

@@ -97,11 +97,12 @@ def check_at_least(name: str, count: int, least: int, evidence: str) -> Check:
     return Check(None, name, count, least, None, evidence, passed, "" if passed else why)
 
 
-def check_kpi(engine: Judged, gate: GateParams) -> list[Check]:
-    """The thresholds of the data set, or of ``other``, on one engine's report."""
+def check_kpi(engine: Judged, faces: str, gate: GateParams) -> list[Check]:
+    """The thresholds of the data set, or of ``other``, on one engine's report of these faces."""
     kpi = engine.kpi
-    if kpi is None:
-        why = f"{engine.name}: no KPI report ({engine.evidence})"
+    if kpi is None or kpi.faces != faces:
+        found = "no KPI report" if kpi is None else f"judged on other faces: {kpi.faces[:16]}"
+        why = f"{engine.name}: {found}; must be of {faces[:16]} ({engine.evidence})"
         return [Check(engine.name, "kpi", None, None, None, engine.evidence, False, why)]
     limits = gate.thresholds.get(kpi.dataset, gate.thresholds.get("other", {}))
     if not limits:
@@ -142,16 +143,12 @@ def check_differences(engine: Judged, champion: Champion) -> list[Check]:
 
 
 def judge(
-    dataset: str,
-    num_faces: int,
-    num_subjects: int,
-    engines: Sequence[Judged],
-    champion: Champion,
-    gate: GateParams,
+    trained: KpiReport, engines: Sequence[Judged], champion: Champion, gate: GateParams
 ) -> dict[str, Any]:
     """The verdict.
 
     Args:
+        trained: the trained net's report: of which faces all the others must be.
         engines: all that were executed; what was built and not executed is not judged.
 
     Returns:
@@ -159,15 +156,15 @@ def judge(
         and ``comparisons``. The release passes when there are enough faces and, of each target with
         an executed engine, one precision passes; a precision that fails is not shipped.
     """
-    faces = "evaluate/kpi.json"
+    evidence = "evaluate/kpi.json"
     checks = [
-        check_at_least("faces", num_faces, gate.min_faces, faces),
-        check_at_least("subjects", num_subjects, gate.min_subjects, faces),
+        check_at_least("faces", trained.num_faces, gate.min_faces, evidence),
+        check_at_least("subjects", trained.num_subjects, gate.min_subjects, evidence),
     ]
     reasons = [check.why for check in checks if not check.passed]
     shipped: dict[str, bool] = {}
     for engine in engines:
-        own = check_kpi(engine, gate)
+        own = check_kpi(engine, trained.faces, gate)
         own.append(
             check_at_most(
                 engine.name,
@@ -193,7 +190,7 @@ def judge(
         "reasons": reasons,
         "checks": [asdict(check) for check in checks],
         "engines": shipped,
-        "dataset": dataset,
+        "dataset": trained.dataset,
         "champion": asdict(champion),
         "comparisons": [
             {"engine": engine.name, **row.to_json()}

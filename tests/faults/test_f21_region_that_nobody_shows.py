@@ -57,7 +57,7 @@ def test_f21_the_gate_fails_closed(store_of: Callable[..., CropStore], how: Eval
     )
     kpi = hidden_mouths(store_of, how)
     engine = Judged("cpu/fp32", kpi, "build/cpu/fp32.kpi.json", 0.0, 0.1)
-    found = judge("tiny", 12, 6, [engine], Champion("first release", ""), gate)
+    found = judge(kpi, [engine], Champion("first release", ""), gate)
     assert not found["passed"]
     assert found["reasons"] == [
         "cpu/fp32: crop_px_visible/mouth was not measured; must be below 9"

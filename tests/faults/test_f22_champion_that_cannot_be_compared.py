@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from components.deploy.judge_release import judge_release
+from components.kpi.kpi_report import read_kpi
 from components.kpi.predictions import load_predictions
 from components.params import Params
 
@@ -84,6 +85,19 @@ def test_f22_predictions_of_other_faces_are_not_compared(
     found = gate(stages.bundle / "cpu", build)
     assert not found["passed"]
     assert "cpu/fp32 was judged on other faces than those of crop" in found["reasons"][0]
+
+
+def test_f22_an_engine_judged_on_other_faces_is_refused_without_any_champion(
+    gate: Gate, stages: SimpleNamespace, tmp_path: Path
+) -> None:
+    build = tmp_path / "build"
+    shutil.copytree(stages.build, build)
+    for precision in ("fp32", "int8"):
+        path = build / f"cpu/{precision}.kpi.json"
+        replace(read_kpi(path), faces="0" * 64).save(path)
+    found = gate(None, build)
+    assert not found["passed"]
+    assert "cpu/fp32: judged on other faces: 0000000000000000; must be of" in found["reasons"][0]
 
 
 def test_f22_a_champion_without_an_engine_that_runs_here_refuses(

@@ -50,9 +50,10 @@ def verdict(
         comparison=AGAINST,
     )
     rows = () if champion is None else compare(store, champion, found, how, AGAINST)
-    engine = Judged("cpu/fp32", judge_kpi(store, found, how), "kpi.json", 0.0, 0.1, rows)
+    kpi = judge_kpi(store, found, how)
+    engine = Judged("cpu/fp32", kpi, "kpi.json", 0.0, 0.1, rows)
     state = Champion("first release" if champion is None else "compared", "")
-    return judge("tiny", COUNT, COUNT // 2, [engine], state, gate)
+    return judge(kpi, [engine], state, gate)
 
 
 def test_f23_exactly_at_the_threshold_does_not_pass(store: CropStore, how: EvaluateParams) -> None:

@@ -213,13 +213,13 @@ def test_multi_pie_meets_the_card_s_bar_on_the_original_s_crop(
         "tight/image_px/mouth": 2.96,
     }
     kpi = judge(dataclasses.replace(case.store, dataset="multi_pie"), case.said, how)
-    checks = check_kpi(Judged("cpu/fp32", kpi, "kpi.json", 0.0, 0.1), gate)
+    checks = check_kpi(Judged("cpu/fp32", kpi, "kpi.json", 0.0, 0.1), kpi.faces, gate)
     assert [check.limit for check in checks] == [6.1, 3.33, 2.96]
     assert [check.value for check in checks] == [
         kpi.metrics[f"tight/image_px/{region}"] for region in ("all", "eyes", "mouth")
     ]
     just = {"tight/image_px/all": 6.09, "tight/image_px/eyes": 3.33, "tight/image_px/mouth": 2.95}
-    at: KpiReport = dataclasses.replace(kpi, metrics=just)
+    at: KpiReport = dataclasses.replace(kpi, metrics=just, num_faces=500, num_subjects=23)
     engine = Judged("cpu/fp32", at, "kpi.json", 0.0, 0.1)
-    found = judge_gate("multi_pie", 500, 23, [engine], Champion("first release", ""), gate)
+    found = judge_gate(at, [engine], Champion("first release", ""), gate)
     assert [row["name"] for row in found["checks"] if not row["passed"]] == ["tight/image_px/eyes"]

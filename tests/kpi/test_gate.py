@@ -27,6 +27,7 @@ def report(value: float | None, dataset: str = "known", **changes: Any) -> KpiRe
     named = {
         "dataset": dataset,
         "part": "kpi",
+        "faces": "0" * 64,
         "num_faces": 20,
         "num_subjects": 5,
         "metrics": {"image_px/all": value},
@@ -43,7 +44,8 @@ def engine(name: str, value: float | None, **changes: Any) -> Judged:
 
 
 def verdict(*engines: Judged, faces: int = 20, people: int = 5, champion: Champion = FIRST) -> Any:
-    return judge("known", faces, people, engines, champion, GATE)
+    trained = report(5.0, num_faces=faces, num_subjects=people)
+    return judge(trained, engines, champion, GATE)
 
 
 def difference(passed: bool, required: bool = True, where: str | None = None) -> Difference:
@@ -102,6 +104,14 @@ def test_an_engine_without_a_report_or_parity_is_refused() -> None:
     found = verdict(engine("cpu/fp32", 5.0, kpi=None), engine("l4/fp16", 5.0, parity_px=None))
     assert "no KPI report" in found["reasons"][0]
     assert "l4/fp16: parity px was not measured" in found["reasons"][1]
+
+
+def test_an_engine_that_was_judged_on_other_faces_is_refused() -> None:
+    found = verdict(engine("cpu/fp32", 5.0, kpi=report(5.0, faces="a" * 64)))
+    assert found["reasons"] == [
+        "cpu/fp32: judged on other faces: aaaaaaaaaaaaaaaa; must be of 0000000000000000"
+        " (build/cpu/fp32.kpi.json)"
+    ]
 
 
 def test_no_executed_engine_refuses_the_release() -> None:
