@@ -40,6 +40,7 @@ DONE, DIVERGED, BAD_INPUT, RESUMABLE = 0, 1, 2, 75
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # ours is drawn
     try:
         with _shown_progress(options.command):
             status: int | None = options.run(options)
