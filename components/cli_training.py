@@ -1,6 +1,7 @@
 """``fpenet import-tao``: what people have, as params and weights to train on with."""
 
 import argparse
+import json
 from pathlib import Path
 
 
@@ -10,14 +11,26 @@ def add_training_commands(
 ) -> None:
     """Add the commands."""
     take = commands.add_parser(
-        "import-tao", parents=[shared], help="a TAO FPENet's experiment_spec.yaml"
+        "import-tao", parents=[shared], help="TAO's FPENet: its experiment_spec.yaml, or its ONNX"
     )
-    take.add_argument("source", type=Path, metavar="SPEC", help="experiment_spec.yaml")
-    take.add_argument("--out", type=Path, required=True, help="a new file, presets/NAME.yaml")
+    take.add_argument(
+        "source", type=Path, metavar="FILE", help="experiment_spec.yaml or model.onnx"
+    )
+    take.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="of a spec: presets/NAME.yaml; of an ONNX: a new folder, for train.start_from",
+    )
     take.set_defaults(run=_import_tao)
 
 
 def _import_tao(options: argparse.Namespace) -> None:
+    if options.source.suffix.lower() not in (".yaml", ".yml"):
+        from components.deploy.tao_onnx import import_onnx
+
+        print(json.dumps(import_onnx(options.source, options.out), indent=1))
+        return
     from components.model.tao_preset import import_spec
 
     print(import_spec(options.source, options.params, options.out))
