@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from components.data.sample import ATTRIBUTE, Bools, numbers_of, points_of, read_table, visible_of
@@ -124,10 +125,18 @@ class CropStore:
         )
 
 
+def _mapped(path: Path) -> Greys:
+    """The array in an ``.npy`` file, on disk; a pickle is none."""
+    try:
+        return open_memmap(path, mode="r")
+    except ValueError as error:
+        raise ValueError(f"{path}: not an array: {error}") from None
+
+
 def open_crops(crop_dir: Path) -> CropStore:
     """Open a crop folder; the margin crops stay on disk, memory-mapped."""
     table, about = read_table(crop_dir / "faces.parquet")
-    crops = np.load(crop_dir / "crops.npy", mmap_mode="r", allow_pickle=False)
+    crops = _mapped(crop_dir / "crops.npy")
     if len(crops) != len(table) or crops.dtype != np.uint8:
         raise ValueError(
             f"{crop_dir / 'crops.npy'}: {crops.dtype} of {len(crops)} crops; faces.parquet lists"
@@ -141,7 +150,7 @@ def open_crops(crop_dir: Path) -> CropStore:
         table,
         (points + (crops.shape[1] - 1) / 2).astype(np.float32),
         visible_of(table),
-        np.load(crop_dir / "tight.npy", allow_pickle=False),
+        np.array(_mapped(crop_dir / "tight.npy")),
         read_table(crop_dir / "tight.parquet")[0],
         about["name"],
         float(about["box_scale"]),

@@ -70,13 +70,27 @@ def save_net(net: Recombinator, about: Mapping[str, Any], out_dir: Path) -> None
     write_whole(out_dir / "model.json", f"{text}\n".encode())
 
 
+def read_about(train_dir: Path) -> dict[str, Any]:
+    """``model.json``: what the net is.
+
+    Raises:
+        ValueError: naming the file; it is not JSON.
+    """
+    path = train_dir / "model.json"
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    return about
+
+
 def load_net(train_dir: Path) -> tuple[Recombinator, dict[str, Any]]:
     """The trained net in eval mode, and its ``model.json``.
 
     Raises:
         ValueError: naming the file and what does not fit.
     """
-    about: dict[str, Any] = json.loads((train_dir / "model.json").read_text(encoding="utf-8"))
+    about = read_about(train_dir)
     net = build_net(about["net"], about["num_keypoints"])
     path = train_dir / "model.safetensors"
     try:
@@ -112,14 +126,18 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
     """
     for number, digest, candidate in _checkpoints(path):
         content = candidate.read_bytes()
+        wrong = f"its SHA-256 is {digest_bytes(content)[:16]}..."
         if digest_bytes(content) == digest:
-            header = content[8 : 8 + int.from_bytes(content[:8], "little")]
-            state: dict[str, Any] = json.loads(json.loads(header)["__metadata__"]["state"])
-            return load(content), state
+            try:
+                header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+                state: dict[str, Any] = json.loads(header["__metadata__"]["state"])
+                return load(content), state
+            except (ValueError, LookupError, TypeError, SafetensorError):
+                wrong = "it is no checkpoint, though its name has its SHA-256"
         LOGGER.warning(
-            "%s: damaged: its SHA-256 is %s...; going back to the checkpoint before number %d",
+            "%s: damaged: %s; going back to the checkpoint before number %d",
             candidate,
-            digest_bytes(content)[:16],
+            wrong,
             number,
         )
         candidate.replace(path.with_suffix(".damaged"))

@@ -5,7 +5,6 @@ levels 0..1. ``model.safetensors`` holds it as it ships; of a net without batch 
 start from that too.
 """
 
-import json
 import logging
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from components.model.checkpoint import GREY_LEVELS, load_net, write_whole
+from components.model.checkpoint import GREY_LEVELS, load_net, read_about, write_whole
 from components.model.recombinator import NETS, Recombinator, first_convolution
 
 LOGGER = logging.getLogger(__name__)
@@ -82,12 +81,11 @@ def load_teacher(folder: Path, num_keypoints: int) -> Recombinator:
 
 def _read(folder: Path, name: str) -> dict[str, Tensor]:
     """The weights in ``folder`` as a net ``name`` is trained with them."""
-    about_file = folder / "model.json"
-    if not about_file.is_file():
+    if not (folder / "model.json").is_file():
         raise ValueError(
             f"train.start_from {folder}: no model.json; wanted a folder of stage train or import"
         )
-    about = json.loads(about_file.read_text(encoding="utf-8"))
+    about = read_about(folder)
     if about.get("net") != name:
         raise ValueError(
             f"train.start_from {folder}: its net is {about.get('net')}; train.net is {name}"
