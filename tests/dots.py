@@ -56,7 +56,7 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.fixture
-def crop_dir(tmp_path: Path) -> Path:
+def dots_dir(tmp_path: Path) -> Path:
     """The folder of the dots."""
     return write_dots(tmp_path / "crop")
 

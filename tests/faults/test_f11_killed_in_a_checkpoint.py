@@ -41,21 +41,21 @@ def test_f11_whatever_the_moment_of_the_kill_the_last_whole_checkpoint_loads(
 
 @pytest.mark.usefixtures("one_thread")
 def test_f11_a_kill_at_each_step_of_a_save_leaves_the_same_loss_curve(
-    crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+    dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
     train = params_with(QUICK).train
     whole, root = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     root.mkdir()
-    train_net(crop_dir=crop_dir, train=train, out_dir=whole)
-    killed("training", root, crop_dir, train.model_dump_json())
+    train_net(crop_dir=dots_dir, train=train, out_dir=whole)
+    killed("training", root, dots_dir, train.model_dump_json())
     folders = sorted(root.iterdir())
     epochs = set()
     for folder in folders:
         found = load_checkpoint(folder / "checkpoint.safetensors")
         assert found is not None
         epochs.add(found[1]["epoch"])
-        train_net(crop_dir=crop_dir, train=train, out_dir=folder)
+        train_net(crop_dir=dots_dir, train=train, out_dir=folder)
         assert losses(folder) == losses(whole)
         assert not list(folder.glob("checkpoint*"))
     assert epochs == {2, 3}  # before the rename, and after it

@@ -31,7 +31,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.fixture
 def stopped(
-    crop_dir: Path,
+    dots_dir: Path,
     tmp_path: Path,
     params_with: Callable[..., Params],
     monkeypatch: pytest.MonkeyPatch,
@@ -51,25 +51,25 @@ def stopped(
         with monkeypatch.context() as patch:
             patch.setattr(train_module, "_train_epoch", die_in_the_third)
             with pytest.raises(KeyboardInterrupt):
-                train_net(crop_dir=crop_dir, train=train, out_dir=folder)
+                train_net(crop_dir=dots_dir, train=train, out_dir=folder)
         return train, folder
 
     return make
 
 
 @pytest.fixture
-def whole(crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]) -> list[float]:
+def whole(dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]) -> list[float]:
     """The losses of the training that nothing happened to."""
     folder = tmp_path / "whole"
     folder.mkdir()
-    train_net(crop_dir=crop_dir, train=params_with(QUICK).train, out_dir=folder)
+    train_net(crop_dir=dots_dir, train=params_with(QUICK).train, out_dir=folder)
     return losses(folder)
 
 
 @pytest.mark.parametrize("how", DAMAGE)
 def test_f13_a_damaged_checkpoint_is_reported_and_the_one_before_goes_on(
     how: str,
-    crop_dir: Path,
+    dots_dir: Path,
     stopped: Callable[[], tuple[TrainParams, Path]],
     whole: list[float],
     caplog: pytest.LogCaptureFixture,
@@ -78,7 +78,7 @@ def test_f13_a_damaged_checkpoint_is_reported_and_the_one_before_goes_on(
     newest = max(folder.glob("checkpoint.0*"))
     newest.write_bytes(DAMAGE[how](newest.read_bytes()))
     with caplog.at_level(logging.INFO):
-        train_net(crop_dir=crop_dir, train=train, out_dir=folder)
+        train_net(crop_dir=dots_dir, train=train, out_dir=folder)
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warned) == 1
     assert f"{newest}: damaged: its SHA-256 is " in warned[0]
@@ -88,7 +88,7 @@ def test_f13_a_damaged_checkpoint_is_reported_and_the_one_before_goes_on(
 
 
 def test_f13_two_damaged_checkpoints_are_two_reports_and_a_new_start(
-    crop_dir: Path,
+    dots_dir: Path,
     stopped: Callable[[], tuple[TrainParams, Path]],
     whole: list[float],
     caplog: pytest.LogCaptureFixture,
@@ -96,6 +96,6 @@ def test_f13_two_damaged_checkpoints_are_two_reports_and_a_new_start(
     train, folder = stopped()
     for path in folder.glob("checkpoint.0*"):
         path.write_bytes(flipped(path.read_bytes(), 0.7))
-    train_net(crop_dir=crop_dir, train=train, out_dir=folder)
+    train_net(crop_dir=dots_dir, train=train, out_dir=folder)
     assert [record.levelname for record in caplog.records].count("WARNING") == 2
     assert losses(folder) == whole

@@ -7,7 +7,6 @@ import io
 import logging
 import pickle
 import re
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -167,15 +166,14 @@ def test_f14_as_a_checkpoint_to_go_on_from(
 
 
 def test_f14_as_crops_and_as_predictions(
-    content: bytes, crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+    content: bytes, dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
     (tmp_path / "predictions.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"predictions\.npz: not the predictions of a model"):
         load_predictions(tmp_path / "predictions.npz")
-    copy = shutil.copytree(crop_dir, tmp_path / "crop")
-    (copy / "crops.npy").write_bytes(content)
+    (dots_dir / "crops.npy").write_bytes(content)
     with pytest.raises(ValueError, match=r"crops\.npy: not an array"):
-        open_crops(copy)
+        open_crops(dots_dir)
     assert not (tmp_path / "canary").exists()
 
 

@@ -38,7 +38,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, bad: set[int], pixel: float) -> None:
 @pytest.mark.parametrize("pixel", [float("nan"), float("inf"), 3e38])
 def test_f15_a_step_that_is_not_finite_is_skipped_and_poisons_nothing(
     pixel: float,
-    crop_dir: Path,
+    dots_dir: Path,
     tmp_path: Path,
     params_with: Callable[..., Params],
     monkeypatch: pytest.MonkeyPatch,
@@ -46,7 +46,7 @@ def test_f15_a_step_that_is_not_finite_is_skipped_and_poisons_nothing(
     spoil(monkeypatch, {3, 4, 11}, pixel)
     out_dir = tmp_path / "train"
     out_dir.mkdir()
-    summary = train_net(crop_dir=crop_dir, train=params_with(QUICK).train, out_dir=out_dir)
+    summary = train_net(crop_dir=dots_dir, train=params_with(QUICK).train, out_dir=out_dir)
     assert summary["skipped_steps"] == 3
     weights = load_file(out_dir / "model.safetensors")
     assert all(np.isfinite(weight).all() for weight in weights.values())
@@ -56,7 +56,7 @@ def test_f15_a_step_that_is_not_finite_is_skipped_and_poisons_nothing(
 
 
 def test_f15_one_step_too_many_stops_with_the_last_good_state(
-    crop_dir: Path,
+    dots_dir: Path,
     tmp_path: Path,
     params_with: Callable[..., Params],
     monkeypatch: pytest.MonkeyPatch,
@@ -64,7 +64,7 @@ def test_f15_one_step_too_many_stops_with_the_last_good_state(
     spoil(monkeypatch, {11, 12, 13}, float("nan"))  # five steps an epoch: all in the third
     train = params_with(QUICK | {"train.max_skipped_steps": 2}).train
     with pytest.raises(Diverged, match="not finite in 3 steps, the last in epoch 3"):
-        train_net(crop_dir=crop_dir, train=train, out_dir=tmp_path)
+        train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)
     found = load_checkpoint(tmp_path / "checkpoint.safetensors")
     assert found is not None
     tensors, state = found
@@ -73,7 +73,7 @@ def test_f15_one_step_too_many_stops_with_the_last_good_state(
 
 
 def test_f15_an_epoch_without_a_finite_step_stops_though_the_limit_is_far(
-    crop_dir: Path,
+    dots_dir: Path,
     tmp_path: Path,
     params_with: Callable[..., Params],
     monkeypatch: pytest.MonkeyPatch,
@@ -81,7 +81,7 @@ def test_f15_an_epoch_without_a_finite_step_stops_though_the_limit_is_far(
     spoil(monkeypatch, set(range(5, 10)), float("nan"))
     train = params_with(QUICK | {"train.max_skipped_steps": 1000}).train
     with pytest.raises(Diverged, match="no step of epoch 2 had a finite loss"):
-        train_net(crop_dir=crop_dir, train=train, out_dir=tmp_path)
+        train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)
 
 
 def test_f15_an_exploded_training_is_never_registered(

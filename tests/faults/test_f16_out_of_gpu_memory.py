@@ -18,7 +18,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU to 
 def test_f16_a_batch_is_halved_once_and_the_memory_released(
     megabytes: int,
     fits: bool,
-    crop_dir: Path,
+    dots_dir: Path,
     tmp_path: Path,
     params_with: Callable[..., Params],
     caplog: pytest.LogCaptureFixture,
@@ -28,11 +28,11 @@ def test_f16_a_batch_is_halved_once_and_the_memory_released(
     torch.cuda.set_per_process_memory_fraction(megabytes * 2**20 / total)
     try:
         if fits:
-            summary = train_net(crop_dir=crop_dir, train=train, out_dir=tmp_path)
+            summary = train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)
             assert summary["faces_seen"] == 160
         else:
             with pytest.raises(ValueError, match=r"too small for train\.batch_size 40 in 2 parts"):
-                train_net(crop_dir=crop_dir, train=train, out_dir=tmp_path)
+                train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)
         assert "each batch is answered in two parts" in caplog.text
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
@@ -42,8 +42,8 @@ def test_f16_a_batch_is_halved_once_and_the_memory_released(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_f16_a_gpu_that_is_not_there_is_refused(
-    crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+    dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
     train = params_with(QUICK | {"train.device": "cuda"}).train
     with pytest.raises(ValueError, match=r"train\.device is cuda, but torch sees no GPU"):
-        train_net(crop_dir=crop_dir, train=train, out_dir=tmp_path)
+        train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)

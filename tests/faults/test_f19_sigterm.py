@@ -41,7 +41,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_f19_the_step_is_finished_and_the_rest_of_the_epoch_goes_on_the_same(
-    crop_dir: Path,
+    dots_dir: Path,
     tmp_path: Path,
     params_with: Callable[..., Params],
     signalled: pytest.MonkeyPatch,
@@ -51,14 +51,14 @@ def test_f19_the_step_is_finished_and_the_rest_of_the_epoch_goes_on_the_same(
     out_dir.mkdir()
     whole.mkdir()
     with pytest.raises(Resumable, match="all is saved"):
-        train_net(crop_dir=crop_dir, train=train, out_dir=out_dir)
+        train_net(crop_dir=dots_dir, train=train, out_dir=out_dir)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     found = load_checkpoint(out_dir / "checkpoint.safetensors")
     assert found is not None
     assert (found[1]["epoch"], found[1]["so_far"]["steps"]) == (1, 2)
     signalled.undo()
-    train_net(crop_dir=crop_dir, train=train, out_dir=out_dir)
-    train_net(crop_dir=crop_dir, train=train, out_dir=whole)
+    train_net(crop_dir=dots_dir, train=train, out_dir=out_dir)
+    train_net(crop_dir=dots_dir, train=train, out_dir=whole)
     assert losses(out_dir) == losses(whole)
     assert (out_dir / "model.safetensors").read_bytes() == (
         whole / "model.safetensors"
@@ -66,7 +66,7 @@ def test_f19_the_step_is_finished_and_the_rest_of_the_epoch_goes_on_the_same(
 
 
 def test_f19_a_prefect_run_saves_and_then_ends_its_own_way(
-    crop_dir: Path,
+    dots_dir: Path,
     tmp_path: Path,
     params_with: Callable[..., Params],
     signalled: pytest.MonkeyPatch,
@@ -76,7 +76,7 @@ def test_f19_a_prefect_run_saves_and_then_ends_its_own_way(
 
     def train() -> None:
         with capture_sigterm():
-            train_net(crop_dir=crop_dir, train=params_with(QUICK).train, out_dir=tmp_path)
+            train_net(crop_dir=dots_dir, train=params_with(QUICK).train, out_dir=tmp_path)
 
     signalled.setattr(os, "_exit", lambda status: None)
     before = signal.signal(signal.SIGTERM, lambda *_: None)

@@ -23,7 +23,7 @@ from tests.dots import NO_FLIPS, losses
 
 
 def test_a_killed_run_goes_on_with_the_same_losses_and_weights(
-    crop_dir: Path,
+    dots_dir: Path,
     tmp_path: Path,
     params_with: Callable[..., Params],
     monkeypatch: pytest.MonkeyPatch,
@@ -32,7 +32,7 @@ def test_a_killed_run_goes_on_with_the_same_losses_and_weights(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
-    train_net(crop_dir=crop_dir, train=params, out_dir=whole)
+    train_net(crop_dir=dots_dir, train=params, out_dir=whole)
 
     real = train_module._train_epoch
 
@@ -43,9 +43,9 @@ def test_a_killed_run_goes_on_with_the_same_losses_and_weights(
 
     monkeypatch.setattr(train_module, "_train_epoch", die_in_the_third)
     with pytest.raises(KeyboardInterrupt):
-        train_net(crop_dir=crop_dir, train=params, out_dir=killed)
+        train_net(crop_dir=dots_dir, train=params, out_dir=killed)
     monkeypatch.undo()
-    train_net(crop_dir=crop_dir, train=params, out_dir=killed)
+    train_net(crop_dir=dots_dir, train=params, out_dir=killed)
     assert losses(killed) == losses(whole)
     same = (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert same
@@ -53,7 +53,7 @@ def test_a_killed_run_goes_on_with_the_same_losses_and_weights(
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+    dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
     saved: list[int] = []
     path = tmp_path / "checkpoint.safetensors"
@@ -72,12 +72,12 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 
 
 def test_the_net_learns_where_the_dot_is(
-    crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+    dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
     out_dir = tmp_path / "train"
     out_dir.mkdir()
     params = params_with(NO_FLIPS | {"train.epochs": 25}).train
-    summary = train_net(crop_dir=crop_dir, train=params, out_dir=out_dir)
+    summary = train_net(crop_dir=dots_dir, train=params, out_dir=out_dir)
     assert summary["val_crop_px"] < 4.0  # the centre of the crop alone: about 15
     assert summary["epochs"] == 25
     _, about = load_net(out_dir)
@@ -85,22 +85,22 @@ def test_the_net_learns_where_the_dot_is(
 
 
 def test_flips_without_a_flip_map_are_refused(
-    crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+    dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
     with pytest.raises(
         ValueError, match=r"flip_probability is 0\.5, but 1 keypoints have no flip map"
     ):
-        train_net(crop_dir=crop_dir, train=params_with().train, out_dir=tmp_path)
+        train_net(crop_dir=dots_dir, train=params_with().train, out_dir=tmp_path)
 
 
 def test_a_loss_that_stays_nan_stops_the_run(
-    crop_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
+    dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
     out_dir = tmp_path / "train"
     out_dir.mkdir()
     hot = NO_FLIPS | {"train.learning_rate": 1e30, "train.max_skipped_steps": 3}
     with pytest.raises(RuntimeError, match="not finite in 4 steps"):
-        train_net(crop_dir=crop_dir, train=params_with(hot).train, out_dir=out_dir)
+        train_net(crop_dir=dots_dir, train=params_with(hot).train, out_dir=out_dir)
     assert not (out_dir / "model.safetensors").exists()
 
 
@@ -112,10 +112,10 @@ def test_the_rate_warms_up_and_ends_at_its_least(params_with: Callable[..., Para
 
 
 def test_a_net_that_answers_as_its_average_moved_has_no_equivariance_loss(
-    crop_dir: Path, params_with: Callable[..., Params]
+    dots_dir: Path, params_with: Callable[..., Params]
 ) -> None:
     train = params_with({**NO_FLIPS, "train.elt_weight": 0.5}).train
-    store, scheme = open_crops(crop_dir), scheme_for(1)
+    store, scheme = open_crops(dots_dir), scheme_for(1)
     training = start(train, 1)
     rows = torch.from_numpy(store.rows("train")[:8])
     batch = draw_batch(open_faces(store, "cpu"), rows, scheme, train, Chance(0))
@@ -135,11 +135,11 @@ def test_a_net_that_answers_as_its_average_moved_has_no_equivariance_loss(
 
 
 def test_a_batch_in_two_parts_has_the_gradient_of_the_whole(
-    crop_dir: Path, params_with: Callable[..., Params]
+    dots_dir: Path, params_with: Callable[..., Params]
 ) -> None:
     settings = {"train.net": "base", "train.elt_weight": 0.5, "train.precision": "fp32"}
     train = params_with(NO_FLIPS | settings).train
-    store, scheme = open_crops(crop_dir), scheme_for(1)
+    store, scheme = open_crops(dots_dir), scheme_for(1)
     rows = torch.from_numpy(store.rows("train")[:8])
     gradients = []
     for parts in (1, 2, 3):  # base has no batch norm, whose statistics would be those of a part
