@@ -1,13 +1,15 @@
 """Stage export: the trained net as ONNX, FP32 and FP16, at every opset that the targets want.
 
 Input: a train folder. Does: torch to ONNX, constants folded, shapes inferred, checked. Output:
-``opset<NN>/fp32.onnx``, ``fp32_cpu.onnx`` (with the soft-argmax of a CPU) and ``fp16.onnx``, and
-``model.json``. The heat maps are no output.
+``opset<NN>/fp32.onnx``, ``fp32_cpu.onnx`` (with the soft-argmax of a CPU) and ``fp16.onnx``; the
+crop as ONNX too (``preprocess``); and ``model.json``. The heat maps are no output.
 """
 
+import json
 import shutil
 import tempfile
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,23 @@ import torch
 from onnx import ModelProto, TensorProto, helper
 
 from components.data.crop_store import CROP_PX
-from components.deploy.network import half_precision, opset_of, rebuilt, set_metadata
-from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS, refuse_external_data
+from components.deploy.network import (
+    half_precision,
+    opset_of,
+    read_network,
+    rebuilt,
+    set_metadata,
+)
+from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
+from components.deploy.preprocess import (
+    BOXES,
+    IMAGE,
+    KEYPOINTS_IMAGE,
+    end_to_end,
+    place,
+    preprocess,
+)
+from components.keypoints import scheme_for
 from components.model.checkpoint import load_net
 from components.model.recombinator import Recombinator
 from components.params import ExportParams
@@ -79,9 +96,12 @@ def about_network(about: dict[str, Any], weights: str, precision: str) -> dict[s
         weights: SHA-256 of ``model.safetensors``.
     """
     within = about.get("confidence_px")
+    regions = scheme_for(int(about["num_keypoints"])).regions
     return {
+        "fpenet": version("fpenet"),
         "net": str(about["net"]),
         "num_keypoints": str(about["num_keypoints"]),
+        "regions": json.dumps(dict(regions)),
         "dataset": str(about["dataset"]),
         "box_scale": str(about["box_scale"]),
         "crop_px": str(CROP_PX),
@@ -107,16 +127,43 @@ def export_onnx(*, train_dir: Path, export: ExportParams, out_dir: Path) -> dict
         folder = out_dir / f"opset{opset}"
         folder.mkdir()
         single = onnx_from_net(net, opset)
-        for name, precision, model in (
-            ("fp32", "fp32", single),
-            ("fp32_cpu", "fp32", onnx_from_net(net, opset, products=True)),
-            ("fp16", "fp16", half_precision(single)),
+        for_cpu = onnx_from_net(net, opset, products=True)
+        scale = float(about["box_scale"])
+        for name, model in (
+            ("fp32", single),
+            ("fp32_cpu", for_cpu),
+            ("fp16", half_precision(single)),
+            ("preprocess", preprocess(scale, opset)),
+            ("place", place(opset)),
+            ("end_to_end", end_to_end(for_cpu, scale)),
         ):
-            set_metadata(model, about_network(about, weights, precision))
-            data = model.SerializeToString(deterministic=True)
-            refuse_external_data(data, f"{folder / name}.onnx")
-            (folder / f"{name}.onnx").write_bytes(data)
-            sizes[f"opset{opset}/{name}.onnx"] = len(data)
+            said = about_network(about, weights, "fp16" if name == "fp16" else "fp32")
+            set_metadata(model, said | _OTHER_TENSORS.get(name, {}))
+            sizes[f"opset{opset}/{name}.onnx"] = _write(model, opset, folder / f"{name}.onnx")
         report(done, len(export.opsets), "opsets")
     shutil.copy2(train_dir / "model.json", out_dir / "model.json")
     return {"net": about["net"], "num_keypoints": about["num_keypoints"], "size_bytes": sizes}
+
+
+def _write(model: ModelProto, opset: int, path: Path) -> int:
+    """Write a network and read it again; returns its size in bytes.
+
+    Raises:
+        ValueError: the file is not valid, has data elsewhere, or is of another opset.
+    """
+    data = model.SerializeToString(deterministic=True)
+    path.write_bytes(data)
+    found = opset_of(read_network(path))
+    if found != opset:
+        raise ValueError(f"{path}: is of opset {found}, not {opset}")
+    return len(data)
+
+
+_IMAGE_INPUT = f"{IMAGE}: uint8 (H, W, 1) grey or (H, W, 3) BGR; {BOXES}: x, y, width, height, px"
+_IMAGE_OUTPUT = f"{KEYPOINTS_IMAGE}: image pixels, x right, y down; confidence 0..1"
+_OTHER_TENSORS: dict[str, dict[str, str]] = {
+    "preprocess": {"input": _IMAGE_INPUT, "outputs": "crops, and the squares that they show"},
+    "place": {"input": "points in crops, and the squares that they show", "outputs": _IMAGE_OUTPUT},
+    "end_to_end": {"input": _IMAGE_INPUT, "outputs": _IMAGE_OUTPUT},
+}
+"""What the files say of their tensors where it is not what the network says."""

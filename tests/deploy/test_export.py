@@ -1,5 +1,7 @@
 """Export: what torch computes, at the opset asked for, in one file."""
 
+import json
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +13,10 @@ import torch
 from onnx import TensorProto
 
 from components.data.crop_store import open_crops
+from components.deploy import export
+from components.deploy.export import export_onnx, onnx_from_net
 from components.deploy.network import (
+    float_activations,
     half_precision,
     heatmap_convolution,
     opset_of,
@@ -19,7 +24,11 @@ from components.deploy.network import (
     tail_nodes,
 )
 from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
+from components.deploy.preprocess import end_to_end
+from components.deploy.quantise import render_qdq
 from components.model.checkpoint import load_net
+from components.model.recombinator import build_net
+from components.params import Params
 
 OPSETS = (13, 17)
 
@@ -70,6 +79,34 @@ def test_the_file_says_how_to_use_it(stages: SimpleNamespace) -> None:
     assert metadata["box_scale"] == "1.2"
     assert metadata["precision"] == "fp16"
     assert len(metadata["weights_sha256"]) == 64
+    assert json.loads(metadata["regions"])["eyes"] == list(range(36, 48))
+    assert metadata["fpenet"] == version("fpenet")
+
+
+@pytest.mark.parametrize("num_keypoints", [1, 7])
+def test_any_number_of_keypoints_goes_all_the_way(num_keypoints: int) -> None:
+    torch.manual_seed(0)
+    single = onnx_from_net(build_net("nano", num_keypoints).eval(), 17)
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 80, 80)).astype(np.float32)
+    amax = {name: 300.0 for name in float_activations(single)}
+    for model in (single, half_precision(single), render_qdq(single, amax)):
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        points, confidence = session.run([KEYPOINTS, CONFIDENCE], {INPUT: images})
+        assert points.shape == (2, num_keypoints, 2)
+        assert confidence.shape == (2, num_keypoints)
+    session = onnxruntime.InferenceSession(end_to_end(single, 1.2).SerializeToString())
+    feeds = {"image": np.zeros((90, 70, 1), np.uint8), "boxes": np.ones((3, 4), np.float32)}
+    assert session.run(["keypoints_image"], feeds)[0].shape == (3, num_keypoints, 2)
+
+
+def test_f25_an_exporter_that_gives_another_opset_is_refused(
+    stages: SimpleNamespace, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = export.onnx_from_net
+    monkeypatch.setattr(export, "onnx_from_net", lambda net, opset, products=False: real(net, 17))
+    asked = params.export.model_copy(update={"opsets": (13,)})
+    with pytest.raises(ValueError, match=r"opset13/fp32\.onnx: is of opset 17, not 13"):
+        export_onnx(train_dir=stages.train, export=asked, out_dir=tmp_path)
 
 
 def test_the_file_format_is_no_newer_than_the_opset_needs(stages: SimpleNamespace) -> None:
