@@ -1,10 +1,12 @@
 """Intervals: against a slow loop, and against how often they hold the truth."""
 
+import math
+
 import numpy as np
 import pytest
 
 from components.kpi import bootstrap
-from components.kpi.bootstrap import Interval, Resamples
+from components.kpi.bootstrap import Interval, Resamples, expanded_tail
 from components.kpi.cells import Cells
 from components.params import IntervalParams
 
@@ -33,7 +35,8 @@ def test_an_interval_is_that_of_a_loop_over_resampled_people() -> None:
         drawn = chance.choice(names, len(names))
         rows = [face for name in drawn for face, own in enumerate(subjects) if own == name]
         found.append(np.nanmean(cells.values[rows], axis=0).mean())
-    low, high = np.percentile(found, [2.5, 97.5])
+    tail = 100 * expanded_tail(0.025, 12)
+    low, high = np.percentile(found, [tail, 100 - tail])
     interval = intervals(cells, subjects, HOW)["both"]
     assert interval == pytest.approx((low, high), abs=0.03)
 
@@ -55,7 +58,27 @@ def test_an_interval_of_23_people_holds_the_truth_about_as_often_as_it_says() ->
         found = intervals(*faces(23, chance), how)["both"]
         assert found
         held += found[0] <= 3 <= found[1]
-    assert 0.89 < held / 300 < 0.97
+    assert 0.92 < held / 300 < 0.985
+
+
+def test_the_interval_of_a_slice_holds_the_truth_about_as_often_as_it_says() -> None:
+    chance = np.random.default_rng(5)
+    how = IntervalParams(resamples=1000, level=0.95, seed=2)
+    held = 0
+    for _ in range(300):
+        cells, subjects = faces(50, chance)
+        own = np.arange(40)  # ten people
+        found = Resamples.of(subjects, how).rows(own).intervals(cells.rows(own))["both"]
+        assert found
+        held += found[0] <= 3 <= found[1]
+    assert 0.92 < held / 300 < 0.985
+
+
+@pytest.mark.parametrize(("people", "t"), [(5, 2.776), (10, 2.262), (23, 2.074), (101, 1.984)])
+def test_the_ends_are_those_of_student_s_t(people: int, t: float) -> None:
+    wider = t * (people / (people - 1)) ** 0.5
+    tail = 0.5 * math.erfc(wider / 2**0.5)
+    assert expanded_tail(0.025, people) == pytest.approx(tail, rel=0.03)
 
 
 def test_people_drawn_in_groups_spread_as_much_as_people(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,12 +114,14 @@ def test_columns_with_other_gaps_are_a_mean_of_means_and_not_a_mean_of_all() -> 
     cells = Cells(values, {"all": (0, 1, 2, 3), "last": (3,), "two": (0, 1)})
     draws = Resamples.of([str(face) for face in range(30)], HOW)
     found = draws.intervals(cells)
+    tail = 100 * expanded_tail(0.025, 30)
     for name, own in cells.metrics.items():
         loop = []
         for drawn in draws.times.T.astype(int):
             rows = np.repeat(np.arange(30), drawn[draws.people])
             loop.append(np.nanmean(values[rows][:, list(own)], axis=0).mean())
-        assert found[name] == pytest.approx(tuple(np.percentile(loop, [2.5, 97.5])), abs=1e-5)
+        ends = np.percentile(loop, [tail, 100 - tail])
+        assert found[name] == pytest.approx(tuple(ends), abs=1e-5)
 
 
 def test_one_person_has_no_interval() -> None:
