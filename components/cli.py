@@ -106,12 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     infer.set_defaults(run=_run_infer)
     add_label_commands(commands, shared, _params)
     add_compare_command(commands, shared, _params)
-    add_training_commands(commands, shared)
+    add_training_commands(commands, shared, _params)
     return parser
 
 
-def _params(options: argparse.Namespace) -> Params:
-    overrides = parse_overrides(options.set)
+def _params(options: argparse.Namespace, more: Mapping[str, Any] | None = None) -> Params:
+    overrides = parse_overrides(options.set) | dict(more or {})
     if key := os.environ.get(SIGNING_KEY_VARIABLE):
         overrides["trust.signing_key"] = key
     if getattr(options, "format", None):

@@ -19,6 +19,10 @@ class Diverged(RuntimeError):
     """A training whose loss was not finite too often; the last good checkpoint stays."""
 
 
+class Pruned(RuntimeError):
+    """A trial of a sweep that is worse than others were at its epoch: it need not go on."""
+
+
 @contextmanager
 def noted_sigterm() -> Iterator[Callable[[], bool]]:
     """Note SIGTERM instead of dying of it; yields what says whether it came.

@@ -24,6 +24,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+def write_yaml(tree: Mapping[str, Any], title: str, path: Path) -> None:
+    """Write ``tree`` below a comment; as a file of ``presets/`` it is laid over params.yaml."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(dict(tree), sort_keys=False)
+    path.write_text(f"# {title}\n{text}", encoding="utf-8")
+
+
 def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with the leaves of ``over`` in place of its own; a list is a leaf.
 

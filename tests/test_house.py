@@ -95,6 +95,7 @@ def test_components_know_nothing_of_flows_and_infra() -> None:
         ("great_expectations", r"components/data/"),
         ("boto3", r"components/data/s3\.py"),
         ("dvc", r"components/data/dvc_remote\.py"),
+        ("optuna", r"components/model/sweep\.py"),
         ("torch", r"components/(model/|deploy/export\.py)"),
     ],
 )

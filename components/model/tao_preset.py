@@ -3,17 +3,15 @@
 Output: a partial tree of params.yaml, which ``presets/`` takes, and a table for people.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
-
-import yaml
+from typing import get_args
 
 from components.model.tao_fields import How
 from components.model.tao_spec import SpecRow, read_spec
 from components.params import load_params
 from components.provenance.digest import digest_bytes
-from components.yaml_tree import brief, nested, read_yaml
+from components.yaml_tree import brief, nested, read_yaml, write_yaml
 
 
 def import_spec(spec: Path, params: Path, out: Path) -> str:
@@ -32,15 +30,9 @@ def import_spec(spec: Path, params: Path, out: Path) -> str:
         load_params(params, overrides=settings)
     except ValueError as error:
         raise ValueError(f"{spec}, laid over {error}") from None
-    write_preset(settings, f"From {spec.name}, SHA-256 {digest_bytes(spec.read_bytes())[:16]}", out)
+    digest = digest_bytes(spec.read_bytes())
+    write_yaml(nested(settings), f"From {spec.name}, SHA-256 {digest[:16]}", out)
     return _table(rows)
-
-
-def write_preset(settings: Mapping[str, Any], title: str, out: Path) -> None:
-    """Write dotted ``settings`` as a file of ``presets/``."""
-    text = yaml.safe_dump(nested(settings), sort_keys=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(f"# {title}\n{text}", encoding="utf-8")
 
 
 def _table(rows: Sequence[SpecRow]) -> str:

@@ -26,6 +26,8 @@ from components.params.evaluate import GateParams as GateParams
 from components.params.evaluate import IntervalParams as IntervalParams
 from components.params.evaluate import SliceParams as SliceParams
 from components.params.section import Fraction, Name, Section
+from components.params.sweep import RangeParams as RangeParams
+from components.params.sweep import SweepParams as SweepParams
 from components.params.train import AugmentParams as AugmentParams
 from components.params.train import HeatmapLossName as HeatmapLossName
 from components.params.train import LossName as LossName
@@ -206,6 +208,7 @@ class Params(Section):
     split: SplitParams
     crop: CropParams
     train: TrainParams
+    sweep: SweepParams
     evaluate: EvaluateParams
     gate: GateParams
     export: ExportParams

@@ -9,14 +9,17 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from components.data.faces_drawn import draw_points
 from components.progress import EpochEnd, watching
+from components.stopping import Pruned
 
 LOGGER = logging.getLogger(__name__)
 _FACES = 12
@@ -25,24 +28,35 @@ _FACTOR = 3  # a crop of 80 px is drawn so many times larger
 _PATIENCE_S = 30.0  # with what MLflow has still to be told at the end
 
 
+@dataclass(frozen=True, slots=True)
+class TrialOf:
+    """A training as a trial: the sweep's name, whose run it is nested in, and what is tried."""
+
+    sweep: str
+    settings: Mapping[str, Any]
+
+
 @contextmanager
-def live_view(experiment: str, key: str) -> Iterator[None]:
+def live_view(experiment: str, key: str, trial: TrialOf | None = None) -> Iterator[None]:
     """Show the training that runs meanwhile, where ``MLFLOW_TRACKING_URI`` says; else do nothing.
 
     Args:
         key: of the training; its run has the tag ``fpenet.training``.
+        trial: what it is a trial of.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         yield
         return
     ends: queue.Queue[EpochEnd | str] = queue.Queue()
-    thread = threading.Thread(target=_tell, args=(ends, experiment, key), daemon=True)
+    thread = threading.Thread(target=_tell, args=(ends, experiment, key, trial), daemon=True)
     thread.start()
     status = "KILLED"
     try:
         with watching(ends.put):
             yield
         status = "FINISHED"
+    except Pruned:
+        raise
     except Exception:
         status = "FAILED"
         raise
@@ -80,7 +94,23 @@ def draw_watched(end: EpochEnd) -> Image.Image:
     return sheet
 
 
-def _tell(ends: "queue.Queue[EpochEnd | str]", experiment: str, key: str) -> None:
+def end_sweep(experiment: str, trial: TrialOf, value: float) -> None:
+    """Put what was best, and its ``value``, into the sweep's own run, and end it."""
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        return
+    from components.release import tracking
+
+    try:
+        with tracking.mlflow_errors():
+            experiment_id = tracking.find_experiment(experiment)
+            tracking.end_sweep(experiment_id, trial.sweep, trial.settings, value)
+    except (OSError, ValueError) as error:
+        LOGGER.warning("the sweep is not in MLflow: %s", error)
+
+
+def _tell(
+    ends: "queue.Queue[EpochEnd | str]", experiment: str, key: str, trial: TrialOf | None
+) -> None:
     """Tell MLflow of each end that comes, until a status does."""
     from components.release import tracking
 
@@ -95,6 +125,8 @@ def _tell(ends: "queue.Queue[EpochEnd | str]", experiment: str, key: str) -> Non
                     return
                 if run is None:
                     run = tracking.LiveRun(tracking.find_experiment(experiment), key)
+                    if trial is not None:
+                        run.nest(trial.sweep, trial.settings)
                 run.log_curve(end.curve)
                 epoch = int(end.curve[-1]["epoch"])
                 if len(end.images) and worth_a_picture(epoch):

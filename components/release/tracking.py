@@ -13,11 +13,13 @@ from typing import Any
 from mlflow import MlflowClient, get_tracking_uri
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
 from components.release.record import RELEASE_TAG
 
 TRAINING_TAG = "fpenet.training"
+SWEEP_TAG = "fpenet.sweep"
 _PARAMS_A_CALL = 100
 _METRICS_A_CALL = 1000
 _LONGEST_PARAM = 6000
@@ -147,7 +149,7 @@ class LiveRun:
     """The run of a training that goes on: made, or found again by the training's ``key``."""
 
     def __init__(self, experiment_id: str, key: str) -> None:
-        self._client = MlflowClient()
+        self._client, self._key = MlflowClient(), key
         found = self._client.search_runs(
             [experiment_id], f"tags.`{TRAINING_TAG}` = '{key}'", max_results=1
         )
@@ -160,6 +162,14 @@ class LiveRun:
             )
         history = self._client.get_metric_history(self._run.info.run_id, "train/loss")
         self._logged = max((metric.step for metric in history), default=0)
+
+    def nest(self, sweep: str, settings: Mapping[str, Any]) -> None:
+        """Make it a trial, with these settings, of the sweep's run, which is made if need be."""
+        parent = _sweep_run(self._run.info.experiment_id, sweep)
+        self._client.set_tag(self._run.info.run_id, MLFLOW_PARENT_RUN_ID, parent)
+        self._client.update_run(self._run.info.run_id, name=f"trial-{self._key}")
+        params = [Param(key, str(value)) for key, value in settings.items()]
+        self._client.log_batch(self._run.info.run_id, params=params)
 
     def log_curve(self, curve: Sequence[Mapping[str, float]]) -> None:
         """Log the epochs that MLflow does not have yet."""
@@ -178,6 +188,28 @@ class LiveRun:
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self._run.info.run_id, status)
+
+
+def end_sweep(experiment_id: str, sweep: str, best: Mapping[str, Any], value: float) -> None:
+    """Put the best settings, as tags, and their error in crop pixels into the sweep's run."""
+    client = MlflowClient()
+    run_id = _sweep_run(experiment_id, sweep)
+    for key, setting in best.items():
+        client.set_tag(run_id, f"best.{key}", str(setting))
+    client.log_metric(run_id, "best/val_crop_px", value)
+    client.set_terminated(run_id, "FINISHED")
+
+
+def _sweep_run(experiment_id: str, sweep: str) -> str:
+    """The id of the run that the trials of ``sweep`` are nested in."""
+    client = MlflowClient()
+    found = client.search_runs([experiment_id], f"tags.`{SWEEP_TAG}` = '{sweep}'", max_results=1)
+    run = (
+        found[0]
+        if found
+        else client.create_run(experiment_id, run_name=f"sweep-{sweep}", tags={SWEEP_TAG: sweep})
+    )
+    return str(run.info.run_id)
 
 
 def add_artifact(run_id: str, artifact: Artifact) -> None:
