@@ -66,6 +66,7 @@ def markdown_of(release: Mapping[str, Any]) -> str:
         lines = [table.header, tuple("---" for _ in table.header), *table.rows]
         parts.append(f"\n## {table.title}\n")
         parts += ["| " + " | ".join(cells) + " |" for cells in lines]
+    parts.append(f"\nReport: `{release['report']}`; model card: `{release['model_card']}`")
     return "\n".join(parts) + "\n"
 
 

@@ -63,11 +63,11 @@ def train_and_release(
     except ValueError as error:
         return Failed(message=str(error), name=BAD_INPUT)
     release = read_release({name: Path(folder) for name, folder in folders.items()})
-    report = WORK / "reports" / f"{runtime.flow_run.name}.md"
-    report.parent.mkdir(exist_ok=True)
-    report.write_text(markdown_of(release), encoding="utf-8")
+    summary = WORK / "summaries" / f"{runtime.flow_run.name}.md"
+    summary.parent.mkdir(exist_ok=True)
+    summary.write_text(markdown_of(release), encoding="utf-8")
     create_markdown_artifact(markdown_of(release), key="release", description="the release")
-    return release | {"report": report.as_posix()}
+    return release | {"summary": summary.as_posix()}
 
 
 def ask_workers(folders: dict[str, str], params: Params) -> dict[str, PrefectFuture[str | None]]:

@@ -214,13 +214,16 @@ def register(
     mlflow_store: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> Callable[..., dict[str, Any]]:
     """Register a tiny release under names of its own; the same names on each call of one test."""
+    from components.release.model_card import evidence_table
     from components.release.register import register_release
 
     mark = uuid.uuid4().hex[:8]
 
     key = make_key(tmp_path / "release.pem")
 
-    def run(folders: Mapping[str, Path], required: tuple[str, ...] = ("cpu",)) -> dict[str, Any]:
+    def run(
+        folders: Mapping[str, Path], required: tuple[str, ...] = ("cpu",), card: str | None = None
+    ) -> dict[str, Any]:
         params = params_with(
             {
                 "register.experiment": f"faces-{mark}",
@@ -231,8 +234,15 @@ def register(
         )
         out_dir = tmp_path / uuid.uuid4().hex
         out_dir.mkdir()
+        report_dir = folders["gate"].with_name("report")
+        (report_dir / "published").mkdir(parents=True, exist_ok=True)
+        (report_dir / "report.html").write_text("faces")
+        (report_dir / "published/report.html").write_text("numbers")
+        card = card or f"# Model card\n\n{evidence_table(folders)}\n"
+        (report_dir / "model_card.md").write_text(card)
         release = register_release(
             **{f"{name}_dir": folder for name, folder in folders.items()},
+            report_dir=report_dir,
             register=params.register_,
             signing_key=key,
             out_dir=out_dir,

@@ -91,7 +91,7 @@ def test_nothing_changed_after_a_run(committed: Callable[[], set[str]]) -> None:
         ("params.yaml", "  workspace_mb: 1024", "  workspace_mb: 2048", {"build"}),
         ("params.yaml", "  min_faces: 50", "  min_faces: 51", {"gate"}),
         ("params.yaml", "preset: laptop", "preset: standard", {"train"}),
-        ("params.yaml", "  experiment: fpenet", "  experiment: other", set()),
+        ("params.yaml", "  experiment: fpenet", "  experiment: other", {"report"}),
         ("presets/laptop.yaml", "  max_minutes: 10.0", "  max_minutes: 9.0", {"train"}),
         ("presets/full.yaml", "  max_minutes: 600.0", "  max_minutes: 9.0", set()),
         ("data/file", "data", "other faces", {"validate"}),

@@ -19,6 +19,8 @@ CANDIDATE = "candidate"
 """Alias of the version that the pipeline proposes."""
 DEPLOYABLE = "deployable"
 """Alias of the version that people asked for and the gate let pass."""
+REPORT, CARD, PUBLISHED = "report.html", "model_card.md", "published"
+"""What stage report leaves: the report, the model card, and the folder of what MLflow gets."""
 MAIN_REGIONS = ("all", "eyes", "mouth")
 _ENGINE_KEYS = ("target", "runtime", "precision", "status", "reason", "size_bytes", "sha256")
 
@@ -28,7 +30,9 @@ class Evidence:
     """All that the stages of one release say.
 
     Attributes:
+        folders: stage -> its finished folder.
         manifests: stage -> its sealed manifest.
+        validation: ``report.json`` of the stage validate.
         kpi: ``kpi.json``.
         engines: rows of ``engines.json``.
         rungs: rows of ``parity.json``.
@@ -36,7 +40,9 @@ class Evidence:
         verdict: ``gate.json``.
     """
 
+    folders: Mapping[str, Path]
     manifests: Mapping[str, Manifest]
+    validation: Mapping[str, Any]
     kpi: Mapping[str, Any]
     engines: Sequence[Mapping[str, Any]]
     rungs: Sequence[Mapping[str, Any]]
@@ -76,12 +82,14 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
         ValueError: naming the file that is missing or not JSON.
     """
     return Evidence(
+        folders,
         {name: read_manifest(folder) for name, folder in folders.items()},
-        _read(folders["evaluate"] / "kpi.json"),
-        _read(folders["build"] / "engines.json"),
-        _read(folders["build"] / "parity.json")["rungs"],
-        _read(folders["benchmark"] / "benchmark.json"),
-        _read(folders["gate"] / "gate.json"),
+        read_json(folders["validate"] / "report.json"),
+        read_json(folders["evaluate"] / "kpi.json"),
+        read_json(folders["build"] / "engines.json"),
+        read_json(folders["build"] / "parity.json")["rungs"],
+        read_json(folders["benchmark"] / "benchmark.json"),
+        read_json(folders["gate"] / "gate.json"),
     )
 
 
@@ -129,32 +137,6 @@ def engine_rows(evidence: Evidence) -> list[dict[str, Any]]:
         }
         for row in evidence.engines
     ]
-
-
-def describe(evidence: Evidence, reasons: Sequence[str]) -> str:
-    """The release in a few lines of Markdown: a registered version's description."""
-    kpi = evidence.kpi
-    metrics: Mapping[str, float | None] = kpi["metrics"]
-    lines = [
-        _int8_words(evidence),
-        "",
-        f"Judged on {kpi['dataset']}, part {kpi['part']}: {kpi['num_faces']} faces of"
-        f" {kpi['num_subjects']} people, {kpi['num_keypoints']} keypoints.",
-        "",
-        f"| region | {' | '.join(MAIN_REGIONS)} |",
-        "| --- " * (len(MAIN_REGIONS) + 1) + "|",
-    ]
-    for unit in ("image_px", "tight/image_px", f"nme_{kpi['normaliser']}"):
-        if f"{unit}/all" in metrics:
-            values = [metrics.get(f"{unit}/{region}") for region in MAIN_REGIONS]
-            cells = ["n/a" if value is None else f"{value:.4g}" for value in values]
-            lines.append(f"| {unit} | {' | '.join(cells)} |")
-    lines += ["", "Candidate." if not reasons else "Not a candidate:"]
-    lines += [f"- {reason}" for reason in reasons]
-    for status, targets in unfinished_targets(evidence.engines).items():
-        if targets:
-            lines.append(f"\nPartial: {status} for {', '.join(targets)}.")
-    return "\n".join(lines)
 
 
 def _int8_words(evidence: Evidence) -> str:
@@ -232,7 +214,12 @@ def read_curve(train_dir: Path) -> list[dict[str, float]]:
     ]
 
 
-def _read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """The JSON value in a file.
+
+    Raises:
+        ValueError: the file is missing or not JSON, naming it.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

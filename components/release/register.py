@@ -12,11 +12,14 @@ from typing import Any
 from components.params import RegisterParams
 from components.progress import report
 from components.provenance.sign import SigningKey, sign_file, signature_of
+from components.release.model_card import check_card, describe_version
 from components.release.record import (
     CANDIDATE,
+    CARD,
     NAME_TAG,
+    PUBLISHED,
+    REPORT,
     Evidence,
-    describe,
     engine_rows,
     flat_metrics,
     flat_params,
@@ -45,6 +48,7 @@ def register_release(
     benchmark_dir: Path,
     gate_dir: Path,
     bundle_dir: Path,
+    report_dir: Path,
     register: RegisterParams,
     signing_key: SigningKey,
     out_dir: Path,
@@ -76,8 +80,14 @@ def register_release(
     evidence = read_evidence(folders)
     curve = read_curve(train_dir)
     reasons = refusals(evidence, register.required_targets)
-    tags, description = version_tags(evidence, reasons), describe(evidence, reasons)
-    artifacts = artifact_files(folders)
+    tags = version_tags(evidence, reasons)
+    card = report_dir / CARD
+    if not card.exists():
+        raise ValueError(f"{card}: missing; a release needs it")
+    text = card.read_text(encoding="utf-8")
+    check_card(text, folders)
+    description = describe_version(text)
+    artifacts = [*artifact_files(folders), (card, ""), (report_dir / PUBLISHED, "report")]
     report(0, _STEPS, "steps")
     with tracking.mlflow_errors():
         experiment_id = tracking.find_experiment(register.experiment)
@@ -126,7 +136,8 @@ def register_release(
             "run_id": run.run_id,
             "experiment_id": run.experiment_id,
             "files": stored_files(artifacts),
-            "report": (evaluate_dir / "kpi.png").as_posix(),
+            "report": (report_dir / REPORT).as_posix(),
+            "model_card": card.as_posix(),
         }
         path = out_dir / RECORD
         path.write_text(record_text(release), encoding="utf-8")
@@ -171,7 +182,9 @@ def release_record(evidence: Evidence, reasons: list[str]) -> dict[str, Any]:
 def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
     """What of the stages' folders goes into the run, and where in it.
 
-    No picture and no file name of the labelled set goes there, but for the KPI's own plot.
+    No picture and no file name of the labelled set goes there, but for the KPI's own plot and the
+    few faces that ``parity.json`` names. Of the report the edition below ``published`` goes, which
+    has neither.
     """
     files = [
         (folders["train"] / "model.safetensors", "trainable"),

@@ -45,15 +45,19 @@ def test_a_run_says_all_there_is_to_say(project: Path) -> None:
         ("h200", "pending", None),
     ]
     assert (release["model"], release["version"], release["alias"]) == ("tiny", 7, "candidate")
-    report = (project / release["report"]).read_text()
-    assert "| cpu | fp32 | onnxruntime | 1.23 MB | 3.00 ms | ready |" in report
-    assert "partial release: no worker built for h200" in report
+    assert release["report"] == f"{release['folders']['report']}/report.html"
+    summary = (project / release["summary"]).read_text()
+    assert "| cpu | fp32 | onnxruntime | 1.23 MB | 3.00 ms | ready |" in summary
+    assert "partial release: no worker built for h200" in summary
+    assert f"Report: `{release['report']}`" in summary
 
 
 def test_each_stage_is_one_task_and_progress_is_an_artifact() -> None:
     state = run()
     flow_run = state.state_details.flow_run_id
-    stages = "benchmark build bundle calibrate crop evaluate export gate register split train"
+    stages = (
+        "benchmark build bundle calibrate crop evaluate export gate register report split train"
+    )
     wanted = [*stages.split(), "validate", "weights"]  # the champion, out of the registry
     with get_client(sync_client=True) as client:
         for _ in range(300):  # Prefect records task runs from their events, a moment later

@@ -16,7 +16,7 @@ def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str,
 
 
 def plain(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """Split, crop, export, calibrate and bundle."""
+    """Split, crop, export, calibrate, bundle and report."""
     return _write(out_dir, "done.json", {})
 
 
@@ -108,7 +108,11 @@ def register(
 
     evidence = read_evidence({name.removesuffix("_dir"): path for name, path in folders.items()})
     record = release_record(evidence, refusals(evidence, register.required_targets))
-    return _write(out_dir, "release.json", record | {"model": "tiny", "version": 7})
+    files = {
+        key: (folders["report_dir"] / name).as_posix()
+        for key, name in (("report", "report.html"), ("model_card", "model_card.md"))
+    }
+    return _write(out_dir, "release.json", record | files | {"model": "tiny", "version": 7})
 
 
 def _write(out_dir: Path, name: str, value: Any) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 import pytest
 
 from components.release.record import (
-    describe,
     engine_rows,
     flat_metrics,
     flat_params,
@@ -82,16 +81,6 @@ def test_pending_and_failed_targets_make_a_partial_release(stage_folders, make_e
     evidence = read_evidence(stage_folders(engines=engines))
     assert unfinished_targets(engines) == {"pending": ["nano"], "failed": ["a10"]}
     assert version_tags(evidence, [])["fpenet.engines"] == "partial"
-    text = describe(evidence, [])
-    assert "Partial: pending for nano." in text
-    assert "Partial: failed for a10." in text
-
-
-def test_the_description_has_the_numbers_and_the_reasons(stage_folders):
-    text = describe(read_evidence(stage_folders(kpi_all=None)), ["too few faces"])
-    assert "60 faces of 23 people, 68 keypoints" in text
-    assert "| image_px | n/a | 2.5 | n/a |" in text
-    assert text.endswith("Not a candidate:\n- too few faces")
 
 
 def test_parameters_are_flat_and_numbers_have_names(stage_folders):

@@ -41,7 +41,7 @@ def test_a_release_that_passed_becomes_the_candidate(register, stage_folders):
     assert version.tags["kpi.image_px/all"] == "4.25"
     assert version.tags["engine.cpu.fp32"] == "ready"
     assert version.tags["digest.train"] == release["digests"]["train"]
-    assert "\nJudged on synthetic, part kpi: 60 faces" in version.description
+    assert version.description.startswith("# Model card\n")
     assert version.tags["fpenet.name"] == release["name"] == "deployable_v3.1"
     assert version.tags["fpenet.int8"] == "Without INT8"
     trainable = client.get_model_version(release["trainable_model"], "1")
@@ -55,6 +55,9 @@ def test_a_release_that_passed_becomes_the_candidate(register, stage_folders):
         "kind": "release",
         **release,
     }
+    assert (stored.parent / "report/report.html").read_text() == "numbers"
+    assert Path(release["report"]).read_text() == "faces"
+    assert (stored.parent / "model_card.md").read_text() == version.description
 
 
 def test_a_refused_release_is_registered_with_its_reasons_and_moves_no_alias(
@@ -70,7 +73,6 @@ def test_a_refused_release_is_registered_with_its_reasons_and_moves_no_alias(
     version = MlflowClient().get_model_version(second["model"], "2")
     assert version.tags["fpenet.refused"] == "image_px/all is 7; must be below 6"
     assert version.tags["fpenet.gate"] == "refused"
-    assert "- image_px/all is 7" in version.description
 
 
 def test_a_passed_release_without_a_required_target_is_no_candidate(
@@ -116,3 +118,12 @@ def test_an_mlflow_that_is_not_there_is_one_clear_line(
     with pytest.raises(ConnectionError, match=r"^MLflow at http://127\.0\.0\.1:9: ") as error:
         register(stage_folders())
     assert "secret" not in str(error.value)
+
+
+def test_a_model_card_of_other_evidence_is_refused(register, stage_folders):
+    folders = stage_folders()
+    register(folders)
+    other = stage_folders("other", kpi_all=9.9)
+    report_dir = folders["gate"].with_name("report")
+    with pytest.raises(ValueError, match=r"kpi\.json: not the one of the model card"):
+        register(other, card=(report_dir / "model_card.md").read_text())

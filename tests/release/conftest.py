@@ -1,0 +1,90 @@
+"""A small release through the real stages of deploy, and the report of it beside a champion."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from components.data.crop_store import open_crops
+from components.deploy.judge_release import judge_release
+from components.kpi.predictions import load_predictions
+from components.params import Params
+from components.provenance.manifest import Manifest, seal
+from components.release.report import report_release
+from components.stages import STAGES
+from tests.deploy.conftest import crop_dir, params, stages, train_dir
+
+__all__ = ["crop_dir", "params", "stages", "train_dir"]
+
+LABELS = {
+    "dataset": "rendered",
+    "faces": 1234,
+    "kept": 10,
+    "subjects": 11,
+    "dropped": {"occluded": 1000, "unreadable": 224},
+    "checks": {"twins": {"skipped": "only 10 faces"}, "balance": {"skipped": None}},
+}
+TRAINING = {
+    **{"net": "small", "num_keypoints": 68, "box_scale": 1.2, "confidence": "learned"},
+    **{"parameters": 335792, "epochs": 3, "minutes": 0.75, "faces_seen": 18},
+}
+PARTS = {
+    "rule": "hash",
+    "train": {"faces": 5, "subjects": 5},
+    "val": {"faces": 1, "subjects": 1},
+    "kpi": {"faces": 4, "subjects": 4},
+}
+
+
+@pytest.fixture(scope="session")
+def finished(
+    stages: SimpleNamespace, params: Params, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Stage -> its sealed folder; the champion differs on face 2 alone, where it is perfect."""
+    root = tmp_path_factory.mktemp("finished")
+    (root / "gate").mkdir()
+    gate = params.gate.model_copy(update={"champion": stages.bundle.as_posix()})
+    judge_release(
+        crop_dir=stages.crop,
+        evaluate_dir=stages.evaluate,
+        build_dir=stages.build,
+        gate=gate,
+        evaluate=params.evaluate,
+        out_dir=root / "gate",
+    )
+    better = root / "gate/champion/cpu.fp32.predictions.npz"
+    theirs = load_predictions(better)
+    store = open_crops(stages.crop)
+    theirs.points[2] = store.points_crop(theirs.rows)[2]
+    theirs.save(better)
+    for name in ("validate", "split"):
+        (root / name).mkdir()
+    (root / "validate/report.json").write_text(json.dumps(LABELS))
+    folders = {name: root / name for name in STAGES["report"].inputs}
+    for name in folders:
+        if not (root / name).exists():
+            shutil.copytree(getattr(stages, name), root / name)
+    said = stages.summary | {"train": TRAINING, "split": PARTS}
+    for name, folder in folders.items():
+        read = STAGES[name].sections
+        sections = {each: params.section(each).model_dump(mode="json") for each in read}
+        inputs = {"labels": "ab" * 32} if name == "validate" else {}
+        summary = said.get(name, {})
+        seal(folder, Manifest(name, name, inputs, sections, "code", {"onnx": "1"}, {}, summary))
+    return folders
+
+
+@pytest.fixture(scope="session")
+def report_dir(
+    finished: dict[str, Path], params: Params, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What stage report makes of it."""
+    out_dir = tmp_path_factory.mktemp("report")
+    report_release(
+        **{f"{name}_dir": folder for name, folder in finished.items()},
+        register=params.register_,
+        out_dir=out_dir,
+    )
+    return out_dir
