@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.provenance.manifest import read_manifest
 from components.stages import STAGES
 from tests.dvc_project import DvcProject
 
@@ -138,3 +139,32 @@ def repro(project: Path) -> list[str]:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+
+
+def test_an_experiment_with_another_value_trains_with_it(
+    dvc_project: DvcProject, train_command: Callable[..., list[str]]
+) -> None:
+    """`dvc exp run -S`: of keys that no preset sets; those it sets are changed in its file."""
+    folder = dvc_project.folder
+    train_command(folder / "dvc")  # makes dvc/crop: the dots
+    for name in ("data", "dvc/validate", "dvc/split"):
+        (folder / name).mkdir()
+        (folder / name / "file").write_text(name)
+    preset = folder / "presets/laptop.yaml"
+    preset.write_text(
+        "train: {net: nano, epochs: 2, batch_size: 8, augment: {flip_probability: 0}}\n"
+    )
+    (folder / ".venv").mkdir()
+    (folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    status, said = dvc_project.dvc("commit", "--force", "validate", "split", "crop")
+    assert status == 0, said
+    dvc_project.git("add", ".")
+    dvc_project.git("commit", "--quiet", "--message", "dots")
+    words = ("-S", "train.learning_rate=0.002", "-S", "presets/laptop.yaml:train.epochs=1")
+    status, said = dvc_project.dvc("exp", "run", "--single-item", "--name", "slow", *words, "train")
+    assert status == 0, said
+    manifest = read_manifest(folder / "dvc/train")
+    assert manifest.params["train"]["learning_rate"] == 0.002
+    assert manifest.summary["epochs"] == 1
+    kept = ["git", "for-each-ref", "refs/exps"]
+    assert "/slow\n" in subprocess.run(kept, capture_output=True, text=True, check=True).stdout
