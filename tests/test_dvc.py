@@ -37,8 +37,8 @@ def test_dvc_has_the_rows_of_stages() -> None:
 def test_a_stage_whose_section_a_preset_changes_depends_on_the_preset() -> None:
     changed = {
         section
-        for preset in (ROOT / "presets").glob("*.yaml")
-        for section in yaml.safe_load(preset.read_text())
+        for preset in ("full", "laptop", "standard")
+        for section in yaml.safe_load((ROOT / f"presets/{preset}.yaml").read_text())
     }
     for name, row in dvc_yaml()["stages"].items():
         tracks = {"presets/${preset}.yaml": None} in row["params"]

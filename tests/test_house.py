@@ -195,7 +195,7 @@ def test_no_file_in_flows_hides_a_library() -> None:
 
 def test_every_preset_loads() -> None:
     presets = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
-    assert presets == ["full", "laptop", "standard"]
+    assert {"full", "laptop", "standard"} <= set(presets)  # and those of import-tao and sweep
     for preset in presets:
         assert load_params(ROOT / "params.yaml", preset).preset == preset
 
