@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from components.data.crop_store import CropStore, open_crops
 from components.deploy.engine import RUNTIMES
 from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.parity import distances, ladder
+from components.deploy.parity import distances, engine_rung, ladder
 from components.deploy.targets import (
     TARGETS,
     GpuTarget,
@@ -216,7 +216,6 @@ def build_engines(
     names = store.table["image"].to_pylist()
     faces = [names[row] for row in store.rows(store.judged_part)]
     rungs = ladder(points, faces, build.parity_px)
-    _write_json(out_dir / "parity.json", {"rungs": [asdict(rung) for rung in rungs]})
 
     rows: list[Engine] = []
     wanted = list(_wanted(build))
@@ -229,6 +228,12 @@ def build_engines(
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
             rows.append(Engine(name, target.runtime, precision, "failed", reason))
         report(done, len(wanted), "engines")
+    for row in rows:
+        if row.predictions is not None:
+            name = f"{row.target}/{row.precision}"
+            points[name] = load_predictions(out_dir / row.predictions).points
+            rungs.append(engine_rung(name, row.precision, points, faces, build.parity_px))
+    _write_json(out_dir / "parity.json", {"rungs": [asdict(rung) for rung in rungs]})
     _write_json(out_dir / "engines.json", [asdict(row) for row in rows])
     return statuses([row.status for row in rows]) | {
         "rung_lost": next((rung.rung for rung in rungs if not rung.passed), None),

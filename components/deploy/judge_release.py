@@ -66,10 +66,11 @@ def executed_engines(build_dir: Path) -> list[tuple[Judged, str | None]]:
     for row in _read(build_dir / "engines.json"):
         if row["status"] != "ready":
             continue
-        rung = rungs.get("onnx" if row["precision"] == "fp32" else row["precision"], {})
+        name = f"{row['target']}/{row['precision']}"
+        rung = rungs.get(name, {})
         report = read_kpi(build_dir / row["kpi"]) if row["kpi"] else None
         engine = Judged(
-            f"{row['target']}/{row['precision']}",
+            name,
             report,
             f"build/{row['kpi'] or 'engines.json'}",
             rung.get("mean_px"),

@@ -1,9 +1,9 @@
 """The parity ladder: how far the points move from torch to FP32 ONNX to FP16 and INT8.
 
-Input: points of the same faces from each rendering. Output: one row a rung with mean and largest
-distance in pixels of the 80x80 crop, its budget, and the faces that moved most. ONNX Runtime
-executes every rung; ``int8`` is what the CPU target ships, ``int8_signed`` the levels that the
-TensorRT renderings use.
+Input: points of the same faces from each rendering, executed by ONNX Runtime (``int8`` is what the
+CPU target ships, ``int8_signed`` the levels that the TensorRT renderings use), and from each engine
+that can run here. Output: one row a rung with mean and largest distance in pixels of the 80x80
+crop, its budget, and the faces that moved most.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.deploy.targets import Precision
 from components.params import ParityParams
 
 NUM_WORST = 5
@@ -20,7 +21,7 @@ NUM_WORST = 5
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One rendering beside the one that it was made from.
+    """One rendering or engine beside the one that it was made from.
 
     Attributes:
         rung, reference: names of the two.
@@ -54,24 +55,48 @@ def ladder(
         points: ``torch`` and every rung -> (N, K, 2) pixels of the 80x80 crop.
         faces: N names.
     """
-    rungs = []
-    for name, (reference, budget_name) in RUNGS.items():
-        moved = np.nan_to_num(distances(points[name], points[reference]), nan=1e9, posinf=1e9)
-        budget = float(getattr(budgets, budget_name))
-        means = moved.mean(axis=1)
-        worst = np.argsort(means)[::-1][:NUM_WORST]
-        rungs.append(
-            Rung(
-                name,
-                reference,
-                float(moved.mean()),
-                float(moved.max()),
-                budget,
-                bool(moved.mean() < budget),
-                [{"face": faces[index], "mean_px": float(means[index])} for index in worst],
-            )
-        )
-    return rungs
+    return [
+        rung(name, reference, points, faces, float(getattr(budgets, budget)))
+        for name, (reference, budget) in RUNGS.items()
+    ]
+
+
+def engine_rung(
+    name: str,
+    precision: Precision,
+    points: Mapping[str, NDArray[np.floating[Any]]],
+    faces: Sequence[str],
+    budgets: ParityParams,
+) -> Rung:
+    """The rung of an engine that was executed: beside FP32 ONNX, by its precision's budget.
+
+    Args:
+        points: ``onnx`` and ``name`` -> (N, K, 2) pixels of the 80x80 crop.
+    """
+    _, budget = RUNGS[RUNG_OF[precision]]
+    return rung(name, "onnx", points, faces, float(getattr(budgets, budget)))
+
+
+def rung(
+    name: str,
+    reference: str,
+    points: Mapping[str, NDArray[np.floating[Any]]],
+    faces: Sequence[str],
+    budget_px: float,
+) -> Rung:
+    """How far the points ``name`` lie from those of ``reference``."""
+    moved = np.nan_to_num(distances(points[name], points[reference]), nan=1e9, posinf=1e9)
+    means = moved.mean(axis=1)
+    worst = np.argsort(means)[::-1][:NUM_WORST]
+    return Rung(
+        name,
+        reference,
+        float(moved.mean()),
+        float(moved.max()),
+        budget_px,
+        bool(moved.mean() < budget_px),
+        [{"face": faces[index], "mean_px": float(means[index])} for index in worst],
+    )
 
 
 RUNGS: dict[str, tuple[str, str]] = {
@@ -81,3 +106,6 @@ RUNGS: dict[str, tuple[str, str]] = {
     "int8_signed": ("onnx", "int8"),
 }
 """Rung -> the rung it is compared with, and its key in ``build.parity_px``."""
+
+RUNG_OF: dict[Precision, str] = {"fp32": "onnx", "fp16": "fp16", "int8": "int8"}
+"""Precision of an engine -> the rung of its rendering."""

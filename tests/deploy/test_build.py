@@ -75,9 +75,11 @@ def test_what_ships_is_what_was_judged(stages: SimpleNamespace, params: Params) 
 
 def test_every_rung_of_the_ladder_was_climbed(stages: SimpleNamespace) -> None:
     rungs = json.loads((stages.build / "parity.json").read_text())["rungs"]
-    assert [rung["rung"] for rung in rungs] == ["onnx", "fp16", "int8", "int8_signed"]
+    renderings, engines = ["onnx", "fp16", "int8", "int8_signed"], ["cpu/fp32", "cpu/int8"]
+    assert [rung["rung"] for rung in rungs] == [*renderings, *engines]
     means = {rung["rung"]: rung["mean_px"] for rung in rungs}
     assert 0 < means["onnx"] < 0.001 < means["fp16"] < 0.1 < means["int8"] < 5
+    assert means["cpu/int8"] == pytest.approx(means["int8"])  # the engine is the rendering itself
     assert {face["face"] for face in rungs[0]["worst_faces"]} == {f"{n}.png" for n in range(6, 10)}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from components.deploy.parity import RUNGS, ladder
+from components.deploy.parity import RUNGS, engine_rung, ladder
 from components.params import ParityParams
 
 BUDGETS = ParityParams(onnx=0.01, fp16=0.1, int8=2.0)
@@ -38,6 +38,17 @@ def test_only_the_rung_over_its_budget_is_lost() -> None:
     assert {r.rung: r.passed for r in rungs} == {
         "onnx": True, "fp16": False, "int8": True, "int8_signed": True
     }  # fmt: skip
+
+
+def test_an_engine_stands_beside_fp32_onnx_with_its_precision_s_budget() -> None:
+    points = rungs_of()
+    points["t4/fp16"] = points["onnx"] + [0.03, 0.04]  # 0.05 px
+    held = engine_rung("t4/fp16", "fp16", points, FACES, BUDGETS)
+    assert (held.rung, held.reference, held.budget_px, held.passed) == (
+        "t4/fp16", "onnx", 0.1, True
+    )  # fmt: skip
+    assert held.mean_px == pytest.approx(0.05)
+    assert not engine_rung("t4/fp16", "fp32", points, FACES, BUDGETS).passed
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -1,0 +1,159 @@
+"""What INT8 costs and what it gives: error and speed of a trained net beside FP32, on one CPU core.
+
+The net goes through the stages export and calibrate. Error is the NME by inter-ocular distance (of
+the face's square where there are no eyes) on the judged part: FP32, INT8 as the CPU runs it and as
+TensorRT does, each with the 95 % interval of its relative loss by a bootstrap of people. Ranges by
+all methods stand beside each other. Speed: FP32 and INT8 are timed in turn, in rounds, so that
+other work on the machine hits both alike; a ratio of medians.
+
+    python -m benchmarks.int8 [--train FOLDER --crop FOLDER] [--rounds 9] [--budget-px 0.15]
+
+Without folders: ``small`` on the embedded faces, trained for one epoch, which times it and no more.
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.training import embedded_crops
+from components.data.crop_store import CropStore, open_crops
+from components.deploy.benchmark import time_calls
+from components.deploy.calibrate import calibrate_ranges
+from components.deploy.calibration_faces import crop_batches, draw_faces
+from components.deploy.engine_onnxruntime import open_engine, predict_with
+from components.deploy.export import export_onnx
+from components.deploy.histogram import collect_histograms, ranges_of
+from components.deploy.network import read_network
+from components.deploy.quantise_cpu import render_cpu
+from components.keypoints import scheme_for
+from components.kpi.metrics import interocular, nme, point_errors
+from components.kpi.predictions import Predict, predict_all
+from components.model.train import train_net
+from components.params import CalibrateParams, CalibrationMethod, load_params
+
+_CALLS = 200
+_RESAMPLES = 2000
+
+
+def face_errors(predict: Predict, store: CropStore) -> NDArray[np.float64]:
+    """(N,) NME of each judged face, all labelled points."""
+    rows = store.rows(store.judged_part)
+    labels = store.points_crop(rows).astype(np.float64)
+    corners = scheme_for(labels.shape[1]).eye_corners
+    norm = np.full(len(rows), 80.0 / store.box_scale)
+    if corners is not None:
+        norm = interocular(labels, corners)
+    found, _ = predict_all(predict, store.images(rows), 32)
+    known = np.logical_and.reduce(np.isfinite(labels), axis=2)
+    return nme(point_errors(found, labels), known, norm).astype(np.float64)
+
+
+def loss(
+    errors: NDArray[np.float64], before: NDArray[np.float64], people: NDArray[np.str_]
+) -> tuple[float, float, float]:
+    """Relative change of the mean error, and its 95 % interval by a bootstrap of people."""
+    both = np.isfinite(errors) & np.isfinite(before)
+    names, person = np.unique(people[both], return_inverse=True)
+    sums = np.stack([np.bincount(person, one[both], len(names)) for one in (errors, before)])
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(names), (_RESAMPLES, len(names)))
+    ratios = sums[0][drawn].sum(axis=1) / sums[1][drawn].sum(axis=1) - 1
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return float(sums[0].sum() / sums[1].sum() - 1), float(low), float(high)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train", type=Path)
+    parser.add_argument("--crop", type=Path)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--budget-px", type=float)
+    options = parser.parse_args()
+    overrides: dict[str, object] = {"export.opsets": [17], "train.epochs": 1}
+    if options.budget_px is not None:
+        overrides["calibrate.recovery.budget_px"] = options.budget_px
+    params = load_params(Path("params.yaml"), None, overrides)
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {name: Path(scratch) / name for name in ("train", "export", "calibrate")}
+        for folder in folders.values():
+            folder.mkdir()
+        if options.train is None:
+            store = embedded_crops(params)
+            crop_dir = Path(str(store.crops.filename)).parent  # type: ignore[attr-defined]
+            train_net(crop_dir=crop_dir, train=params.train, out_dir=folders["train"])
+        else:
+            folders["train"], crop_dir = options.train, options.crop
+        export_onnx(train_dir=folders["train"], export=params.export, out_dir=folders["export"])
+        calibrate_ranges(
+            crop_dir=crop_dir,
+            export_dir=folders["export"],
+            calibrate=params.calibrate,
+            out_dir=folders["calibrate"],
+        )
+        print((folders["calibrate"] / "recovery.md").read_text(encoding="utf-8"))
+        exported, made = (folders[name] / "opset17" for name in ("export", "calibrate"))
+        networks = {
+            "FP32": exported / "fp32_cpu.onnx",
+            "INT8, CPU": made / "int8_cpu.onnx",
+            "INT8, TensorRT's levels": made / "int8.onnx",
+        }
+        store = open_crops(crop_dir)
+        print_errors({name: open_engine(path) for name, path in networks.items()}, store)
+        print_errors(by_method(exported, store, params.calibrate), store)
+        print_speed(networks["FP32"], networks["INT8, CPU"], store, options.rounds)
+
+
+def by_method(exported: Path, store: CropStore, calibrate: CalibrateParams) -> dict[str, Predict]:
+    """FP32, and INT8 for the CPU with the ranges of each method, from the same histograms."""
+    network, network_cpu = (read_network(exported / f"{n}.onnx") for n in ("fp32", "fp32_cpu"))
+    rows = draw_faces(store, calibrate.faces, calibrate.seed)
+    histograms = collect_histograms(network, crop_batches(store, rows))
+    found = {"FP32": predict_with(network_cpu.SerializeToString(), "FP32")}
+    for method in get_args(CalibrationMethod):
+        amax = ranges_of(histograms, calibrate.model_copy(update={"method": method}))
+        rendered = render_cpu(network_cpu, amax)
+        found[method] = predict_with(rendered.SerializeToString(), method)
+    return found
+
+
+def print_errors(networks: dict[str, Predict], store: CropStore) -> None:
+    """NME of each, and how much more than the first's it is."""
+    rows = store.rows(store.judged_part)
+    people = np.array(store.subjects(rows))
+    print(f"{len(rows)} faces of {len(set(people))} people, part {store.judged_part}\n")
+    print("| network | NME | relative loss | 95 % interval |\n|---|---|---|---|")
+    first: NDArray[np.float64] | None = None
+    for name, predict in networks.items():
+        errors = face_errors(predict, store)
+        first = errors if first is None else first
+        lost, low, high = loss(errors, first, people)
+        print(f"| {name} | {np.nanmean(errors):.4%} | {lost:+.2%} | {low:+.2%} to {high:+.2%} |")
+    print()
+
+
+def print_speed(fp32: Path, int8: Path, store: CropStore, rounds: int) -> None:
+    """Median time of a face and the ratio of the two, batch 1 and 32, one thread."""
+    engines = [open_engine(path, threads=1) for path in (fp32, int8)]
+    faces = store.images(store.rows(store.judged_part)[:256])
+    print("| batch | FP32, ms | INT8, ms | FP32 / INT8 | of each round |\n|---|---|---|---|---|")
+    for batch, calls in ((1, _CALLS), (32, _CALLS // 10)):
+        times = [
+            [statistics.median(time_calls(one, faces, batch, 5, calls)) for one in engines]
+            for _ in range(rounds)
+        ]
+        ratios = sorted(a / b for a, b in times)
+        medians = [statistics.median(column) for column in zip(*times, strict=True)]
+        print(
+            f"| {batch} | {medians[0]:.3f} | {medians[1]:.3f} | {medians[0] / medians[1]:.2f}"
+            f" | {ratios[0]:.2f} to {ratios[-1]:.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
