@@ -143,7 +143,7 @@ def draw_slices(
                     rotation=90,
                     color=QUIET,
                 )
-        long = max(map(len, names), default=0) * len(names) > 40
+        long = sum(len(name) + 1 for name in names) > 48
         axes.set_xticks(range(len(names)), names, rotation=45 if long else 0)
         axes.set(ylabel="NME, %", ylim=(0, None), xlim=(-0.6, len(names) - 0.4))
         if champion:

@@ -11,6 +11,7 @@ from typing import Any
 
 from components.params import RegisterParams
 from components.progress import report
+from components.provenance.digest import digest_file
 from components.provenance.sign import SigningKey, sign_file, signature_of
 from components.release.model_card import check_card, describe_version
 from components.release.record import (
@@ -138,6 +139,7 @@ def register_release(
             "files": stored_files(artifacts),
             "report": (report_dir / REPORT).as_posix(),
             "model_card": card.as_posix(),
+            "model_card_sha256": digest_file(card),
         }
         path = out_dir / RECORD
         path.write_text(record_text(release), encoding="utf-8")

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from components.provenance.digest import digest_file
 from components.release.register import artifact_files
 
 
@@ -58,6 +59,7 @@ def test_a_release_that_passed_becomes_the_candidate(register, stage_folders):
     assert (stored.parent / "report/report.html").read_text() == "numbers"
     assert Path(release["report"]).read_text() == "faces"
     assert (stored.parent / "model_card.md").read_text() == version.description
+    assert digest_file(stored.parent / "model_card.md") == release["model_card_sha256"]
 
 
 def test_a_refused_release_is_registered_with_its_reasons_and_moves_no_alias(
