@@ -65,7 +65,8 @@ def run_sweep(
     store = hold_aside(store, sweep.aside_fraction, sweep.aside_seed)
     if not len(store.rows("val")):
         raise ValueError(
-            f"sweep.aside_fraction is {sweep.aside_fraction}: nobody of train is held aside"
+            f"sweep.aside_fraction is {sweep.aside_fraction}: nobody of train is held aside; with a"
+            " sweep.aside_seed that is split.seed, they are val's already"
         )
     folder.mkdir(parents=True, exist_ok=True)
     try:

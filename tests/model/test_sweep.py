@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from components.cli import main
 from components.data.sample import fixed_lists, points_of, read_table, write_table
+from components.data.split import hash_part
 from components.model import train as train_module
-from components.params import load_params
+from components.params import Params, load_params
 from components.provenance.manifest import Manifest, seal
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -180,6 +181,22 @@ def test_a_sweep_over_what_cannot_be_tried_is_refused_before_it_trains(
     assert main([*sweep(tmp_path), "--set", setting]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "sweep/studies.db").exists()
+
+
+def test_people_are_held_aside_of_those_that_the_split_left_in_train(
+    params_with: Callable[..., Params],
+) -> None:
+    params = params_with()
+    people = [f"{n:03d}" for n in range(300)]
+    train = [
+        who for who in people if hash_part(who, params.split.seed) >= params.split.val_fraction
+    ]
+    aside = [
+        who
+        for who in train
+        if hash_part(who, params.sweep.aside_seed) < params.sweep.aside_fraction
+    ]
+    assert 0.05 < len(aside) / len(train) < 0.15
 
 
 def test_one_process_trains_a_trial(
