@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from components.cli_labels import add_label_commands
+from components.cli_labels import add_label_commands, add_trusted
 from components.cli_models import (
     add_compare_command,
     add_model_options,
@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         default="dlib",
         help="how faces are found where no box is given; whole: the image is the face",
     )
+    add_trusted(infer)
     infer.set_defaults(run=_run_infer)
     add_label_commands(commands, shared, _params)
     add_compare_command(commands, shared, _params)
@@ -198,7 +199,14 @@ def _run_key(options: argparse.Namespace) -> None:
 def _run_infer(options: argparse.Namespace) -> None:
     from components.deploy.infer import infer_images
 
-    infer_images(options.images, options.model, options.out, options.box, options.detector)
+    infer_images(
+        options.images,
+        options.model,
+        options.out,
+        options.box,
+        options.detector,
+        options.trusted,
+    )
 
 
 @contextmanager

@@ -39,6 +39,7 @@ def add_label_commands(
     )
     export.add_argument("labels", type=Path, metavar="LABELS", help="a labelled set")
     export.add_argument("--model", type=Path, required=True, help="a bundle's folder or ONNX file")
+    add_trusted(export)
     export.add_argument("--worst", type=int, default=100, help="how many; default 100")
     export.add_argument("--findings", type=Path, help="findings.csv of a validate folder")
     export.add_argument("--out", type=Path, required=True, help="a new folder")
@@ -49,6 +50,17 @@ def add_label_commands(
     diff.add_argument("--out", type=Path, required=True, help="folder of diff.json and diff.html")
     diff.add_argument("--most", type=int, default=200, help="pictures; default 200")
     diff.set_defaults(run=lambda options: _diff(options, load(options)))
+
+
+def add_trusted(command: argparse.ArgumentParser) -> None:
+    """The option that says whose models are opened."""
+    command.add_argument(
+        "--trusted",
+        default=".keys",
+        metavar="KEYS",
+        help="NAME.pub, or a folder of them, of who must have signed the model; default .keys;"
+        " 'anyone' opens what nobody signed",
+    )
 
 
 def _convert(options: argparse.Namespace, params: Params) -> None:
@@ -76,7 +88,7 @@ def _export(options: argparse.Namespace, params: Params) -> None:
     from components.deploy.preannotate import export_tasks
 
     labelled = read_labels(options.labels, params.data)
-    model = Landmarker(options.model)
+    model = Landmarker(options.model, trusted=options.trusted)
     print(_text(export_tasks(labelled, model, options.worst, options.out, options.findings)))
 
 

@@ -72,6 +72,7 @@ def judge_model(options: argparse.Namespace, params: Params) -> None:
         _judged_faces(options, params),
         params.evaluate,
         out_dir,
+        params.trust.public_keys,
     )
     print((out_dir / "card.md").read_text(encoding="utf-8"))
 
@@ -83,7 +84,14 @@ def _compare(options: argparse.Namespace, params: Params) -> None:
         local_model(name, options.root / "weights") for name in (options.first, options.second)
     )
     store = _judged_faces(options, params)
-    rows = compare_models(first, second, store, params.evaluate, params.gate.comparison)
+    rows = compare_models(
+        first,
+        second,
+        store,
+        params.evaluate,
+        params.gate.comparison,
+        params.trust.public_keys,
+    )
     if options.out:
         text = json.dumps([row.to_json() for row in rows], indent=1, allow_nan=False)
         options.out.write_text(text + "\n", encoding="utf-8")

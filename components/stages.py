@@ -30,7 +30,7 @@ from components.provenance.manifest import (
     tool_versions,
     verify,
 )
-from components.provenance.sign import read_signing_key
+from components.provenance.sign import read_signing_key, read_trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Stage:
         reads_labels: its result depends on the labelled set at ``data.labels``.
         reads_folders: keys of its section that may name a folder of another run, which it reads.
         signs: its function is given the key that signs, whose id is part of the stage's key.
+        trusts: its function is given the public keys that are trusted; part of the key as well.
         shared: several processes, started by ``torchrun``, may run it together.
         resumable: an interrupted run goes on where it stopped.
         cached: a finished folder with the same key is the result; False for a stage that acts on
@@ -61,6 +62,7 @@ class Stage:
     reads_labels: bool = False
     reads_folders: tuple[str, ...] = ()
     signs: bool = False
+    trusts: bool = False
     shared: bool = False
     resumable: bool = False
     cached: bool = True
@@ -85,6 +87,8 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
             digests[key] = digest_given(Path(folder), f"{stage.name}.{key}")
     if stage.signs:
         digests["signing_key"] = read_signing_key(params.trust.signing_key).public.id
+    if stage.trusts:
+        digests["trusted"] = " ".join(key.id for key in read_trusted(params.trust.public_keys))
     code = digest_code(stage.run.split(":")[0])
     tools = tool_versions(stage.tools)
     key = digest_json([stage.name, digests, sections, code, tools])
@@ -155,6 +159,7 @@ def _call(
         **{f"{input_name}_dir": inputs[input_name] for input_name in stage.inputs},
         **{section: params.section(section) for section in stage.sections},
         **({"signing_key": read_signing_key(params.trust.signing_key)} if stage.signs else {}),
+        **({"trusted": read_trusted(params.trust.public_keys)} if stage.trusts else {}),
         out_dir=out_dir,
     )
     return summary
@@ -199,6 +204,7 @@ def _locked(out_dir: Path) -> Iterator[None]:
 _STORY = "validate split crop train evaluate export calibrate build benchmark gate bundle"
 """What one release is made of, from the labels to the bundles."""
 
+# fmt: off
 _ROWS = (
     Stage(
         "synth", "components.data.synth:render", (), ("synth",), ("numpy", "pillow"), sealed=False
@@ -238,10 +244,7 @@ _ROWS = (
         ("numpy", "torch", "matplotlib"),
     ),
     Stage(
-        "export",
-        "components.deploy.export:export_onnx",
-        ("train",),
-        ("export",),
+        "export", "components.deploy.export:export_onnx", ("train",), ("export",),
         ("torch", "onnx", "onnxscript"),
     ),
     Stage(
@@ -259,11 +262,8 @@ _ROWS = (
         ("numpy", "onnxruntime", "polygraphy"),
     ),
     Stage(
-        "benchmark",
-        "components.deploy.benchmark:benchmark_engines",
-        ("crop", "build"),
-        ("benchmark",),
-        ("numpy", "onnxruntime"),
+        "benchmark", "components.deploy.benchmark:benchmark_engines", ("crop", "build"),
+        ("benchmark",), ("numpy", "onnxruntime"),
     ),
     Stage(
         "gate",
@@ -272,18 +272,17 @@ _ROWS = (
         ("gate", "evaluate"),
         ("numpy", "onnxruntime"),
         reads_folders=("champion",),
+        trusts=True,
     ),
     Stage(
         "bundle",
         "components.deploy.bundle:bundle_targets",
         ("export", "calibrate", "build", "benchmark", "gate"),
         ("bundle",),
+        signs=True,
     ),
     Stage(
-        "report",
-        "components.release.report:report_release",
-        (*_STORY.split(),),
-        ("register",),
+        "report", "components.release.report:report_release", (*_STORY.split(),), ("register",),
         ("numpy", "matplotlib", "jinja2"),
     ),
     Stage(
@@ -296,5 +295,6 @@ _ROWS = (
         cached=False,
     ),
 )
+# fmt: on
 
 STAGES: dict[str, Stage] = {row.name: row for row in _ROWS}

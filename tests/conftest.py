@@ -15,7 +15,7 @@ from PIL import Image
 from components.params import Params, load_params
 from components.provenance.digest import digest_bytes
 from components.provenance.manifest import Manifest, seal
-from components.provenance.sign import make_key
+from components.provenance.sign import SigningKey, make_key, read_signing_key
 from components.release.signed import read_release
 
 pytest_plugins = (
@@ -27,6 +27,7 @@ pytest_plugins = (
     "tests.promoting",
 )
 PARAMS = Path(__file__).parents[1] / "params.yaml"
+DEVELOPMENT_KEY = Path(__file__).parents[1] / ".keys" / "development.pem"
 FIVE_POINTS = [(20.0, 24.0), (43.0, 24.0), (32.0, 34.0), (24.0, 44.0), (40.0, 44.5)]
 
 
@@ -89,6 +90,12 @@ def params_with() -> Callable[..., Params]:
         return load_params(PARAMS, overrides=overrides)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> SigningKey:
+    """The development key, which `make setup` made; its public half is trusted by default."""
+    return read_signing_key(DEVELOPMENT_KEY)
 
 
 STAGES = (

@@ -3,8 +3,8 @@
 Input: export, calibrate, build, benchmark and gate folders. Does: takes each engine that the gate
 passed, or that nothing here could execute (marked so); an engine that only its own device can build
 ships as ONNX, calibration cache and ``build.sh``. Output: ``<target>/`` with ``model.json``,
-``README.txt``, ``SHA256SUMS``, for Triton ``config.pbtxt``, and ``1/<precision>.*`` or ``source/``;
-``bundle.json`` says what was left out and why.
+``README.txt``, ``SHA256SUMS`` and its signature, for Triton ``config.pbtxt``, and
+``1/<precision>.*`` or ``source/``; ``bundle.json`` says what was left out and why.
 """
 
 import json
@@ -23,6 +23,7 @@ from components.deploy.trtexec import CACHE, build_script, sources
 from components.params import BundleParams
 from components.progress import report
 from components.provenance.digest import digest_file
+from components.provenance.sign import SigningKey
 
 BUILD_SCRIPT = "build.sh"
 FASTEST_FIRST: tuple[Precision, ...] = ("int8", "fp16", "fp32")
@@ -38,6 +39,7 @@ class Inputs:
     timings: list[dict[str, Any]]
     gate: dict[str, Any]
     about: dict[str, Any]
+    signing_key: SigningKey
 
 
 def reason_left_out(row: dict[str, Any], gate: dict[str, Any]) -> str | None:
@@ -99,7 +101,7 @@ def bundle_target(
     text = json.dumps(model, indent=1, allow_nan=False)
     (out_dir / "model.json").write_text(text + "\n", encoding="utf-8")
     (out_dir / "README.txt").write_text(readme(model), encoding="utf-8")
-    write_sums(out_dir)
+    write_sums(out_dir, inputs.signing_key)
 
 
 def describe(
@@ -164,6 +166,7 @@ def bundle_targets(
     benchmark_dir: Path,
     gate_dir: Path,
     bundle: BundleParams,
+    signing_key: SigningKey,
     out_dir: Path,
 ) -> dict[str, Any]:
     """Write a folder for every target of which something ships.
@@ -178,6 +181,7 @@ def bundle_targets(
         _read(benchmark_dir / "benchmark.json"),
         _read(gate_dir / "gate.json"),
         _read(export_dir / "model.json"),
+        signing_key,
     )
     rows = _read(build_dir / "engines.json")
     reasons = [reason_left_out(row, inputs.gate) for row in rows]
@@ -197,6 +201,7 @@ def bundle_targets(
     summary = {
         "version": bundle.version,
         "gate_passed": inputs.gate["passed"],
+        "signed_by": str(signing_key.public),
         "targets": shipped,
         "left_out": [
             {"target": row["target"], "precision": row["precision"], "reason": reason}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.data.crop import rescaled
 from components.data.crop_store import CROP_PX, CropStore, first_keypoints
 from components.deploy.landmarker import Landmarker
-from components.deploy.sums import check_sums
+from components.deploy.sums import DEFAULT_TRUST, Trusted, check_sums
 from components.keypoints import SCHEMES
 from components.kpi.predictions import (
     Predict,
@@ -52,11 +52,13 @@ class Contestant:
     confidence_px: float | None = None
 
 
-def open_bundle(folder: Path) -> tuple[list[Contestant], list[str]]:
+def open_bundle(
+    folder: Path, trusted: Trusted = DEFAULT_TRUST
+) -> tuple[list[Contestant], list[str]]:
     """The engines of a bundle that run here, a target's default first; and why others do not.
 
     Raises:
-        ValueError: there is no bundle, or a file differs from its listed digest.
+        ValueError: there is no bundle, nobody trusted signed it, or a file is not what was signed.
     """
     targets = [folder] if (folder / "model.json").is_file() else []
     targets += sorted(path.parent for path in folder.glob("*/model.json"))
@@ -64,13 +66,12 @@ def open_bundle(folder: Path) -> tuple[list[Contestant], list[str]]:
         raise ValueError(f"{folder}: no bundle; wanted model.json or <target>/model.json there")
     opened, reasons = [], []
     for target in targets:
-        check_sums(target)
-        model = json.loads((target / "model.json").read_text(encoding="utf-8"))
+        model = json.loads(check_sums(target, trusted).read("model.json"))
         for engine in sorted(
             model["engines"], key=lambda one: one["precision"] != model["default"]
         ):
             try:
-                landmarker = Landmarker(target, engine["precision"])
+                landmarker = Landmarker(target, engine["precision"], trusted=trusted)
             except ValueError as error:  # of another device, or not built yet
                 reasons.append(str(error))
                 continue

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from components.data.faces_drawn import point_colours
 from components.deploy.landmarker import FaceKeypoints, Landmarker, grey_levels
+from components.deploy.sums import DEFAULT_TRUST, Trusted
 from components.progress import report
 
 LOGGER = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def infer_images(
     out: Path,
     box: Sequence[float] | None,
     detector: Literal["dlib", "whole"],
+    trusted: Trusted = DEFAULT_TRUST,
 ) -> None:
     """Write picture and JSON of each image into ``out``; all images are read before the first.
 
@@ -69,7 +71,7 @@ def infer_images(
         raise ValueError(f"{twice[0]}: two images with that name would write the same file")
     for path in images:
         grey_levels(path)
-    landmarker = Landmarker(model)
+    landmarker = Landmarker(model, trusted=trusted)
     out.mkdir(parents=True, exist_ok=True)
     for done, path in enumerate(images, start=1):
         if box is not None:

@@ -22,7 +22,7 @@ from components.deploy.contestant import (
     shared_predict,
 )
 from components.deploy.foreign import MOST, check_frame, open_onnx
-from components.deploy.sums import SUMS
+from components.deploy.sums import DEFAULT_TRUST, SUMS, Trusted
 from components.kpi.compare import Difference, compare
 from components.kpi.evaluate import evaluate as judge
 from components.kpi.kpi_report import KpiReport
@@ -58,9 +58,15 @@ def judge_model(
     return dataclasses.replace(kpi, assumed=assumed), found
 
 
-def write_judged(path: Path, store: CropStore, how: EvaluateParams, out_dir: Path) -> KpiReport:
+def write_judged(
+    path: Path,
+    store: CropStore,
+    how: EvaluateParams,
+    out_dir: Path,
+    trusted: Trusted = DEFAULT_TRUST,
+) -> KpiReport:
     """Judge the model at ``path`` and write all that there is to say into ``out_dir``."""
-    contestant = open_model(path, store.box_scale)
+    contestant = open_model(path, store.box_scale, trusted)
     kpi, found = judge_model(contestant, store, how)
     out_dir.mkdir(parents=True, exist_ok=True)
     write_kpi(kpi, out_dir)
@@ -73,8 +79,11 @@ def write_judged(path: Path, store: CropStore, how: EvaluateParams, out_dir: Pat
     return kpi
 
 
-def open_model(path: Path, box_scale: float) -> Contestant:
+def open_model(path: Path, box_scale: float, trusted: Trusted = DEFAULT_TRUST) -> Contestant:
     """The model of a bundle (its default engine that runs here), of a training, or of an ONNX file.
+
+    Args:
+        trusted: whose signature a bundle must bear; an ONNX file is anybody's.
 
     Raises:
         ValueError: there is none, or none that runs here.
@@ -83,7 +92,7 @@ def open_model(path: Path, box_scale: float) -> Contestant:
         return open_onnx(path, box_scale)
     if (path / "model.safetensors").is_file():
         return _open_trained(path)
-    opened, absent = open_bundle(path)
+    opened, absent = open_bundle(path, trusted)
     if not opened:
         raise ValueError(f"{path}: none of its engines runs here: {'; '.join(absent)}")
     return opened[0]
@@ -111,18 +120,19 @@ def compare_models(
     store: CropStore,
     how: EvaluateParams,
     against: ComparisonParams,
+    trusted: Trusted = DEFAULT_TRUST,
 ) -> list[Difference]:
     """How the second model differs from the first, on the judged faces of ``store``.
 
     Args:
         first, second: a bundle, an ONNX file, or a folder with ``predictions.npz``.
     """
-    old, new = _said(first, store, how), _said(second, store, how)
+    old, new = (_said(path, store, how, trusted) for path in (first, second))
     shared = shared_keypoints(store, min(old.points.shape[1], new.points.shape[1]))
     return compare(shared, only_shared(old, shared), only_shared(new, shared), how, against)
 
 
-def _said(path: Path, store: CropStore, how: EvaluateParams) -> Predictions:
+def _said(path: Path, store: CropStore, how: EvaluateParams, trusted: Trusted) -> Predictions:
     """What a model said of the judged faces, then or now.
 
     Raises:
@@ -130,7 +140,7 @@ def _said(path: Path, store: CropStore, how: EvaluateParams) -> Predictions:
     """
     kept = path / "predictions.npz"
     if not kept.is_file():
-        contestant = open_model(path, store.box_scale)
+        contestant = open_model(path, store.box_scale, trusted)
         shared = shared_keypoints(store, contestant.num_keypoints)
         return ask(contestant, shared, how.batch_size)
     found = load_predictions(kept)

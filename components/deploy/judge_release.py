@@ -25,6 +25,7 @@ from components.deploy.contestant import (
     open_bundle,
     shared_keypoints,
 )
+from components.deploy.sums import Trusted
 from components.kpi.compare import Difference, compare
 from components.kpi.evaluate import judge as judge_kpi
 from components.kpi.gate import Champion, Judged, judge
@@ -40,16 +41,21 @@ def judge_release(
     build_dir: Path,
     gate: GateParams,
     evaluate: EvaluateParams,
+    trusted: Trusted,
     out_dir: Path,
 ) -> dict[str, Any]:
-    """Write ``gate.json``; returns the verdict without the single checks."""
+    """Write ``gate.json``; returns the verdict without the single checks.
+
+    Args:
+        trusted: whose signature the champion must bear.
+    """
     store = open_crops(crop_dir)
     kpi = read_kpi(evaluate_dir / "kpi.json")
     engines = executed_engines(build_dir)
     candidates = {
         engine.name: load_predictions(build_dir / path) for engine, path in engines if path
     }
-    champion, differences = _compare_all(store, candidates, gate, evaluate, out_dir)
+    champion, differences = _compare_all(store, candidates, gate, evaluate, trusted, out_dir)
     judged = [
         replace(engine, differences=differences.get(engine.name, ())) for engine, _ in engines
     ]
@@ -85,6 +91,7 @@ def _compare_all(
     candidates: Mapping[str, Predictions],
     gate: GateParams,
     evaluate: EvaluateParams,
+    trusted: Trusted,
     out_dir: Path,
 ) -> tuple[Champion, dict[str, list[Difference]]]:
     """Each candidate's engine beside the champion's."""
@@ -96,7 +103,7 @@ def _compare_all(
     folder = Path(gate.champion)
     faces = digest_faces(store, judged_rows(store))
     try:
-        opened, absent = open_bundle(folder)
+        opened, absent = open_bundle(folder, trusted)
         if not opened:
             raise ValueError(f"none of its engines runs here: {'; '.join(absent)}")
         shared = shared_keypoints(store, opened[0].num_keypoints)

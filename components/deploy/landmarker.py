@@ -17,7 +17,7 @@ from components.data.images import read_grey
 from components.deploy.engine import RUNTIMES
 from components.deploy.engine_onnxruntime import open_engine, read_metadata
 from components.deploy.face_detection import FaceBox, detect_faces
-from components.deploy.sums import check_sums
+from components.deploy.sums import DEFAULT_TRUST, Trusted, check_sums, read_signed
 from components.deploy.targets import Pending
 from components.kpi.confidence import VISIBLE_FROM
 from components.kpi.predictions import Predict
@@ -56,19 +56,29 @@ class Landmarker:
     """The engine of a bundle folder, or of one ONNX file, ready to run.
 
     Args:
-        path: the folder of one target in a bundle (its digests are checked), or an ONNX file.
+        path: the folder of one target in a bundle, or an ONNX file with its signature beside it.
+            Signature and digests are checked before anything is parsed.
         precision: one of the bundle's engines; None takes its default.
         threads: of the CPU; 0 takes all cores.
+        trusted: whose signature is wanted: a public key, a folder of them, or ``anyone``, who needs
+            not sign. By default the public keys in ``.keys/`` of the working directory.
 
     Raises:
         ValueError: naming the file and what is wrong, or why the engine cannot run here.
     """
 
-    def __init__(self, path: Path | str, precision: str | None = None, threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        precision: str | None = None,
+        threads: int = 0,
+        trusted: Trusted = DEFAULT_TRUST,
+    ) -> None:
         path = Path(path)
         if path.is_dir():
-            self.model, self._predict = _open_bundle(path, precision, threads)
+            self.model, self._predict = _open_bundle(path, precision, threads, trusted)
         else:
+            read_signed(path, trusted)
             self.model, self._predict = _open_file(path, threads)
         self.num_keypoints = int(self.model["num_keypoints"])
         self.box_scale = float(self.model["box_scale"])
@@ -194,10 +204,10 @@ def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _open_bundle(
-    folder: Path, precision: str | None, threads: int
+    folder: Path, precision: str | None, threads: int, trusted: Trusted
 ) -> tuple[dict[str, Any], Predict]:
-    listed = check_sums(folder)
-    model: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    sums = check_sums(folder, trusted)
+    model: dict[str, Any] = json.loads(sums.read("model.json"))
     engines = {engine["precision"]: engine for engine in model["engines"]}
     wanted = precision or model["default"]
     if wanted not in engines:
@@ -205,8 +215,7 @@ def _open_bundle(
     file = engines[wanted]["file"]
     if file is None:
         raise ValueError(f"{folder}: its {wanted} engine is not built yet; run its build.sh")
-    if file not in listed:
-        raise ValueError(f"{folder / file}: not among the files whose digests are listed")
+    sums.read(file)
     predict = RUNTIMES[model["runtime"]].open(folder / file, threads)
     if isinstance(predict, Pending):
         raise ValueError(f"{folder / file}: {predict.reason}")

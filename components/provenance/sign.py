@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from components.provenance.digest import digest_bytes
 
-DEVELOPMENT_KEY = Path(".keys/development.pem")
-"""What ``make setup`` makes: it signs for the machine that it lies on, and nobody else's."""
+KEYS = Path(".keys")
+"""Where public keys are looked for when nobody says where, and where ``make setup`` makes one."""
 SUFFIX = ".sig"
 
 _LARGEST_KEY_BYTES = 4096

@@ -13,9 +13,16 @@ from components.data.crop import CropBox, cut, face_crop_box, tight_crop_box
 from components.data.sample import fixed_lists, write_table
 from components.data.synthetic import FaceSpec, render_face
 from components.params import Params, load_params
+from components.provenance.sign import SigningKey
 
 POSES = [(yaw, light) for yaw in (-30.0, -15.0, 0.0, 15.0, 30.0) for light in (0, 4)]
 """Of the ten faces; the last four are the judged ones."""
+
+
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom to trust is looked for in ``.keys`` of the working directory."""
+    monkeypatch.chdir(Path(__file__).parents[2])
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +121,7 @@ def stages(
     crop_dir: Path,
     train_dir: Path,
     params: Params,
+    signing_key: SigningKey,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> SimpleNamespace:
     """The folders of evaluate, export, calibrate, build, benchmark, gate and bundle."""
@@ -143,7 +151,9 @@ def stages(
     inputs = ("crop", "evaluate", "export", "calibrate")
     run("build", build_engines, *inputs, build=params.build, **judged)
     run("benchmark", benchmark_engines, "crop", "build", benchmark=params.benchmark)
-    run("gate", judge_release, "crop", "evaluate", "build", gate=params.gate, **judged)
+    trusted = [signing_key.public]
+    inputs = ("crop", "evaluate", "build")
+    run("gate", judge_release, *inputs, gate=params.gate, trusted=trusted, **judged)
     inputs = ("export", "calibrate", "build", "benchmark", "gate")
-    run("bundle", bundle_targets, *inputs, bundle=params.bundle)
+    run("bundle", bundle_targets, *inputs, bundle=params.bundle, signing_key=signing_key)
     return folders

@@ -15,6 +15,7 @@ from components.deploy.sums import check_sums
 from components.deploy.targets import TARGETS, Precision
 from components.deploy.trtexec import trtexec_options
 from components.params import Params
+from components.provenance.sign import SigningKey
 
 RECORDING_TRTEXEC = """#!/bin/sh
 printf '%s\\n' "$@" >>calls.txt
@@ -64,13 +65,13 @@ def test_every_target_has_a_folder_whose_sums_hold(stages: SimpleNamespace) -> N
     assert folders == set(shipped)
     assert {"cpu", "nano", "xavier-nx", "orin-agx", "h200"} <= folders
     for name in folders:
-        listed = check_sums(stages.bundle / name)
+        listed = set(check_sums(stages.bundle / name).digests)
         present = {
             path.relative_to(stages.bundle / name).as_posix()
             for path in (stages.bundle / name).rglob("*")
             if path.is_file()
         }
-        assert present == listed | {"SHA256SUMS"}
+        assert present == listed | {"SHA256SUMS", "SHA256SUMS.sig"}
         checked = subprocess.run(
             ["sha256sum", "--status", "-c", "SHA256SUMS"], cwd=stages.bundle / name, check=False
         )
@@ -204,7 +205,7 @@ def test_what_the_gate_refused_or_what_failed_does_not_ship() -> None:
 
 
 def test_f35_a_refused_precision_is_left_out_and_the_other_ships(
-    stages: SimpleNamespace, params: Params, tmp_path: Path
+    stages: SimpleNamespace, params: Params, signing_key: SigningKey, tmp_path: Path
 ) -> None:
     gate_dir = tmp_path / "gate"
     gate_dir.mkdir()
@@ -220,6 +221,7 @@ def test_f35_a_refused_precision_is_left_out_and_the_other_ships(
         benchmark_dir=stages.benchmark,
         gate_dir=gate_dir,
         bundle=params.bundle,
+        signing_key=signing_key,
         out_dir=out_dir,
     )
     assert summary["targets"]["cpu"] == {"fp32": "ready"}
@@ -230,7 +232,7 @@ def test_f35_a_refused_precision_is_left_out_and_the_other_ships(
 
 
 def test_f32_an_engine_changed_since_it_was_built_is_not_bundled(
-    stages: SimpleNamespace, params: Params, tmp_path: Path
+    stages: SimpleNamespace, params: Params, signing_key: SigningKey, tmp_path: Path
 ) -> None:
     build_dir = tmp_path / "build"
     shutil.copytree(stages.build, build_dir)
@@ -246,5 +248,6 @@ def test_f32_an_engine_changed_since_it_was_built_is_not_bundled(
             benchmark_dir=stages.benchmark,
             gate_dir=stages.gate,
             bundle=params.bundle,
+            signing_key=signing_key,
             out_dir=out_dir,
         )

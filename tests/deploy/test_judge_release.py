@@ -16,13 +16,15 @@ from components.deploy.sums import write_sums
 from components.kpi.kpi_report import read_kpi
 from components.kpi.predictions import load_predictions
 from components.params import Params
+from components.provenance.sign import SigningKey, read_signing_key
+from tests.conftest import DEVELOPMENT_KEY
 from tests.deploy.test_judge_models import write_foreign
 
 Gate = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def gate(stages: SimpleNamespace, params: Params, tmp_path: Path) -> Gate:
+def gate(stages: SimpleNamespace, params: Params, signing_key: SigningKey, tmp_path: Path) -> Gate:
     """Run the stage beside a champion; what ``gate.json`` says."""
 
     def run(champion: Path, slices: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def gate(stages: SimpleNamespace, params: Params, tmp_path: Path) -> Gate:
                 update={"champion": champion.as_posix(), "comparison": comparison}
             ),
             evaluate=params.evaluate,
+            trusted=[signing_key.public],
             out_dir=tmp_path / "gate",
         )
         verdict: dict[str, Any] = json.loads((tmp_path / "gate/gate.json").read_text())
@@ -56,8 +59,7 @@ def champion_of(
         path = folder / f"cpu/1/{precision}.onnx"
         names = ("input_face_images", "keypoints", "confidence")
         write_foreign(path, points, names=names)
-    (folder / "cpu/SHA256SUMS").unlink()
-    write_sums(folder / "cpu")
+    write_sums(folder / "cpu", read_signing_key(DEVELOPMENT_KEY))
     return folder
 
 

@@ -14,12 +14,13 @@ from components.deploy.judge_release import judge_release
 from components.kpi.kpi_report import read_kpi
 from components.kpi.predictions import load_predictions
 from components.params import Params
+from components.provenance.sign import SigningKey
 
 Gate = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def gate(stages: SimpleNamespace, params: Params, tmp_path: Path) -> Gate:
+def gate(stages: SimpleNamespace, params: Params, signing_key: SigningKey, tmp_path: Path) -> Gate:
     """Run stage gate beside a champion; what ``gate.json`` says."""
 
     def run(champion: Path | None, build_dir: Path = stages.build) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def gate(stages: SimpleNamespace, params: Params, tmp_path: Path) -> Gate:
             build_dir=build_dir,
             gate=params.gate.model_copy(update=named),
             evaluate=params.evaluate,
+            trusted=[signing_key.public],
             out_dir=out_dir,
         )
         verdict: dict[str, Any] = json.loads((out_dir / "gate.json").read_text())
@@ -62,7 +64,7 @@ def test_f22_a_missing_champion_refuses(gate: Gate, tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("part", ["model.json", "1/fp32.onnx", "SHA256SUMS"])
+@pytest.mark.parametrize("part", ["model.json", "1/fp32.onnx", "SHA256SUMS", "SHA256SUMS.sig"])
 def test_f22_a_damaged_champion_refuses(
     gate: Gate, stages: SimpleNamespace, tmp_path: Path, part: str
 ) -> None:

@@ -12,6 +12,7 @@ from components.deploy.judge_release import judge_release
 from components.kpi.predictions import load_predictions
 from components.params import Params
 from components.provenance.manifest import Manifest, seal
+from components.provenance.sign import SigningKey
 from components.release.report import report_release
 from components.stages import STAGES
 from tests.deploy.conftest import crop_dir, params, stages, train_dir
@@ -40,7 +41,10 @@ PARTS = {
 
 @pytest.fixture(scope="session")
 def finished(
-    stages: SimpleNamespace, params: Params, tmp_path_factory: pytest.TempPathFactory
+    stages: SimpleNamespace,
+    params: Params,
+    signing_key: SigningKey,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     """Stage -> its sealed folder; the champion differs on face 2 alone, where it is perfect."""
     root = tmp_path_factory.mktemp("finished")
@@ -52,6 +56,7 @@ def finished(
         build_dir=stages.build,
         gate=gate,
         evaluate=params.evaluate,
+        trusted=[signing_key.public],
         out_dir=root / "gate",
     )
     better = root / "gate/champion/cpu.fp32.predictions.npz"
