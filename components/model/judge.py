@@ -20,11 +20,12 @@ from components.params import EvaluateParams
 
 def torch_predict(net: torch.nn.Module) -> Predict:
     """A net as the judge takes it: uint8 crops in, numpy points and confidence out."""
+    device = next(net.parameters()).device
 
     @torch.inference_mode()
     def predict(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        points, confidence = net(torch.from_numpy(images).float())
-        return points.numpy(), confidence.numpy()
+        points, confidence = net(torch.from_numpy(images).to(device).float())
+        return points.cpu().numpy(), confidence.cpu().numpy()
 
     return predict
 

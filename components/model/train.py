@@ -208,7 +208,7 @@ def _note_epoch(
     images, target = store.images(watched), store.points_crop(watched)
     points = np.empty_like(target)
     if len(watched):
-        shipped = fold(training.average, train.net, store.num_keypoints)
+        shipped = fold(training.average, train.net, store.num_keypoints).to(training.rate.device)
         points, _ = predict_all(torch_predict(shipped), images, 128)
         line["val_crop_px"] = float(np.nanmean(point_errors(points, target)))
     training.curve.append(line)

@@ -5,8 +5,8 @@ from pathlib import Path
 from components.data.crop_store import hold_aside, open_crops
 
 
-def test_people_of_train_are_held_aside_and_nobody_else_is_watched(crop_dir: Path) -> None:
-    store = open_crops(crop_dir)
+def test_people_of_train_are_held_aside_and_nobody_else_is_watched(dots_dir: Path) -> None:
+    store = open_crops(dots_dir)
     held = hold_aside(store, 0.3, 35)
     train, aside = (set(held.subjects(held.rows(part))) for part in ("train", "val"))
     assert train | aside == set(store.subjects(store.rows("train")))

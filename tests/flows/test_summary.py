@@ -12,6 +12,8 @@ RELEASE = {
     "refused": [],
     "pending": [],
     "failed": [],
+    "report": "dvc/register/report.html",
+    "model_card": "dvc/register/model_card.md",
     "training": {
         "net": "small",
         "parameters": 310000,
