@@ -6,6 +6,7 @@ PYTHON ?= python3
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 TORCH := torch==2.13.0
+LOCKED := pipeline detect rtx bench dev # each GPU host takes the tensorrt of its driver
 
 # pip takes wheels from PIP_FIND_LINKS where that is set; uv, which ignores it, takes torch from there too.
 ifneq ($(strip $(PIP_FIND_LINKS)),)
@@ -53,7 +54,7 @@ bench: setup ## time what is timed; results go to benchmarks/results/
 	@for script in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
 
 lock: $(UV) ## remake requirements.lock: all but torch and its CUDA packages, with hashes
-	env -u UV_FIND_LINKS $(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	env -u UV_FIND_LINKS $(UV) pip compile pyproject.toml $(LOCKED:%=--extra %) --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --quiet --upgrade --output-file $(BIN)/lock
 	( echo '# Made by `make lock`. torch is not here: `make setup` takes the build that fits the machine.'; \
 	  awk '/^[a-z]/ {kept = !/^(torch|triton|nvidia-|cuda-)/} kept' $(BIN)/lock ) > requirements.lock

@@ -259,7 +259,7 @@ _ROWS = (
         "components.deploy.build:build_engines",
         ("crop", "evaluate", "export", "calibrate"),
         ("build", "evaluate"),
-        ("numpy", "onnxruntime", "polygraphy"),
+        ("numpy", "onnxruntime", "polygraphy", "tensorrt", "tensorrt-rtx-cu13"),
     ),
     Stage(
         "benchmark", "components.deploy.benchmark:benchmark_engines", ("crop", "build"),

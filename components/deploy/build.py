@@ -112,10 +112,9 @@ def network_for(
         calibrate_dir / opset / f"{rendering}.onnx",
         calibrate_dir / opset / "fp32.onnx",
         tuple(
-            (tensorrt_number(other.runtime_version), path)
-            for other in TARGETS.values()
-            if other.runtime_version is not None
-            and (path := calibrate_dir / cache_name(other.runtime_version, target.opset)).is_file()
+            (tensorrt_number(version), path)
+            for version in target.versions
+            if (path := calibrate_dir / cache_name(version, target.opset)).is_file()
         ),
     )
 
@@ -254,7 +253,8 @@ def statuses(found: Sequence[str]) -> dict[str, Any]:
 def _wanted(build: BuildParams) -> Iterator[tuple[str, Precision]]:
     for name in build.targets:
         for precision in TARGETS[name].precisions:
-            yield name, precision
+            if precision in build.precisions:
+                yield name, precision
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -182,11 +182,12 @@ def _write_caches(model: ModelProto, opset: int, made: Quantisation, out_dir: Pa
     """The caches of all TensorRT versions that read this opset; returns their names."""
     written = []
     for target in TARGETS.values():
-        version = target.runtime_version
-        if target.takes_cache and version is not None and target.opset == opset:
-            written.append(cache_name(version, opset))
-            text = render_cache(model, made.amax, tensorrt_number(version), made.single)
-            (out_dir / written[-1]).write_text(text, encoding="utf-8")
+        for version in target.calibrated if target.opset == opset else ():
+            name = cache_name(version, opset)
+            if name not in written:
+                written.append(name)
+                text = render_cache(model, made.amax, tensorrt_number(version), made.single)
+                (out_dir / name).write_text(text, encoding="utf-8")
     return written
 
 

@@ -1,11 +1,10 @@
 """Runtime tensorrt: engines that only their own device can build, by the worker of its pool.
 
 TensorRT <= 10 takes a calibration cache and builder flags for INT8 and FP16; from 11 on the network
-is strongly typed and INT8 is in its Q/DQ. On any other machine the engine is pending.
+is strongly typed and INT8 is in its Q/DQ. On any other machine, on a slice of the GPU and on one
+that others use, the engine is pending.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,86 +13,159 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.deploy.builder import build_in_child
 from components.deploy.calibration_cache import read_cache
-from components.deploy.cuda_device import compute_capability
+from components.deploy.cuda_device import CudaDevice, compute_capability, cuda_device
 from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS, read_onnx
-from components.deploy.targets import Built, GpuTarget, Network, Pending, Precision, tensorrt_number
+from components.deploy.targets import (
+    Built,
+    GpuTarget,
+    Network,
+    Pending,
+    Precision,
+    Version,
+    tensorrt_number,
+)
 from components.kpi.predictions import Predict
 from components.params import BuildParams
 
 
 def absence(
-    target: GpuTarget, capability: tuple[int, int] | None, installed: bool
+    target: GpuTarget, device: CudaDevice | None, installed: str | None, build: BuildParams
 ) -> Pending | None:
-    """Why this machine cannot build for ``target``; None where it can.
+    """Why this machine cannot build for ``target`` now; None where it can.
 
-    >>> from components.deploy.targets import TARGETS
-    >>> absence(TARGETS["h200"], None, installed=False)
-    Pending(reason='no CUDA device here; H200 builds its own engines: worker of pool h200')
+    A builder times kernels: on a slice of a GPU, or on one that others compute on, its choice would
+    not be the device's.
+
+    Args:
+        installed: what is missing to drive TensorRT, None where all is there.
     """
     wanted = target.compute_capability
     assert wanted is not None
     own = f"{target.device} builds its own engines: worker of pool {target.pool}"
-    if capability is None:
+    if device is None:
         return Pending(f"no CUDA device here; {own}")
-    if capability != wanted:
-        return Pending(f"the CUDA device here is SM {_dotted(capability)}; {own}")
-    if not installed:
-        return Pending(f"tensorrt and polygraphy are not installed here; {own}")
+    if device.compute_capability != wanted:
+        return Pending(f"the CUDA device here is SM {_dotted(device.compute_capability)}; {own}")
+    if device.sliced:
+        return Pending(f"the CUDA device here, {device.name}, is sliced (MIG); {own}")
+    if device.other_processes:
+        count = device.other_processes
+        return Pending(f"the CUDA device here is busy: {count} other processes compute; {own}")
+    if device.free_mb is not None and device.free_mb < build.workspace_mb:
+        short = f"{device.free_mb} MB free, build.workspace_mb is {build.workspace_mb}"
+        return Pending(f"the CUDA device here is busy: {short}; {own}")
+    if installed is not None:
+        return Pending(f"{installed}; {own}")
+    return None
+
+
+def missing() -> str | None:
+    """What is missing here to drive TensorRT; None where all is there.
+
+    The package index has an empty wheel, ``tensorrt`` 10.0.0b6, which imports and can do nothing.
+    """
+    absent = [name for name in ("tensorrt", "polygraphy") if find_spec(name) is None]
+    if absent:
+        return f"{' and '.join(absent)} not installed here (extra tensorrt)"
+    if not hasattr(import_module("tensorrt"), "Builder"):
+        return "the tensorrt installed here is an empty wheel (10.0.0b6 is one); install the real"
     return None
 
 
 def build(
     network: Network, target: GpuTarget, precision: Precision, build: BuildParams
 ) -> Built | Pending:
-    """Build the engine on this device, if it is the target's.
+    """Build the engine on this device, if it is the target's and free.
 
     Raises:
-        ValueError: TensorRT refuses the network.
+        ValueError: TensorRT refuses the network, or does not finish.
     """
-    installed = all(find_spec(name) for name in ("tensorrt", "polygraphy"))
-    pending = absence(target, compute_capability(), installed)
+    pending = absence(target, cuda_device(), missing(), build)
     if pending:
         return pending
-    from polygraphy.backend.trt import (
-        Calibrator,
-        CreateConfig,
-        Profile,
-        engine_bytes_from_network,
-        network_from_onnx_path,
-    )
-    from polygraphy.exception import PolygraphyException
+    read_onnx(network.onnx)
+    return build_in_child(network, target, precision, build)
+
+
+def installed_version() -> str:
+    """Of TensorRT, in the child process."""
+    version: str = import_module("tensorrt").__version__
+    return version
+
+
+def plan(
+    network: Network,
+    target: GpuTarget,
+    precision: Precision,
+    build: BuildParams,
+    more: dict[str, Any],
+) -> tuple[Any, Any]:
+    """Polygraphy's network and builder config, in the child process.
+
+    Raises:
+        ValueError: the calibration cache is not this version's.
+    """
+    from polygraphy.backend.trt import Calibrator, CreateConfig, Profile, network_from_onnx_path
 
     trt = import_module("tensorrt")
     version = version_of(trt.__version__)
-    low, best, high = ((n, 1, 80, 80) for n in target.batch)
-    config: dict[str, Any] = {
-        "profiles": [Profile().add(INPUT, low, best, high)],
-        "memory_pool_limits": {trt.MemoryPoolType.WORKSPACE: build.workspace_mb << 20},
-    }
     source, cache = chosen_source(network, version)
-    if version < (10, 0, 0):  # weakly typed: flags allow what the network asks for
-        config |= {"fp16": True, "int8": precision == "int8"}
-    elif cache is not None:
-        config |= {"fp16": True, "int8": True}
-    if version >= (8, 6, 0):
-        config["builder_optimization_level"] = build.builder_optimization_level
+    read_onnx(source)
+    low, best, high = profile(target, build.dla)
+    options = flags(target, precision, build, version, cache is not None)
+    if level := options.pop("hardware_compatibility_level", None):
+        options["hardware_compatibility_level"] = getattr(trt.HardwareCompatibilityLevel, level)
     if cache is not None:
         # Should TensorRT reject the cache it asks for data, which ends the build.
-        config["calibrator"] = Calibrator(map(_refuse_calibration, [cache]), cache=str(cache))
-    read_onnx(source)
-    try:
-        with _errors_only():
-            parsed = network_from_onnx_path(
-                str(source), strongly_typed=version >= (10, 0, 0) and cache is None
-            )
-            engine = bytes(engine_bytes_from_network(parsed, config=CreateConfig(**config)))
-    except PolygraphyException as error:
-        raise ValueError(f"TensorRT {trt.__version__} refuses {source.name}: {error}") from None
-    return Built(engine, trt.__version__)
+        options["calibrator"] = Calibrator(map(_refuse_calibration, [cache]), cache=str(cache))
+    config = CreateConfig(
+        profiles=[Profile().add(INPUT, *((batch, 1, 80, 80) for batch in (low, best, high)))],
+        memory_pool_limits={trt.MemoryPoolType.WORKSPACE: build.workspace_mb << 20},
+        **options,
+        **more,
+    )
+    typed = version >= (10, 0, 0) and cache is None
+    return network_from_onnx_path(str(source), strongly_typed=typed), config
 
 
-def chosen_source(network: Network, version: tuple[int, int, int]) -> tuple[Path, Path | None]:
+def profile(target: GpuTarget, dla: bool) -> tuple[int, int, int]:
+    """Smallest, best and largest batch; a DLA takes no other than one.
+
+    >>> from components.deploy.targets import TARGETS
+    >>> profile(TARGETS["orin-agx"], dla=False), profile(TARGETS["orin-agx"], dla=True)
+    ((1, 1, 8), (1, 1, 1))
+    """
+    low, best, high = target.batch
+    return (best, best, best) if dla and target.dla_cores else (low, best, high)
+
+
+def flags(
+    target: GpuTarget, precision: Precision, build: BuildParams, version: Version, cached: bool
+) -> dict[str, Any]:
+    """What the builder of ``version`` is allowed; a name in place of TensorRT's own constant.
+
+    Before 10 the network is weakly typed: flags allow what it asks for. With a calibration cache
+    they must. Optimisation levels and both compatibilities came with 8.6.
+    """
+    found: dict[str, Any] = {}
+    if version < (10, 0, 0):
+        found |= {"fp16": True, "int8": precision == "int8"}
+    elif cached:
+        found |= {"fp16": True, "int8": True}
+    if version >= (8, 6, 0):
+        found["builder_optimization_level"] = build.builder_optimization_level
+        if build.hardware_compatibility != "none":
+            found["hardware_compatibility_level"] = build.hardware_compatibility.upper()
+        if build.version_compatible:
+            found["version_compatible"] = True
+    if build.dla and target.dla_cores:
+        found |= {"use_dla": True, "allow_gpu_fallback": True}
+    return found
+
+
+def chosen_source(network: Network, version: Version) -> tuple[Path, Path | None]:
     """The ONNX file to build from and the calibration cache, None where Q/DQ says it all.
 
     A cache is taken only by the very version that it was written for, and never from 11 on.
@@ -114,7 +186,7 @@ def chosen_source(network: Network, version: tuple[int, int, int]) -> tuple[Path
     return network.unquantised, caches[number]
 
 
-def version_of(text: str) -> tuple[int, int, int]:
+def version_of(text: str) -> Version:
     """Major, minor and patch of a version string.
 
     >>> version_of("8.5.2.2"), version_of("10.3.0")
@@ -131,8 +203,8 @@ def open_engine(path: Path, threads: int = 0) -> Predict | Pending:
     """
     if compute_capability() is None:
         return Pending("no CUDA device here")
-    if not all(find_spec(name) for name in ("tensorrt", "polygraphy")):
-        return Pending("tensorrt and polygraphy are not installed here")
+    if (absent := missing()) is not None:
+        return Pending(absent)
     from polygraphy.backend.trt import TrtRunner, get_trt_logger
 
     trt = import_module("tensorrt")
@@ -154,14 +226,6 @@ def open_engine(path: Path, threads: int = 0) -> Predict | Pending:
 
 def _refuse_calibration(cache: Path) -> Any:
     raise ValueError(f"{cache}: TensorRT did not accept this calibration cache")
-
-
-@contextmanager
-def _errors_only() -> Iterator[None]:
-    from polygraphy.logger import G_LOGGER
-
-    with G_LOGGER.verbosity(G_LOGGER.ERROR):
-        yield
 
 
 def _dotted(capability: tuple[int, int]) -> str:

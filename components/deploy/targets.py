@@ -1,18 +1,30 @@
 """TARGETS: one row a GPU target; what its engines are built from, where and for which batches.
 
-Jetson versions are those of the last JetPack for the device (FACTS, STACK): Nano 4.6.1, Xavier
-5.1, Orin 6.2. A Nano's SM 5.3 has no INT8 arithmetic; a T4 ships FP16 (DESIGN).
+Versions of a Jetson are those of its JetPacks: Nano 4.6.1, Xavier 5.1, Orin 6.1 (and 6.0, 5.1,
+7.2.2), Thor 7.0 (and 7.2.2), as NVIDIA's release notes say (docs/targets.md). A Nano's SM 5.3 has
+no INT8 arithmetic; a T4 ships FP16 (DESIGN).
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from components.params import Precision as Precision
 from components.params import TargetName
 
 RuntimeName = Literal["onnxruntime", "tensorrt_rtx", "tensorrt"]
-Precision = Literal["fp32", "fp16", "int8"]
 Status = Literal["ready", "built, not judged", "pending", "failed"]
+
+
+Version = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """NVIDIA's own numbers of FPENet on a device, by trtexec, batch 1, FP16; None: not given."""
+
+    latency_ms: float | None
+    fps: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,28 +35,43 @@ class GpuTarget:
         device: what people call it.
         compute_capability: (major, minor) of the GPU; None for the CPU.
         runtime: what executes the engine, and builds it.
-        runtime_version: (major, minor, patch) of ``tensorrt`` on the device; None where the version
-            installed here is the one.
+        versions: (major, minor, patch) of every ``tensorrt`` that exists for the device and reads
+            the opset, the one that a bundle is made for first; of ``tensorrt_rtx``, the pinned one.
         opset: of the ONNX file that its parser reads.
         precisions: to build.
         batch: smallest, best and largest batch of the engine's profile.
+        dla_cores: deep-learning accelerators beside the GPU.
         pool: the work pool whose worker builds it.
+        card: what NVIDIA's model card says of the device.
     """
 
     device: str
     compute_capability: tuple[int, int] | None
     runtime: RuntimeName
-    runtime_version: tuple[int, int, int] | None
+    versions: tuple[Version, ...]
     opset: int
     precisions: tuple[Precision, ...]
     batch: tuple[int, int, int]
     pool: str
+    dla_cores: int = 0
+    card: Card | None = None
+
+    @property
+    def runtime_version(self) -> Version | None:
+        """The ``tensorrt`` that a bundle is made for; None where the one installed here builds."""
+        return self.versions[0] if self.runtime == "tensorrt" else None
+
+    @property
+    def calibrated(self) -> tuple[Version, ...]:
+        """Versions that take a calibration cache: TensorRT 11 and RTX have no calibrators."""
+        if self.runtime != "tensorrt" or "int8" not in self.precisions:
+            return ()
+        return tuple(version for version in self.versions if version < (11, 0, 0))
 
     @property
     def takes_cache(self) -> bool:
-        """Whether INT8 comes from a calibration cache: TensorRT 11 and RTX have no calibrators."""
-        version = self.runtime_version
-        return "int8" in self.precisions and version is not None and version < (11, 0, 0)
+        """Whether INT8 comes from a calibration cache on the version that a bundle is made for."""
+        return self.runtime_version in self.calibrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +104,7 @@ class Pending:
     reason: str
 
 
-def tensorrt_number(version: tuple[int, int, int]) -> int:
+def tensorrt_number(version: Version) -> int:
     """TensorRT's own number of a version, as the first line of a calibration cache has it.
 
     >>> tensorrt_number((8, 5, 2)), tensorrt_number((10, 3, 0))
@@ -87,7 +114,7 @@ def tensorrt_number(version: tuple[int, int, int]) -> int:
     return major * (1000 if major < 10 else 10000) + minor * 100 + patch
 
 
-def cache_name(version: tuple[int, int, int], opset: int) -> str:
+def cache_name(version: Version, opset: int) -> str:
     """File name of a calibration cache below the calibrate folder.
 
     >>> cache_name((8, 5, 2), 17)
@@ -110,34 +137,57 @@ def target_named(name: str) -> GpuTarget:
 
 _SERVER_BATCH = (1, 8, 32)
 _EDGE_BATCH = (1, 1, 8)
+_RTX: tuple[Version, ...] = ((1, 7, 1),)
+_ORIN: tuple[Version, ...] = ((10, 3, 0), (11, 4, 1), (8, 6, 2), (8, 5, 2))
+_HOPPER: tuple[Version, ...] = ((10, 16, 1), (11, 4, 0), (10, 16, 0), (10, 13, 3), (10, 3, 0))
+
+
+def _rtx(
+    device: str, capability: tuple[int, int], *precisions: Precision, **more: Any
+) -> GpuTarget:
+    """A device whose engines are built ahead of time, on any machine."""
+    return GpuTarget(
+        device, capability, "tensorrt_rtx", _RTX, 17, precisions, _SERVER_BATCH, "fpenet", **more
+    )
+
+
+def _own(
+    pool: TargetName,
+    device: str,
+    capability: tuple[int, int],
+    versions: tuple[Version, ...],
+    batch: tuple[int, int, int] = _EDGE_BATCH,
+    **more: Any,
+) -> GpuTarget:
+    """A device that builds its own engines, by the worker of the pool of its name."""
+    return GpuTarget(
+        device, capability, "tensorrt", versions, 17, ("fp16", "int8"), batch, pool, **more
+    )
+
 
 TARGETS: dict[TargetName, GpuTarget] = {
     "cpu": GpuTarget(
-        "any CPU", None, "onnxruntime", None, 17, ("fp32", "int8"), _SERVER_BATCH, "fpenet"
+        "any CPU", None, "onnxruntime", (), 17, ("fp32", "int8"), _SERVER_BATCH, "fpenet"
     ),
-    "t4": GpuTarget("T4", (7, 5), "tensorrt_rtx", None, 17, ("fp16",), _SERVER_BATCH, "fpenet"),
-    "a10": GpuTarget(
-        "A10", (8, 6), "tensorrt_rtx", None, 17, ("fp16", "int8"), _SERVER_BATCH, "fpenet"
-    ),
-    "l4": GpuTarget(
-        "L4", (8, 9), "tensorrt_rtx", None, 17, ("fp16", "int8"), _SERVER_BATCH, "fpenet"
-    ),
-    "rtx-blackwell": GpuTarget(
-        "RTX, Blackwell", (12, 0), "tensorrt_rtx", None, 17, ("fp16", "int8"), _SERVER_BATCH,
-        "fpenet",
-    ),
-    "orin-agx": GpuTarget(
-        "Jetson AGX Orin", (8, 7), "tensorrt", (10, 3, 0), 17, ("fp16", "int8"), _EDGE_BATCH,
-        "orin-agx",
-    ),
-    "xavier-nx": GpuTarget(
-        "Jetson Xavier NX", (7, 2), "tensorrt", (8, 5, 2), 17, ("fp16", "int8"), _EDGE_BATCH,
-        "xavier-nx",
-    ),
+    "t4": _rtx("T4", (7, 5), "fp16", card=Card(0.33, 2489)),
+    "a100": _rtx("A100", (8, 0), "fp16", "int8"),
+    "a10": _rtx("A10", (8, 6), "fp16", "int8"),
+    "l4": _rtx("L4", (8, 9), "fp16", "int8"),
+    "rtx-blackwell": _rtx("RTX, Blackwell", (12, 0), "fp16", "int8"),
     "nano": GpuTarget(
-        "Jetson Nano", (5, 3), "tensorrt", (8, 2, 1), 13, ("fp16",), _EDGE_BATCH, "nano"
+        "Jetson Nano", (5, 3), "tensorrt", ((8, 2, 1),), 13, ("fp16",), _EDGE_BATCH, "nano",
+        card=Card(None, 115),
     ),
-    "h200": GpuTarget(
-        "H200", (9, 0), "tensorrt", (10, 16, 0), 17, ("fp16", "int8"), _SERVER_BATCH, "h200"
+    "xavier-nx": _own(
+        "xavier-nx", "Jetson Xavier NX", (7, 2), ((8, 5, 2),), dla_cores=2, card=Card(1.3, 483)
     ),
+    "xavier-agx": _own(
+        "xavier-agx", "Jetson AGX Xavier", (7, 2), ((8, 5, 2),), dla_cores=2, card=Card(0.84, 1015)
+    ),
+    "orin-nano": _own("orin-nano", "Jetson Orin Nano", (8, 7), _ORIN),
+    "orin-nx": _own("orin-nx", "Jetson Orin NX", (8, 7), _ORIN, dla_cores=1),  # 2 with 16 GB
+    "orin-agx": _own("orin-agx", "Jetson AGX Orin", (8, 7), _ORIN, dla_cores=2),
+    "thor": _own("thor", "Jetson AGX Thor", (11, 0), ((10, 13, 3), (11, 4, 1))),
+    "h100": _own("h100", "H100", (9, 0), _HOPPER, _SERVER_BATCH),
+    "h200": _own("h200", "H200", (9, 0), _HOPPER, _SERVER_BATCH),
 }  # fmt: skip

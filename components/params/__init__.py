@@ -25,7 +25,6 @@ from components.params.evaluate import EvaluateParams as EvaluateParams
 from components.params.evaluate import GateParams as GateParams
 from components.params.evaluate import IntervalParams as IntervalParams
 from components.params.evaluate import SliceParams as SliceParams
-from components.params.promote import PromoteParams as PromoteParams
 from components.params.section import Fraction, Name, Section
 from components.params.sweep import RangeParams as RangeParams
 from components.params.sweep import SweepParams as SweepParams
@@ -51,9 +50,11 @@ Severity = Literal["block", "drop", "warn"]
 SplitRule = Literal["kpi_subjects", "table", "hash"]
 CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]
 RecoveryRung = Literal["exclude", "correct_biases", "equalise", "train"]
+Precision = Literal["fp32", "fp16", "int8"]
 TargetName = Literal[
-    "cpu", "t4", "a10", "l4", "rtx-blackwell", "orin-agx", "xavier-nx", "nano", "h200"
-]
+    "cpu", "t4", "a100", "a10", "l4", "rtx-blackwell",
+    "nano", "xavier-nx", "xavier-agx", "orin-nano", "orin-nx", "orin-agx", "thor", "h100", "h200",
+]  # fmt: skip
 
 
 class TrustParams(Section):
@@ -174,8 +175,16 @@ class ParityParams(Section):
 class BuildParams(Section):
     targets: tuple[TargetName, ...]
     parity_px: ParityParams
+    precisions: tuple[Precision, ...]
     workspace_mb: PositiveInt
+    memory_mb: PositiveInt
+    longest_seconds: PositiveFloat
+    timing_cache: Path
+    """Folder; a file a runtime, version and GPU, replaced when a build has finished."""
     builder_optimization_level: Annotated[int, Field(ge=0, le=5)]
+    hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"]
+    version_compatible: bool
+    dla: bool
 
 
 class BenchmarkParams(Section):
@@ -218,7 +227,6 @@ class Params(Section):
     benchmark: BenchmarkParams
     bundle: BundleParams
     register_: RegisterParams = Field(alias="register")
-    promote: PromoteParams
 
     def section(self, name: str) -> Section:
         """The section called ``name`` in params.yaml."""

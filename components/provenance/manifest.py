@@ -8,7 +8,7 @@ import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,14 @@ class Manifest:
 
 
 def tool_versions(tools: Iterable[str]) -> dict[str, str]:
-    """Installed version of each distribution, and of Python."""
-    return {"python": platform.python_version()} | {tool: version(tool) for tool in tools}
+    """Installed version of each distribution, "absent" where it is not, and of Python."""
+    found = {"python": platform.python_version()}
+    for tool in tools:
+        try:
+            found[tool] = version(tool)
+        except PackageNotFoundError:
+            found[tool] = "absent"
+    return found
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:

@@ -4,14 +4,19 @@ Source: FPENet model card. It does not say which column of its evaluation the er
 many pictures of the 23 people they were measured on.
 """
 
+from components.deploy.targets import TARGETS
+
 URL = "https://catalog.ngc.nvidia.com/orgs/nvidia/teams/tao/models/fpenet"
 DATASET = "multi_pie"
 KPI_PX = {"all": 6.1, "eyes": 3.33, "mouth": 2.96}
 """Region -> mean error, px of the source image, on the tight keypoint crop, of Multi-PIE."""
 UNIT = "tight/image_px"
 """The unit of our KPI report that is defined the same."""
-LATENCY_MS = {"t4": 0.33, "xavier-nx": 1.3}
+LATENCY_MS = {
+    name: target.card.latency_ms
+    for name, target in TARGETS.items()
+    if target.card and target.card.latency_ms
+}
 """Target -> milliseconds of a face at batch 1, FP16, measured by trtexec."""
-FACES_PER_SECOND = {"t4": 2489, "xavier-nx": 483, "nano": 115}
 MAX_YAW = 60
 """Degrees; beyond it the card calls its own model limited."""

@@ -108,8 +108,7 @@ class FileStore:
         shutil.copyfile(self.folder / name, path)
 
     def names(self, prefix: str) -> list[str]:
-        files = (path for path in self.folder.rglob("*") if path.is_file())
-        found = (path.relative_to(self.folder).as_posix() for path in files)
+        found = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*"))
         return sorted(name for name in found if name.startswith(prefix) and "/." not in f"/{name}")
 
     def _partial(self, name: str) -> Path:

@@ -149,7 +149,7 @@ def test_f26_the_same_weights_and_faces_give_the_same_bytes(
         out_dir=tmp_path,
     )
     files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.*") if path.is_file())
-    assert len(files) == 4 + 6 + 3  # tables and faces, networks, caches
+    assert len(files) == 4 + 6 + 6  # tables and faces, networks, caches
     for name in files:
         assert (tmp_path / name).read_bytes() == (stages.calibrate / name).read_bytes()
 

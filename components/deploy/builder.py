@@ -1,0 +1,106 @@
+"""One engine, built by a child process: what goes wrong there ends nothing but that engine.
+
+Input: what a runtime asks of its builder. Does: runs ``builder_process`` within a limit of time
+and, where no GPU is at work, of memory; keeps the timing cache for the next build. Output: the
+engine. Neither an engine nor a timing cache appears anywhere unless it is whole.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from components.deploy.targets import Built, GpuTarget, Network, Precision
+from components.params import BuildParams
+
+PROCESS = "components.deploy.builder_process"
+_NO_MEMORY = ("bad_alloc", "OutOfMemory", "out of memory", "MemoryError", "cannot allocate memory")
+
+
+def build_in_child(
+    network: Network,
+    target: GpuTarget,
+    precision: Precision,
+    build: BuildParams,
+    memory_mb: int | None = None,
+) -> Built:
+    """Build one engine.
+
+    Args:
+        memory_mb: of the child's address space; None where a GPU driver maps more than there is.
+
+    Raises:
+        ValueError: the builder refuses the network, takes too long, or was ended; it says which.
+    """
+    with tempfile.TemporaryDirectory(prefix="fpenet-build-") as scratch:
+        engine, timings = Path(scratch) / "engine", Path(scratch) / "timings"
+        request = {
+            "runtime": target.runtime,
+            "network": {
+                "onnx": str(network.onnx.resolve()),
+                "unquantised": network.unquantised and str(network.unquantised.resolve()),
+                "caches": [(number, str(path.resolve())) for number, path in network.caches],
+            },
+            "target": asdict(target),
+            "precision": precision,
+            "build": build.model_dump(mode="json"),
+            "known_timings": str(build.timing_cache.resolve()),
+            "memory_mb": memory_mb,
+            "engine": str(engine),
+            "timings": str(timings),
+        }
+        said = _run(request, f"{target.runtime} {{}} {network.onnx.name} for {target.device}")
+        if timings.is_file():
+            _keep(timings, build.timing_cache / said["timings"])
+        return Built(engine.read_bytes(), said["version"])
+
+
+def _run(request: Mapping[str, Any], what: str) -> dict[str, Any]:
+    seconds = request["build"]["longest_seconds"]
+    command = [sys.executable, "-m", PROCESS, json.dumps(request)]
+    try:
+        child = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        told = what.format("did not build")
+        raise ValueError(f"{told} within build.longest_seconds = {seconds} s") from None
+    if child.returncode < 0:
+        raise ValueError(
+            f"{what.format('was ended while it built')}: signal {-child.returncode}, which may be"
+            " for want of memory (build.workspace_mb)"
+        )
+    output = child.stdout + child.stderr
+    if child.returncode != 0 and any(words in output for words in _NO_MEMORY):
+        raise ValueError(
+            f"{what.format('had no memory left for')}: build.memory_mb is"
+            f" {request['build']['memory_mb']}, build.workspace_mb"
+            f" {request['build']['workspace_mb']}: {_last_words(output)}"
+        )
+    if child.returncode != 0 or not Path(request["engine"]).is_file():
+        raise ValueError(
+            f"{what.format('refuses')}: {_last_words(output)} (exit status {child.returncode})"
+        )
+    said: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    return said
+
+
+def _keep(timings: Path, kept: Path) -> None:
+    """Put a finished timing cache in the place of the one before."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_name(f".{kept.name}.{os.getpid()}.partial")
+    shutil.copyfile(timings, partial)
+    os.replace(partial, kept)
+
+
+def _last_words(output: str) -> str:
+    """The builder's own errors, or its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("[E]", "[!]"))]
+    return " ".join((errors or lines or ["no output"])[-3:])[:600]
