@@ -2,8 +2,8 @@
 
 Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them);
 labels on S3 are fetched into ``labels`` there.
-Exit status: 0 done, 1 the training diverged, 2 bad input, 75 stopped by
-SIGTERM: the same command goes on. One line says what.
+Exit status: 0 done, 1 the training diverged or no answer came, 2 bad input, 3 refused, 75 stopped
+by SIGTERM: the same command goes on. One line says what.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from components.cli_models import (
     judge_model,
     judges_model,
 )
+from components.cli_release import add_release_commands
 from components.cli_training import add_training_commands
 from components.data.fetch import local_labels, on_s3
 from components.params import SIGNING_KEY_VARIABLE, Params, load_params
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add_label_commands(commands, shared, _params)
     add_compare_command(commands, shared, _params)
     add_training_commands(commands, shared, _params)
+    add_release_commands(commands, shared, _params)
     return parser
 
 

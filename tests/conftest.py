@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from components.params import Params, load_params
+from components.provenance.digest import digest_bytes
 from components.provenance.manifest import Manifest, seal
 from components.provenance.sign import SigningKey, make_key, read_signing_key
 from components.release.signed import read_release
@@ -23,6 +24,7 @@ pytest_plugins = (
     "tests.dvc_project",
     "tests.dots",
     "tests.release_store",
+    "tests.promoting",
 )
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 DEVELOPMENT_KEY = Path(__file__).parents[1] / ".keys" / "development.pem"
@@ -185,7 +187,7 @@ def engine(target: str, precision: str | None, status: str) -> dict[str, Any]:
         "reason": "" if ready else "no worker",
         "file": f"{target}/{precision}.onnx" if ready else None,
         "size_bytes": 1200 if ready else None,
-        "sha256": "0" * 64 if ready else None,
+        "sha256": digest_bytes(b"engine") if ready else None,
         "parity_px": 0.001 if ready else None,
         "metrics": {"image_px/all": 4.25, "image_px/nose": 4.0} if ready else None,
     }

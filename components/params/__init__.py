@@ -25,6 +25,7 @@ from components.params.evaluate import EvaluateParams as EvaluateParams
 from components.params.evaluate import GateParams as GateParams
 from components.params.evaluate import IntervalParams as IntervalParams
 from components.params.evaluate import SliceParams as SliceParams
+from components.params.promote import PromoteParams as PromoteParams
 from components.params.section import Fraction, Name, Section
 from components.params.sweep import RangeParams as RangeParams
 from components.params.sweep import SweepParams as SweepParams
@@ -227,6 +228,7 @@ class Params(Section):
     benchmark: BenchmarkParams
     bundle: BundleParams
     register_: RegisterParams = Field(alias="register")
+    promote: PromoteParams
 
     def section(self, name: str) -> Section:
         """The section called ``name`` in params.yaml."""

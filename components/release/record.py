@@ -15,6 +15,8 @@ from components.provenance.manifest import Manifest, read_manifest
 
 RELEASE_TAG = "fpenet.release"
 NAME_TAG = "fpenet.name"
+PROMOTION_TAG = "fpenet.promotion"
+"""What the gate answered when the version was asked for."""
 CANDIDATE = "candidate"
 """Alias of the version that the pipeline proposes."""
 DEPLOYABLE = "deployable"
@@ -102,16 +104,25 @@ def unfinished_targets(engines: Sequence[Mapping[str, Any]]) -> dict[str, list[s
 
 
 def refusals(evidence: Evidence, required_targets: Sequence[str]) -> list[str]:
-    """Why this release may not be a candidate; empty when it may.
+    """Why this release may not be a candidate; empty when it may."""
+    return objections(evidence.verdict, evidence.engines, required_targets)
+
+
+def objections(
+    verdict: Mapping[str, Any],
+    engines: Sequence[Mapping[str, Any]],
+    required_targets: Sequence[str],
+) -> list[str]:
+    """What ``gate.json`` and the rows of ``engines.json`` have against a release.
 
     A required target needs one engine that was executed, judged and not refused by the gate.
     """
-    reasons = [] if evidence.verdict["passed"] else list(evidence.verdict["reasons"])
-    if not evidence.verdict["passed"] and not reasons:
+    reasons = [] if verdict["passed"] is True else list(verdict["reasons"])
+    if verdict["passed"] is not True and not reasons:
         reasons.append("the gate refused it")
-    judged = evidence.verdict.get("engines", {})
+    judged = verdict.get("engines", {})
     for target in required_targets:
-        rows = [row for row in evidence.engines if row["target"] == target]
+        rows = [row for row in engines if row["target"] == target]
         ready = [row for row in rows if row["status"] == "ready"]
         if not ready:
             found = ", ".join(sorted({row["status"] for row in rows})) or "not built at all"

@@ -2,13 +2,54 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
-from components.release.record import RELEASE_TAG
+from components.release.record import NAME_TAG, RELEASE_TAG
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version as MLflow shows it.
+
+    Attributes:
+        release: digest of the release that it says it holds; empty where it says nothing.
+        run_id: of the run with its files; empty where there is none.
+    """
+
+    model: str
+    version: str
+    release: str
+    run_id: str
+    description: str
+
+
+def read_version(model: str, version: str) -> RegisteredVersion:
+    """What MLflow says of one version."""
+    found = MlflowClient().get_model_version(model, version)
+    said = found.tags.get(RELEASE_TAG, ""), found.run_id or "", found.description or ""
+    return RegisteredVersion(model, str(found.version), *said)
+
+
+def has_version(model: str, version: str) -> bool:
+    """Whether MLflow still has the version."""
+    return bool(
+        MlflowClient().search_model_versions(
+            f"name = '{model}' and version_number = {int(version)}"
+        )
+    )
+
+
+def find_named(model: str, name: str) -> str | None:
+    """The version called ``name``, as ``deployable_v3.0``, or None."""
+    found = MlflowClient().search_model_versions(
+        f"name = '{model}' and tags.`{NAME_TAG}` = '{name}'"
+    )
+    return str(found[0].version) if found else None
 
 
 def find_version(model: str, release: str) -> str | None:
@@ -80,9 +121,37 @@ def fetch_version(model: str, version: str, files: Sequence[str], folder: Path) 
     shutil.rmtree(partial, ignore_errors=True)
 
 
+def fetch_run_files(run_id: str, names: Sequence[str], folder: Path) -> set[str]:
+    """Copy what a run has of these files and folders, of its top, into ``folder``.
+
+    Returns:
+        the names that it has; none where the run is gone.
+    """
+    client = MlflowClient()
+    try:
+        found = {one.path for one in client.list_artifacts(run_id)} & set(names)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return set()
+        raise
+    for name in sorted(found):
+        client.download_artifacts(run_id, name, str(folder))
+    return found
+
+
 def set_alias(model: str, alias: str, version: str) -> None:
     """Make ``alias`` point to ``version``."""
     MlflowClient().set_registered_model_alias(model, alias, version)
+
+
+def delete_alias(model: str, alias: str) -> None:
+    """Make ``alias`` point to nothing."""
+    MlflowClient().delete_registered_model_alias(model, alias)
+
+
+def describe_version(model: str, version: str, description: str) -> None:
+    """Set the description of a version, which its page shows first."""
+    MlflowClient().update_model_version(model, version, description)
 
 
 def tag_version(model: str, version: str, tags: Mapping[str, str]) -> None:

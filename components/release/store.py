@@ -108,7 +108,8 @@ class FileStore:
         shutil.copyfile(self.folder / name, path)
 
     def names(self, prefix: str) -> list[str]:
-        found = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*"))
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        found = (path.relative_to(self.folder).as_posix() for path in files)
         return sorted(name for name in found if name.startswith(prefix) and "/." not in f"/{name}")
 
     def _partial(self, name: str) -> Path:

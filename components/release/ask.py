@@ -1,0 +1,62 @@
+"""Ask for a promotion from the command line: what a click on the alias in MLflow does, and wait."""
+
+import time
+
+from components.params import Params
+from components.provenance.sign import read_trusted
+from components.release import registry
+from components.release.pointer import Link, read_head
+from components.release.promotion import release_store
+from components.release.record import DEPLOYABLE
+from components.release.tracking import mlflow_errors
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def number_of(params: Params, version: str) -> str:
+    """The number of a version of the deployable model.
+
+    Args:
+        version: its number, or what it is called: ``deployable_v3.0``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    model = params.register_.deployable_model
+    with mlflow_errors():
+        if version.isdecimal():
+            found = version if registry.has_version(model, version) else None
+        else:
+            found = registry.find_named(model, version)
+    if found is None:
+        raise ValueError(f"{model}: has no version {version}; the page of the model lists them")
+    return found
+
+
+def ask_for(params: Params, version: str, patience_seconds: float) -> Link:
+    """Set the alias ``deployable`` and wait for the gate's answer.
+
+    Returns:
+        the latest link of the pointer, which answers it; the one that made the version deployable
+        where it is so already.
+
+    Raises:
+        ConnectionError: the gate gave no answer in time; the request stands.
+    """
+    store, trusted = release_store(params), read_trusted(params.trust.public_keys)
+    version = number_of(params, version)
+    before = read_head(store, trusted)
+    with mlflow_errors():
+        registry.set_alias(params.register_.deployable_model, DEPLOYABLE, version)
+    if before.link and before.version == version:
+        return before.link
+    end = time.monotonic() + patience_seconds
+    while time.monotonic() < end:
+        link = read_head(store, trusted).link
+        if link and link.sequence > before.sequence and link.asked == version:
+            return link
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    raise ConnectionError(
+        f"the gate has not answered within {patience_seconds:g} s; the request stands. Is the gate"
+        " up? `make up` starts it"
+    )

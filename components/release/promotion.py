@@ -1,0 +1,228 @@
+"""What is answered when the alias ``deployable`` moves: a promotion request, whoever made it.
+
+Input: the alias in MLflow and the release pointer; where they differ, the alias is a request.
+Does: inspects the version and moves the pointer to it by compare-and-swap, or puts the alias back.
+Output: one signed link more in the pointer's chain, and on the version's page what became of it.
+
+Only a refusal puts an alias back: whatever goes wrong on the way (MLflow away, a full disk, a key
+of ours missing) is raised, leaves the alias, and is asked again later.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from components.params import Params
+from components.provenance.sign import PublicKey, read_signing_key, read_trusted, signature_of
+from components.release import registry
+from components.release.inspect_release import fetch_release, inspect_release
+from components.release.pointer import Head, Link, move, read_head, take_token
+from components.release.record import DEPLOYABLE, PROMOTION_TAG
+from components.release.registry import RegisteredVersion
+from components.release.signed import RECORD, Release
+from components.release.store import Store, Superseded, open_store
+from components.release.tracking import mlflow_errors
+
+ASKED_IN_MLFLOW = f"asked for by the alias {DEPLOYABLE} in MLflow"
+UNKNOWN = "unknown"
+"""Who asked: MLflow's events and aliases carry no name."""
+_LONGEST_TAG = 5000
+_ANSWER = re.compile(r"\A> \*\*Promotion .*\n(> .*\n)*\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one request.
+
+    Attributes:
+        asked: the version that the alias pointed to; None: the alias was removed.
+        deployable: the version that is deployable now.
+        reasons: why not.
+        sequence: of the pointer's link that tells of it; None: nothing was changed.
+    """
+
+    action: Literal["promoted", "refused", "superseded"]
+    model: str
+    asked: str | None
+    name: str | None
+    deployable: str | None
+    reasons: tuple[str, ...]
+    sequence: int | None
+
+    def __str__(self) -> str:
+        words = f"{self.model} version {self.asked}" if self.asked else f"{self.model}: no version"
+        named = f" ({self.name})" if self.name else ""
+        why = f": {'; '.join(self.reasons)}" if self.reasons else ""
+        return f"{words}{named} {self.action}{why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was found of a request.
+
+    Attributes:
+        folder: with the files of the version.
+        version: whose page tells the answer: what was asked for, or else what stays.
+    """
+
+    folder: Path
+    version: RegisteredVersion
+    release: Release | None
+    reasons: tuple[str, ...]
+
+
+def release_store(params: Params) -> Store:
+    """Where the release pointer lies."""
+    return open_store(params.promote.store, params.storage.endpoint)
+
+
+def standing_request(params: Params) -> bool:
+    """Whether the alias ``deployable`` is not where the release pointer is.
+
+    Raises:
+        ConnectionError: MLflow or the store could not be asked.
+        ValueError: the pointer is not one that was signed by a trusted key.
+    """
+    trusted = read_trusted(params.trust.public_keys)
+    with mlflow_errors():
+        asked = registry.find_alias(params.register_.deployable_model, DEPLOYABLE)
+    return asked != read_head(release_store(params), trusted).version
+
+
+def answer_request(params: Params) -> Answer | None:
+    """Answer what the alias asks for now; None where it asks for nothing.
+
+    Raises:
+        ConnectionError: MLflow or the store is away; the alias stays, the answer is still to come.
+        ValueError: a key of ours, or the pointer, is not readable; the alias stays as well.
+    """
+    key = read_signing_key(params.trust.signing_key)
+    trusted = read_trusted(params.trust.public_keys)
+    store, model = release_store(params), params.register_.deployable_model
+    if not standing_request(params):
+        return None
+    head = take_token(store, trusted)
+    if head.link and head.link.model != model:
+        raise ValueError(
+            f"{params.promote.store}: the pointer is of {head.link.model}, not {model}"
+        )
+    with mlflow_errors(), TemporaryDirectory(prefix="fpenet-promotion-") as folder:
+        asked = registry.find_alias(model, DEPLOYABLE)
+        if asked == head.version:
+            return None
+        judged = _judge(params, asked, head, Path(folder), trusted)
+        try:
+            if not judged.reasons:
+                assert judged.release is not None
+                publish(store, judged.release, judged.folder)
+            if registry.find_alias(model, DEPLOYABLE) != asked:
+                raise Superseded(f"the alias {DEPLOYABLE} moved on meanwhile")
+            link = move(store, head, _link(model, asked, judged, head), key, trusted)
+        except Superseded as error:
+            name = judged.release.name if judged.release else None
+            return Answer("superseded", model, asked, name, head.version, (str(error),), None)
+        answer = _answer(link, asked, judged)
+        _tell(answer, judged, link)
+        if answer.action == "refused":
+            _put_back(answer)
+    return answer
+
+
+def publish(store: Store, release: Release, folder: Path) -> None:
+    """Put the released files and their signed record where the pointer's readers look.
+
+    Args:
+        folder: with the files as the record names them.
+    """
+    for name, file in release.files.items():
+        store.keep_file(f"files/{file.sha256}", folder / name)
+    for path in (folder / RECORD, signature_of(folder / RECORD)):
+        store.keep(f"releases/{release.digest}/{path.name}", path.read_bytes())
+
+
+def _judge(
+    params: Params, asked: str | None, head: Head, folder: Path, trusted: Sequence[PublicKey]
+) -> Judged:
+    """The version that was asked for, and every reason that there is against it."""
+    model = params.register_.deployable_model
+    if asked is None:
+        assert head.version is not None  # else the two agree
+        said = f"the alias {DEPLOYABLE} was removed; ask for another version, or roll back"
+        return Judged(folder, registry.read_version(model, head.version), None, (said,))
+    version = registry.read_version(model, asked)
+    fetch_release(version, folder)
+    release, reasons = inspect_release(version, folder, trusted, params.register_.required_targets)
+    return Judged(folder, version, release, tuple(reasons))
+
+
+def _link(model: str, asked: str | None, judged: Judged, head: Head) -> Link:
+    """The link to be signed; a refusal leaves what was deployable before."""
+    refused, release, before = bool(judged.reasons), judged.release, head.link
+    now: Release | Link | None = before if refused or release is None else release
+    digest = now.digest if isinstance(now, Release) else now.release if now else None
+    return Link(
+        sequence=0,
+        token=0,
+        action="refused" if refused else "promoted",
+        asked=asked or "none",
+        model=model,
+        version=now.version if now else None,
+        name=now.name if now else None,
+        release=digest,
+        digests=dict(now.digests) if now else {},
+        who=UNKNOWN,
+        why="; ".join(judged.reasons) or ASKED_IN_MLFLOW,
+        when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _answer(link: Link, asked: str | None, judged: Judged) -> Answer:
+    return Answer(
+        "refused" if judged.reasons else "promoted",
+        link.model,
+        asked,
+        judged.release.name if judged.release else None,
+        link.version,
+        judged.reasons,
+        link.sequence,
+    )
+
+
+def _tell(answer: Answer, judged: Judged, link: Link) -> None:
+    """Write the answer on the page of the version, or of the one that stays."""
+    version = judged.version
+    why = f": {'; '.join(answer.reasons)}" if answer.reasons else ""
+    said = f"{answer.action} at {link.when}, sequence {answer.sequence}{why}"
+    description = with_answer(version.description, answer, link.when)
+    registry.describe_version(answer.model, version.version, description)
+    registry.tag_version(answer.model, version.version, {PROMOTION_TAG: said[:_LONGEST_TAG]})
+
+
+def with_answer(description: str, answer: Answer, when: str) -> str:
+    """A version's description that begins with the latest answer, in place of one before.
+
+    >>> refused = Answer("refused", "faces", "2", None, "1", ("too few", "too old"), 7)
+    >>> print(with_answer("# Model card", refused, "2026-11-26T12:00:00+00:00"))
+    > **Promotion refused** (2026-11-26T12:00:00+00:00, sequence 7)
+    > - too few
+    > - too old
+    <BLANKLINE>
+    # Model card
+    """
+    head = f"> **Promotion {answer.action}** ({when}, sequence {answer.sequence})\n"
+    lines = "".join(f"> - {' '.join(reason.split())}\n" for reason in answer.reasons)
+    return f"{head}{lines}\n{_ANSWER.sub('', description)}"
+
+
+def _put_back(answer: Answer) -> None:
+    """Let the alias point to what is deployable, unless somebody has moved it on."""
+    if registry.find_alias(answer.model, DEPLOYABLE) != answer.asked:
+        return  # a request of its own
+    if answer.deployable is None or not registry.has_version(answer.model, answer.deployable):
+        registry.delete_alias(answer.model, DEPLOYABLE)
+    else:
+        registry.set_alias(answer.model, DEPLOYABLE, answer.deployable)

@@ -1,0 +1,77 @@
+"""The gate of the registered releases of one test, and the alias that a person moves."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.params import Params
+from components.release.pointer import Head, read_head
+from components.release.promotion import release_store
+from components.release.record import DEPLOYABLE
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+
+
+@dataclass
+class Promoting:
+    """The params of the gate for one model, and what is seen in MLflow of it."""
+
+    params: Params
+    keys: Mapping[str, Any]
+
+    @property
+    def options(self) -> list[str]:
+        """The same params on the command line of ``fpenet``."""
+        pairs = [f"{key}={json.dumps(value)}" for key, value in self.keys.items()]
+        return ["--params", str(PARAMS), *(word for pair in pairs for word in ("--set", pair))]
+
+    @property
+    def model(self) -> str:
+        return self.params.register_.deployable_model
+
+    def ask(self, version: str) -> None:
+        """Set the alias, as the page of the version in MLflow does."""
+        from mlflow import MlflowClient
+
+        MlflowClient().set_registered_model_alias(self.model, DEPLOYABLE, version)
+
+    @property
+    def alias(self) -> str | None:
+        from mlflow import MlflowClient
+
+        found = MlflowClient().get_registered_model(self.model).aliases.get(DEPLOYABLE)
+        return None if found is None else str(found)
+
+    def page(self, version: str) -> Any:
+        """The version as its page shows it."""
+        from mlflow import MlflowClient
+
+        return MlflowClient().get_model_version(self.model, version)
+
+    @property
+    def head(self) -> Head:
+        from components.provenance.sign import read_trusted
+
+        return read_head(release_store(self.params), read_trusted(self.params.trust.public_keys))
+
+
+@pytest.fixture
+def promoting(params_with: Callable[..., Params], tmp_path: Path) -> Callable[..., Promoting]:
+    """The gate of a release's model: ``promoting(release)``, with more keys of params.yaml."""
+
+    def make(release: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Promoting:
+        keys: dict[str, Any] = {
+            "register.deployable_model": release["model"],
+            "register.trainable_model": release["trainable_model"],
+            "trust.public_keys": [(tmp_path / "release.pub").as_posix()],
+            "trust.signing_key": (tmp_path / "release.pem").as_posix(),
+            "promote.store": (tmp_path / "releases").as_posix(),
+        }
+        keys |= more or {}
+        return Promoting(params_with(keys), keys)
+
+    return make
