@@ -1,4 +1,4 @@
-"""``fpenet``: one thin command a stage, plan, fetch, remote, key, infer, and those of cli_labels.
+"""``fpenet``: one thin command a stage, plan, fetch, remote, key, infer, and those of cli_*.py.
 
 Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them);
 labels on S3 are fetched into ``labels`` there.
@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from components.cli_get import add_get_command
 from components.cli_labels import add_label_commands, add_trusted
 from components.cli_models import (
     add_compare_command,
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add_compare_command(commands, shared, _params)
     add_training_commands(commands, shared, _params)
     add_release_commands(commands, shared, _params)
+    add_get_command(commands)
     return parser
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.deploy.sums import write_sums
 from components.params import Params, load_params
 from components.provenance.digest import digest_bytes
 from components.provenance.manifest import Manifest, seal
@@ -25,6 +26,7 @@ pytest_plugins = (
     "tests.dots",
     "tests.release_store",
     "tests.promoting",
+    "tests.mlflow_server",
 )
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 DEVELOPMENT_KEY = Path(__file__).parents[1] / ".keys" / "development.pem"
@@ -126,7 +128,7 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def stage_folders(tmp_path: Path) -> Callable[..., dict[str, Path]]:
+def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict[str, Path]]:
     """Make the sealed folders of one release: ``stage_folders(engines=[...], verdict={...})``."""
 
     def make(
@@ -134,6 +136,7 @@ def stage_folders(tmp_path: Path) -> Callable[..., dict[str, Path]]:
         engines: list[dict[str, Any]] | None = None,
         verdict: Mapping[str, Any] | None = None,
         kpi_all: float | None = 4.25,
+        engine_bytes: bytes = b"engine",
     ) -> dict[str, Path]:
         folders = {stage: tmp_path / name / stage for stage in STAGES}
         for folder in folders.values():
@@ -166,7 +169,9 @@ def stage_folders(tmp_path: Path) -> Callable[..., dict[str, Path]]:
         write(folders["gate"] / "gate.json", verdict)
         write(folders["bundle"] / "bundle.json", {"version": "v0.1"})
         (folders["bundle"] / "cpu").mkdir()
-        (folders["bundle"] / "cpu/fp32.onnx").write_bytes(b"engine")
+        (folders["bundle"] / "cpu/fp32.onnx").write_bytes(engine_bytes)
+        write(folders["bundle"] / "cpu/model.json", {"target": "cpu"})
+        write_sums(folders["bundle"] / "cpu", signing_key)
         for stage, folder in folders.items():
             params = {stage: {"seed": 35, "nested": {"zoom": 0.2}, "nothing": None}}
             params |= {"bundle": {"version": "v3"}} if stage == "bundle" else {}

@@ -1,4 +1,4 @@
-"""A real HTTP proxy before the S3 server, which breaks the answers that a test asks it to."""
+"""A real HTTP proxy before S3 or MLflow, which breaks the answers that a test asks it to."""
 
 import http.client
 import socket
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -51,6 +51,7 @@ class FaultyProxy:
     endpoint: str = ""
     faults: list[tuple[str, Fault]] = field(default_factory=list)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    authorizations: list[str | None] = field(default_factory=list)
     lock: Any = field(default_factory=threading.Lock)
 
     def fault_of(self, path: str, is_listing: bool) -> Fault | None:
@@ -82,7 +83,10 @@ def proxied(upstream: str) -> Iterator[FaultyProxy]:
 
         def _pass(self) -> None:
             path = unquote(urlsplit(self.path).path)
+            for artifact in parse_qs(urlsplit(self.path).query).get("path", ()):
+                path = f"{path}/{artifact}"  # as MLflow asks for it
             proxy.requests.append((self.command, path, self.headers.get("Range")))
+            proxy.authorizations.append(self.headers.get("Authorization"))
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             server = http.client.HTTPConnection(host, port)
             server.request(self.command, self.path, sent, dict(self.headers))

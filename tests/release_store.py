@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.provenance.sign import PublicKey, SigningKey, make_key
-from components.release.pointer import Link, move, take_token
+from components.release.pointer import LINK_TAG, Link, link_json, move, take_token
+from components.release.shelf import RECORD_DIGEST, publish
+from components.release.signed import read_release
 from components.release.store import Store, open_store
 
 
@@ -67,3 +70,28 @@ def link(version: str, **other: object) -> Link:
 def promote(store: Store, key: SigningKey, *versions: str) -> list[Link]:
     trusted = (key.public,)
     return [move(store, take_token(store, trusted), link(v), key, trusted) for v in versions]
+
+
+def promote_release(
+    store: Store, gate: SigningKey, releaser: PublicKey, release: dict[str, Any], folder: Path
+) -> Link:
+    """Make a registered release deployable as the gate does once it is content."""
+    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
+
+    folder.mkdir(parents=True)
+    download_artifacts(run_id=release["run_id"], dst_path=str(folder))
+    said = read_release(folder, [releaser])
+    head = take_token(store, [gate.public])
+    wanted = link(
+        said.version,
+        model=said.model,
+        name=said.name,
+        release=said.digest,
+        digests={**said.digests, RECORD_DIGEST: publish(store, said, folder)},
+    )
+    moved = move(store, head, wanted, gate, [gate.public])
+    client = MlflowClient()
+    client.set_model_version_tag(said.model, said.version, LINK_TAG, link_json(moved))
+    client.set_registered_model_alias(said.model, "deployable", said.version)
+    return moved

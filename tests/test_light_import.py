@@ -43,6 +43,8 @@ LIGHT = (
     "components.cli",
     "components.kpi.evaluate",
     "components.kpi.gate",
+    "components.release.get",
+    "components.release.source",
 )
 
 SCRIPT = """

@@ -18,6 +18,8 @@ from components.provenance.sign import PublicKey, SigningKey, parse_signature, s
 from components.release.store import Store, Superseded
 
 POINTER = "pointer.json"
+LINK_TAG = "fpenet.link"
+"""Of a version in MLflow: the latest link that made it deployable, as ``link_json`` writes it."""
 Action = Literal["promoted", "rolled back", "refused"]
 _KIND = "release pointer"
 _TAKES = 1000

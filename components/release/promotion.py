@@ -17,13 +17,14 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from components.params import Params
-from components.provenance.sign import PublicKey, read_signing_key, read_trusted, signature_of
+from components.provenance.sign import PublicKey, read_signing_key, read_trusted
 from components.release import registry
 from components.release.inspect_release import fetch_release, inspect_release
-from components.release.pointer import Head, Link, move, read_head, take_token
+from components.release.pointer import LINK_TAG, Head, Link, link_json, move, read_head, take_token
 from components.release.record import DEPLOYABLE, PROMOTION_TAG
 from components.release.registry import RegisteredVersion
-from components.release.signed import RECORD, Release
+from components.release.shelf import RECORD_DIGEST, publish
+from components.release.signed import Release
 from components.release.store import Store, Superseded, open_store
 from components.release.tracking import mlflow_errors
 
@@ -116,12 +117,13 @@ def answer_request(params: Params) -> Answer | None:
             return None
         judged = _judge(params, asked, head, Path(folder), trusted)
         try:
+            record = None
             if not judged.reasons:
                 assert judged.release is not None
-                publish(store, judged.release, judged.folder)
+                record = publish(store, judged.release, judged.folder)
             if registry.find_alias(model, DEPLOYABLE) != asked:
                 raise Superseded(f"the alias {DEPLOYABLE} moved on meanwhile")
-            link = move(store, head, _link(model, asked, judged, head), key, trusted)
+            link = move(store, head, _link(model, asked, judged, head, record), key, trusted)
         except Superseded as error:
             name = judged.release.name if judged.release else None
             return Answer("superseded", model, asked, name, head.version, (str(error),), None)
@@ -130,18 +132,6 @@ def answer_request(params: Params) -> Answer | None:
         if answer.action == "refused":
             _put_back(answer)
     return answer
-
-
-def publish(store: Store, release: Release, folder: Path) -> None:
-    """Put the released files and their signed record where the pointer's readers look.
-
-    Args:
-        folder: with the files as the record names them.
-    """
-    for name, file in release.files.items():
-        store.keep_file(f"files/{file.sha256}", folder / name)
-    for path in (folder / RECORD, signature_of(folder / RECORD)):
-        store.keep(f"releases/{release.digest}/{path.name}", path.read_bytes())
 
 
 def _judge(
@@ -159,8 +149,12 @@ def _judge(
     return Judged(folder, version, release, tuple(reasons))
 
 
-def _link(model: str, asked: str | None, judged: Judged, head: Head) -> Link:
-    """The link to be signed; a refusal leaves what was deployable before."""
+def _link(model: str, asked: str | None, judged: Judged, head: Head, record: str | None) -> Link:
+    """The link to be signed; a refusal leaves what was deployable before.
+
+    Args:
+        record: digest of the record that was published.
+    """
     refused, release, before = bool(judged.reasons), judged.release, head.link
     now: Release | Link | None = before if refused or release is None else release
     digest = now.digest if isinstance(now, Release) else now.release if now else None
@@ -173,7 +167,7 @@ def _link(model: str, asked: str | None, judged: Judged, head: Head) -> Link:
         version=now.version if now else None,
         name=now.name if now else None,
         release=digest,
-        digests=dict(now.digests) if now else {},
+        digests={**(now.digests if now else {}), **({RECORD_DIGEST: record} if record else {})},
         who=UNKNOWN,
         why="; ".join(judged.reasons) or ASKED_IN_MLFLOW,
         when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -199,7 +193,10 @@ def _tell(answer: Answer, judged: Judged, link: Link) -> None:
     said = f"{answer.action} at {link.when}, sequence {answer.sequence}{why}"
     description = with_answer(version.description, answer, link.when)
     registry.describe_version(answer.model, version.version, description)
-    registry.tag_version(answer.model, version.version, {PROMOTION_TAG: said[:_LONGEST_TAG]})
+    tags = {PROMOTION_TAG: said[:_LONGEST_TAG]}
+    if answer.action == "promoted":
+        tags[LINK_TAG] = link_json(link)
+    registry.tag_version(answer.model, version.version, tags)
 
 
 def with_answer(description: str, answer: Answer, when: str) -> str:

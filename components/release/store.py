@@ -147,6 +147,8 @@ def open_store(place: str, endpoint: str | None = None) -> Store:
     """
     if not place.startswith("s3://"):
         return FileStore(Path(place))
-    from components.release.store_s3 import S3Store  # boto3 is not in the light install
-
+    try:
+        from components.release.store_s3 import S3Store
+    except ImportError as error:  # boto3 is not in the light install
+        raise ValueError(f"{place}: {error}; pip install 'fpenet[s3]'") from None
     return S3Store.at(place, endpoint)

@@ -14,7 +14,7 @@ from components.cli import main
 from components.provenance.digest import digest_bytes
 from components.provenance.sign import read_trusted
 from components.release import promotion
-from components.release.pointer import read_history
+from components.release.pointer import link_json, read_history
 from components.release.promotion import answer_request, release_store, standing_request
 from tests.promoting import Promoting
 
@@ -39,15 +39,18 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     assert gate.alias == "1"
     link = gate.head.link
     assert link is not None
-    assert (link.sequence, link.who, link.digests) == (1, "unknown", release["digests"])
+    record = link.digests["record"]
+    assert (link.sequence, link.who) == (1, "unknown")
+    assert link.digests == {**release["digests"], "record": record}
+    assert gate.page("1").tags["fpenet.link"] == link_json(link)
     assert (link.release, link.name) == (release["release"], "deployable_v3.1")
     store = release_store(gate.params)
     found = store.read(f"files/{digest_bytes(b'engine')}")
     assert found is not None
     assert found.data == b"engine"
-    record = store.read(f"releases/{release['release']}/release.json")
-    assert record is not None
-    assert json.loads(record.data)["version"] == "1"
+    published = store.read(f"releases/{record}/release.json")
+    assert published is not None
+    assert json.loads(published.data)["version"] == "1"
     page = gate.page("1")
     assert page.tags["fpenet.promotion"].startswith("promoted at ")
     assert page.description.startswith("> **Promotion promoted** (")

@@ -1,0 +1,49 @@
+"""A real MLflow server for a session: the very application of ``mlflow server``, on loopback.
+
+One process serves it; ``mlflow server`` starts a supervisor and takes three times as long.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SERVE = """
+from werkzeug.serving import make_server
+from mlflow.server import app
+
+server = make_server("127.0.0.1", 0, app, threaded=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(mlflow_store: Path) -> Iterator[str]:
+    """Its address; its database is that of ``mlflow_store``, its artifacts lie beside it."""
+    from mlflow import MlflowClient
+
+    MlflowClient().get_experiment("0")  # made here, and so with its artifacts in files
+    settings = {
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{mlflow_store}/mlflow.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(mlflow_store / "artifacts"),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+    }
+    with (mlflow_store / "server.txt").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-c", SERVE],
+            env=os.environ | settings,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    assert server.stdout is not None
+    with server, server.stdout:
+        port = server.stdout.readline().strip()
+        assert port, (mlflow_store / "server.txt").read_text()
+        yield f"http://127.0.0.1:{port}"
+        server.kill()
