@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from components.cli_get import add_get_command
+from components.cli_history import add_history_commands
 from components.cli_labels import add_label_commands, add_trusted
 from components.cli_models import (
     add_compare_command,
@@ -111,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     add_compare_command(commands, shared, _params)
     add_training_commands(commands, shared, _params)
     add_release_commands(commands, shared, _params)
+    add_history_commands(commands, shared, _params)
     add_get_command(commands)
     return parser
 

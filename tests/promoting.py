@@ -10,7 +10,7 @@ import pytest
 
 from components.params import Params
 from components.release.pointer import Head, read_head
-from components.release.promotion import release_store
+from components.release.promotion import answer_request, release_store
 from components.release.record import DEPLOYABLE
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -75,3 +75,20 @@ def promoting(params_with: Callable[..., Params], tmp_path: Path) -> Callable[..
         return Promoting(params_with(keys), keys)
 
     return make
+
+
+@pytest.fixture
+def gate_of_three(
+    register: Callable[..., dict[str, Any]],
+    stage_folders: Callable[..., dict[str, Path]],
+    promoting: Callable[..., Promoting],
+) -> Promoting:
+    """Three versions are registered; 1, then 2 was promoted."""
+    releases = [register(stage_folders(f"stages{n}", kpi_all=4 + n / 8)) for n in (1, 2, 3)]
+    gate = promoting(releases[0])
+    for version in ("1", "2"):
+        gate.ask(version)
+        answer = answer_request(gate.params)
+        assert answer is not None
+        assert answer.action == "promoted"
+    return gate

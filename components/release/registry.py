@@ -1,5 +1,6 @@
 """MLflow's model registry: one version a release and model, however often it is registered."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
+from components.release.pointer import LINK_TAG
 from components.release.record import NAME_TAG, RELEASE_TAG
 
 
@@ -152,6 +154,12 @@ def delete_alias(model: str, alias: str) -> None:
 def describe_version(model: str, version: str, description: str) -> None:
     """Set the description of a version, which its page shows first."""
     MlflowClient().update_model_version(model, version, description)
+
+
+def latest_sequence(model: str) -> int:
+    """The latest sequence of the release pointer that a version of ``model`` was tagged with."""
+    found = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{LINK_TAG}` != ''")
+    return max((int(json.loads(one.tags[LINK_TAG])["sequence"]) for one in found), default=0)
 
 
 def tag_version(model: str, version: str, tags: Mapping[str, str]) -> None:
