@@ -25,7 +25,7 @@ from components.data.crop_store import CropStore, open_crops
 from components.deploy.benchmark import time_calls
 from components.deploy.calibrate import calibrate_ranges
 from components.deploy.calibration_faces import crop_batches, draw_faces
-from components.deploy.engine_onnxruntime import open_engine, predict_with
+from components.deploy.engine_onnxruntime import load_engine, open_engine
 from components.deploy.export import export_onnx
 from components.deploy.histogram import collect_histograms, ranges_of
 from components.deploy.network import read_network
@@ -114,11 +114,11 @@ def by_method(exported: Path, store: CropStore, calibrate: CalibrateParams) -> d
     network, network_cpu = (read_network(exported / f"{n}.onnx") for n in ("fp32", "fp32_cpu"))
     rows = draw_faces(store, calibrate.faces, calibrate.seed)
     histograms = collect_histograms(network, crop_batches(store, rows))
-    found = {"FP32": predict_with(network_cpu.SerializeToString(), "FP32")}
+    found = {"FP32": load_engine(network_cpu.SerializeToString(), "FP32")}
     for method in get_args(CalibrationMethod):
         amax = ranges_of(histograms, calibrate.model_copy(update={"method": method}))
         rendered = render_cpu(network_cpu, amax)
-        found[method] = predict_with(rendered.SerializeToString(), method)
+        found[method] = load_engine(rendered.SerializeToString(), method)
     return found
 
 

@@ -19,7 +19,7 @@ from components.deploy.targets import Pending
 from components.kpi.predictions import Predict
 from components.params import BenchmarkParams
 from components.progress import report
-from components.provenance.digest import digest_file
+from components.provenance.digest import digest_bytes
 
 FEWEST_RUNS = 50
 """Of a batch larger than 1, which is timed on as many faces as batch 1 but at least this often."""
@@ -105,7 +105,8 @@ def _opened(engine: dict[str, Any], build_dir: Path, threads: int) -> Predict | 
     if engine["status"] != "ready":
         return None
     path = build_dir / engine["file"]
-    if digest_file(path) != engine["sha256"]:
+    data = path.read_bytes()
+    if digest_bytes(data) != engine["sha256"]:
         raise ValueError(f"{path}: is not the engine that was built; run the build stage again")
-    predict = RUNTIMES[engine["runtime"]].open(path, threads)
+    predict = RUNTIMES[engine["runtime"]].load(data, str(path), threads)
     return None if isinstance(predict, Pending) else predict

@@ -1,8 +1,9 @@
 """Stage build: an engine for every target and precision, those that run here judged.
 
-Input: crop, evaluate, export and calibrate folders. Does: builds what this machine can build; runs
-the one judge on every engine that it can execute; climbs the parity ladder. Output:
-``engines.json``, ``parity.json``, ``<target>/<precision>.onnx`` or ``.engine``, and of each that
+Input: crop, evaluate, export and calibrate folders. Does: builds what this machine can build; asks
+each engine that can run here for the golden points, in a process of its own, then runs the one
+judge on it; climbs the parity ladder. Output: ``engines.json``, ``parity.json``,
+``golden.npz`` and ``golden.json``, ``<target>/<precision>.onnx`` or ``.engine``, and of each that
 was executed ``.kpi.json`` and ``.predictions.npz``. An absent device leaves its target ``pending``;
 a target that fails never stops the others.
 """
@@ -18,8 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.data.crop_store import CropStore, open_crops
+from components.deploy.cuda_device import driver_cuda
 from components.deploy.engine import RUNTIMES
 from components.deploy.engine_onnxruntime import open_engine
+from components.deploy.engine_tensorrt import profile
+from components.deploy.golden import GOLDEN, Golden, check_engine, make_golden
 from components.deploy.parity import distances, engine_rung, ladder
 from components.deploy.targets import (
     TARGETS,
@@ -49,6 +53,9 @@ class Engine:
         reason: why it is pending, failed or not judged; None where it was.
         file: below the build folder; None where there is none.
         runtime_version: what built it.
+        driver_cuda: (major, minor) of the CUDA that its driver knew, where a device built it.
+        golden_px: mean distance to the golden points on the worst of their crops, 80x80 crop
+            pixels; None where it was not executed.
         parity_px: mean distance of its points to torch's on the judged faces, 80x80 crop pixels.
         metrics: of its KPI report; None where it was not executed.
         kpi, predictions: the files of its report and of its points, below the build folder; None
@@ -65,6 +72,10 @@ class Engine:
     sha256: str | None = None
     runtime_version: str | None = None
     compute_capability: tuple[int, int] | None = None
+    driver_cuda: tuple[int, int] | None = None
+    hardware_compatibility: str = "none"
+    version_compatible: bool = False
+    golden_px: float | None = None
     parity_px: float | None = None
     metrics: dict[str, float | None] | None = None
     kpi: str | None = None
@@ -78,12 +89,14 @@ class Judged:
     Attributes:
         points: (N, K, 2) torch's points, 80x80 crop pixels.
         confidence_px: what the confidence is the probability of (see ``describe_confidence``).
+        golden: what an engine has to know before it is judged.
     """
 
     store: CropStore
     points: NDArray[np.float32]
     how: EvaluateParams
     confidence_px: float | None
+    golden: Golden
 
     def points_of(self, predict: Predict) -> NDArray[np.float32]:
         """(N, K, 2) the engine's points on the judged faces."""
@@ -130,7 +143,7 @@ def build_engine(
     """Build one engine into ``out_dir``/<target>/ and, where it runs here, judge it.
 
     Raises:
-        ValueError: the runtime refuses the network.
+        ValueError: the runtime refuses the network, or the engine does not give the golden points.
     """
     target = target_named(name)
     runtime = RUNTIMES[target.runtime]
@@ -139,10 +152,7 @@ def build_engine(
     if isinstance(built, Pending):
         return _with(row, reason=built.reason)
     path = out_dir / name / f"{precision}{runtime.suffix}"
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(built.engine)
-    os.replace(partial, path)
+    on_device = target.runtime == "tensorrt"
     row = _with(
         row,
         file=path.relative_to(out_dir).as_posix(),
@@ -150,8 +160,22 @@ def build_engine(
         sha256=digest_bytes(built.engine),
         runtime_version=built.runtime_version,
         compute_capability=target.compute_capability,
+        driver_cuda=driver_cuda() if on_device else None,
+        hardware_compatibility=build.hardware_compatibility if on_device else "none",
+        version_compatible=build.version_compatible and on_device,
     )
-    predict = runtime.open(path, 0)
+    about = asdict(row) | {"batch": profile(target, build.dla)[2]}
+    limits = build.golden.model_dump()
+    checked = check_engine(about, built.engine, judged.golden, limits, path.name)
+    if checked.reasons:
+        raise ValueError(f"golden vectors: {'; '.join(checked.reasons)}")
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(built.engine)
+    os.replace(partial, path)
+    if checked.absent is not None:
+        return _with(row, status="built, not judged", reason=checked.absent)
+    predict = runtime.load(built.engine, str(path), 0)
     if isinstance(predict, Pending):
         return _with(row, status="built, not judged", reason=predict.reason)
     # An engine takes no larger batch than its profile has.
@@ -162,6 +186,7 @@ def build_engine(
     return _with(
         row,
         status="ready",
+        golden_px=checked.px,
         metrics=dict(kpi.metrics),
         kpi=path.with_suffix(".kpi.json").relative_to(out_dir).as_posix(),
         predictions=path.with_suffix(".predictions.npz").relative_to(out_dir).as_posix(),
@@ -179,14 +204,19 @@ def climb(judged: Judged, export_dir: Path, calibrate_dir: Path) -> dict[str, An
     Raises:
         ValueError: a rendering is missing.
     """
-    opset = max((folder.name for folder in export_dir.glob("opset*")), default="opset17")
+    newest = _newest(export_dir)
     files = {
-        "onnx": export_dir / opset / "fp32.onnx",
-        "fp16": export_dir / opset / "fp16.onnx",
-        "int8": calibrate_dir / opset / "int8_cpu.onnx",
-        "int8_signed": calibrate_dir / opset / "int8.onnx",
+        "onnx": newest / "fp32.onnx",
+        "fp16": newest / "fp16.onnx",
+        "int8": calibrate_dir / newest.name / "int8_cpu.onnx",
+        "int8_signed": calibrate_dir / newest.name / "int8.onnx",
     }
     return {rung: judged.points_of(open_engine(path)) for rung, path in files.items()}
+
+
+def _newest(export_dir: Path) -> Path:
+    """The folder of the newest opset that was exported."""
+    return max(export_dir.glob("opset*"), key=lambda folder: folder.name)
 
 
 def build_engines(
@@ -210,7 +240,10 @@ def build_engines(
         read_kpi(evaluate_dir / "kpi.json"),
         load_predictions(evaluate_dir / "predictions.npz"),
     )
-    judged = Judged(store, found.points, evaluate, kpi.confidence["within_px"])
+    golden = make_golden(open_engine(_newest(export_dir) / "fp32.onnx", threads=1), store.box_scale)
+    golden.save(out_dir / GOLDEN)
+    _write_json(out_dir / "golden.json", build.golden.model_dump())
+    judged = Judged(store, found.points, evaluate, kpi.confidence["within_px"], golden)
     points = climb(judged, export_dir, calibrate_dir) | {"torch": judged.points}
     names = store.table["image"].to_pylist()
     faces = [names[row] for row in store.rows(store.judged_part)]

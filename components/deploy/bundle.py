@@ -15,6 +15,7 @@ from typing import Any
 
 from components.data.crop_store import CROP_PX
 from components.deploy.bundle_readme import readme
+from components.deploy.golden import GOLDEN
 from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
 from components.deploy.sums import write_sums
 from components.deploy.targets import GpuTarget, Precision, cache_name, target_named
@@ -39,6 +40,7 @@ class Inputs:
     timings: list[dict[str, Any]]
     gate: dict[str, Any]
     about: dict[str, Any]
+    golden: dict[str, Any]
     signing_key: SigningKey
 
 
@@ -98,6 +100,7 @@ def bundle_target(
     if config is not None:
         (out_dir / "config.pbtxt").write_text(config, encoding="utf-8")
     model = describe(name, target, rows, first["precision"], inputs, bundle)
+    shutil.copyfile(inputs.build_dir / GOLDEN, out_dir / GOLDEN)
     text = json.dumps(model, indent=1, allow_nan=False)
     (out_dir / "model.json").write_text(text + "\n", encoding="utf-8")
     (out_dir / "README.txt").write_text(readme(model), encoding="utf-8")
@@ -137,6 +140,7 @@ def describe(
         ],
         "max_batch_size": min(target.batch[2], bundle.max_batch_size),
         "default": default,
+        "golden": inputs.golden,
         "gate_passed": inputs.gate["passed"],
         "engines": [
             {
@@ -145,6 +149,12 @@ def describe(
                 "file": f"1/{Path(row['file']).name}" if row["file"] else None,
                 "sha256": row["sha256"],
                 "size_bytes": row["size_bytes"],
+                "runtime_version": row["runtime_version"],
+                "compute_capability": row["compute_capability"],
+                "driver_cuda": row["driver_cuda"],
+                "hardware_compatibility": row["hardware_compatibility"],
+                "version_compatible": row["version_compatible"],
+                "golden_px": row["golden_px"],
                 "parity_px": row["parity_px"],
                 "metrics": row["metrics"],
                 "latency": [
@@ -181,6 +191,7 @@ def bundle_targets(
         _read(benchmark_dir / "benchmark.json"),
         _read(gate_dir / "gate.json"),
         _read(export_dir / "model.json"),
+        _read(build_dir / "golden.json"),
         signing_key,
     )
     rows = _read(build_dir / "engines.json")

@@ -177,3 +177,13 @@ def _other_processes(nvml: Callable[..., bool]) -> int | None:
         return None
     own = os.getpid()
     return [int(process.pid) != own for process in processes[: count.value]].count(True)
+
+
+def driver_cuda() -> tuple[int, int] | None:
+    """(major, minor) of the newest CUDA that the driver here knows; None where there is none."""
+    value = ctypes.c_int()
+    try:
+        known = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(value)) == 0
+    except OSError:
+        return None
+    return (value.value // 1000, value.value % 1000 // 10) if known else None

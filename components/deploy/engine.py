@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from components.deploy import engine_onnxruntime, engine_tensorrt, engine_tensorrt_rtx
 from components.deploy.targets import Built, GpuTarget, Network, Pending, Precision, RuntimeName
@@ -16,18 +15,18 @@ class Runtime:
 
     Attributes:
         build: network files, target and precision to an engine, or why it is pending.
-        open: an engine file and a number of threads to a predict function, or why it cannot run
-            on this machine. Check the file's digest before.
+        load: an engine's bytes, whose signature and digest were checked, the file's name for
+            messages and a number of threads to a predict function, or why it cannot run here.
         suffix: of the engine's file name.
     """
 
     build: Callable[[Network, GpuTarget, Precision, BuildParams], Built | Pending]
-    open: Callable[[Path, int], Predict | Pending]
+    load: Callable[[bytes, str, int], Predict | Pending]
     suffix: str
 
 
 RUNTIMES: dict[RuntimeName, Runtime] = {
-    "onnxruntime": Runtime(engine_onnxruntime.build, engine_onnxruntime.open_engine, ".onnx"),
-    "tensorrt_rtx": Runtime(engine_tensorrt_rtx.build, engine_tensorrt_rtx.open_engine, ".engine"),
-    "tensorrt": Runtime(engine_tensorrt.build, engine_tensorrt.open_engine, ".engine"),
+    "onnxruntime": Runtime(engine_onnxruntime.build, engine_onnxruntime.load_engine, ".onnx"),
+    "tensorrt_rtx": Runtime(engine_tensorrt_rtx.build, engine_tensorrt_rtx.load_engine, ".engine"),
+    "tensorrt": Runtime(engine_tensorrt.build, engine_tensorrt.load_engine, ".engine"),
 }

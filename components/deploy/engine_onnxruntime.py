@@ -7,7 +7,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS, read_onnx
+from components.deploy.onnx_file import (
+    CONFIDENCE,
+    INPUT,
+    KEYPOINTS,
+    read_onnx,
+    refuse_external_data,
+)
 from components.deploy.targets import Built, GpuTarget, Network, Pending, Precision
 from components.kpi.predictions import Predict
 from components.params import BuildParams
@@ -35,11 +41,12 @@ def open_engine(path: Path, threads: int = 0) -> Predict:
     Raises:
         ValueError: naming the file and what is wrong with it.
     """
-    return predict_with(read_onnx(path), str(path), threads)
+    return load_engine(read_onnx(path), str(path), threads)
 
 
-def predict_with(network: bytes, source: str, threads: int = 0) -> Predict:
+def load_engine(network: bytes, source: str, threads: int = 0) -> Predict:
     """The network in the bytes of an ONNX file that ``source`` names, as ``open_engine``."""
+    refuse_external_data(network, source)
     session = _session(network, source, threads)
 
     def predict(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -51,13 +58,13 @@ def predict_with(network: bytes, source: str, threads: int = 0) -> Predict:
     return predict
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """What the export stage wrote into an ONNX file about its use.
+def read_metadata(network: bytes, source: str) -> dict[str, str]:
+    """What the export stage wrote into the ONNX file that ``source`` names about its use.
 
     Raises:
         ValueError: naming the file and what is wrong with it.
     """
-    session = _session(read_onnx(path), str(path), threads=1)
+    session = _session(network, source, threads=1)
     metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
     return metadata
 

@@ -196,30 +196,39 @@ def version_of(text: str) -> Version:
     return int(major), int(minor), int(patch)
 
 
-def open_engine(path: Path, threads: int = 0) -> Predict | Pending:
-    """The engine, ready to run on this device. Its digest must have been checked before.
-
-    Its host code, if it holds any, is not allowed to run.
-    """
+def load_engine(engine: bytes, source: str, threads: int = 0) -> Predict | Pending:
+    """The engine, ready to run on this device. Its signature must have been checked before."""
     if compute_capability() is None:
         return Pending("no CUDA device here")
     if (absent := missing()) is not None:
         return Pending(absent)
+    return deserialised("tensorrt", engine, source)
+
+
+def deserialised(module: str, engine: bytes, source: str) -> Predict:
+    """An engine of ``tensorrt`` or ``tensorrt_rtx``, ready to run.
+
+    Host code that it may hold (a plugin library) is not allowed to run. Polygraphy's own loaders
+    allow it, so none of them is used.
+
+    Raises:
+        ValueError: naming ``source``: the runtime cannot read it here.
+    """
     from polygraphy.backend.trt import TrtRunner, get_trt_logger
 
-    trt = import_module("tensorrt")
+    trt = import_module(module)
     runtime = trt.Runtime(get_trt_logger())
     if hasattr(runtime, "engine_host_code_allowed"):
         runtime.engine_host_code_allowed = False
-    engine = runtime.deserialize_cuda_engine(path.read_bytes())
-    if engine is None:
-        raise ValueError(f"{path}: TensorRT {trt.__version__} cannot read this engine here")
-    runner = TrtRunner(engine)
+    found = runtime.deserialize_cuda_engine(engine)
+    if found is None:
+        raise ValueError(f"{source}: {module} {trt.__version__} cannot read this engine here")
+    runner = TrtRunner(found)
     runner.activate()
 
     def predict(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        found = runner.infer({INPUT: images.astype(np.float32)})
-        return found[KEYPOINTS].copy(), found[CONFIDENCE].copy()
+        said = runner.infer({INPUT: images.astype(np.float32)})
+        return said[KEYPOINTS].copy(), said[CONFIDENCE].copy()
 
     return predict
 

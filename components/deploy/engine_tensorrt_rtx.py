@@ -1,18 +1,20 @@
 """Runtime tensorrt_rtx: engines for T4, A100, A10, L4 and RTX, built ahead of time with no GPU.
 
 RTX networks are strongly typed: the precision is the network's. An engine is for one compute
-capability; RTX has no other compatibility with hardware, and none with versions. Nothing here runs
-the engine: it is built, not judged.
+capability; RTX has no other compatibility with hardware, and none with versions. No GPU that runs
+one has been seen: it is built, not judged.
 """
 
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from components.deploy.builder import build_in_child
+from components.deploy.cuda_device import compute_capability
+from components.deploy.engine_tensorrt import deserialised
 from components.deploy.onnx_file import INPUT, read_onnx
 from components.deploy.targets import Built, GpuTarget, Network, Pending, Precision
+from components.kpi.predictions import Predict
 from components.params import BuildParams
 
 
@@ -31,13 +33,18 @@ def build(
     return build_in_child(network, target, precision, build, build.memory_mb)
 
 
-def open_engine(path: Path, threads: int = 0) -> Pending:
-    """Nothing here runs an RTX engine."""
-    return Pending("a TensorRT-RTX engine runs only on its own GPU")
+def load_engine(engine: bytes, source: str, threads: int = 0) -> Predict | Pending:
+    """The engine, ready to run on its GPU. Its signature must have been checked before."""
+    if compute_capability() is None:
+        return Pending("no CUDA device here; a TensorRT-RTX engine runs only on its own GPU")
+    if find_spec("tensorrt_rtx") is None or find_spec("polygraphy") is None:
+        return Pending("tensorrt_rtx and polygraphy not installed here (extra rtx)")
+    installed_version()
+    return deserialised("tensorrt_rtx", engine, source)
 
 
 def installed_version() -> str:
-    """Of the builder, in the child process: Polygraphy is told before its backend is imported."""
+    """Of RTX; Polygraphy is told to use it, which counts before its backend is imported."""
     config: Any = import_module("polygraphy.config")
     config.USE_TENSORRT_RTX = True
     version: str = import_module("tensorrt_rtx").__version__

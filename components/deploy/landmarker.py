@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from components.data.crop import cut, face_crop_box
 from components.data.images import read_grey
+from components.deploy.device_fit import here, misfit
 from components.deploy.engine import RUNTIMES
-from components.deploy.engine_onnxruntime import open_engine, read_metadata
+from components.deploy.engine_onnxruntime import load_engine, read_metadata
 from components.deploy.face_detection import FaceBox, detect_faces
+from components.deploy.onnx_file import refuse_external_data
 from components.deploy.sums import DEFAULT_TRUST, Trusted, check_sums, read_signed
 from components.deploy.targets import Pending
 from components.kpi.confidence import VISIBLE_FROM
@@ -78,8 +80,7 @@ class Landmarker:
         if path.is_dir():
             self.model, self._predict = _open_bundle(path, precision, threads, trusted)
         else:
-            read_signed(path, trusted)
-            self.model, self._predict = _open_file(path, threads)
+            self.model, self._predict = _open_file(path, threads, trusted)
         self.num_keypoints = int(self.model["num_keypoints"])
         self.box_scale = float(self.model["box_scale"])
 
@@ -215,16 +216,22 @@ def _open_bundle(
     file = engines[wanted]["file"]
     if file is None:
         raise ValueError(f"{folder}: its {wanted} engine is not built yet; run its build.sh")
-    sums.read(file)
-    predict = RUNTIMES[model["runtime"]].open(folder / file, threads)
+    engine = sums.read(file)
+    runtime = model["runtime"]
+    unfit = misfit({"runtime": runtime} | engines[wanted], here(runtime))
+    if unfit is not None:
+        raise ValueError(f"{folder / file}: {unfit}")
+    predict = RUNTIMES[runtime].load(engine, str(folder / file), threads)
     if isinstance(predict, Pending):
         raise ValueError(f"{folder / file}: {predict.reason}")
     return model, predict
 
 
-def _open_file(path: Path, threads: int) -> tuple[dict[str, Any], Predict]:
-    metadata: dict[str, Any] = dict(read_metadata(path))
+def _open_file(path: Path, threads: int, trusted: Trusted) -> tuple[dict[str, Any], Predict]:
+    network, _ = read_signed(path, trusted)
+    refuse_external_data(network, str(path))
+    metadata: dict[str, Any] = dict(read_metadata(network, str(path)))
     missing = [key for key in ("num_keypoints", "box_scale") if key not in metadata]
     if missing:
         raise ValueError(f"{path}: its metadata has no {' and no '.join(missing)}; not ours")
-    return metadata, open_engine(path, threads)
+    return metadata, load_engine(network, str(path), threads)

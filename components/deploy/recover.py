@@ -16,7 +16,7 @@ from onnx import ModelProto
 
 from components.data.crop_store import CropStore, Rows
 from components.deploy.calibration_faces import crop_batches
-from components.deploy.engine_onnxruntime import predict_with
+from components.deploy.engine_onnxruntime import load_engine
 from components.deploy.histogram import collect_histograms, ranges_of
 from components.deploy.network import (
     CONVOLUTIONS,
@@ -252,7 +252,7 @@ def _some(evidence: Evidence) -> NDArray[np.float32]:
 
 
 def _predict(model: ModelProto) -> Predict:
-    return predict_with(model.SerializeToString(), "a rendering of the recovery ladder")
+    return load_engine(model.SerializeToString(), "a rendering of the recovery ladder")
 
 
 def mean_distance(points: NDArray[np.float32], others: NDArray[np.float32]) -> float:

@@ -19,6 +19,10 @@ from pydantic import (
     field_validator,
 )
 
+from components.params.build import BuildParams as BuildParams
+from components.params.build import ParityParams as ParityParams
+from components.params.build import Precision as Precision
+from components.params.build import TargetName as TargetName
 from components.params.evaluate import ComparisonParams as ComparisonParams
 from components.params.evaluate import CorruptionName as CorruptionName
 from components.params.evaluate import EvaluateParams as EvaluateParams
@@ -51,11 +55,6 @@ Severity = Literal["block", "drop", "warn"]
 SplitRule = Literal["kpi_subjects", "table", "hash"]
 CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]
 RecoveryRung = Literal["exclude", "correct_biases", "equalise", "train"]
-Precision = Literal["fp32", "fp16", "int8"]
-TargetName = Literal[
-    "cpu", "t4", "a100", "a10", "l4", "rtx-blackwell",
-    "nano", "xavier-nx", "xavier-agx", "orin-nano", "orin-nx", "orin-agx", "thor", "h100", "h200",
-]  # fmt: skip
 
 
 class TrustParams(Section):
@@ -165,27 +164,6 @@ class CalibrateParams(Section):
     percentile: Annotated[float, Field(gt=50.0, le=100.0)]
     draws: NonNegativeInt
     recovery: RecoveryParams
-
-
-class ParityParams(Section):
-    onnx: PositiveFloat
-    fp16: PositiveFloat
-    int8: PositiveFloat
-
-
-class BuildParams(Section):
-    targets: tuple[TargetName, ...]
-    parity_px: ParityParams
-    precisions: tuple[Precision, ...]
-    workspace_mb: PositiveInt
-    memory_mb: PositiveInt
-    longest_seconds: PositiveFloat
-    timing_cache: Path
-    """Folder; a file a runtime, version and GPU, replaced when a build has finished."""
-    builder_optimization_level: Annotated[int, Field(ge=0, le=5)]
-    hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"]
-    version_compatible: bool
-    dla: bool
 
 
 class BenchmarkParams(Section):

@@ -33,6 +33,7 @@ def params() -> Params:
         "calibrate.recovery.budget_px": 5.0,
         "build.targets": ["cpu", "l4", "nano", "xavier-nx", "orin-agx", "h200"],
         "build.parity_px.int8": 5.0,
+        "build.golden.px.int8": 10.0,
         "benchmark.warmup_runs": 1,
         "benchmark.timed_runs": 4,
         "benchmark.batch_sizes": [1, 4],

@@ -16,7 +16,7 @@ from onnx import ModelProto, TensorProto
 from components.data.crop_store import open_crops
 from components.deploy.calibrate import calibrate_ranges
 from components.deploy.calibration_cache import read_cache
-from components.deploy.engine_onnxruntime import predict_with
+from components.deploy.engine_onnxruntime import load_engine
 from components.deploy.network import read_network, weights_of, with_weights
 from components.deploy.quantise import render_cache, render_qdq
 from components.deploy.quantise_cpu import render_cpu
@@ -98,7 +98,7 @@ def test_equalising_gives_back_what_one_channel_took(hurt: Climb) -> None:
         assert second.px[name] < 0.7 * first.px[name]
     # In FP32 the points have not moved at all.
     images = evidence.images
-    points, _ = predict_with(
+    points, _ = load_engine(
         with_weights(evidence.network, made.weights).SerializeToString(), "equalised"
     )(images)
     assert mean_distance(points, evidence.points) < 1e-3
@@ -175,7 +175,7 @@ def test_the_net_that_is_trained_rounds_as_the_rendering_does(hurt: Climb) -> No
     student = quantised(net_of(evidence.network), paths(evidence, start))
     with torch.inference_mode():
         points = student(torch.from_numpy(evidence.images).float())[0].numpy()
-    rendered, _ = predict_with(
+    rendered, _ = load_engine(
         render_qdq(evidence.network, start.amax).SerializeToString(), "rendered"
     )(evidence.images)
     lost = mean_distance(rendered, evidence.points)

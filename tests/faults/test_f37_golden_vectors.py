@@ -1,0 +1,142 @@
+"""F37: an engine that gives NaN, the same points of every face, or them in another order, fails."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from components.data.crop_store import open_crops
+from components.deploy import build as build_module
+from components.deploy.build import Judged, build_engine
+from components.deploy.engine import RUNTIMES, Runtime
+from components.deploy.golden import GOLDEN, Golden, faults, query, read_golden
+from components.deploy.network import read_network
+from components.deploy.targets import Built, Network
+from components.kpi.kpi_report import read_kpi
+from components.kpi.predictions import load_predictions
+from components.params import Params
+
+Points = NDArray[np.float32]
+LIMITS = {"memory_mb": 4096, "seconds": 60.0}
+
+
+@pytest.fixture
+def golden(stages: SimpleNamespace) -> Golden:
+    return read_golden((stages.build / GOLDEN).read_bytes(), GOLDEN)
+
+
+def spoilt(stages: SimpleNamespace, how: str) -> bytes:
+    """The FP32 engine with a node behind its points."""
+    model = read_network(stages.export / "opset17" / "fp32.onnx")
+    graph = model.graph
+    last = next(node for node in graph.node if "keypoints" in node.output)
+    last.output[list(last.output).index("keypoints")] = "honest"
+    count = 68
+    if how == "nan":
+        added = {"number": np.float32("nan")}
+        nodes = [helper.make_node("Mul", ["honest", "number"], ["keypoints"])]
+    elif how == "constant":
+        added = {"nought": np.float32(0), "same": np.full((1, count, 2), 40, np.float32)}
+        nodes = [
+            helper.make_node("Mul", ["honest", "nought"], ["zero"]),
+            helper.make_node("Add", ["zero", "same"], ["keypoints"]),
+        ]
+    else:
+        order = np.arange(count)
+        order[[36, 45]] = order[[45, 36]]  # the outer corners of the eyes
+        added = {"order": order}
+        nodes = [helper.make_node("Gather", ["honest", "order"], ["keypoints"], axis=1)]
+    graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in added.items())
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def built(
+    stages: SimpleNamespace,
+    params: Params,
+    golden: Golden,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[bytes], Any]:
+    """Build the CPU's FP32 engine, the builder giving these bytes."""
+    kpi, found = (
+        read_kpi(stages.evaluate / "kpi.json"),
+        load_predictions(stages.evaluate / "predictions.npz"),
+    )
+    judged = Judged(
+        open_crops(stages.crop), found.points, params.evaluate, kpi.confidence["within_px"], golden
+    )
+
+    def run(engine: bytes) -> Any:
+        own = RUNTIMES["onnxruntime"]
+        runtime = Runtime(lambda *_: Built(engine, "1"), own.load, own.suffix)
+        monkeypatch.setitem(build_module.RUNTIMES, "onnxruntime", runtime)
+        network = Network(stages.export / "opset17" / "fp32_cpu.onnx")
+        return build_engine("cpu", "fp32", network, judged, params.build, tmp_path)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("nan", "golden vectors: 1088 of 1088 point values are no numbers"),
+        ("constant", "golden vectors: it says the same points of every face"),
+        ("permuted", "2 keypoints are in the place of others: 37 lies where 46 does, 46 lies"),
+    ],
+)
+def test_f37_a_spoilt_engine_is_not_built(
+    stages: SimpleNamespace, built: Callable[[bytes], Any], tmp_path: Path, how: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        built(spoilt(stages, how))
+    assert not list(tmp_path.rglob("*.onnx")) + list(tmp_path.rglob("*.partial"))
+
+
+def test_f37_an_engine_that_crashes_or_is_none_is_refused_and_says_why(golden: Golden) -> None:
+    with pytest.raises(ValueError, match=r"x\.onnx: could not be queried \(refused\): ValueError"):
+        query("onnxruntime", b"\x08\x07 no engine", golden, 8, LIMITS, "x.onnx")
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"memory_mb": 250, "seconds": 60.0}, "could not be queried"),
+        ({"memory_mb": 4096, "seconds": 0.05}, r"gave no points within 0\.05 s"),
+    ],
+)
+def test_f37_an_engine_that_takes_too_much_is_ended(
+    stages: SimpleNamespace, golden: Golden, limits: dict[str, float], said: str
+) -> None:
+    engine = (stages.build / "cpu" / "fp32.onnx").read_bytes()
+    with pytest.raises(ValueError, match=said):
+        query("onnxruntime", engine, golden, 8, limits, "fp32.onnx")
+
+
+def test_f37_one_keypoint_that_is_no_number_is_enough(golden: Golden) -> None:
+    points = golden.points.copy()
+    points[7, 67, 1] = np.inf
+    confidence = np.ones(points.shape[:2], np.float32)
+    assert faults(points, confidence, golden, 100.0) == (
+        None,
+        ("1 of 1088 point values are no numbers",),
+    )
+    confidence[0, 0] = np.nan
+    _, reasons = faults(golden.points, confidence, golden, 100.0)
+    assert reasons == ("1 of 544 confidence values are no numbers",)
+
+
+def test_f37_a_failed_engine_is_a_row_with_its_reason_and_stops_no_other(
+    stages: SimpleNamespace,
+) -> None:
+    rows = json.loads((stages.build / "engines.json").read_text())
+    assert [row["status"] for row in rows if row["target"] == "cpu"] == ["ready", "ready"]
