@@ -1,8 +1,11 @@
-"""One GPU target's engines, built and judged by the worker that owns the target's pool.
+"""One engine of a GPU target, built and judged by the worker that owns the target's pool.
 
 Input: the finished folders that the build stage reads, in a ``work/`` that the worker shares with
-the machine that asks, and the params of the run. Does: the same build stage, for one target, on the
-device. Output: its folder, which ``train_and_release`` joins with the build of the other targets.
+the machine that asks, and the params of the run. Does: the same build stage, for one engine, on the
+device. Output: its folder, which ``train_and_release`` joins with the build of the other engines.
+
+A run that no worker takes stays scheduled. The release is partial then; the worker takes the run
+when it comes, and the next release of the same net finds the engine finished.
 """
 
 import json
@@ -11,45 +14,64 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from prefect import flow, get_run_logger, runtime, task
+from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from components.params import Params
+from components.deploy.targets import TARGETS, Precision
+from components.params import Params, TargetName
+from components.provenance.manifest import MANIFEST
 from components.stages import STAGES, cached_folder, run_stage
 from flows.tasks import WORK, progress_artifact
 
 FLOW = "fpenet-engine"
-LONGEST_BUILD_SECONDS = 3600.0
+LONGEST_JUDGEMENT_SECONDS = 1800.0
+"""How long a release waits for an engine, beyond the time that its build may take."""
 
 
-@flow(name=FLOW, persist_result=True, result_serializer="json", flow_run_name="engine-{target}")
+@flow(
+    name=FLOW,
+    persist_result=True,
+    result_serializer="json",
+    flow_run_name="engine-{target}-{precision}",
+)
 def build_engine(
-    target: str, folders: dict[str, str], params: dict[str, Any], out_dir: str
+    target: str, precision: str, folders: dict[str, str], params: dict[str, Any], out_dir: str
 ) -> None:
-    """Build and judge the engines of ``target`` here, into ``out_dir``.
+    """Build and judge one engine here, into ``out_dir``.
 
     Raises:
-        RuntimeError: this machine cannot build for the target; the message says why.
+        RuntimeError: this machine cannot build it now; the message says why.
     """
     inputs = {stage: Path(folders[stage]) for stage in STAGES["build"].inputs}
     folder = Path(out_dir)
     with progress_artifact("build"):
         run_stage("build", folder, inputs, Params.model_validate(params))
     rows = json.loads((folder / "engines.json").read_text(encoding="utf-8"))
-    absent = [row["reason"] for row in rows if row["status"] == "pending"]
-    if absent:
-        shutil.rmtree(folder)  # this worker may have its runtime tomorrow
-        raise RuntimeError(f"{target}: {absent[0]}")
+    unbuilt = [row["reason"] for row in rows if row["status"] in ("pending", "failed")]
+    if unbuilt:
+        shutil.rmtree(folder)  # this worker may have its runtime, or its memory, tomorrow
+        raise RuntimeError(f"{target}/{precision}: {unbuilt[0]}")
 
 
-def only_target(params: Params, target: str) -> Params:
-    """The params of a build of one target."""
-    build = params.build.model_copy(update={"targets": (target,)})
-    return params.model_copy(update={"build": build})
+def only_engine(params: Params, target: TargetName, precision: Precision) -> Params:
+    """The params of a build of one engine."""
+    only = {"targets": (target,), "precisions": (precision,)}
+    return params.model_copy(update={"build": params.build.model_copy(update=only)})
+
+
+def engines_elsewhere(params: Params) -> list[tuple[TargetName, Precision]]:
+    """The engines that only their own device can build."""
+    return [
+        (name, precision)
+        for name in params.build.targets
+        if TARGETS[name].runtime == "tensorrt"
+        for precision in TARGETS[name].precisions
+        if precision in params.build.precisions
+    ]
 
 
 def served(pool: str) -> bool:
@@ -63,33 +85,54 @@ def served(pool: str) -> bool:
     return any(worker.status == WorkerStatus.ONLINE for worker in workers)
 
 
-@task(task_run_name="engine {target}", cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name="engine {target}/{precision}", cache_policy=NO_CACHE, persist_result=False)
 def engine_from_worker(
-    target: str, pool: str, folders: Mapping[str, str], params: Params
+    target: TargetName, precision: Precision, folders: Mapping[str, str], params: Params
 ) -> str | None:
-    """Have the worker of ``pool`` build the engines of ``target``; None where it could not.
+    """Have the worker of the target's pool build one engine; None while it has not.
 
-    The run of the worker is asked for once, however often this task is repeated.
+    The same engine is asked for once, by however many releases, until a worker has answered.
     """
-    wanted = only_target(params, target)
+    wanted = only_engine(params, target, precision)
     inputs = {stage: folders[stage] for stage in STAGES["build"].inputs}
     paths = {stage: Path(folder) for stage, folder in inputs.items()}
     out_dir = cached_folder(WORK / "engines" / target, "build", paths, wanted)
-    asked = run_deployment(
-        f"{FLOW}/{target}",
-        parameters={
-            "target": target,
-            "folders": inputs,
-            "params": wanted.model_dump(mode="json", by_alias=True),
-            "out_dir": out_dir.as_posix(),
-        },
-        idempotency_key=f"{runtime.flow_run.id}-{target}",
-        timeout=LONGEST_BUILD_SECONDS,
-        poll_interval=1,
-    )
-    run = cast(FlowRun, asked)  # a coroutine only where an event loop runs
-    if run.state is None or not run.state.is_completed():
-        said = run.state.message if run.state else "no state"
-        get_run_logger().warning("the worker of pool %s built no engine: %s", pool, said)
+    if (out_dir / MANIFEST).exists():
+        return out_dir.as_posix()
+    pool, log = TARGETS[target].pool, get_run_logger()
+    parameters = {
+        "target": target,
+        "precision": precision,
+        "folders": inputs,
+        "params": wanted.model_dump(mode="json", by_alias=True),
+        "out_dir": out_dir.as_posix(),
+    }
+
+    def ask(key: str, wait: float) -> FlowRun | None:
+        try:
+            run = run_deployment(
+                f"{FLOW}/{target}",
+                parameters=parameters,
+                idempotency_key=key,
+                timeout=wait,
+                poll_interval=1,
+            )
+        except ObjectNotFound:
+            log.warning("no deployment %s/%s at this server: `make up` registers it", FLOW, target)
+            return None
+        return cast(FlowRun, run)  # a coroutine only where an event loop runs
+
+    key = out_dir.name
+    run = ask(key, 0)
+    while run and run.state and run.state.is_final():  # it failed at an earlier release
+        key = f"after-{run.id}"
+        run = ask(key, 0)
+    if run is None or not served(pool):
+        log.warning("%s/%s waits for a worker of pool %s", target, precision, pool)
+        return None
+    run = ask(key, params.build.longest_seconds + LONGEST_JUDGEMENT_SECONDS)
+    if run is None or run.state is None or not run.state.is_completed():
+        said = run.state.message if run and run.state else "no state"
+        log.warning("the worker of pool %s has not built %s: %s", pool, precision, said)
         return None
     return out_dir.as_posix()

@@ -16,10 +16,9 @@ from prefect.states import Failed
 
 from components.data.fetch import on_s3
 from components.deploy.join import join_builds
-from components.deploy.targets import TARGETS
 from components.params import Params
 from components.release.trainable import in_registry
-from flows.build_engine import engine_from_worker, served
+from flows.build_engine import engine_from_worker, engines_elsewhere
 from flows.request import may_render, requested_params
 from flows.summary import markdown_of, read_release
 from flows.tasks import STAGE_TASKS, WORK, fetch_labels, fetch_weights, render_labels
@@ -71,16 +70,15 @@ def train_and_release(
 
 
 def ask_workers(folders: dict[str, str], params: Params) -> dict[str, PrefectFuture[str | None]]:
-    """For each target that only its own device builds for: ask its worker, where one is online."""
+    """Ask the worker of each engine's own pool, all at once, for what only its device can build."""
     return {
-        name: engine_from_worker.submit(name, TARGETS[name].pool, folders, params)
-        for name in params.build.targets
-        if TARGETS[name].runtime == "tensorrt" and served(TARGETS[name].pool)
+        f"{target}/{precision}": engine_from_worker.submit(target, precision, folders, params)
+        for target, precision in engines_elsewhere(params)
     }
 
 
 def joined(build: str, engines: dict[str, PrefectFuture[str | None]]) -> str:
-    """The build folder with the engines that workers built; a target without stays pending."""
-    folders = {target: future.result() for target, future in engines.items()}
-    built = {target: Path(folder) for target, folder in folders.items() if folder}
+    """The build folder with the engines that workers built; one without stays pending."""
+    folders = {engine: future.result() for engine, future in engines.items()}
+    built = {engine: Path(folder) for engine, folder in folders.items() if folder}
     return join_builds(Path(build), built, WORK / "build").as_posix() if built else build

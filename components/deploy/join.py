@@ -1,7 +1,7 @@
 """One build folder of several: the engines of each device's worker beside those built here.
 
-Input: the build of this machine, where an absent device's target is ``pending``, and one finished
-build for each target that its worker built. Output: a build folder in which those rows are theirs.
+Input: the build of this machine, where an absent device's engines are ``pending``, and one finished
+build for each engine that a worker built. Output: a build folder in which those rows are theirs.
 """
 
 import json
@@ -19,27 +19,35 @@ from components.provenance.manifest import MANIFEST, Manifest, seal, verify
 def joined_rows(
     rows: list[dict[str, Any]], built: Mapping[str, list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """The rows of ``engines.json`` with those of each target in ``built`` in place of its own.
+    """The rows of ``engines.json`` with that of each engine in ``built`` in place of its own.
 
-    >>> joined_rows([{"target": "cpu"}, {"target": "nano"}], {"nano": [{"target": "nano", "v": 1}]})
-    [{'target': 'cpu'}, {'target': 'nano', 'v': 1}]
+    >>> one, other = ({"target": "nano", "precision": "fp16", "v": v} for v in (1, 2))
+    >>> joined_rows([one], {"nano/fp16": [other]}) == [other]
+    True
     """
-    kept = [row for row in rows if row["target"] not in built]
-    return kept + [row for target, own in built.items() for row in own if row["target"] == target]
+    theirs = {
+        engine: row for engine, own in built.items() for row in own if engine_of(row) == engine
+    }
+    return [theirs.get(engine_of(row), row) for row in rows]
 
 
-def join_builds(build_dir: Path, target_dirs: Mapping[str, Path], work: Path) -> Path:
+def engine_of(row: Mapping[str, Any]) -> str:
+    """What an engine is called: ``target/precision``."""
+    return f"{row['target']}/{row['precision']}"
+
+
+def join_builds(build_dir: Path, engine_dirs: Mapping[str, Path], work: Path) -> Path:
     """Join finished builds; returns the folder ``work/<key>``, made unless it is there already.
 
     Args:
-        target_dirs: target -> the build folder of its own worker.
+        engine_dirs: ``target/precision`` -> the build folder of its own worker.
 
     Raises:
         ValueError: a folder does not have the bytes that were sealed.
     """
     base = verify(build_dir)
-    parts = {target: verify(folder) for target, folder in sorted(target_dirs.items())}
-    digests = {"build": base.content} | {target: part.content for target, part in parts.items()}
+    parts = {engine: verify(folder) for engine, folder in sorted(engine_dirs.items())}
+    digests = {"build": base.content} | {engine: part.content for engine, part in parts.items()}
     key = digest_json(["join", digests])
     out_dir = work / key[:16]
     if (out_dir / MANIFEST).exists():
@@ -48,20 +56,20 @@ def join_builds(build_dir: Path, target_dirs: Mapping[str, Path], work: Path) ->
     with tempfile.TemporaryDirectory(dir=work, prefix=".join.") as scratch:
         partial = Path(scratch) / "build"
         shutil.copytree(build_dir, partial, ignore=shutil.ignore_patterns(MANIFEST))
-        built = {target: _read(target_dirs[target] / "engines.json") for target in parts}
+        built = {engine: _read(engine_dirs[engine] / "engines.json") for engine in parts}
         rows = joined_rows(_read(build_dir / "engines.json"), built)
-        for target in parts:
-            for row in built[target]:
+        for engine, folder in engine_dirs.items():
+            for row in built[engine]:
                 files = [row.get(key) for key in ("file", "kpi", "predictions")]
-                for file in files if row["target"] == target else []:
+                for file in files if engine_of(row) == engine else []:
                     if file:
                         (partial / file).parent.mkdir(parents=True, exist_ok=True)
-                        shutil.copy2(target_dirs[target] / file, partial / file)
+                        shutil.copy2(folder / file, partial / file)
         _write(partial / "engines.json", rows)
         parity = _read(build_dir / "parity.json")
         known = {rung["rung"] for rung in parity["rungs"]}
-        for target in parts:
-            own = _read(target_dirs[target] / "parity.json")["rungs"]
+        for engine in parts:
+            own = _read(engine_dirs[engine] / "parity.json")["rungs"]
             parity["rungs"] += [rung for rung in own if rung["rung"] not in known]
             known |= {rung["rung"] for rung in own}
         _write(partial / "parity.json", parity)

@@ -37,7 +37,7 @@ def test_a_workers_engine_takes_the_place_of_the_pending_row(tmp_path: Path) -> 
     nano = build_folder(
         tmp_path / "nano", [row("nano", "ready", "nano/fp16.engine")], ["onnx", "int8"]
     )
-    folder = join_builds(here, {"nano": nano}, tmp_path)
+    folder = join_builds(here, {"nano/fp16": nano}, tmp_path)
     rows = {r["target"]: r["status"] for r in json.loads((folder / "engines.json").read_text())}
     assert rows == {"cpu": "ready", "nano": "ready", "h200": "pending"}
     assert (folder / "nano" / "fp16.engine").read_text() == "nano"
@@ -47,8 +47,8 @@ def test_a_workers_engine_takes_the_place_of_the_pending_row(tmp_path: Path) -> 
     summary = verify(folder).summary
     assert summary["status"] == {"pending": 1, "ready": 2}
     assert summary["partial"] is True
-    assert summary["joined"] == ["nano"]
-    assert join_builds(here, {"nano": nano}, tmp_path) == folder
+    assert summary["joined"] == ["nano/fp16"]
+    assert join_builds(here, {"nano/fp16": nano}, tmp_path) == folder
 
 
 def test_f32_an_engine_changed_on_its_way_is_refused(tmp_path: Path) -> None:
@@ -56,5 +56,5 @@ def test_f32_an_engine_changed_on_its_way_is_refused(tmp_path: Path) -> None:
     nano = build_folder(tmp_path / "nano", [row("nano", "ready", "nano/fp16.engine")], [])
     (nano / "nano" / "fp16.engine").write_text("other")
     with pytest.raises(ValueError, match=r"fp16\.engine: SHA-256 is"):
-        join_builds(here, {"nano": nano}, tmp_path)
+        join_builds(here, {"nano/fp16": nano}, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "nano"]

@@ -2,10 +2,11 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -13,18 +14,22 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 
+from components.params import Params
 from components.provenance.digest import digest_dataset, files_of
-from flows.build_engine import build_engine, served
+from flows.build_engine import FLOW, build_engine, engines_elsewhere, only_engine, served
 from flows.train_and_release import train_and_release
 from tests.s3_server import Bucket
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "project")
+HALF = {"build.precisions": ["fp16"]}
 SOME = {"labels": "faces", "epochs": 3, "targets": ["cpu", "h200"]}
 
 
@@ -59,6 +64,7 @@ def test_each_stage_is_one_task_and_progress_is_an_artifact() -> None:
         "benchmark build bundle calibrate crop evaluate export gate register report split train"
     )
     wanted = [*stages.split(), "validate", "weights"]  # the champion, out of the registry
+    wanted = sorted([*wanted, "engine h200/fp16", "engine h200/int8"])
     with get_client(sync_client=True) as client:
         for _ in range(300):  # Prefect records task runs from their events, a moment later
             names = sorted(
@@ -178,25 +184,62 @@ def test_a_pool_is_served_while_a_worker_of_it_is_online() -> None:
         assert served("quiet")
 
 
-def test_a_target_with_a_worker_gets_its_engines_from_there(project: Path) -> None:
+def test_a_worker_without_its_device_leaves_the_engine_pending_and_is_asked_again(
+    project: Path,
+) -> None:
+    with worker_of("h200"):
+        assert run(overrides=HALF).result()["pending"] == ["h200"]
+        assert not list(project.glob("work/engines/h200/build/[!.]*"))
+        (project / "h200.device").touch()
+        assert run(overrides=HALF).result()["pending"] == []
+
+
+def test_an_engine_without_a_worker_is_pending_and_built_when_one_comes(project: Path) -> None:
     (project / "h200.device").touch()
-    with worker_of("h200"):
-        release = run(targets=["cpu", "nano", "h200"]).result()
-    assert release["pending"] == ["nano"]
-    assert [(row["target"], row["status"]) for row in release["engines"]] == [
-        ("cpu", "ready"),
-        ("nano", "pending"),
-        ("h200", "ready"),
-    ]
+    earlier = _engine_runs()
+    with pool_of("h200"):
+        assert run(overrides=HALF).result()["pending"] == ["h200"]
+        assert run(overrides=HALF).result()["pending"] == ["h200"]
+        (asked,) = _engine_runs().keys() - earlier.keys()  # once, by both
+        assert _engine_runs()[asked] in ("Scheduled", "Late")
+        with working("h200"):
+            for _ in range(600):
+                if _engine_runs()[asked] == "Completed":
+                    break
+                time.sleep(0.1)
+        release = run(overrides=HALF).result()  # the worker has gone; its engine is there
+        assert release["pending"] == []
+        assert _engine_runs().keys() - earlier.keys() == {asked}
+        engine = next(row for row in release["engines"] if row["target"] == "h200")
+        assert engine["status"] == "ready"
+
+
+def test_two_pools_build_side_by_side(project: Path) -> None:
+    for target, other in (("h200", "nano"), ("nano", "h200")):
+        (project / f"{target}.device").touch()
+        (project / f"{target}.meets").write_text(other)
+    with worker_of("h200"), worker_of("nano"):
+        release = run(targets=["cpu", "nano", "h200", "thor"], overrides=HALF).result()
+    assert release["pending"] == ["thor"]
+    rows = [(row["target"], row["status"]) for row in release["engines"]]
+    ready = [(target, "ready") for target in ("cpu", "nano", "h200")]
+    assert rows == [*ready, ("thor", "pending")]
     joined = Path(release["folders"]["build"])
-    assert (joined / "h200" / "fp32.onnx").read_text() == "h200"
+    assert (joined / "h200" / "fp16.onnx").read_text() == "h200"
 
 
-def test_a_worker_without_its_device_leaves_the_target_pending(project: Path) -> None:
-    with worker_of("h200"):
-        release = run().result()
-    assert release["pending"] == ["h200"]
-    assert not list(project.glob("work/engines/h200/build/[!.]*"))
+def test_each_precision_is_an_engine_of_its_own(params_with: Callable[..., Params]) -> None:
+    only = params_with({"build.targets": ["cpu", "nano", "orin-nx"]})
+    assert engines_elsewhere(only) == [("nano", "fp16"), ("orin-nx", "fp16"), ("orin-nx", "int8")]
+    one = only_engine(only, "orin-nx", "int8").build
+    assert (one.targets, one.precisions) == (("orin-nx",), ("int8",))
+
+
+def _engine_runs() -> dict[UUID, str | None]:
+    """All runs of the engine flow, and the state of each."""
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])))
+    return {run.id: run.state_name for run in runs}
 
 
 def _create_pool(client: SyncPrefectClient, name: str) -> None:
@@ -213,22 +256,38 @@ def _create_pool(client: SyncPrefectClient, name: str) -> None:
 
 
 @contextmanager
-def worker_of(pool: str) -> Iterator[None]:
-    """A worker, of one thread of this process, for the engines of the target ``pool``."""
-    stopped = threading.Event()
+def pool_of(pool: str) -> Iterator[None]:
+    """The work pool and the deployment of the engines of the target ``pool``, without a worker."""
     with get_client(sync_client=True) as client:
         _create_pool(client, pool)
-        client.send_worker_heartbeat(pool, "device", 30)
         flow_id = client.create_flow_from_name(build_engine.name)
         client.create_deployment(flow_id, pool, work_pool_name=pool)
-        thread = threading.Thread(target=_work, args=(pool, stopped))
-        thread.start()
         try:
             yield
         finally:
-            stopped.set()
-            thread.join()
             client.delete_work_pool(pool)
+
+
+@contextmanager
+def working(pool: str) -> Iterator[None]:
+    """A worker of the pool, of one thread of this process."""
+    stopped = threading.Event()
+    with get_client(sync_client=True) as client:
+        client.send_worker_heartbeat(pool, "device", 30)
+    thread = threading.Thread(target=_work, args=(pool, stopped))
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+@contextmanager
+def worker_of(pool: str) -> Iterator[None]:
+    """A pool with a worker."""
+    with pool_of(pool), working(pool):
+        yield
 
 
 def _work(pool: str, stopped: threading.Event) -> None:

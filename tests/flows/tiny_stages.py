@@ -1,6 +1,7 @@
 """Stage functions that write, in no time, what the stages of the pipeline write: for the wiring."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,19 @@ def evaluate(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
 
 
 def build(*, build: Any, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """The CPU target is built; a target with a file of its own name beside ``work`` is too."""
+    """The CPU target is built; one that a worker is asked for, where its device is: a file.
+
+    A file ``TARGET.meets`` names another target, whose build must be under way at the same time.
+    """
     engines = []
+    asked = len(build.targets) == 1
     for target in build.targets:
-        here = target == "cpu" or Path(f"{target}.device").exists()
-        file = f"{target}/fp32.onnx"
+        here = target == "cpu" or (asked and Path(f"{target}.device").exists())
+        if asked and Path(f"{target}.meets").exists():
+            Path(f"{target}.started").touch()
+            _wait_for(Path(Path(f"{target}.meets").read_text() + ".started"))
+        precision = "fp32" if target == "cpu" else "fp16"
+        file = f"{target}/{precision}.onnx"
         if here:
             (out_dir / target).mkdir()
             (out_dir / file).write_text(target)
@@ -65,7 +74,7 @@ def build(*, build: Any, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
             {
                 "target": target,
                 "runtime": "onnxruntime" if target == "cpu" else "tensorrt",
-                "precision": "fp32",
+                "precision": precision,
                 "status": "ready" if here else "pending",
                 "reason": "" if here else "no device",
                 "file": file if here else None,
@@ -113,6 +122,14 @@ def register(
         for key, name in (("report", "report.html"), ("model_card", "model_card.md"))
     }
     return _write(out_dir, "release.json", record | files | {"model": "tiny", "version": 7})
+
+
+def _wait_for(path: Path) -> None:
+    for _ in range(600):
+        if path.exists():
+            return
+        time.sleep(0.1)
+    raise ValueError(f"{path} never came")
 
 
 def _write(out_dir: Path, name: str, value: Any) -> dict[str, Any]:
