@@ -23,19 +23,33 @@ def requested_params(
     Raises:
         ValueError: naming key, value and what is allowed.
     """
-    named = {"data.labels": labels, "train.epochs": epochs, "build.targets": targets}
+    named: dict[str, Any] = {
+        "data.labels": labels,
+        "train.epochs": epochs,
+        "build.targets": targets,
+    }
     given = {key: value for key, value in named.items() if value is not None}
     twice = sorted(given.keys() & (overrides or {}).keys())
     if twice:
         raise ValueError(f"{twice[0]} was given twice: by its own name and among the overrides")
-    if key := os.environ.get(SIGNING_KEY_VARIABLE):
-        given["trust.signing_key"] = key
-    params = load_params(PARAMS, preset, {**(overrides or {}), **given})
+    params = project_params({**(overrides or {}), **given}, preset)
     if on_s3(params.data.labels):
         parse_url(params.data.labels)
     elif not Path(params.data.labels).exists() and not may_render(params):
         raise ValueError(f"data.labels: {params.data.labels} does not exist; give a folder or file")
     return params
+
+
+def project_params(overrides: Mapping[str, Any] | None = None, preset: str | None = None) -> Params:
+    """params.yaml with ``overrides``, and with the signing key that the environment names.
+
+    Raises:
+        ValueError: naming key, value and what is allowed.
+    """
+    given = dict(overrides or {})
+    if key := os.environ.get(SIGNING_KEY_VARIABLE):
+        given["trust.signing_key"] = key
+    return load_params(PARAMS, preset, given)
 
 
 def may_render(params: Params) -> bool:

@@ -1,6 +1,6 @@
-"""The services of one machine: a Prefect server, a worker and an MLflow server, on loopback only.
+"""The services of one machine, on loopback only: Prefect, a worker, MLflow, and the gate.
 
-input: the project's folder, and the ports in FPENET_PREFECT_PORT and FPENET_MLFLOW_PORT.
+input: the project's folder, and the ports in FPENET_{PREFECT,MLFLOW,GATE}_PORT.
 does: ``python -m infra.local up | down | status``; state and logs lie below ``.services/``.
 output: servers that answer, with the deployments of prefect.yaml registered.
 """
@@ -45,16 +45,22 @@ def up(root: Path, ports: Ports) -> list[str]:
     with _locked(root):
         already = serving(root, ports)
         stop(root, [name for name in (*SERVERS, "worker") if name not in already])  # remnants
-        missing = [name for name in SERVERS if name not in already]
-        for name in missing:
-            require_free(name, getattr(ports, name))
+        for name in SERVERS:
+            if name not in already:
+                require_free(name, getattr(ports, name))
         started: list[str] = []
+
+        def begin(names: Sequence[str]) -> None:
+            for name in names:
+                if name not in already:
+                    start(name, root, ports)
+                    started.append(name)
+
         try:
-            for name in missing:
-                start(name, root, ports)
-                started.append(name)
-            for name in SERVERS:
+            begin(("prefect", "mlflow"))
+            for name in ("prefect", "mlflow"):
                 wait_healthy(name, root, ports)
+            begin(("gate",))
             deploy = [sys.executable, "-m", "flows.deploy"]
             done = subprocess.run(
                 deploy,
@@ -68,9 +74,8 @@ def up(root: Path, ports: Ports) -> list[str]:
             )
             if done.returncode:
                 raise RuntimeError(f"the deployments were not registered: {last_line(done.stdout)}")
-            if "worker" not in already:
-                start("worker", root, ports)
-                started.append("worker")
+            begin(("worker",))
+            wait_healthy("gate", root, ports)
         except BaseException:
             stop(root, started)
             raise
@@ -84,7 +89,7 @@ def down(root: Path) -> list[str]:
         the services that were stopped.
     """
     with _locked(root):
-        return stop(root, ["worker", *SERVERS])
+        return stop(root, [*SERVERS, "worker"])
 
 
 def describe(root: Path, ports: Ports) -> str:
@@ -92,7 +97,7 @@ def describe(root: Path, ports: Ports) -> str:
     found = running(root)
     lines: list[str] = []
     for name in (*SERVERS, "worker"):
-        where = {"prefect": ports.prefect_url, "mlflow": ports.mlflow_url}.get(name, f"pool {POOL}")
+        where = f"pool {POOL}" if name == "worker" else getattr(ports, f"{name}_url")
         if name not in found:
             state = "stopped"
         elif name in SERVERS and not healthy(name, ports):

@@ -5,7 +5,9 @@ That is how a running service is found again, by any shell, and how nothing is l
 are no process id files to go stale.
 """
 
+import base64
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -23,16 +25,18 @@ HOST = "127.0.0.1"
 MARK = "FPENET_SERVICE"
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
-SERVERS = ("prefect", "mlflow")
+SERVERS = ("prefect", "mlflow", "gate")
+"""What answers over HTTP, in the order in which it starts; the worker does not."""
 POOL = "fpenet"
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the two servers listen on 127.0.0.1."""
+    """Where the servers listen on 127.0.0.1."""
 
     prefect: int
     mlflow: int
+    gate: int
 
     @property
     def prefect_url(self) -> str:
@@ -42,21 +46,28 @@ class Ports:
     def mlflow_url(self) -> str:
         return f"http://{HOST}:{self.mlflow}"
 
+    @property
+    def gate_url(self) -> str:
+        return f"http://{HOST}:{self.gate}"
+
+
+_USUAL = {"FPENET_PREFECT_PORT": "4200", "FPENET_MLFLOW_PORT": "5000", "FPENET_GATE_PORT": "5001"}
+
 
 def chosen_ports(environ: Mapping[str, str]) -> Ports:
-    """The ports that the environment asks for, or 4200 and 5000.
+    """The ports that the environment asks for, or 4200, 5000 and 5001.
 
     Raises:
         ValueError: a port that is not a number from 1 to 65535, or the same one twice.
     """
-    found: list[int] = []
-    for name, usual in (("FPENET_PREFECT_PORT", "4200"), ("FPENET_MLFLOW_PORT", "5000")):
+    found: dict[int, str] = {}
+    for name, usual in _USUAL.items():
         text = environ.get(name) or usual
         if not (text.isdecimal() and 1 <= int(text) <= 65535):
             raise ValueError(f"{name} is {text!r}; it must be a port from 1 to 65535")
-        found.append(int(text))
-    if found[0] == found[1]:
-        raise ValueError(f"FPENET_PREFECT_PORT and FPENET_MLFLOW_PORT are both {found[0]}")
+        if int(text) in found:
+            raise ValueError(f"{found[int(text)]} and {name} are both {int(text)}")
+        found[int(text)] = name
     return Ports(*found)
 
 
@@ -66,6 +77,7 @@ def environment(root: Path, ports: Ports) -> dict[str, str]:
     return {
         "FPENET_PREFECT_PORT": str(ports.prefect),
         "FPENET_MLFLOW_PORT": str(ports.mlflow),
+        "FPENET_GATE_PORT": str(ports.gate),
         "NO_PROXY": f"{HOST},localhost",
         "no_proxy": f"{HOST},localhost",
         "DO_NOT_TRACK": "1",
@@ -78,10 +90,39 @@ def environment(root: Path, ports: Ports) -> dict[str, str]:
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_TRACKING_URI": ports.mlflow_url,
         "GX_ANALYTICS_ENABLED": "false",
     }
+
+
+def secrets_of(name: str, root: Path) -> dict[str, str]:
+    """What one service alone has in its environment: the secrets of MLflow's events.
+
+    MLflow keeps the secret of a webhook encrypted, so that its key must outlive the server.
+    """
+    state = services_folder(root)
+    if name == "gate":
+        return {"FPENET_WEBHOOK_SECRET": _kept_secret(state / "gate" / "secret")}
+    if name == "mlflow":
+        return {
+            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": _kept_secret(state / "mlflow" / "webhook_key"),
+            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",  # the gate is on loopback
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+            "MLFLOW_WEBHOOK_CACHE_TTL": "1",  # a gate that comes up is told at once
+        }
+    return {}
+
+
+def _kept_secret(path: Path) -> str:
+    """32 random bytes in base64, made when they are first asked for, for their owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        fresh = base64.urlsafe_b64encode(secrets.token_bytes(32))
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(fresh)
+    return path.read_text(encoding="ascii")
 
 
 def services_folder(root: Path) -> Path:
@@ -93,6 +134,8 @@ def command_of(name: str, root: Path, ports: Ports) -> list[str]:
     """The command line of one service."""
     if name == "prefect":
         words = ["prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)]
+    elif name == "gate":
+        words = ["flows.webhook", "--host", HOST, "--port", str(ports.gate)]
     elif name == "worker":
         words = ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         words += ["--name", "local"]
@@ -143,7 +186,11 @@ def ports_in_use(root: Path, environ: Mapping[str, str]) -> Ports:
 
 def healthy(name: str, ports: Ports) -> bool:
     """Whether the server answers."""
-    url = {"prefect": f"{ports.prefect_url}/api/health", "mlflow": f"{ports.mlflow_url}/health"}
+    url = {
+        "prefect": f"{ports.prefect_url}/api/health",
+        "mlflow": f"{ports.mlflow_url}/health",
+        "gate": f"{ports.gate_url}/health",
+    }
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url[name], timeout=5) as answer:
@@ -171,7 +218,10 @@ def start(name: str, root: Path, ports: Ports) -> None:
         subprocess.Popen(
             command_of(name, root, ports),
             cwd=root,
-            env=os.environ | environment(root, ports) | {MARK: f"{state}:{name}"},
+            env=os.environ
+            | environment(root, ports)
+            | secrets_of(name, root)
+            | {MARK: f"{state}:{name}"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -190,9 +240,9 @@ def wait_healthy(name: str, root: Path, ports: Ports) -> None:
 
 
 def stop(root: Path, names: Sequence[str]) -> list[str]:
-    """Stop the services, the worker before the server that its runs report to."""
+    """Stop the services, those that run flows before the server that these report to."""
     stopped: list[str] = []
-    for name in sorted(names, key=lambda name: name != "worker"):
+    for name in sorted(names, key=lambda name: name not in ("worker", "gate")):
         end = time.monotonic() + STOP_SECONDS
         terminate_at = 0.0
         while processes := running(root).get(name, []):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from components.deploy.sums import write_sums
 from components.params import Params, load_params
 from components.provenance.digest import digest_bytes
 from components.provenance.manifest import Manifest, seal
-from components.provenance.sign import SigningKey, make_key, read_signing_key
+from components.provenance.sign import SigningKey, read_signing_key
 from components.release.signed import read_release
 
 pytest_plugins = (
@@ -224,28 +225,41 @@ def write(path: Path, value: Any) -> None:
 
 
 @pytest.fixture
+def development_key(tmp_path: Path, signing_key: SigningKey) -> SigningKey:
+    """The development key as it lies in a project at ``tmp_path``."""
+    (tmp_path / ".keys").mkdir()
+    for suffix in (".pem", ".pub"):
+        shutil.copy2(DEVELOPMENT_KEY.with_suffix(suffix), tmp_path / ".keys")
+    return signing_key
+
+
+@pytest.fixture
+def names() -> dict[str, Any]:
+    """Keys of params.yaml: an experiment and models that no other test has."""
+    mark = uuid.uuid4().hex[:8]
+    return {
+        "register.experiment": f"faces-{mark}",
+        "register.trainable_model": f"trainable-{mark}",
+        "register.deployable_model": f"deployable-{mark}",
+    }
+
+
+@pytest.fixture
 def register(
-    mlflow_store: Path, tmp_path: Path, params_with: Callable[..., Params]
+    mlflow_store: Path,
+    tmp_path: Path,
+    params_with: Callable[..., Params],
+    names: dict[str, Any],
+    development_key: SigningKey,
 ) -> Callable[..., dict[str, Any]]:
     """Register a tiny release under names of its own; the same names on each call of one test."""
     from components.release.model_card import evidence_table
     from components.release.register import register_release
 
-    mark = uuid.uuid4().hex[:8]
-
-    key = make_key(tmp_path / "release.pem")
-
     def run(
         folders: Mapping[str, Path], required: tuple[str, ...] = ("cpu",), card: str | None = None
     ) -> dict[str, Any]:
-        params = params_with(
-            {
-                "register.experiment": f"faces-{mark}",
-                "register.trainable_model": f"trainable-{mark}",
-                "register.deployable_model": f"deployable-{mark}",
-                "register.required_targets": list(required),
-            }
-        )
+        params = params_with({**names, "register.required_targets": list(required)})
         out_dir = tmp_path / uuid.uuid4().hex
         out_dir.mkdir()
         report_dir = folders["gate"].with_name("report")
@@ -258,10 +272,13 @@ def register(
             **{f"{name}_dir": folder for name, folder in folders.items()},
             report_dir=report_dir,
             register=params.register_,
-            signing_key=key,
+            signing_key=development_key,
             out_dir=out_dir,
         )
-        assert read_release(out_dir, [key.public]).said == {"kind": "release", **release}
+        assert read_release(out_dir, [development_key.public]).said == {
+            "kind": "release",
+            **release,
+        }
         return release
 
     return run

@@ -60,15 +60,16 @@ class Promoting:
 
 
 @pytest.fixture
-def promoting(params_with: Callable[..., Params], tmp_path: Path) -> Callable[..., Promoting]:
-    """The gate of a release's model: ``promoting(release)``, with more keys of params.yaml."""
+def promoting(
+    params_with: Callable[..., Params], names: dict[str, Any], tmp_path: Path
+) -> Callable[..., Promoting]:
+    """The gate of the models that ``register`` fills; more keys of params.yaml may be given."""
 
-    def make(release: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Promoting:
+    def make(more: Mapping[str, Any] | None = None) -> Promoting:
         keys: dict[str, Any] = {
-            "register.deployable_model": release["model"],
-            "register.trainable_model": release["trainable_model"],
-            "trust.public_keys": [(tmp_path / "release.pub").as_posix()],
-            "trust.signing_key": (tmp_path / "release.pem").as_posix(),
+            **names,
+            "trust.public_keys": [(tmp_path / ".keys/development.pub").as_posix()],
+            "trust.signing_key": (tmp_path / ".keys/development.pem").as_posix(),
             "promote.store": (tmp_path / "releases").as_posix(),
         }
         keys |= more or {}
@@ -84,8 +85,9 @@ def gate_of_three(
     promoting: Callable[..., Promoting],
 ) -> Promoting:
     """Three versions are registered; 1, then 2 was promoted."""
-    releases = [register(stage_folders(f"stages{n}", kpi_all=4 + n / 8)) for n in (1, 2, 3)]
-    gate = promoting(releases[0])
+    for n in (1, 2, 3):
+        register(stage_folders(f"stages{n}", kpi_all=4 + n / 8))
+    gate = promoting()
     for version in ("1", "2"):
         gate.ask(version)
         answer = answer_request(gate.params)

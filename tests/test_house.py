@@ -209,7 +209,7 @@ def test_each_device_that_builds_for_itself_has_a_deployment_in_its_own_pool() -
     devices = {
         name: target.pool for name, target in TARGETS.items() if target.runtime == "tensorrt"
     }
-    assert pools == {"train-and-release": "fpenet", **devices}
+    assert pools == {"train-and-release": "fpenet", "answer": "fpenet", **devices}
     for deployment in deployments:
         path, function = deployment["entrypoint"].split(":")
         assert f"def {function}(" in (ROOT / path).read_text()

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -12,6 +13,11 @@ from mlflow.exceptions import MlflowException
 
 from components.release.pointer import LINK_TAG
 from components.release.record import NAME_TAG, RELEASE_TAG
+
+_ALIAS_EVENTS: tuple[Any, ...] = (
+    "model_version_alias.created",
+    "model_version_alias.deleted",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,33 @@ def latest_sequence(model: str) -> int:
     """The latest sequence of the release pointer that a version of ``model`` was tagged with."""
     found = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{LINK_TAG}` != ''")
     return max((int(json.loads(one.tags[LINK_TAG])["sequence"]) for one in found), default=0)
+
+
+def ensure_webhook(name: str, url: str, secret: str, refresh: bool) -> None:
+    """Have MLflow post to ``url`` whenever an alias of a model is set or removed.
+
+    Args:
+        name: by which a webhook that was made before is found again.
+        secret: that the events are signed with.
+        refresh: also tell the secret again of a webhook that is there, for it cannot be read.
+    """
+    client, token = MlflowClient(), None
+    while True:
+        page = client.list_webhooks(page_token=token)
+        found = next((one for one in page if one.name == name), None)
+        token = page.token
+        if found or not token:
+            break
+    if found is None:
+        client.create_webhook(name, url, list(_ALIAS_EVENTS), secret=secret)
+    elif refresh or found.url != url or not found.status.is_active():
+        client.update_webhook(
+            found.webhook_id,
+            url=url,
+            events=list(_ALIAS_EVENTS),
+            secret=secret,
+            status="ACTIVE",
+        )
 
 
 def tag_version(model: str, version: str, tags: Mapping[str, str]) -> None:

@@ -37,7 +37,8 @@ def test_f39_a_zombie_cannot_promote(
     promoting: Callable[..., Promoting],
     contents: Callable[[Store], dict[str, bytes]],
 ) -> None:
-    gate = promoting(register(stage_folders("first")))
+    gate = promoting()
+    register(stage_folders("first"))
     register(stage_folders("second", kpi_all=4.0))
     gate.ask("1")
     command = [sys.executable, "-c", ZOMBIE, *gate.options[1:]]

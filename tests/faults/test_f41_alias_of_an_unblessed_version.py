@@ -22,7 +22,8 @@ def gate(
     register: Register, stage_folders: Folders, promoting: Callable[..., Promoting]
 ) -> Promoting:
     """The gate of a model whose version 1 is deployable."""
-    gate = promoting(register(stage_folders("blessed")))
+    gate = promoting()
+    register(stage_folders("blessed"))
     gate.ask("1")
     answer = answer_request(gate.params)
     assert answer is not None

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from components.provenance.sign import SigningKey
+
 TINY = ("validate", "train", "evaluate", "build", "benchmark", "gate", "register")
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -20,11 +22,10 @@ def prefect_server() -> Iterator[None]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, development_key: SigningKey, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with params.yaml, the presets and labels; STAGES run the tiny functions there."""
     from components import stages
     from components.provenance import digest
-    from components.provenance.sign import make_key
 
     folder = Path(__file__).parent
     monkeypatch.syspath_prepend(folder)
@@ -37,6 +38,5 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(PROJECT / "presets", tmp_path / "presets")
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "labels.json").write_text("[]")
-    make_key(tmp_path / ".keys/development.pem")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -4,12 +4,17 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from infra.services import Ports, chosen_ports, healthy, ports_in_use, require_free, running
+from tests.promoting import Promoting
 
 
 def local(project: Path, command: str) -> list[str]:
@@ -32,13 +37,55 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_services_start_once_come_back_and_leave_nothing(project: Path, ports: Ports) -> None:
+@pytest.fixture
+def promotions(
+    project: Path,
+    ports: Ports,
+    register: Callable[..., dict[str, Any]],
+    stage_folders: Callable[..., dict[str, Path]],
+    promoting: Callable[..., Promoting],
+    names: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[], None]:
+    """Set the alias on a good and on a refused version of these services, and see what comes."""
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["register"] |= {key.removeprefix("register."): name for key, name in names.items()}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+
+    def ask_and_see() -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", ports.mlflow_url)
+        register(stage_folders("good"))
+        register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
+        gate = promoting({"promote.store": (project / ".services/releases").as_posix()})
+        for version, alias, said in (
+            ("1", "1", "> **Promotion promoted**"),
+            ("2", "1", "> **Promotion refused**"),
+        ):
+            gate.ask(version)
+            while not gate.page(version).description.startswith(said):
+                time.sleep(0.1)
+            while gate.alias != alias:
+                time.sleep(0.1)
+            assert gate.head.version == "1"
+        assert "too far off" in gate.page("2").tags["fpenet.promotion"]
+        log = (project / ".services/gate/log.txt").read_text()
+        assert f"MLflow says that the alias deployable of {gate.model} moved" in log
+        secret = (project / ".services/gate/secret").read_text()
+        assert secret not in log
+
+    return ask_and_see
+
+
+def test_services_start_once_answer_promotions_come_back_and_leave_nothing(
+    project: Path, ports: Ports, promotions: Callable[[], None]
+) -> None:
     said = local(project, "up")
-    assert said[0] == "started: prefect, mlflow, worker"
-    assert [line.split()[0] for line in said[1:]] == ["prefect", "mlflow", "worker"]
+    assert said[0] == "started: prefect, mlflow, gate, worker"
+    assert [line.split()[0] for line in said[1:]] == ["prefect", "mlflow", "gate", "worker"]
     assert all("running, process" in line for line in said[1:])
     assert healthy("prefect", ports)
     assert healthy("mlflow", ports)
+    assert healthy("gate", ports)
     listed = subprocess.run(
         [sys.executable, "-m", "prefect", "deployment", "ls"],
         cwd=project,
@@ -49,6 +96,8 @@ def test_services_start_once_come_back_and_leave_nothing(project: Path, ports: P
     ).stdout
     assert "fpenet/train-and-release" in listed
 
+    promotions()
+
     pids = {name: found[0].pid for name, found in running(project).items()}
     assert local(project, "up")[0] == "started: nothing, all services ran already"
     assert {name: found[0].pid for name, found in running(project).items()} == pids
@@ -58,11 +107,11 @@ def test_services_start_once_come_back_and_leave_nothing(project: Path, ports: P
     assert local(project, "up")[0] == "started: mlflow"
 
     left = [process.pid for found in running(project).values() for process in found]
-    assert len(left) >= 3
-    assert local(project, "down")[0] == "stopped: worker, prefect, mlflow"
+    assert len(left) >= 4
+    assert local(project, "down")[0] == "stopped: gate, worker, prefect, mlflow"
     assert not [pid for pid in left if is_alive(pid)]
     assert running(project) == {}
-    for name in ("prefect", "mlflow"):
+    for name in ("prefect", "mlflow", "gate"):
         require_free(name, getattr(ports, name))
     assert local(project, "down") == ["stopped: nothing, no service ran"]
 
@@ -94,5 +143,9 @@ def test_a_port_that_is_none_is_named(value: str) -> None:
 
 
 def test_two_servers_cannot_share_a_port() -> None:
-    with pytest.raises(ValueError, match="are both 5000"):
+    with pytest.raises(
+        ValueError, match="FPENET_PREFECT_PORT and FPENET_MLFLOW_PORT are both 5000"
+    ):
         chosen_ports({"FPENET_PREFECT_PORT": "5000"})
+    with pytest.raises(ValueError, match="FPENET_PREFECT_PORT and FPENET_GATE_PORT are both 4200"):
+        chosen_ports({"FPENET_GATE_PORT": "4200"})

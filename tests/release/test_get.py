@@ -41,7 +41,7 @@ class Released:
 
     @property
     def trusted(self) -> tuple[PublicKey, ...]:
-        return (self.gate.public, *read_trusted([self.folder / "release.pub", KEYS]))
+        return (self.gate.public, *read_trusted([self.folder / ".keys/development.pub", KEYS]))
 
     @property
     def model(self) -> str:
@@ -55,7 +55,7 @@ class Released:
         return self.said[-1]
 
     def promote(self, said: dict[str, Any]) -> Link:
-        (releaser,) = read_trusted([self.folder / "release.pub"])
+        (releaser,) = read_trusted([self.folder / ".keys/development.pub"])
         folder = self.folder / f"run{len(list(self.folder.iterdir()))}"
         return promote_release(self.store, self.gate, releaser, said, folder)
 
@@ -161,7 +161,7 @@ def test_other_bytes_than_the_record_lists_are_refused(released: Released, tmp_p
             released.get("mlflow", tmp_path / "other", proxy.endpoint)
         assert not (tmp_path / "other").exists()
         proxy.faults = [("release.json", replaced(b'"candidate": true', b'"candidate":   0'))]
-        with pytest.raises(ValueError, match=r"release\.json: is not what the release key"):
+        with pytest.raises(ValueError, match=r"release\.json: is not what the development key"):
             released.get("mlflow", tmp_path / "other", proxy.endpoint)
 
 
@@ -183,7 +183,7 @@ def test_what_mlflow_alone_calls_deployable_is_refused(released: Released, tmp_p
     other = promote_release(
         FileStore(tmp_path / "other"),
         stranger,
-        *read_trusted([tmp_path / "release.pub"]),
+        *read_trusted([tmp_path / ".keys/development.pub"]),
         released.said[1],
         tmp_path / "run-of-stranger",
     )
@@ -242,7 +242,12 @@ def test_the_command_asks_with_the_credentials_of_the_environment(
     released: Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     words = ["get", "--target", "cpu", "--model", released.model, "--out", str(tmp_path / "device")]
-    words += ["--trusted", str(tmp_path / "release.pub"), str(tmp_path / "keys"), str(KEYS)]
+    words += [
+        "--trusted",
+        str(tmp_path / ".keys/development.pub"),
+        str(tmp_path / "keys"),
+        str(KEYS),
+    ]
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "edge")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pass word")
     with proxied(released.mlflow_url) as proxy:
@@ -296,10 +301,10 @@ def test_a_device_with_the_light_install_gets_it_and_needs_no_network_afterwards
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     said = register({**stage_folders(), "bundle": finished["bundle"]})
-    (releaser,) = read_trusted([tmp_path / "release.pub"])
+    (releaser,) = read_trusted([tmp_path / ".keys/development.pub"])
     promote_release(store, key, releaser, said, tmp_path / "run")
     words = ["get", "--alias", "deployable", "--target", "cpu", "--out", str(tmp_path / "device")]
-    words += ["--model", said["model"], "--trusted", str(tmp_path / "release.pub")]
+    words += ["--model", said["model"], "--trusted", str(tmp_path / ".keys/development.pub")]
     words += [str(tmp_path / "keys"), str(KEYS), "--from", mlflow_server]
     command = [sys.executable, "-c", DEVICE, str(tmp_path / "device"), *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -27,7 +27,7 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     register: Register, stage_folders: Folders, promoting: Gate
 ) -> None:
     release = register(stage_folders())
-    gate = promoting(release)
+    gate = promoting()
     assert not standing_request(gate.params)
     assert answer_request(gate.params) is None
     gate.ask("1")
@@ -63,7 +63,8 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
 def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
     register: Register, stage_folders: Folders, promoting: Gate
 ) -> None:
-    gate = promoting(register(stage_folders("good")))
+    gate = promoting()
+    register(stage_folders("good"))
     verdict = {"passed": False, "reasons": ["image_px/all is 7; must be below 6"]}
     register(stage_folders("bad", verdict=verdict))
     gate.ask("2")
@@ -93,7 +94,8 @@ def test_a_removed_alias_comes_back(
 ) -> None:
     from mlflow import MlflowClient
 
-    gate = promoting(register(stage_folders()))
+    gate = promoting()
+    register(stage_folders())
     gate.ask("1")
     assert answer_request(gate.params)
     MlflowClient().delete_registered_model_alias(gate.model, "deployable")
@@ -106,8 +108,8 @@ def test_a_removed_alias_comes_back(
 def test_a_target_that_is_required_by_now_is_missed(
     register: Register, stage_folders: Folders, promoting: Gate
 ) -> None:
-    release = register(stage_folders())
-    gate = promoting(release, {"register.required_targets": ["cpu", "h200"]})
+    register(stage_folders())
+    gate = promoting({"register.required_targets": ["cpu", "h200"]})
     gate.ask("1")
     answer = answer_request(gate.params)
     assert answer is not None
@@ -165,7 +167,8 @@ def test_what_was_changed_since_it_was_signed_is_refused_by_name(
     harm: Callable[[Path], object],
     said: tuple[str, ...],
 ) -> None:
-    gate = promoting(register(stage_folders()))
+    gate = promoting()
+    register(stage_folders())
     harm(_of_the_run(gate))
     gate.ask("1")
     answer = answer_request(gate.params)
@@ -180,12 +183,13 @@ def test_what_goes_wrong_on_the_way_is_no_refusal(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gate = promoting(register(stage_folders()))
+    gate = promoting()
+    register(stage_folders())
     gate.ask("1")
-    (tmp_path / "release.pem").rename(tmp_path / "away.pem")
-    with pytest.raises(ValueError, match=r"release\.pem"):
+    (tmp_path / ".keys/development.pem").rename(tmp_path / "away.pem")
+    with pytest.raises(ValueError, match=r"development\.pem"):
         answer_request(gate.params)
-    (tmp_path / "away.pem").rename(tmp_path / "release.pem")
+    (tmp_path / "away.pem").rename(tmp_path / ".keys/development.pem")
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -208,7 +212,8 @@ def test_an_alias_that_moves_on_while_it_is_answered_is_another_request(
     promoting: Gate,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gate = promoting(register(stage_folders("first")))
+    gate = promoting()
+    register(stage_folders("first"))
     register(stage_folders("second", kpi_all=4.0))
     gate.ask("1")
     real = promotion.publish
@@ -235,7 +240,7 @@ def test_promote_asks_and_says_what_was_answered(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     release = register(stage_folders("good"))
-    gate = promoting(release)
+    gate = promoting()
     register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
     said = []
     for words in (["deployable_v3.1"], ["1"], ["2"], ["3"]):

@@ -1,0 +1,40 @@
+"""The answer to a promotion request, as one flow run.
+
+Input: the alias ``deployable`` in MLflow and the release pointer. Does: what
+``components.release.promotion`` does. Output: the answer, as the run's result and as an artifact.
+A refusal is a result. A run that fails has answered nothing: the alias stays, the next run answers.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+
+from components.release.promotion import Answer, answer_request
+from flows.request import project_params
+
+FLOW = "fpenet-promotion"
+NOTHING_ASKED = "nothing asked"
+
+
+@flow(name=FLOW, persist_result=True, result_serializer="json")
+def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Answer what the alias asks for now.
+
+    Args:
+        overrides: keys of params.yaml, dotted: ``{"promote.approvals": 1}``.
+    """
+    answer = answer_request(project_params(overrides))
+    if answer is None:
+        return {"action": NOTHING_ASKED}
+    get_run_logger().info("%s", answer)
+    create_markdown_artifact(markdown_of(answer), key="promotion", description=str(answer))
+    return asdict(answer)
+
+
+def markdown_of(answer: Answer) -> str:
+    """The answer as a Markdown page."""
+    stays = f"Deployable is version {answer.deployable}." if answer.deployable else ""
+    lines = [f"# {answer.name or answer.model}: {answer.action}", "", f"{answer}", "", stays]
+    return "\n".join([*lines, *(f"- {reason}" for reason in answer.reasons)]) + "\n"

@@ -1,0 +1,146 @@
+"""The gate against a real Prefect server; its MLflow is a database, which sends no events."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+)
+
+from components.release.event import signature_of
+from flows.promotion import promotion
+from flows.webhook import PATH, Gate, server_of
+from tests.promoting import Promoting
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "project")
+SECRET = "what MLflow and the gate know"
+Register = Callable[..., dict[str, Any]]
+Folders = Callable[..., dict[str, Path]]
+MakeGate = Callable[..., Promoting]
+
+
+@contextmanager
+def looking(made: Promoting) -> Iterator[str]:
+    """The gate of ``python -m flows.webhook``, and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    gate = Gate(made.params, f"{url}{PATH}", SECRET, made.keys)
+    server = server_of(gate, "127.0.0.1", port)
+    serving = threading.Thread(target=server.run)
+    gate.start()
+    serving.start()
+    wait_for(lambda: server.started)
+    try:
+        assert requests.get(f"{url}/health").status_code == 200
+        yield url
+        gate.stop()
+        assert requests.get(f"{url}/health").status_code == 503
+    finally:
+        gate.stop()
+        server.should_exit = True
+        serving.join()
+
+
+def wait_for(seen: Callable[[], bool]) -> None:
+    while not seen():
+        time.sleep(0.05)
+
+
+def test_a_run_says_what_it_answered(
+    register: Register, stage_folders: Folders, promoting: MakeGate
+) -> None:
+    made = promoting()
+    register(stage_folders())
+    assert promotion(made.keys) == {"action": "nothing asked"}
+    made.ask("1")
+    state = promotion(made.keys, return_state=True)
+    answer = state.result()
+    assert json.loads(json.dumps(answer))["action"] == "promoted"
+    assert (answer["name"], answer["deployable"], made.alias) == ("deployable_v3.1", "1", "1")
+    of_the_run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=of_the_run))
+    pages = {artifact.key: str(artifact.data) for artifact in artifacts}
+    assert "# deployable_v3.1: promoted" in pages["promotion"]
+
+
+def test_a_request_whose_event_was_lost_is_found(
+    register: Register,
+    stage_folders: Folders,
+    promoting: MakeGate,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_WEBHOOK_ALLOWED_SCHEMES", "http,https")
+    monkeypatch.setenv("MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS", "true")
+    made = promoting({"promote.reconcile_seconds": 1})
+    register(stage_folders("good"))
+    register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
+    with looking(made):
+        made.ask("1")
+        wait_for(lambda: made.head.version == "1")
+        (webhook,) = [
+            one for one in MlflowClient().list_webhooks() if one.name == f"fpenet-{made.model}"
+        ]
+        assert [str(event) for event in webhook.events] == [
+            "model_version_alias.created",
+            "model_version_alias.deleted",
+        ]
+        MlflowClient().delete_webhook(webhook.webhook_id)
+        made.ask("2")
+        wait_for(lambda: made.alias == "1")
+        wait_for(lambda: len(MlflowClient().list_webhooks()) > 0)  # it is made again
+    assert made.head.sequence == 2
+
+
+def test_an_event_is_answered_at_once_and_an_error_does_not_end_the_gate(
+    register: Register,
+    stage_folders: Folders,
+    promoting: MakeGate,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_WEBHOOK_ALLOWED_SCHEMES", "http,https")
+    monkeypatch.setenv("MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS", "true")
+    made = promoting({"promote.reconcile_seconds": 60})
+    register(stage_folders())
+    (tmp_path / ".keys/development.pub").rename(tmp_path / "away.pub")
+
+    def post(url: str, delivery: str, alias: str = "deployable") -> int:
+        data = {"name": made.model, "alias": alias, "version": "1"}
+        body = json.dumps({"entity": "model_version_alias", "data": data}).encode()
+        sent = str(int(time.time()))
+        headers = {
+            "X-MLflow-Signature": signature_of(SECRET.encode(), delivery, sent, body),
+            "X-MLflow-Timestamp": sent,
+            "X-MLflow-Delivery-Id": delivery,
+        }
+        return requests.post(f"{url}{PATH}", data=body, headers=headers).status_code
+
+    with looking(made) as url:
+        wait_for(lambda: "no answer yet: " in caplog.text)
+        assert "development.pub" in caplog.text
+        (tmp_path / "away.pub").rename(tmp_path / ".keys/development.pub")
+        made.ask("1")
+        assert post(url, "one", alias="candidate") == 202
+        assert "the alias candidate" not in caplog.text
+        assert post(url, "two") == 202
+        wait_for(lambda: made.head.version == "1")
+        assert post(url, "two") == 401  # a replay
+        assert requests.post(f"{url}{PATH}", data=b"x" * 70_000).status_code == 413
+        assert requests.get(f"{url}{PATH}").status_code == 405
+    assert "an event was ignored: delivery two came before" in caplog.text
