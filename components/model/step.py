@@ -122,7 +122,7 @@ def take_step(
     images = batch.images.contiguous(memory_format=torch.channels_last) / GREY_LEVELS
     wanted = wanted_of(batch, training.average, training.teacher, scheme, train)
     buffers = [buffer for buffer in net.buffers() if buffer.is_floating_point()]
-    before = [buffer.clone() for buffer in buffers]
+    before = _flat(buffers)
     training.optimizer.zero_grad(set_to_none=True)
     total = images.new_zeros(())
     size = -(-len(images) // training.parts)
@@ -139,10 +139,13 @@ def take_step(
     sum_gradients(parameters)
     norm = nn.utils.clip_grad_norm_(parameters, train.gradient_clip)
     total = summed(total)
-    finite = torch.isfinite(total + norm + sum(buffer.sum() for buffer in buffers))
+    after = _flat(buffers)
+    finite = torch.isfinite(total + norm + after.sum())
+    kept = torch.split(torch.where(finite, after, before), [b.numel() for b in buffers])
     with torch.no_grad():
-        for buffer, old in zip(buffers, before, strict=True):
-            buffer.copy_(torch.where(finite, buffer, old))
+        torch._foreach_copy_(
+            buffers, [part.view_as(b) for part, b in zip(kept, buffers, strict=True)]
+        )
     # As the gradient scaler of PyTorch tells the optimiser: a step with this set changes nothing.
     training.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
     training.optimizer.step()
@@ -154,10 +157,18 @@ def take_step(
 def _move_average(training: Training, finite: Tensor) -> None:
     """Move the average towards the net by 1 - decay, if the step was finite."""
     weight = (1.0 - training.decay) * finite
-    shadow = training.average.state_dict()
-    for name, value in training.net.state_dict().items():
-        if value.is_floating_point():
-            shadow[name].lerp_(value, weight)
+    named = training.average.state_dict()
+    pairs = [(named[n], v) for n, v in training.net.state_dict().items() if v.is_floating_point()]
+    shadow, value = zip(*pairs, strict=True)
+    # One kernel for all tensors, where a GPU would spend most of the time on launching many.
+    change = torch._foreach_sub(value, shadow)
+    torch._foreach_mul_(change, weight)
+    torch._foreach_add_(shadow, change)
+
+
+def _flat(tensors: list[Tensor]) -> Tensor:
+    """A copy of all numbers in one row."""
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
 
 
 def _computes_bf16(images: Tensor, train: TrainParams) -> bool:
