@@ -29,7 +29,7 @@ class ReadMaps(torch.autograd.Function):
         logits = cells.new_empty(count, keypoints)
         for some in _parts(maps):
             heatmaps, marks = laid[some].float().tensor_split(2, dim=3)
-            flat = heatmaps.flatten(1, 2).softmax(dim=1)
+            flat = _softmax(heatmaps.flatten(1, 2))
             cells[some] = flat.view(-1, side, side, keypoints)
             torch.sum(cells[some], 1, out=marginals[some, 0])
             torch.sum(cells[some], 2, out=marginals[some, 1])
@@ -54,6 +54,14 @@ class ReadMaps(torch.autograd.Function):
             gradient[some, ..., :keypoints] = slope
             gradient[some, ..., keypoints:] = torch.mul(cells[some], mark_slope, out=slope)
         return gradient.permute(0, 3, 1, 2)
+
+
+def _softmax(flat: Tensor) -> Tensor:
+    """Over the cells of (N, cells, K). A GPU's own is slow over an axis that is not the last."""
+    if not flat.is_cuda:
+        return flat.softmax(dim=1)
+    share = (flat - flat.amax(dim=1, keepdim=True)).exp_()
+    return share.div_(share.sum(dim=1, keepdim=True))
 
 
 def _parts(maps: Tensor) -> list[slice]:

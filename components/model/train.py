@@ -83,6 +83,8 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
         training, fresh = _begin(store, scheme, train, device)
         checkpoint = out_dir / CHECKPOINT
         resume_run(training, checkpoint)
+        if train.compile:
+            training.net.answer = torch.compile(training.net.answer)  # type: ignore[method-assign]
         stepper = Stepper(training, faces, scheme, train)
         epochs = from_first(planned_epochs(training, train))
         with noted_sigterm() as noted:

@@ -85,6 +85,7 @@ class TrainParams(Section):
     seed: NonNegativeInt
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "fp32", "bf16"]
+    compile: bool
     augment: AugmentParams
 
     @model_validator(mode="after")
