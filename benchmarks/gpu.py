@@ -69,6 +69,7 @@ def training_rate(store: CropStore, net: str, batch: int, compiled: bool) -> flo
     training = start(train, store.num_keypoints, "cuda")
     training.net.train()
     if compiled:
+        torch.compiler.reset()  # what was compiled of other nets does not count against this one
         training.net.answer = torch.compile(training.net.answer)  # type: ignore[method-assign]
     stepper = Stepper(training, faces, scheme_for(store.num_keypoints), train)
     rows = torch.from_numpy(store.rows("train")).cuda()
@@ -131,6 +132,7 @@ def call_ms(net: str, keypoints: int, batch: int, compiled: bool) -> tuple[float
     fresh = build_net(net, keypoints, batch_norm=True).cuda()
     exact = fold(fresh, net, keypoints).cuda()
     half = Half(fold(fresh, net, keypoints).cuda())
+    torch.compiler.reset()
     call = torch.compile(half) if compiled else half
     crops = torch.randint(256, (batch, 1, CROP_PX, CROP_PX), dtype=torch.uint8, device="cuda")
     with torch.inference_mode():

@@ -56,26 +56,33 @@ class Stepper:
         # A young average forgets faster, or the first weights would outlive a short run.
         training.decay.fill_(min(self.train.ema_decay, (1 + steps) / (10 + steps)))
         self._rows.copy_(rows[rank() * self.share : (rank() + 1) * self.share])
-        before = self.chance.generator.get_state() if self._rows.is_cuda else None
-        try:
-            loss = self._run(strength(done, self.train))
-        except torch.OutOfMemoryError as error:
-            if training.parts > 1 or size() > 1:
-                raise ValueError(
-                    f"the GPU's memory is too small for train.batch_size {self.train.batch_size}"
-                    f" in {training.parts} parts: {str(error).splitlines()[0]}"
-                ) from None
+        amount = strength(done, self.train)
+        before = self.chance.generator.get_state()
+        loss = self._tried(amount)
+        if loss is None:
             LOGGER.warning("out of GPU memory: each batch is answered in two parts from now on")
             training.parts = 2
             self._graphs.clear()
             self._ran.clear()
             training.optimizer.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
-            assert before is not None
             self.chance.generator.set_state(before)
-            loss = self._run(strength(done, self.train))
+            loss = self._tried(amount)
+            assert loss is not None
         training.faces_seen += self.train.batch_size
         return loss
+
+    def _tried(self, amount: float) -> Tensor | None:
+        """The loss; None where memory is too small and the batch is still whole."""
+        try:
+            return self._run(amount)
+        except torch.OutOfMemoryError as error:
+            if self.training.parts > 1 or size() > 1:
+                raise ValueError(
+                    f"the GPU's memory is too small for train.batch_size {self.train.batch_size}"
+                    f" in {self.training.parts} parts: {str(error).splitlines()[0]}"
+                ) from None
+        return None
 
     def _run(self, amount: float) -> Tensor:
         if not self._graphed:
