@@ -97,8 +97,10 @@ class ConvRelu(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) half precision, channels last."""
         conv = self.conv
-        sizes = conv.stride, conv.padding, conv.dilation, conv.groups
-        return torch.cudnn_convolution_relu(images, conv.weight, conv.bias, *sizes)
+        assert not isinstance(conv.padding, str)
+        return torch.cudnn_convolution_relu(
+            images, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups
+        )
 
 
 def fuse(net: nn.Module) -> None:
