@@ -1,8 +1,9 @@
-"""``fpenet promote``: what people do with releases."""
+"""``fpenet promote`` and ``fpenet approve``: what people do with a version that is registered."""
 
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from components.params import Params
 
@@ -30,6 +31,24 @@ def add_release_commands(
         help="for the gate's answer; default: %(default)s",
     )
     promote.set_defaults(run=lambda options: _promote(options, load(options)))
+    approve = commands.add_parser(
+        "approve", parents=[shared], help="sign that a version may be deployable"
+    )
+    approve.add_argument("version", metavar="VERSION", help=_VERSION)
+    approve.add_argument("--reason", required=True, help="it stays in the release's history")
+    approve.add_argument(
+        "--key", type=Path, required=True, metavar="NAME.pem", help="your own, of `fpenet key`"
+    )
+    approve.set_defaults(run=lambda options: _approve(options, load(options)))
+
+
+def _approve(options: argparse.Namespace, params: Params) -> None:
+    from components.provenance.sign import read_signing_key
+    from components.release.approve import approve_version
+    from components.release.ask import number_of
+
+    key = read_signing_key(options.key)
+    print(approve_version(params, number_of(params, options.version), options.reason, key))
 
 
 def _promote(options: argparse.Namespace, params: Params) -> int:

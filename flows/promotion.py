@@ -11,7 +11,8 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from components.release.promotion import Answer, answer_request
+from components.release.answer import Answer
+from components.release.promotion import answer_request
 from flows.request import project_params
 
 FLOW = "fpenet-promotion"

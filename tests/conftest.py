@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.deploy.golden import GOLDEN, Golden
 from components.deploy.sums import write_sums
 from components.params import Params, load_params
 from components.provenance.digest import digest_bytes
@@ -171,7 +172,10 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
         write(folders["bundle"] / "bundle.json", {"version": "v0.1"})
         (folders["bundle"] / "cpu").mkdir()
         (folders["bundle"] / "cpu/fp32.onnx").write_bytes(engine_bytes)
-        write(folders["bundle"] / "cpu/model.json", {"target": "cpu"})
+        about = {"target": "cpu", "runtime": "onnxruntime", "engines": []}
+        write(folders["bundle"] / "cpu/model.json", about)
+        nothing = np.zeros((1, 1, 80, 80), np.uint8), np.zeros((1, 68, 2), np.float32)
+        Golden(*nothing).save(folders["bundle"] / "cpu" / GOLDEN)
         write_sums(folders["bundle"] / "cpu", signing_key)
         for stage, folder in folders.items():
             params = {stage: {"seed": 35, "nested": {"zoom": 0.2}, "nothing": None}}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from components.params import Params
+from components.provenance.sign import PublicKey, read_trusted
 from components.release.pointer import Head, read_head
 from components.release.promotion import answer_request, release_store
 from components.release.record import DEPLOYABLE
@@ -53,10 +54,12 @@ class Promoting:
         return MlflowClient().get_model_version(self.model, version)
 
     @property
-    def head(self) -> Head:
-        from components.provenance.sign import read_trusted
+    def trusted(self) -> tuple[PublicKey, ...]:
+        return read_trusted(self.params.trust.public_keys)
 
-        return read_head(release_store(self.params), read_trusted(self.params.trust.public_keys))
+    @property
+    def head(self) -> Head:
+        return read_head(release_store(self.params), self.trusted)
 
 
 @pytest.fixture

@@ -1,14 +1,15 @@
 """Whether what MLflow holds of a release is what was signed, and all of it passed.
 
 Input: a version of the deployable model. Does: brings its files here; checks the signature, every
-digest from the data to the bundles, the gate's evidence and the required targets. Output: the
-release, and all that speaks against it.
+digest from the data to the bundles, the gate's evidence, the required targets, and the golden
+points of each engine that can run here. Output: the release, and all that speaks against it.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from components.deploy.golden import check_golden
 from components.provenance.digest import digest_file, files_of
 from components.provenance.manifest import read_manifest
 from components.provenance.sign import PublicKey, signature_of
@@ -52,7 +53,7 @@ def inspect_release(
         return release, [*reasons, _without(folder, error)]
     reasons += objections(evidence["gate"], evidence["build"], required_targets)
     reasons += _missing_engines(release, evidence["build"], required_targets)
-    return release, reasons
+    return release, reasons or _wrong_points(folder, trusted)
 
 
 def _mismatches(release: Release, version: RegisteredVersion) -> list[str]:
@@ -114,6 +115,19 @@ def _missing_engines(
         shipped = {file.sha256 for name, file in release.files.items() if name.startswith(prefix)}
         if not digests & shipped:
             reasons.append(f"required target {target}: its bundle holds no engine that was judged")
+    return reasons
+
+
+def _wrong_points(folder: Path, trusted: Sequence[PublicKey]) -> list[str]:
+    """What is wrong with the engines of the bundle that can run on this machine."""
+    reasons: list[str] = []
+    for target in sorted(path for path in folder.glob("deployable/*") if path.is_dir()):
+        try:
+            checked = check_golden(target, trusted)
+        except ValueError as error:
+            reasons.append(_without(folder, error))
+            continue
+        reasons += [f"{one.engine}: {reason}" for one in checked for reason in one.reasons]
     return reasons
 
 

@@ -8,20 +8,20 @@ Only a refusal puts an alias back: whatever goes wrong on the way (MLflow away, 
 of ours missing) is raised, leaves the alias, and is asked again later.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 from components.params import Params
 from components.provenance.sign import PublicKey, read_signing_key, read_trusted
 from components.release import registry
+from components.release.answer import Answer, tell_on_page
+from components.release.approve import Approval, count_approvals
 from components.release.inspect_release import fetch_release, inspect_release
-from components.release.pointer import LINK_TAG, Head, Link, link_json, move, read_head, take_token
-from components.release.record import DEPLOYABLE, PROMOTION_TAG
+from components.release.pointer import Head, Link, move, read_head, take_token
+from components.release.record import DEPLOYABLE
 from components.release.registry import RegisteredVersion
 from components.release.shelf import RECORD_DIGEST, publish
 from components.release.signed import Release
@@ -31,34 +31,6 @@ from components.release.tracking import mlflow_errors
 ASKED_IN_MLFLOW = f"asked for by the alias {DEPLOYABLE} in MLflow"
 UNKNOWN = "unknown"
 """Who asked: MLflow's events and aliases carry no name."""
-_LONGEST_TAG = 5000
-_ANSWER = re.compile(r"\A> \*\*Promotion .*\n(> .*\n)*\n?")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one request.
-
-    Attributes:
-        asked: the version that the alias pointed to; None: the alias was removed.
-        deployable: the version that is deployable now.
-        reasons: why not.
-        sequence: of the pointer's link that tells of it; None: nothing was changed.
-    """
-
-    action: Literal["promoted", "refused", "superseded"]
-    model: str
-    asked: str | None
-    name: str | None
-    deployable: str | None
-    reasons: tuple[str, ...]
-    sequence: int | None
-
-    def __str__(self) -> str:
-        words = f"{self.model} version {self.asked}" if self.asked else f"{self.model}: no version"
-        named = f" ({self.name})" if self.name else ""
-        why = f": {'; '.join(self.reasons)}" if self.reasons else ""
-        return f"{words}{named} {self.action}{why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +46,7 @@ class Judged:
     version: RegisteredVersion
     release: Release | None
     reasons: tuple[str, ...]
+    approvals: tuple[Approval, ...] = ()
 
 
 def release_store(params: Params) -> Store:
@@ -115,7 +88,7 @@ def answer_request(params: Params) -> Answer | None:
         asked = registry.find_alias(model, DEPLOYABLE)
         if asked == head.version:
             return None
-        judged = _judge(params, asked, head, Path(folder), trusted)
+        judged = _judge(params, store, asked, head, Path(folder), trusted)
         try:
             record = None
             if not judged.reasons:
@@ -128,14 +101,19 @@ def answer_request(params: Params) -> Answer | None:
             name = judged.release.name if judged.release else None
             return Answer("superseded", model, asked, name, head.version, (str(error),), None)
         answer = _answer(link, asked, judged)
-        _tell(answer, judged, link)
+        tell_on_page(answer, judged.version, link)
         if answer.action == "refused":
             _put_back(answer)
     return answer
 
 
 def _judge(
-    params: Params, asked: str | None, head: Head, folder: Path, trusted: Sequence[PublicKey]
+    params: Params,
+    store: Store,
+    asked: str | None,
+    head: Head,
+    folder: Path,
+    trusted: Sequence[PublicKey],
 ) -> Judged:
     """The version that was asked for, and every reason that there is against it."""
     model = params.register_.deployable_model
@@ -146,7 +124,11 @@ def _judge(
     version = registry.read_version(model, asked)
     fetch_release(version, folder)
     release, reasons = inspect_release(version, folder, trusted, params.register_.required_targets)
-    return Judged(folder, version, release, tuple(reasons))
+    if release is None:
+        return Judged(folder, version, release, tuple(reasons))
+    now = datetime.now(timezone.utc)
+    approvals, missing = count_approvals(store, release, params.promote, now)
+    return Judged(folder, version, release, (*reasons, *missing), tuple(approvals))
 
 
 def _link(model: str, asked: str | None, judged: Judged, head: Head, record: str | None) -> Link:
@@ -157,6 +139,7 @@ def _link(model: str, asked: str | None, judged: Judged, head: Head, record: str
     """
     refused, release, before = bool(judged.reasons), judged.release, head.link
     now: Release | Link | None = before if refused or release is None else release
+    approved = [f"{one.by.name}: {one.reason}" for one in judged.approvals]
     digest = now.digest if isinstance(now, Release) else now.release if now else None
     return Link(
         sequence=0,
@@ -169,8 +152,9 @@ def _link(model: str, asked: str | None, judged: Judged, head: Head, record: str
         release=digest,
         digests={**(now.digests if now else {}), **({RECORD_DIGEST: record} if record else {})},
         who=UNKNOWN,
-        why="; ".join(judged.reasons) or ASKED_IN_MLFLOW,
+        why="; ".join(judged.reasons) or "; ".join([ASKED_IN_MLFLOW, *approved]),
         when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        approvals=tuple(str(one.by) for one in judged.approvals),
     )
 
 
@@ -184,35 +168,6 @@ def _answer(link: Link, asked: str | None, judged: Judged) -> Answer:
         judged.reasons,
         link.sequence,
     )
-
-
-def _tell(answer: Answer, judged: Judged, link: Link) -> None:
-    """Write the answer on the page of the version, or of the one that stays."""
-    version = judged.version
-    why = f": {'; '.join(answer.reasons)}" if answer.reasons else ""
-    said = f"{answer.action} at {link.when}, sequence {answer.sequence}{why}"
-    description = with_answer(version.description, answer, link.when)
-    registry.describe_version(answer.model, version.version, description)
-    tags = {PROMOTION_TAG: said[:_LONGEST_TAG]}
-    if answer.action == "promoted":
-        tags[LINK_TAG] = link_json(link)
-    registry.tag_version(answer.model, version.version, tags)
-
-
-def with_answer(description: str, answer: Answer, when: str) -> str:
-    """A version's description that begins with the latest answer, in place of one before.
-
-    >>> refused = Answer("refused", "faces", "2", None, "1", ("too few", "too old"), 7)
-    >>> print(with_answer("# Model card", refused, "2026-11-26T12:00:00+00:00"))
-    > **Promotion refused** (2026-11-26T12:00:00+00:00, sequence 7)
-    > - too few
-    > - too old
-    <BLANKLINE>
-    # Model card
-    """
-    head = f"> **Promotion {answer.action}** ({when}, sequence {answer.sequence})\n"
-    lines = "".join(f"> - {' '.join(reason.split())}\n" for reason in answer.reasons)
-    return f"{head}{lines}\n{_ANSWER.sub('', description)}"
 
 
 def _put_back(answer: Answer) -> None:

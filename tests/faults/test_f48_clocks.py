@@ -1,9 +1,16 @@
 """A clock set back an hour or forward a year: the order is the sequence, times are told."""
 
+from datetime import datetime, timedelta, timezone, tzinfo
+
+import pytest
+
 from components.provenance.sign import PublicKey, SigningKey
+from components.release import promotion
 from components.release.pointer import move, read_head, read_history, take_token
+from components.release.promotion import answer_request, release_store
 from components.release.rollback import choose
 from components.release.store import Store
+from tests.promoting import Promoting
 from tests.release_store import link
 
 
@@ -22,3 +29,29 @@ def test_f48_links_are_ordered_by_their_sequence_whatever_the_clocks_said(
     ]
     assert read_head(store, trusted).version == "3"
     assert choose(history, None).version == "2"
+
+
+def test_f48_a_gate_whose_clock_jumps_still_moves_on_from_what_came_last(
+    gate_of_three: Promoting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = gate_of_three
+    now = datetime.now(timezone.utc)
+    whens = []
+    for version, jump in (("3", timedelta(days=365)), ("1", timedelta(hours=-1))):
+
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None, jump: timedelta = jump) -> datetime:
+                return now + jump
+
+        monkeypatch.setattr(promotion, "datetime", Clock)
+        gate.ask(version)
+        answer = answer_request(gate.params)
+        assert answer is not None
+        assert (answer.action, gate.alias, gate.head.version) == ("promoted", version, version)
+        assert gate.head.link is not None
+        whens.append(gate.head.link.when)
+    assert whens[1] < whens[0]  # told as the clock said, and nothing follows from it
+    history = read_history(release_store(gate.params), gate.trusted)
+    assert [one.version for one in history.links] == ["1", "3", "2", "1"]
+    assert history.problems == ()

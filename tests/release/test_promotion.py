@@ -5,14 +5,19 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components.cli import main
+from components.deploy.golden import GOLDEN, read_golden
+from components.deploy.sums import write_sums
 from components.provenance.digest import digest_bytes
-from components.provenance.sign import read_trusted
+from components.provenance.manifest import MANIFEST, read_manifest, seal
+from components.provenance.sign import SigningKey, read_trusted
 from components.release import promotion
 from components.release.pointer import link_json, read_history
 from components.release.promotion import answer_request, release_store, standing_request
@@ -274,3 +279,36 @@ def _answering(gate: Promoting) -> Iterator[None]:
     yield
     stop.set()
     thread.join()
+
+
+def test_an_engine_that_lost_its_golden_points_is_refused(
+    register: Register,
+    stage_folders: Folders,
+    promoting: Gate,
+    finished: dict[str, Path],
+    signing_key: SigningKey,
+    tmp_path: Path,
+) -> None:
+    """The bundle is real, and so are its engines; each is asked in a child process."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(finished["bundle"], bundle)
+    (target,) = bundle.glob("cpu*")
+    golden = read_golden((target / GOLDEN).read_bytes(), GOLDEN)
+    gate = promoting({"register.required_targets": []})
+    said = []
+    for version, shift_px in (("1", 0.0), ("2", 3.0)):
+        replace(golden, points=golden.points + np.float32(shift_px)).save(target / GOLDEN)
+        write_sums(target, signing_key)
+        manifest = read_manifest(bundle)
+        (bundle / MANIFEST).unlink()
+        seal(bundle, manifest)
+        register({**stage_folders(f"stages{version}"), "bundle": bundle}, required=())
+        gate.ask(version)
+        said.append(answer_request(gate.params))
+    good, bad = said
+    assert good is not None
+    assert bad is not None
+    assert (good.action, bad.action, gate.alias) == ("promoted", "refused", "1")
+    assert any(
+        one.startswith("cpu/fp32: its points are 4.24 px off on golden face") for one in bad.reasons
+    )

@@ -1,0 +1,1 @@
+ed25519 cc2490c84f4d6fbd u3FTYspXqdAgXgyGjwJOhz8XBVHbvy4qu6dSllEgwGiKZrZGubua/LEzujb673nmK7DAlBDKMQbHFr1TRxxjAw==

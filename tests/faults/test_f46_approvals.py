@@ -1,0 +1,186 @@
+"""Approvals that do not count: one's own, over, for other bytes, of a stranger, edited."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.cli import main
+from components.params import Params
+from components.provenance.digest import digest_bytes
+from components.provenance.sign import make_key
+from components.release.approve import approve, count_approvals
+from components.release.promotion import answer_request, release_store
+from components.release.signed import Release, read_release
+from tests.promoting import Promoting
+
+NOW = datetime.now(timezone.utc)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def gate(
+    register: Callable[..., dict[str, Any]],
+    stage_folders: Callable[..., dict[str, Path]],
+    promoting: Callable[..., Promoting],
+    tmp_path: Path,
+) -> Promoting:
+    """One approval is wanted; ann, bob and whoever released may give it. Two versions are there."""
+    register(stage_folders("first"))
+    register(stage_folders("trained again", kpi_all=4.0))
+    for name in ("ann", "bob"):
+        make_key(tmp_path / f"people/{name}.pem")
+    (tmp_path / "people/releaser.pub").symlink_to(tmp_path / ".keys/development.pub")
+    people = (tmp_path / "people").as_posix()
+    return promoting({"promote.approvals": 1, "promote.approvers": [people]})
+
+
+def release_of(gate: Promoting, version: str) -> Release:
+    return read_release(Path(gate.page(version).source).parent, gate.trusted)
+
+
+def key_of(tmp_path: Path, name: str) -> Any:
+    from components.provenance.sign import read_signing_key
+
+    return read_signing_key(tmp_path / f"people/{name}.pem")
+
+
+def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
+    gate: Promoting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate.ask("1")
+    answer = answer_request(gate.params)
+    assert answer is not None
+    assert answer.reasons == ("approvals: 0 of 1; fpenet approve 1 --reason '...' --key NAME.pem",)
+    assert gate.alias is None
+    key = (tmp_path / "people/ann.pem").as_posix()
+    words = ["approve", "deployable_v3.1", "--reason", "eyes are better", "--key", key]
+    assert main([*words, *gate.options]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(
+        f"deployable_v3.1 (release {release_of(gate, '1').digest[:12]}) is appro"
+    )
+    assert "approved by the ann key" in said
+    assert said.endswith(": eyes are better\n")
+    gate.ask("1")
+    answer = answer_request(gate.params)
+    assert answer is not None
+    assert (answer.action, gate.alias) == ("promoted", "1")
+    link = gate.head.link
+    assert link is not None
+    assert link.approvals == (str(key_of(tmp_path, "ann").public),)
+    assert link.why == "asked for by the alias deployable in MLflow; ann: eyes are better"
+    assert link.who == "unknown"
+    gate.ask("2")  # trained again: what was approved is another release
+    answer = answer_request(gate.params)
+    assert answer is not None
+    assert answer.reasons[0].startswith("approvals: 0 of 1")
+    assert gate.alias == "1"
+
+
+def test_f46_who_released_it_cannot_approve(
+    gate: Promoting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = (tmp_path / ".keys/development.pem").as_posix()
+    assert main(["approve", "1", "--reason", "mine", "--key", key, *gate.options]) == 2
+    assert "released deployable_v3.1; another person must approve" in capsys.readouterr().err
+    # and where another hand wrote it into the store
+    release, store = release_of(gate, "1"), release_store(gate.params)
+    said = {
+        "kind": "approval",
+        "release": release.digest,
+        "reason": "mine",
+        "until": (NOW + HOUR).isoformat(),
+    }
+    write(gate, release, said, tmp_path / ".keys/development.pem")
+    counted, reasons = count_approvals(store, release, gate.params.promote, NOW)
+    assert counted == []
+    assert reasons[1].endswith("released it; its own approval does not count")
+
+
+def write(gate: Promoting, release: Release, said: dict[str, Any], key: Path) -> None:
+    """Put what a key signs among the approvals of a release."""
+    from components.provenance.digest import canonical_json
+    from components.provenance.sign import read_signing_key, sign
+
+    signature = str(sign(canonical_json(said), read_signing_key(key)))
+    data = json.dumps({"approval": said, "signature": signature}).encode()
+    release_store(gate.params).keep(f"approvals/{release.digest}/{digest_bytes(data)}.json", data)
+
+
+def test_f46_what_is_over_or_lasts_too_long_does_not_count(gate: Promoting, tmp_path: Path) -> None:
+    release, store = release_of(gate, "1"), release_store(gate.params)
+    promote, ann = gate.params.promote, key_of(tmp_path, "ann")
+    approval = approve(store, release, "fine", ann, promote, NOW)
+    assert approval.until == NOW + 72 * HOUR
+
+    def reasons_at(now: datetime) -> list[str]:
+        return count_approvals(store, release, promote, now)[1]
+
+    assert reasons_at(NOW) == reasons_at(NOW + 71.9 * HOUR) == reasons_at(NOW - 0.08 * HOUR) == []
+    for now, said in (
+        (NOW + 72 * HOUR, "ended at"),
+        (NOW + 8760 * HOUR, "ended at"),  # a clock forward a year
+        (NOW - HOUR, "more than 72 h from"),  # a clock back an hour, or an approval made ahead
+    ):
+        (count, ignored) = reasons_at(now)
+        assert count.startswith("approvals: 0 of 1; ")
+        assert said in ignored
+
+
+def test_f46_an_approval_of_other_bytes_of_a_stranger_or_edited_does_not_count(
+    gate: Promoting, tmp_path: Path
+) -> None:
+    first, again = release_of(gate, "1"), release_of(gate, "2")
+    store, promote, bob = release_store(gate.params), gate.params.promote, key_of(tmp_path, "bob")
+    approve(store, first, "fine", bob, promote, NOW)
+    (name,) = store.names(f"approvals/{first.digest}/")
+    found = store.read(name)
+    assert found is not None
+    store.keep(name.replace(first.digest, again.digest), found.data)
+    store.keep(f"approvals/{again.digest}/1.json", found.data.replace(b"fine", b"good"))
+    store.keep(f"approvals/{again.digest}/2.json", b"[]")
+    stranger = make_key(tmp_path / "keys/stranger.pem")
+    with pytest.raises(
+        ValueError, match=r"stranger key .* may not approve; promote\.approvers: ann"
+    ):
+        approve(store, again, "fine", stranger, promote, NOW)
+    with pytest.raises(ValueError, match="--reason: say why"):
+        approve(store, again, " ", bob, promote, NOW)
+    said = {"kind": "approval", "release": again.digest, "reason": "", "until": "2999-01-01"}
+    write(gate, again, said, tmp_path / "keys/stranger.pem")
+    write(gate, again, said | {"kind": "release pointer"}, tmp_path / "people/bob.pem")
+    counted, reasons = count_approvals(store, again, promote, NOW)
+    assert counted == []
+    assert len(reasons) == 6
+    for words in (
+        f"the approval by the {bob.public} is for release {first.digest[:12]}, not this one",
+        f"is not what the {bob.public} signed",
+        "not an approval",
+        f"signed by key {stranger.public.id}, which is not trusted here",
+        "a signed release pointer, not an approval",
+    ):
+        assert any(words in reason for reason in reasons), words
+
+
+def test_f46_two_approvals_are_of_two_people(
+    gate: Promoting, tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
+    two = params_with({**gate.keys, "promote.approvals": 2}).promote
+    release, store = release_of(gate, "1"), release_store(gate.params)
+    ann, bob = key_of(tmp_path, "ann"), key_of(tmp_path, "bob")
+    for hour in (0, 1):  # one person twice is one person
+        approve(store, release, "fine", ann, two, NOW - hour * HOUR)
+    counted, reasons = count_approvals(store, release, two, NOW)
+    assert [one.by for one in counted] == [ann.public]
+    assert reasons == [
+        f"approvals: 1 of 2 (by {ann.public}); fpenet approve 1 --reason '...' --key NAME.pem"
+    ]
+    approve(store, release, "mouth too", bob, two, NOW)
+    counted, reasons = count_approvals(store, release, two, NOW)
+    assert ({one.by for one in counted}, reasons) == ({ann.public, bob.public}, [])
+    with pytest.raises(ValueError, match="approvals is 1 and approvers is empty"):
+        params_with({"promote.approvals": 1})
