@@ -1,0 +1,97 @@
+"""How a training grows with its faces: seconds and memory of one epoch of 1k, 4k and 16k faces.
+
+The faces are those of the embedded set, again and again, in a crop store on disk. Each size trains
+in a process of its own. Memory is the largest private memory that was seen: the pages of the crop
+store, which the system takes back when it needs them, do not count.
+
+    python -m benchmarks.training_scale [--net nano] [--faces 1000 4000 16000]
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.training import embedded_crops
+from components.data.crop_store import CropStore
+from components.model.train import train_on
+from components.params import load_params
+
+
+def private_mb() -> float:
+    """Private memory of this process now."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError("/proc/self/status has no RssAnon: this needs Linux 4.5 or newer")
+
+
+def grown(store: CropStore, count: int, folder: Path) -> CropStore:
+    """``count`` faces to train on, memory-mapped; nobody is watched."""
+    rows = np.resize(store.rows("train"), count)
+    crops = np.lib.format.open_memmap(
+        folder / "crops.npy", "w+", np.uint8, (count, *store.crops.shape[1:])
+    )
+    for first in range(0, count, 1000):
+        crops[first : first + 1000] = store.crops[rows[first : first + 1000]]
+    crops.flush()
+    return replace(
+        store,
+        crops=np.lib.format.open_memmap(folder / "crops.npy", "r"),
+        table=store.table.take(pa.array(rows)),
+        points_store=store.points_store[rows],
+        visibility=store.visibility[rows],
+    )
+
+
+def measure(net: str, count: int) -> None:
+    """Print one row of the table."""
+    overrides = {"train.net": net, "train.epochs": 1, "train.max_minutes": 1000.0}
+    params = load_params(Path("params.yaml"), None, overrides)
+    most, ended = 0.0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.1):
+            most = max(most, private_mb())
+
+    with tempfile.TemporaryDirectory() as scratch:
+        store = grown(embedded_crops(params), count, Path(scratch))
+        threading.Thread(target=watch, daemon=True).start()
+        began = time.perf_counter()
+        train_on(store, params.train, Path(scratch))
+        seconds = time.perf_counter() - began
+        ended.set()
+    print(
+        f"{count:>8}{seconds:>9.1f} s{1e3 * seconds / count:>10.2f} ms{most:>10.0f} MB", flush=True
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--net", default="nano")
+    parser.add_argument("--faces", type=int, nargs="+", default=[1000, 4000, 16000])
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.net, options.measure)
+        return
+    print(
+        f"one epoch of {options.net}\n{'faces':>8}{'epoch':>11}{'a face':>13}{'memory':>13}",
+        flush=True,
+    )
+    for count in options.faces:
+        command = [sys.executable, "-m", "benchmarks.training_scale", "--net", options.net]
+        subprocess.run([*command, "--measure", str(count)], check=True)
+
+
+if __name__ == "__main__":
+    main()
