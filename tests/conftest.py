@@ -1,5 +1,6 @@
 """What several folders of tests need: a tiny labelled set, params.yaml, a release, MLflow."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -272,13 +273,14 @@ def register(
         (report_dir / "published/report.html").write_text("numbers")
         card = card or f"# Model card\n\n{evidence_table(folders)}\n"
         (report_dir / "model_card.md").write_text(card)
-        release = register_release(
-            **{f"{name}_dir": folder for name, folder in folders.items()},
-            report_dir=report_dir,
-            register=params.register_,
-            signing_key=development_key,
-            out_dir=out_dir,
-        )
+        with contextlib.chdir(mlflow_store):  # where MLflow makes the folder of an experiment
+            release = register_release(
+                **{f"{name}_dir": folder for name, folder in folders.items()},
+                report_dir=report_dir,
+                register=params.register_,
+                signing_key=development_key,
+                out_dir=out_dir,
+            )
         assert read_release(out_dir, [development_key.public]).said == {
             "kind": "release",
             **release,

@@ -165,6 +165,7 @@ def test_git_ignores_no_module_and_all_that_runs_leave_behind() -> None:
         "work/train/x",
         "dvc/train/x",
         ".services/x",
+        "mlruns/x",
         ".venv/x",
         "x/__pycache__/y",
     ]

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd 9V9DIrz6ThM9EgI0aJqk1hzSjAsBbinp5jF4crCJIQ/v2/bFZqKiTA0/lVweKrfLX3zUxCfUumRo+Pl/ufukBQ==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd zfdmXtydjD+v3QwbCIx+jfQ3ISi2XAckpse+84D+IyPoWjgmZv5wR5GYwHQf5iOZQfCpzaGniP7bLLnUFvgNDA==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd 8IR4W/ErJ+5t1hWmgg6Z73YpIvDEzUWxvEv+eExc2J3G+ZN455xjao42e2gs5er6k/5NHfJ0qtx7Io4tnWxPDA==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd AxibxeQM0H2IoZOJZtxojaoYxrqvvk3HYUOG/YE0QXd8bNwVn/ge4kMfe9a6P9JIBaiszOXrecutM/juqvhDCQ==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd SqwuV+PHcgIO5u6emaTqjRYYBps8cwXXPdqjtxJh0ijhqalyaaR9SySeF0QkxmxBibD1ZTa2E4XdaP4b7lP6BQ==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd q4+7npG0ee91hvdCQdPMcPxvk66bBE+ohxnQSyZtKsf73/6Aqgeznab1Arm0kI3D3THTvFxtwj9oF5Eb+IQYDQ==

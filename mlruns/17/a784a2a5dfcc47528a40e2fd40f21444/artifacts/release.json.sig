@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd 3ieR9hUnUR2187u/omdVyjTAV8FwQ5e3sz3Vgj+n/K+5fDFFdXIWbrrCAiDfKzDyvmOjfxkaRLo1Qiz7/2G0CQ==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd rWOlYQxs2Gxgnxvasx2jbirimY0DJHcK5munav5fGjuMrmXp1Je3qSVaXWtN09QoLACzZf85VzXMUKEjgSf/Dg==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd +yshsKe+K6eOYqOq4IxxOR81qWD4sai3v+PxkjL8zlRqJSSCoH9njurVcm5DwhcwJwBqa47Kfz9mfSKeOrxuCA==

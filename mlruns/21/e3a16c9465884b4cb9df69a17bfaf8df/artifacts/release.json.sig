@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd n41CFK2rudlqNFOdwZJuT/sd6lV7i2xtX9OBkDAn9jAooC4a9Z6HdnQDx4q7Y9yE/IAN5WDy+wTfE7ftwnpVBw==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd BxuvtpRo2Mb0ktT+Iq3qCJeIuKLmLeYmIQldc7XUxzKWUdlohV7nXes5fy1HFiXtrbb0LwMe79XF07aiwjGhBw==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd TMx6c6VLh//rAucUjiMcmw0zk15MLes4TjntopH+nSWnTbYpoc6OvEA93IIx4uv6s87QaOvmFxaSZpjVRQ3ICw==

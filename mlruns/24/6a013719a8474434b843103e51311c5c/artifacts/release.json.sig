@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd ptvosfp+OA3rGoVWvFGwAnFqWavIpizdxNk+VXO1FcgUslK76qGJJSH0YCIwpcLwS6x+Tjn5/bIDfc7uTh7wAw==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd UuQuB46OmRHQV9B3S8sc34BEb1QDrtdnprM5t9KjxyKLgo+Io4DdXezRv/qToaVzCkZckGkbTodRwPCao3TNBg==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd iJSftlN83/MIgvE4rQjDuLfc5IP7lrwlkjsRu2sFDrIPSNLSljvbV2PBiokjGUfYd0hqFu2QXiN6vrrBF45uDw==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd EqwC4dLl+Jc9zX41Vj3dxH8ksriajRWAapAehGLxXKSn8kTXCWDNLtZp5L+J3F5Ol71/bts/su17f4cbX//9DQ==

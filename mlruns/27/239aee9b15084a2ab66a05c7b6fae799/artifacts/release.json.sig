@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd 7JHukmhZD+WeV1KQ44LEVzuwzhZ1HWc+j8XBgVpYNjyoftlOvmA1sofw0htkJTLUQW686rwho2lp80HcX5iSDA==

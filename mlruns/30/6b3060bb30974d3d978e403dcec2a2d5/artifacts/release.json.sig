@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd u3FTYspXqdAgXgyGjwJOhz8XBVHbvy4qu6dSllEgwGiKZrZGubua/LEzujb673nmK7DAlBDKMQbHFr1TRxxjAw==

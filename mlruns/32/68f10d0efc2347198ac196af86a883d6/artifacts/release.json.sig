@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd /BZ/xpHlLgZOqbP1fvWAhHoOemZ5S4FeqLeoxNhfczHrPf9TixtXSjWajSIswH9hL7LgLxQXWz5amc0ARNuuBQ==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd c6ohzFIq5BO+NxBZF8xV3ywsUkkPZ6UBV71SU+fiO+QSN6goKrIuvDFBYlkTfGnFxk+G7BknlwMVxMxaWQeRCg==

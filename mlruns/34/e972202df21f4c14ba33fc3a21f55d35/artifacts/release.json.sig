@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd GnzHkQPxsJ0UUN+fJpPeQTJtpzDqA5AFlJuui8OSZpT7Tq0O/17r+1FPZjth7/Cod+BoV49O/zNWyXOa2jsjDg==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd 3WUq2HoK7gAPUbNojVq/Bbk+tSlhzHtkM8rxwlaH6XZhlC05Ff1tu8HbNpJE2f1AProkhV2oXwwHO10wMC9jCQ==

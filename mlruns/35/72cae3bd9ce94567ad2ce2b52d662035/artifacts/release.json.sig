@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd BJVWJn4rEdNPwhxUjKmf9J5hvvRep0lDkq+yF+AQEY8L1aylnV3gRfEV2Jr59fhwjlahvtbTuxQGqQc0eWQ/AA==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd 89QXbhlZpPyu+Q1fEIQ4W/flp3Jlw5wb6fzk0gAodfAw4039/RIvDMXzG95OixTSmJxDTihPJKpeWN9mPu/PDA==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd KD5X39cvXs23j/r+3/l2uMuSh5kOBx9XUJ+eLlg7spAxZw3Jh3Hk2uaPiYfdMbutRZ2k6WccOlbGNXNjxmz8Bw==

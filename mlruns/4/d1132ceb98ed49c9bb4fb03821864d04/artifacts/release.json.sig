@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd gGLIubBD5G1pqdMDQ+mANtTwvhpEyYivhakYlvFzIsfZEnOGLddilV4msjcPklMtnV0xLyND9L9u7ft0VT3ECQ==

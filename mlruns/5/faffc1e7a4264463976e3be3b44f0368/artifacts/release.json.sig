@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd ZLVgM/AiUBYRSQnmwoAOrmVQJf1vo9YyZfwhrea9MxtY1MvZa71LEis7ThLzrRkMc426tZb2/pKEbBs1lpWbAw==

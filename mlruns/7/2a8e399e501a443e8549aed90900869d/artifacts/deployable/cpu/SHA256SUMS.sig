@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd /Rjo74kdOzq1+em2zN7/Mlwu26ZSZZnunwkARkBioFY/jrUmmmTlt7LxIrJek05tas8QyjOkerdjxsWAFkufCw==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd +ZLfgivtnElBMApbxYbl/g+1iXdxfWE6jQ11sclEDots5AGux7qCtgUYbUA6mUFfH+FoX00xkrORlkHmuUGECg==

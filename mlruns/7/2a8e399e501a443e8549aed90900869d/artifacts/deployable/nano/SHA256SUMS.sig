@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd Tx6lO7boClDZE2IsnEmmfMsBclemf3TC2xzZnEy0mdo4CYrTA+TOw41rLCtdBf20MyUdmhMZoEqHrj28UwopDQ==

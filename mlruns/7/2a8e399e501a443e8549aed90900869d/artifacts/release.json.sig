@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd w6AhiQguuBgIkj1qMYjwkTNhLIl8nUkatB1cUML768gfsDieVU17REHCcryxAKwMu4exx1784u7XCBiDqxmNAw==

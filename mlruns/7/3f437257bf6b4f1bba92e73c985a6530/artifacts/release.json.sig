@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd FxP+tPE+aQfpgnUgz5SqRAU3+Ng+1uDt5beYHAbqgwNxuMhhsf7zflCXU5/rzAbTrcRiFMNfWSagh/4jtXFuBQ==

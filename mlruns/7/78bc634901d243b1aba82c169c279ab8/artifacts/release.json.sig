@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd wGU9nta3QJ39Iw5GvxoGkaYe9+3+KVE6dwuXm9l4qzrtbVzoAaMjbA7jsNaSgiwyl+JxmHNYEJZjHMhAWsgVDA==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd tk6r/yLPPBZhsM5MKkkvoLlnXh6IzndBaC3Dea6pY4pYbQq6k905i5Dyn45YsM/V+2crxhpnGHS1sXDd6RyUDw==

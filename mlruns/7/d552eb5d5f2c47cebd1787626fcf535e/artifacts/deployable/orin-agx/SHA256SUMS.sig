@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd Ij/KTHjWWIRA++0p13k1BSuLlj58gPrm415fHen9mFjEKkhtFJQAdHsjIfkypZ39Vvcc0b5SW2Snbwv2d21yDw==

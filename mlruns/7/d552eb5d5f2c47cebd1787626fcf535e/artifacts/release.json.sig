@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd c6/lBrzjDOZyBgmVwC9CbA7YkByH+BYaFjuMD84WnaIsydPT00DJLNoTl3P11SOteqEQsBGwbq/+oxhIm3OQCg==

@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd c5AtoGFFj+cvtRRqDW+wlflUvqeZ+zpVwbyKktOi0txfmKChBq4TLQhqvHs/UcyH0qaz3huarsBBzQ3V/UzTDw==

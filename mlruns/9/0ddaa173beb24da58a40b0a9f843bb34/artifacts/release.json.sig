@@ -1,1 +1,0 @@
-ed25519 cc2490c84f4d6fbd bKuRnYleVtfnDSgNdf6zr3gM7dvXINsHTQcLkgC01v60Whe4KvfvFB7E/hQEQgjnIksI8iN68ZC0vdsBEFyJCQ==
