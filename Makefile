@@ -57,7 +57,7 @@ lock: $(UV) ## remake requirements.lock: all but torch and its CUDA packages, wi
 	env -u UV_FIND_LINKS $(UV) pip compile pyproject.toml $(LOCKED:%=--extra %) --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --quiet --upgrade --output-file $(BIN)/lock
 	( echo '# Made by `make lock`. torch is not here: `make setup` takes the build that fits the machine.'; \
-	  awk '/^[a-z]/ {kept = !/^(torch|triton|nvidia-|cuda-)/} kept' $(BIN)/lock ) > requirements.lock
+	  awk '/^[a-z]/ {kept = !/^(torch|triton=|nvidia-|cuda-)/} kept' $(BIN)/lock ) > requirements.lock
 	rm $(BIN)/lock
 
 clean: down ## remove what runs and builds left behind; not .venv, .keys/, data/ or the registry in .services/

@@ -47,6 +47,7 @@ def verdict_of(release: Mapping[str, Any]) -> str:
         f" {training['faces_seen']:,} faces seen in {training['epochs']} epochs,"
         f" {training['minutes']:.1f} minutes",
         f"registered {release['model']} version {release['version']}",
+        f"signed by {release['signed_by']}",
     ]
     if release["candidate"]:
         lines.append(f"gate: passed; it is now the {release['alias']}")

@@ -3,8 +3,9 @@
 Input: export, calibrate, build, benchmark and gate folders. Does: takes each engine that the gate
 passed, or that nothing here could execute (marked so); an engine that only its own device can build
 ships as ONNX, calibration cache and ``build.sh``. Output: ``<target>/`` with ``model.json``,
-``README.txt``, ``SHA256SUMS`` and its signature, for Triton ``config.pbtxt``, and
-``1/<precision>.*`` or ``source/``; ``bundle.json`` says what was left out and why.
+``golden.npz``, ``README.txt``, ``SHA256SUMS`` and its signature, ``1/<precision>.*`` or
+``source/``, and where these run the runtime a ``triton/`` repository and ``deepstream/``
+configurations; ``bundle.json`` says what was left out and why.
 """
 
 import json
@@ -15,11 +16,12 @@ from typing import Any
 
 from components.data.crop_store import CROP_PX
 from components.deploy.bundle_readme import readme
+from components.deploy.deepstream import write_deepstream
 from components.deploy.golden import GOLDEN
 from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
 from components.deploy.sums import write_sums
 from components.deploy.targets import GpuTarget, Precision, cache_name, target_named
-from components.deploy.triton import triton_config
+from components.deploy.triton import engine_place, write_repository
 from components.deploy.trtexec import CACHE, build_script, sources
 from components.params import BundleParams
 from components.progress import report
@@ -81,7 +83,9 @@ def bundle_target(
             _copy_engine(row, inputs.build_dir, out_dir)
     if pending:
         script = out_dir / BUILD_SCRIPT
-        text = build_script(target, pending, bundle.max_batch_size)
+        text = build_script(
+            target, pending, _least_reduced(rows)["precision"], bundle.max_batch_size
+        )
         script.write_text(text, encoding="utf-8")
         script.chmod(0o755)
     # What was judged comes before what was not, then the fastest.
@@ -91,15 +95,22 @@ def bundle_target(
     )
     first = rows[0] if rows[0]["status"] == "ready" else _least_reduced(rows)
     suffix = ".onnx" if target.runtime == "onnxruntime" else ".engine"
-    config = triton_config(
-        target,
-        f"{first['precision']}{suffix}",
-        inputs.about["num_keypoints"],
-        bundle.max_batch_size,
-    )
-    if config is not None:
-        (out_dir / "config.pbtxt").write_text(config, encoding="utf-8")
+    on_device = first["status"] == "pending"
+    if engine_place(target) is not None:
+        write_repository(
+            out_dir / "triton",
+            target,
+            inputs.about["num_keypoints"],
+            bundle.max_batch_size,
+            inputs.export_dir / f"opset{target.opset}",
+            None if on_device else out_dir / "1" / f"{first['precision']}{suffix}",
+        )
+    if target.runtime == "tensorrt":
+        write_deepstream(
+            out_dir / "deepstream", target, first["precision"], bundle.max_batch_size, on_device
+        )
     model = describe(name, target, rows, first["precision"], inputs, bundle)
+    model["signed_by"] = inputs.signing_key.public.described
     shutil.copyfile(inputs.build_dir / GOLDEN, out_dir / GOLDEN)
     text = json.dumps(model, indent=1, allow_nan=False)
     (out_dir / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -212,7 +223,7 @@ def bundle_targets(
     summary = {
         "version": bundle.version,
         "gate_passed": inputs.gate["passed"],
-        "signed_by": str(signing_key.public),
+        "signed_by": signing_key.public.described,
         "targets": shipped,
         "left_out": [
             {"target": row["target"], "precision": row["precision"], "reason": reason}

@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+_CONFIDENCE = {
+    "learned": "probability that the point is visible and rightly placed",
+    "peak": "largest probability of each heat map",
+}
+
 
 def readme(model: Mapping[str, Any]) -> str:
     """The text for a bundle's ``model.json``."""
@@ -16,6 +21,7 @@ def readme(model: Mapping[str, Any]) -> str:
     runtime = f"{model['runtime']} {model['runtime_version']}"
     lines = [
         f"fpenet {model['version']}: {keypoints} face keypoints, for {model['device']}, {runtime}",
+        f"Signed by: {model['signed_by']}",
         "",
         "Engines",
         *engines,
@@ -31,14 +37,19 @@ def readme(model: Mapping[str, Any]) -> str:
         "Outputs",
         f"  keypoints: float32 (N, {keypoints}, 2), x right and y down in pixels of the crop,",
         "  pixel centres at integers. In the image: (u - 39.5) * side / 80 + centre.",
-        f"  confidence: float32 (N, {keypoints}), largest probability of each heat map.",
+        f"  confidence: float32 (N, {keypoints}), {_CONFIDENCE[model['confidence']]}.",
         "",
         "Files",
-        "  SHA256SUMS   check with: sha256sum -c SHA256SUMS",
+        "  SHA256SUMS   check with: sha256sum -c SHA256SUMS; signed in SHA256SUMS.sig",
         "  model.json   all of this, for programs",
     ]
+    lines.append("  golden.npz   rendered crops and their points: fpenet check THIS-FOLDER")
     if model["runtime"] != "tensorrt_rtx":
-        lines.append("  config.pbtxt Triton: this folder is a model of its model repository")
+        lines.append("  triton/      model repository; ask the model fpenet, image and boxes in")
+    if model["runtime"] == "tensorrt":
+        lines.append(
+            "  deepstream/  nvinfer.txt, nvdspreprocess.txt and fpenet_points.py for probes"
+        )
     if any(engine["status"] == "pending" for engine in model["engines"]):
         lines.append("  build.sh     checks the sums and builds the engines with trtexec")
     if model["runtime"] == "onnxruntime":

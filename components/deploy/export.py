@@ -26,15 +26,15 @@ from components.deploy.network import (
     rebuilt,
     set_metadata,
 )
-from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
-from components.deploy.preprocess import (
+from components.deploy.onnx_file import (
     BOXES,
+    CONFIDENCE,
     IMAGE,
+    INPUT,
+    KEYPOINTS,
     KEYPOINTS_IMAGE,
-    end_to_end,
-    place,
-    preprocess,
 )
+from components.deploy.preprocess import end_to_end, place, preprocess
 from components.keypoints import scheme_for
 from components.model.checkpoint import load_net
 from components.model.recombinator import Recombinator

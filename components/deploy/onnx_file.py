@@ -12,7 +12,15 @@ INPUT = "input_face_images"
 KEYPOINTS = "keypoints"
 """(N, K, 2) float32, pixels of the 80x80 crop."""
 CONFIDENCE = "confidence"
-"""(N, K) float32, largest probability of each heat map."""
+"""(N, K) float32, 0 to 1."""
+IMAGE = "image"
+"""(H, W, 1) grey or (H, W, 3) BGR, uint8."""
+BOXES = "boxes"
+"""(N, 4) float32, N at least 1: x, y, width, height of the faces, image pixels."""
+SQUARES = "squares"
+"""(N, 3) float32: centre x, centre y and side of what a crop shows, image pixels."""
+KEYPOINTS_IMAGE = "keypoints_image"
+"""(N, K, 2) float32, image pixels."""
 
 LARGEST_BYTES = 1 << 28
 

@@ -15,16 +15,13 @@ from onnx import ModelProto, compose, helper, parser
 
 from components.data.crop_store import CROP_PX
 from components.deploy.network import opset_of, rebuilt
-from components.deploy.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
-
-IMAGE = "image"
-"""(H, W, 1) grey or (H, W, 3) BGR, uint8."""
-BOXES = "boxes"
-"""(N, 4) float32, N at least 1: x, y, width, height of the faces, image pixels."""
-SQUARES = "squares"
-"""(N, 3) float32: centre x, centre y and side of what a crop shows, image pixels."""
-KEYPOINTS_IMAGE = "keypoints_image"
-"""(N, K, 2) float32, image pixels."""
+from components.deploy.onnx_file import (
+    CONFIDENCE,
+    INPUT,
+    KEYPOINTS,
+    KEYPOINTS_IMAGE,
+    SQUARES,
+)
 
 # Grey is ITU-R 601 luma; one grey channel, repeated in three, is itself. Axis 1 of positions and
 # sizes is y, then x.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from components.deploy.onnx_file import INPUT
 from components.deploy.targets import GpuTarget, Precision
+from components.deploy.triton import engine_place
 
 CACHE = "source/int8.cache"
 
@@ -49,8 +50,10 @@ def trtexec_options(target: GpuTarget, precision: Precision, largest_batch: int)
     return options
 
 
-def build_script(target: GpuTarget, precisions: Sequence[Precision], largest_batch: int) -> str:
-    """The whole of ``build.sh``."""
+def build_script(
+    target: GpuTarget, precisions: Sequence[Precision], default: Precision, largest_batch: int
+) -> str:
+    """The whole of ``build.sh``; the engine of ``default`` is put into the Triton repository."""
     version = ".".join(map(str, target.runtime_version or ()))
     lines = [
         "#!/bin/sh",
@@ -58,6 +61,13 @@ def build_script(target: GpuTarget, precisions: Sequence[Precision], largest_bat
         "# An engine built by one TensorRT or for one GPU does not run on another.",
         "set -eu",
         'cd "$(dirname "$0")"',
+        "# Who signed it: FPENET_KEY=NAME.pub sh build.sh (OpenSSL 3 or newer).",
+        'if [ -n "${FPENET_KEY:-}" ]; then',
+        "    cut -d ' ' -f 3 SHA256SUMS.sig | base64 -d >1.signature",
+        "    trap 'rm -f 1.signature' EXIT",
+        '    openssl pkeyutl -verify -pubin -inkey "$FPENET_KEY" -rawin -in SHA256SUMS \\',
+        "        -sigfile 1.signature",
+        "fi",
         "sha256sum -c SHA256SUMS",
         'PATH="$PATH:/usr/src/tensorrt/bin" # where JetPack puts trtexec',
         "if ! command -v trtexec >/dev/null; then",
@@ -65,7 +75,7 @@ def build_script(target: GpuTarget, precisions: Sequence[Precision], largest_bat
         "    exit 1",
         "fi",
         "mkdir -p 1",
-        "trap 'rm -f 1/*.partial' EXIT",
+        "trap 'rm -f 1.signature 1/*.partial' EXIT",
     ]
     for precision in precisions:
         options = trtexec_options(target, precision, largest_batch)
@@ -73,5 +83,7 @@ def build_script(target: GpuTarget, precisions: Sequence[Precision], largest_bat
             "trtexec " + " \\\n    ".join(shlex.quote(option) for option in options),
             f"mv 1/{precision}.partial 1/{precision}.engine",
         ]
+    if default in precisions:
+        lines.append(f"cp 1/{default}.engine triton/{engine_place(target)}")
     names = " ".join(f"1/{precision}.engine" for precision in precisions)
     return "\n".join([*lines, f'echo "built {names}"', ""])

@@ -28,8 +28,11 @@ from components.provenance.digest import digest_bytes
 
 KEYS = Path(".keys")
 """Where public keys are looked for when nobody says where, and where ``make setup`` makes one."""
+DEVELOPMENT = "development"
+"""Name of the key that ``make setup`` makes."""
 SUFFIX = ".sig"
 
+_WORTH = ", made by `make setup`: for trials, not for production"
 _LARGEST_KEY_BYTES = 4096
 _LINE = re.compile(r"ed25519 ([0-9a-f]{16}) ([A-Za-z0-9+/]{86}==)\n?")
 
@@ -39,7 +42,7 @@ class PublicKey:
     """What a signature is checked with.
 
     Attributes:
-        name: of its file; ``development`` is that of ``make setup``.
+        name: of its file.
         raw: its 32 bytes.
     """
 
@@ -50,6 +53,15 @@ class PublicKey:
     def id(self) -> str:
         """The first 16 hex digits of its SHA-256."""
         return digest_bytes(self.raw)[:16]
+
+    @property
+    def described(self) -> str:
+        """Its name, and what the development key is worth.
+
+        >>> PublicKey("development", bytes(32)).described
+        'development key 66687aadf862bd77, made by `make setup`: for trials, not for production'
+        """
+        return f"{self}{_WORTH if self.name == DEVELOPMENT else ''}"
 
     def __str__(self) -> str:
         return f"{self.name} key {self.id}"

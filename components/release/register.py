@@ -127,6 +127,7 @@ def register_release(
         for model, number in versions.items():
             # The requirements may have changed since the same release was registered first.
             said = {NAME_TAG: names[model], "fpenet.refused": tags["fpenet.refused"]}
+            said["fpenet.signed_by"] = signing_key.public.described
             registry.tag_version(model, number, said)
         release = release_record(evidence, reasons) | {
             "model": register.deployable_model,
@@ -134,6 +135,7 @@ def register_release(
             "name": names[register.deployable_model],
             "trainable_model": register.trainable_model,
             "trainable_version": versions[register.trainable_model],
+            "signed_by": signing_key.public.described,
             "run_id": run.run_id,
             "experiment_id": run.experiment_id,
             "files": stored_files(artifacts),

@@ -15,7 +15,8 @@ from components.deploy.sums import check_sums
 from components.deploy.targets import TARGETS, Precision
 from components.deploy.trtexec import trtexec_options
 from components.params import Params
-from components.provenance.sign import SigningKey
+from components.provenance.sign import SigningKey, make_key
+from tests.conftest import DEVELOPMENT_KEY
 
 RECORDING_TRTEXEC = """#!/bin/sh
 printf '%s\\n' "$@" >>calls.txt
@@ -36,16 +37,18 @@ def model_of(folder: Path) -> dict[str, Any]:
     return model
 
 
-def run_build(folder: Path, tmp_path: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+def run_build(
+    folder: Path, tmp_path: Path, status: int = 0, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Run the bundle's build.sh from elsewhere with a trtexec that records how it was called."""
     tools = tmp_path / "tools"
-    tools.mkdir()
+    tools.mkdir(exist_ok=True)
     (tools / "trtexec").write_text(RECORDING_TRTEXEC)
     (tools / "trtexec").chmod(0o755)
     return subprocess.run(
         ["sh", str(folder / "build.sh")],
         cwd=tmp_path,
-        env={"PATH": f"{tools}:{os.environ['PATH']}", "TRTEXEC_STATUS": str(status)},
+        env={"PATH": f"{tools}:{os.environ['PATH']}", "TRTEXEC_STATUS": str(status)} | more,
         capture_output=True,
         text=True,
         check=False,
@@ -91,24 +94,6 @@ def test_the_cpu_bundle_ships_the_judged_engines(stages: SimpleNamespace) -> Non
     assert "int8: ready, 1/int8.onnx" in (folder / "README.txt").read_text()
 
 
-def test_triton_gets_dynamic_batches_and_no_heat_map(stages: SimpleNamespace) -> None:
-    config = (stages.bundle / "cpu" / "config.pbtxt").read_text()
-    assert config.count("{") == config.count("}")
-    assert config.count("[") == config.count("]")
-    for line in (
-        'backend: "onnxruntime"',
-        'default_model_filename: "int8.onnx"',
-        "max_batch_size: 32",
-        'name: "keypoints" data_type: TYPE_FP32 dims: [ 68, 2 ]',
-        "kind: KIND_CPU",
-        "dynamic_batching {",
-    ):
-        assert line in config
-    assert "heat" not in config
-    assert 'backend: "tensorrt"' in (stages.bundle / "nano" / "config.pbtxt").read_text()
-    assert not (stages.bundle / "l4" / "config.pbtxt").exists()  # Triton has no RTX backend
-
-
 def test_an_engine_that_was_not_judged_says_so(stages: SimpleNamespace) -> None:
     nano = model_of(stages.bundle / "nano")
     assert [(e["status"], e["file"], e["metrics"]) for e in nano["engines"]] == [
@@ -147,6 +132,30 @@ def test_build_sh_checks_the_sums_and_calls_trtexec_once_a_precision(
     ]
     assert {path.name for path in (xavier / "1").iterdir()} == {"fp16.engine", "int8.engine"}
     assert "built 1/fp16.engine 1/int8.engine" in done.stdout
+    served = xavier / "triton" / "fpenet_engine" / "1" / "model.plan"
+    assert served.read_text() == "engine\n"
+
+
+def test_build_sh_stops_where_another_key_signed(xavier: Path, tmp_path: Path) -> None:
+    own = run_build(xavier, tmp_path, FPENET_KEY=str(DEVELOPMENT_KEY.with_suffix(".pub")))
+    assert own.returncode == 0, own.stderr
+    assert "Signature Verified Successfully" in own.stdout
+    make_key(tmp_path / "other.pem")
+    done = run_build(xavier, tmp_path, FPENET_KEY=str(tmp_path / "other.pub"))
+    assert done.returncode != 0
+    assert "Signature Verification Failure" in done.stdout
+    assert (xavier / "calls.txt").read_text().count("---") == 2  # of the first run
+    assert not (xavier / "1.signature").exists()
+
+
+def test_a_bundle_of_the_development_key_says_so(stages: SimpleNamespace) -> None:
+    said = "made by `make setup`: for trials, not for production"
+    assert said in json.loads((stages.bundle / "bundle.json").read_text())["signed_by"]
+    for folder in (path for path in stages.bundle.iterdir() if path.is_dir()):
+        assert said in model_of(folder)["signed_by"]
+        assert (
+            f"Signed by: {model_of(folder)['signed_by']}\n" in (folder / "README.txt").read_text()
+        )
 
 
 def test_build_sh_stops_before_trtexec_when_a_file_was_changed(
@@ -228,7 +237,8 @@ def test_f35_a_refused_precision_is_left_out_and_the_other_ships(
     left = {"target": "cpu", "precision": "int8", "reason": "the gate did not pass it"}
     assert left in summary["left_out"]
     assert [path.name for path in (out_dir / "cpu" / "1").iterdir()] == ["fp32.onnx"]
-    assert 'filename: "fp32.onnx"' in (out_dir / "cpu" / "config.pbtxt").read_text()
+    served = out_dir / "cpu/triton/fpenet_engine/1/model.onnx"
+    assert served.read_bytes() == (out_dir / "cpu/1/fp32.onnx").read_bytes()
 
 
 def test_f32_an_engine_changed_since_it_was_built_is_not_bundled(

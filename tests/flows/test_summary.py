@@ -6,6 +6,7 @@ from flows.summary import markdown_of, tables_of, verdict_of
 
 RELEASE = {
     "model": "fpenet-deployable",
+    "signed_by": "release key 0123456789abcdef",
     "version": "3",
     "candidate": True,
     "alias": "candidate",
@@ -74,6 +75,7 @@ def test_a_candidate_is_named_with_its_training() -> None:
     assert verdict_of(RELEASE).splitlines() == [
         "trained small, 310,000 parameters: 50,592 faces seen in 17 epochs, 10.0 minutes",
         "registered fpenet-deployable version 3",
+        "signed by release key 0123456789abcdef",
         "gate: passed; it is now the candidate",
     ]
 
@@ -81,7 +83,7 @@ def test_a_candidate_is_named_with_its_training() -> None:
 def test_a_refusal_gives_every_reason_and_a_partial_release_says_so() -> None:
     refused = {"candidate": False, "refused": ["nme/all is 0.2", "too few"], "pending": ["nano"]}
     lines = verdict_of(RELEASE | refused | {"failed": ["t4"]}).splitlines()
-    assert lines[2:] == [
+    assert lines[3:] == [
         "gate: refused",
         "  nme/all is 0.2",
         "  too few",
