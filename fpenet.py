@@ -5,13 +5,17 @@
 >>> landmarker.keypoints("face.jpg")[0].keypoints.shape  # doctest: +SKIP
 (80, 2)
 
-``Landmarker`` runs a released model; ``evaluate`` judges any predict function on a crop folder;
-``load_params`` reads params.yaml. Importing this needs neither torch nor Prefect.
+``Landmarker`` runs a released model, ``FaceTracks`` through the frames of a video; ``evaluate``
+judges any predict function on a crop folder; ``load_params`` reads params.yaml.
+Importing this needs neither torch nor Prefect.
 """
 
 from pathlib import Path
 
+from components.deploy.face_tracks import FaceTracks, TrackedFace
 from components.deploy.landmarker import FaceKeypoints, Landmarker
+from components.deploy.one_euro import Smoothing
+from components.deploy.video import read_frames
 from components.kpi.kpi_report import KpiReport
 from components.kpi.predictions import Predict
 from components.params import EvaluateParams, Params, load_params
@@ -19,12 +23,16 @@ from components.params import EvaluateParams, Params, load_params
 __all__ = [
     "EvaluateParams",
     "FaceKeypoints",
+    "FaceTracks",
     "KpiReport",
     "Landmarker",
     "Params",
     "Predict",
+    "Smoothing",
+    "TrackedFace",
     "evaluate",
     "load_params",
+    "read_frames",
 ]
 
 

@@ -1,4 +1,4 @@
-"""``fpenet``: one thin command a stage, plan, fetch, remote, key, infer, and those of cli_*.py.
+"""``fpenet``: one thin command a stage, plan, fetch, remote, and those of cli_*.py.
 
 Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them);
 labels on S3 are fetched into ``labels`` there.
@@ -18,9 +18,10 @@ from typing import Any
 
 import yaml
 
+from components.cli_bundles import add_bundle_commands
 from components.cli_get import add_get_command
 from components.cli_history import add_history_commands
-from components.cli_labels import add_label_commands, add_trusted
+from components.cli_labels import add_label_commands
 from components.cli_models import (
     add_compare_command,
     add_model_options,
@@ -88,26 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "remote", parents=[shared], help="make storage.bucket the remote of dvc push and dvc pull"
     )
     remote.set_defaults(run=_run_remote)
-    key = commands.add_parser("key", help="make a key that signs bundles and releases")
-    key.add_argument("path", type=Path, metavar="NAME.pem", help="NAME.pub is written beside it")
-    key.set_defaults(run=_run_key)
-    infer = commands.add_parser("infer", help="keypoints of the faces in some images")
-    infer.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    infer.add_argument(
-        "--model", type=Path, required=True, help="a bundle's folder or an ONNX file"
-    )
-    infer.add_argument(
-        "--out", type=Path, default=Path("."), help="folder for drawn images and JSON"
-    )
-    infer.add_argument("--box", type=float, nargs=4, metavar=("X", "Y", "W", "H"), help="face box")
-    infer.add_argument(
-        "--detector",
-        choices=("dlib", "whole"),
-        default="dlib",
-        help="how faces are found where no box is given; whole: the image is the face",
-    )
-    add_trusted(infer)
-    infer.set_defaults(run=_run_infer)
+    add_bundle_commands(commands)
     add_label_commands(commands, shared, _params)
     add_compare_command(commands, shared, _params)
     add_training_commands(commands, shared, _params)
@@ -192,25 +174,6 @@ def _run_remote(options: argparse.Namespace) -> None:
     from components.data.dvc_remote import configure_remote
 
     print(configure_remote(_params(options).storage, options.params.parent))
-
-
-def _run_key(options: argparse.Namespace) -> None:
-    from components.provenance.sign import make_key
-
-    print(f"{options.path}: {make_key(options.path).public}")
-
-
-def _run_infer(options: argparse.Namespace) -> None:
-    from components.deploy.infer import infer_images
-
-    infer_images(
-        options.images,
-        options.model,
-        options.out,
-        options.box,
-        options.detector,
-        options.trusted,
-    )
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 Input: export, calibrate, build, benchmark and gate folders. Does: takes each engine that the gate
 passed, or that nothing here could execute (marked so); an engine that only its own device can build
 ships as ONNX, calibration cache and ``build.sh``. Output: ``<target>/`` with ``model.json``,
-``golden.npz``, ``README.txt``, ``SHA256SUMS`` and its signature, ``1/<precision>.*`` or
-``source/``, and where these run the runtime a ``triton/`` repository and ``deepstream/``
-configurations; ``bundle.json`` says what was left out and why.
+``golden.npz``, the crop as ONNX, ``README.txt``, ``SHA256SUMS`` and its signature,
+``1/<precision>.*`` or ``source/``, and where these run the runtime a ``triton/`` repository and
+``deepstream/`` configurations; ``bundle.json`` says what was left out and why.
 """
 
 import json
@@ -112,6 +112,8 @@ def bundle_target(
     model = describe(name, target, rows, first["precision"], inputs, bundle)
     model["signed_by"] = inputs.signing_key.public.described
     shutil.copyfile(inputs.build_dir / GOLDEN, out_dir / GOLDEN)
+    for crop in ("preprocess.onnx", "place.onnx"):
+        shutil.copyfile(inputs.export_dir / f"opset{target.opset}" / crop, out_dir / crop)
     text = json.dumps(model, indent=1, allow_nan=False)
     (out_dir / "model.json").write_text(text + "\n", encoding="utf-8")
     (out_dir / "README.txt").write_text(readme(model), encoding="utf-8")

@@ -43,6 +43,9 @@ def readme(model: Mapping[str, Any]) -> str:
         "  SHA256SUMS   check with: sha256sum -c SHA256SUMS; signed in SHA256SUMS.sig",
         "  model.json   all of this, for programs",
     ]
+    lines.append(
+        "  preprocess.onnx, place.onnx  image and boxes to Input; its points to the image's"
+    )
     lines.append("  golden.npz   rendered crops and their points: fpenet check THIS-FOLDER")
     if model["runtime"] != "tensorrt_rtx":
         lines.append("  triton/      model repository; ask the model fpenet, image and boxes in")

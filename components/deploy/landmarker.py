@@ -5,6 +5,7 @@ inverse. Output: keypoints in image pixels with their confidence. Needs no torch
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -129,22 +130,25 @@ class Landmarker:
             raise ValueError(f"face_box is {face_box!r}; give four numbers, 'whole' or 'detect'")
         else:
             boxes = [_checked(face_box, width, height)]
-        faces = self._look(grey, boxes, 1.0 if face_box == "whole" else self.box_scale)
+        faces = self.look(grey, boxes, 1.0 if face_box == "whole" else self.box_scale)
         if face_box == "detect":  # again with the box of the points, as training had it
-            near = [
-                i for i, face in enumerate(faces) if _overlap(_box_around(face), face.box) > 0.4
-            ]
-            again = self._look(grey, [_box_around(faces[i]) for i in near], self.box_scale)
+            near = [i for i, face in enumerate(faces) if overlap(box_around(face), face.box) > 0.4]
+            again = self.look(grey, [box_around(faces[i]) for i in near], self.box_scale)
             for i, face in zip(near, again, strict=True):
                 faces[i] = face
         return faces
 
-    def _look(
-        self, grey: NDArray[np.uint8], boxes: list[FaceBox], scale: float
+    def look(
+        self, grey: NDArray[np.uint8], boxes: Sequence[FaceBox], scale: float | None = None
     ) -> list[FaceKeypoints]:
-        """The keypoints of the faces in ``boxes``, each cut at ``scale`` times its box."""
+        """The keypoints of the faces in ``boxes`` of a grey image (H, W).
+
+        Args:
+            scale: side of a crop by the longer side of its box; None takes the model's.
+        """
         if not boxes:
             return []
+        scale = self.box_scale if scale is None else scale
         crops = [face_crop_box(box, scale) for box in boxes]
         points, confidence = self.predict(np.stack([cut(grey, crop, 80)[None] for crop in crops]))
         tells = self.model.get("confidence") == "learned"
@@ -159,13 +163,13 @@ class Landmarker:
         ]
 
 
-def _box_around(face: FaceKeypoints) -> FaceBox:
+def box_around(face: FaceKeypoints) -> FaceBox:
     """The tight box of the keypoints, image pixels."""
     (left, top), (right, bottom) = face.keypoints.min(axis=0), face.keypoints.max(axis=0)
     return float(left), float(top), float(right - left), float(bottom - top)
 
 
-def _overlap(one: FaceBox, other: FaceBox) -> float:
+def overlap(one: FaceBox, other: FaceBox) -> float:
     """Intersection over union of two boxes."""
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])

@@ -14,7 +14,7 @@ import fpenet
 from components.data.crop import cut, face_crop_box
 from components.data.synthetic import FaceSpec, RenderedFace, render_face
 from components.deploy.face_detection import tight_box
-from components.deploy.landmarker import _overlap
+from components.deploy.landmarker import overlap
 from components.deploy.network import read_network, set_metadata
 from components.params import Params
 
@@ -173,10 +173,10 @@ def test_the_public_evaluate_gives_the_numbers_of_the_build_stage(
 
 def test_overlap_of_two_boxes_by_hand() -> None:
     box = (10.0, 20.0, 4.0, 4.0)
-    assert _overlap(box, box) == 1.0
-    assert _overlap(box, (12.0, 20.0, 4.0, 4.0)) == pytest.approx(8 / 24)
-    assert _overlap(box, (14.0, 20.0, 4.0, 4.0)) == 0.0
-    assert _overlap((11.0, 21.0, 0.0, 0.0), box) == 0.0  # points that coincide
+    assert overlap(box, box) == 1.0
+    assert overlap(box, (12.0, 20.0, 4.0, 4.0)) == pytest.approx(8 / 24)
+    assert overlap(box, (14.0, 20.0, 4.0, 4.0)) == 0.0
+    assert overlap((11.0, 21.0, 0.0, 0.0), box) == 0.0  # points that coincide
 
 
 def test_a_bundle_tells_which_points_it_takes_for_visible(stages: SimpleNamespace) -> None:

@@ -55,10 +55,9 @@ def run(path: Path, **inputs: NDArray) -> dict[str, NDArray]:
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_onnx_chain(stages: SimpleNamespace, shown: tuple, precision: str) -> None:
     image, box = shown
-    folder = stages.export / "opset17"
+    folder = stages.bundle / "cpu"
     crops = run(folder / "preprocess.onnx", image=image, boxes=np.array([box], np.float32))
-    engine = stages.bundle / "cpu" / "1" / f"{precision}.onnx"
-    said = run(engine, input_face_images=crops["input_face_images"])
+    said = run(folder / "1" / f"{precision}.onnx", input_face_images=crops["input_face_images"])
     placed = run(folder / "place.onnx", keypoints=said["keypoints"], squares=crops["squares"])
     expected = landmarker_points(stages, shown, precision)
     assert worst(placed["keypoints_image"][0], expected, box) < 0.05
