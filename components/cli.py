@@ -79,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=_run_stage)
         if stage.name == "evaluate":
             add_model_options(command)
+        if stage.name in ("build", "benchmark"):
+            command.add_argument(
+                "--target", action="append", metavar="NAME", help="one of build.targets; repeat"
+            )
     plan = commands.add_parser("plan", parents=[shared], help="which stages would run, and why")
     plan.set_defaults(run=_run_plan)
     fetch = commands.add_parser(
@@ -105,6 +109,8 @@ def _params(options: argparse.Namespace, more: Mapping[str, Any] | None = None) 
         overrides["trust.signing_key"] = key
     if getattr(options, "format", None):
         overrides["data.format"] = options.format
+    if getattr(options, "target", None):
+        overrides[f"{options.command}.targets"] = options.target
     return load_params(options.params, options.preset, overrides)
 
 
@@ -137,6 +143,8 @@ def _run_stage(options: argparse.Namespace) -> None:
     inputs = {name: options.root / name for name in stage.inputs}
     with _shown_live(stage, inputs, params):
         manifest = run_stage(stage.name, out_dir, inputs, params)
+    if stage.name == "benchmark":
+        print((out_dir / "benchmark.md").read_text(encoding="utf-8"))
     if manifest.summary:  # process 0 of several has one
         print(json.dumps(_short(manifest.summary), indent=1))
     if blocking := manifest.summary.get("blocking"):

@@ -262,8 +262,8 @@ _ROWS = (
         ("numpy", "onnxruntime", "polygraphy", "tensorrt", "tensorrt-rtx-cu13"),
     ),
     Stage(
-        "benchmark", "components.deploy.benchmark:benchmark_engines", ("crop", "build"),
-        ("benchmark",), ("numpy", "onnxruntime"),
+        "benchmark", "components.deploy.benchmark:benchmark_engines",
+        ("crop", "train", "evaluate", "build"), ("benchmark",), ("numpy", "onnxruntime"),
     ),
     Stage(
         "gate",

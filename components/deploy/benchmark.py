@@ -1,12 +1,16 @@
 """Stage benchmark: latency and throughput of every engine that runs on this machine.
 
-Input: crop and build folders. Does: warm-up, then timed calls from uint8 crops to points. Output:
-``benchmark.json``, one row a target, precision and batch; engines that cannot run here are absent.
+Input: crop, train, evaluate and build folders. Does: warm-up, then timed calls from uint8 crops to
+points; on a GPU also without copies and with a CUDA graph, TensorRT's by trtexec. Output:
+``benchmark.json``, one row a target, precision and batch; ``modes.json``; ``machine.json``, clocks
+and throttling before and after; ``benchmark.md``, one table of all engines, those that cannot run
+here too.
 """
 
 import json
 import time
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.data.crop_store import open_crops
+from components.deploy.benchmark_table import table
 from components.deploy.engine import RUNTIMES
-from components.deploy.targets import Pending
+from components.deploy.machine_state import machine_state, throttling
+from components.deploy.targets import Pending, target_named
+from components.deploy.trtexec_times import Mode, mode_of, time_engine, trtexec
 from components.kpi.predictions import Predict
 from components.params import BenchmarkParams
 from components.progress import report
 from components.provenance.digest import digest_bytes
-
-FEWEST_RUNS = 50
-"""Of a batch larger than 1, which is timed on as many faces as batch 1 but at least this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,49 +59,118 @@ def time_calls(
     return times
 
 
+def timed(
+    name: tuple[str, str],
+    predict: Predict,
+    faces: NDArray[np.uint8],
+    size: int,
+    benchmark: BenchmarkParams,
+) -> Timing:
+    """The times of one engine at one batch size, after its warm-up."""
+    runs = benchmark.timed_runs
+    times = time_calls(predict, faces, size, benchmark.warmup_runs, runs)
+    p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
+    return Timing(*name, size, p50, p90, p99, size / p50 * 1e3, benchmark.threads, runs)
+
+
 def benchmark_engines(
-    *, crop_dir: Path, build_dir: Path, benchmark: BenchmarkParams, out_dir: Path
+    *,
+    crop_dir: Path,
+    train_dir: Path,
+    evaluate_dir: Path,
+    build_dir: Path,
+    benchmark: BenchmarkParams,
+    out_dir: Path,
 ) -> dict[str, Any]:
-    """Time every engine that can run here.
+    """Time every engine that can run here, and the trained net.
 
     Returns:
-        p50 at batch 1 by engine, and which engines were not timed.
+        p50 at batch 1 by engine, which engines were not timed, and what held the machine down.
 
     Raises:
-        ValueError: an engine file is not the one that was built.
+        ValueError: an engine file is not the one that was built, or trtexec refuses it.
     """
     store = open_crops(crop_dir)
     faces = store.images(store.rows(store.judged_part)[:256])
-    engines = json.loads((build_dir / "engines.json").read_text(encoding="utf-8"))
+    engines = [
+        row
+        for row in json.loads((build_dir / "engines.json").read_text(encoding="utf-8"))
+        if benchmark.targets is None or row["target"] in benchmark.targets
+    ]
+    before = machine_state()
     timings: list[Timing] = []
+    modes: list[Mode] = []
     absent: list[str] = []
-    total = len(engines) * len(benchmark.batch_sizes)
-    for index, engine in enumerate(engines):
-        predict = _opened(engine, build_dir, benchmark.threads)
+    total = (len(engines) + 1) * len(benchmark.batch_sizes)
+    trained, predict = _trained(train_dir, benchmark.threads)
+    for index, (row, opened) in enumerate([(trained, predict), *((row, None) for row in engines)]):
+        name = row["target"], row["precision"]
+        predict = opened or _opened(row, build_dir, benchmark.threads)
         if predict is None:
-            absent.append(f"{engine['target']}/{engine['precision']}")
+            absent.append("/".join(name))
             continue
         for number, size in enumerate(benchmark.batch_sizes):
-            runs = benchmark.timed_runs
-            if size > 1:
-                runs = min(runs, max(FEWEST_RUNS, runs // size))
-            times = time_calls(predict, faces, size, min(benchmark.warmup_runs, runs), runs)
-            p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
-            timings.append(
-                Timing(
-                    engine["target"], engine["precision"], size, p50, p90, p99,
-                    size / p50 * 1e3, benchmark.threads, runs,
-                )
-            )  # fmt: skip
-            report(index * len(benchmark.batch_sizes) + number + 1, total, "timings", p50_ms=p50)
+            timings.append(timed(name, predict, faces, size, benchmark))
+            done = index * len(benchmark.batch_sizes) + number + 1
+            report(done, total, "timings", p50_ms=timings[-1].p50_ms)
+        modes += _modes_of(row, train_dir, build_dir, faces, benchmark)
     report(total, total, "timings")
-    text = json.dumps([asdict(timing) for timing in timings], indent=1, allow_nan=False)
-    (out_dir / "benchmark.json").write_text(text + "\n", encoding="utf-8")
+    after = machine_state()
+    kpi = json.loads((evaluate_dir / "kpi.json").read_text(encoding="utf-8"))
+    rows, own = ([asdict(row) for row in found] for found in (timings, modes))
+    _write_json(out_dir / "benchmark.json", rows)
+    _write_json(out_dir / "modes.json", own)
+    slow = throttling(before, after)
+    _write_json(out_dir / "machine.json", {"before": before, "after": after, "held_down": slow})
+    text = table(engines, kpi, rows, own, trained)
+    (out_dir / "benchmark.md").write_text(text, encoding="utf-8")
     return {
         "p50_ms": {f"{t.target}/{t.precision}": t.p50_ms for t in timings if t.batch_size == 1},
         "not_timed": absent,
+        "held_down": slow,
         "note": "engines that cannot run on this machine are not timed" if absent else None,
     }
+
+
+def _trained(train_dir: Path, threads: int) -> tuple[dict[str, Any], Predict | None]:
+    """The trained net as a row of ``engines.json``, and ready to run where torch is."""
+    row = {
+        "target": "torch",
+        "precision": "fp32",
+        "runtime": "torch",
+        "size_bytes": (train_dir / "model.safetensors").stat().st_size,
+        "status": "trained",
+    }
+    if find_spec("torch") is None:
+        return row | {"status": "torch is not installed here"}, None
+    from components.model.net_times import cpu_predict
+
+    return row, cpu_predict(train_dir, threads)
+
+
+def _modes_of(
+    row: dict[str, Any],
+    train_dir: Path,
+    build_dir: Path,
+    faces: NDArray[np.uint8],
+    benchmark: BenchmarkParams,
+) -> list[Mode]:
+    """With and without copies and CUDA graph, where a GPU is what runs the engine."""
+    name = row["target"], row["precision"]
+    if row["runtime"] == "torch":
+        from components.model.net_times import gpu_times
+
+        how = benchmark.batch_sizes, benchmark.warmup_runs, benchmark.timed_runs
+        return [
+            mode_of((row["target"], "fp16"), size, (copies, graph), times, "torch, CUDA events")
+            for size, copies, graph, times in gpu_times(train_dir, faces, *how)
+        ]
+    program = trtexec()
+    if row["runtime"] != "tensorrt" or program is None:
+        return []
+    largest = target_named(row["target"]).batch[2]
+    sizes = [size for size in benchmark.batch_sizes if size <= largest]
+    return time_engine(program, build_dir / row["file"], name, sizes, benchmark.timed_runs)
 
 
 def _opened(engine: dict[str, Any], build_dir: Path, threads: int) -> Predict | None:
@@ -110,3 +183,8 @@ def _opened(engine: dict[str, Any], build_dir: Path, threads: int) -> Predict | 
         raise ValueError(f"{path}: is not the engine that was built; run the build stage again")
     predict = RUNTIMES[engine["runtime"]].load(data, str(path), threads)
     return None if isinstance(predict, Pending) else predict
+
+
+def _write_json(path: Path, value: Any) -> None:
+    text = json.dumps(value, indent=1, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")

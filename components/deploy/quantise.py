@@ -154,8 +154,14 @@ class Rendering:
         node.input[1] = f"{name}/dq"
 
     def finished(self, model: ModelProto) -> ModelProto:
-        """The network, checked."""
-        return rebuilt(model, self.nodes, [*self.weights.values(), *self.constants.values()])
+        """The network, checked, without nodes that nothing reads: ONNX Runtime would run them."""
+        wanted = {output.name for output in model.graph.output}
+        nodes: list[NodeProto] = []
+        for node in reversed(self.nodes):
+            if wanted.intersection(node.output):
+                nodes.insert(0, node)
+                wanted.update(node.input)
+        return rebuilt(model, nodes, [*self.weights.values(), *self.constants.values()])
 
     def _steps(
         self,

@@ -169,6 +169,7 @@ class CalibrateParams(Section):
 class BenchmarkParams(Section):
     warmup_runs: NonNegativeInt
     timed_runs: PositiveInt
+    targets: tuple[TargetName, ...] | None
     batch_sizes: tuple[PositiveInt, ...]
     threads: PositiveInt
 

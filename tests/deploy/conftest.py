@@ -151,7 +151,8 @@ def stages(
     run("calibrate", calibrate_ranges, "crop", "export", calibrate=params.calibrate)
     inputs = ("crop", "evaluate", "export", "calibrate")
     run("build", build_engines, *inputs, build=params.build, **judged)
-    run("benchmark", benchmark_engines, "crop", "build", benchmark=params.benchmark)
+    inputs = ("crop", "train", "evaluate", "build")
+    run("benchmark", benchmark_engines, *inputs, benchmark=params.benchmark)
     trusted = [signing_key.public]
     inputs = ("crop", "evaluate", "build")
     run("gate", judge_release, *inputs, gate=params.gate, trusted=trusted, **judged)

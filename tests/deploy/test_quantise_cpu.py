@@ -150,3 +150,10 @@ def test_onnx_runtime_s_kernels_give_the_points_of_the_plain_operators(
     model = read_network(Path(stages.calibrate) / "opset17" / "int8_cpu.onnx")
     fast, plain = (run(model, images, optimised) for optimised in (True, False))
     assert np.linalg.norm(fast - plain, axis=2).mean() < 0.05
+
+
+def test_no_node_is_left_that_nothing_reads(stages: SimpleNamespace) -> None:
+    model = read_network(stages.calibrate / "opset17" / "int8_cpu.onnx")
+    read = {name for node in model.graph.node for name in node.input}
+    read |= {output.name for output in model.graph.output}
+    assert [node.name for node in model.graph.node if not read.intersection(node.output)] == []
