@@ -121,7 +121,8 @@ def register(
         key: (folders["report_dir"] / name).as_posix()
         for key, name in (("report", "report.html"), ("model_card", "model_card.md"))
     }
-    return _write(out_dir, "release.json", record | files | {"model": "tiny", "version": 7})
+    said = {"model": "tiny", "version": 7, "signed_by": signing_key.public.described}
+    return _write(out_dir, "release.json", record | files | said)
 
 
 def _wait_for(path: Path) -> None:
