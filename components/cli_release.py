@@ -55,13 +55,13 @@ def _promote(options: argparse.Namespace, params: Params) -> int:
     from components.release.ask import ask_for
 
     try:
-        link = ask_for(params, options.version, options.wait)
+        version, link = ask_for(params, options.version, options.wait)
     except ConnectionError as error:
         print(f"fpenet promote: {error}", file=sys.stderr)
         return NO_ANSWER
-    refused = link.action == "refused"
+    refused = link.version != version
     words = f"refused, {link.name or 'nothing'} stays deployable" if refused else "is deployable"
-    print(f"{link.model} version {link.asked}: {words} (sequence {link.sequence})")
+    print(f"{link.model} version {version}: {words} (sequence {link.sequence})")
     if refused:
         print(f"  {link.why}")
     return REFUSED if refused else 0

@@ -10,7 +10,8 @@ from components.release.record import PROMOTION_TAG
 from components.release.registry import RegisteredVersion
 
 _LONGEST_TAG = 5000
-_ANSWER = re.compile(r"\A> \*\*Promotion .*\n(> .*\n)*\n?")
+_WORDS = {"promoted": "Made deployable", "refused": "Promotion refused"}
+_ANSWER = re.compile(rf"\A({'|'.join(_WORDS.values())})[^\n]*\n\n?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,11 @@ def with_answer(description: str, answer: Answer, when: str) -> str:
 
     >>> refused = Answer("refused", "faces", "2", None, "1", ("too few", "too old"), 7)
     >>> print(with_answer("# Model card", refused, "2026-11-26T12:00:00+00:00"))
-    > **Promotion refused** (2026-11-26T12:00:00+00:00, sequence 7)
-    > - too few
-    > - too old
+    Promotion refused: too few; too old (2026-11-26T12:00:00+00:00, sequence 7)
     <BLANKLINE>
     # Model card
     """
-    head = f"> **Promotion {answer.action}** ({when}, sequence {answer.sequence})\n"
-    lines = "".join(f"> - {' '.join(reason.split())}\n" for reason in answer.reasons)
-    return f"{head}{lines}\n{_ANSWER.sub('', description)}"
+    reasons = "; ".join(" ".join(reason.split()) for reason in answer.reasons)
+    said = f"{_WORDS[answer.action]}{': ' if reasons else ''}{reasons}"
+    line = f"{said} ({when}, sequence {answer.sequence})"
+    return f"{line}\n\n{_ANSWER.sub('', description)}"

@@ -33,12 +33,12 @@ def number_of(params: Params, version: str) -> str:
     return found
 
 
-def ask_for(params: Params, version: str, patience_seconds: float) -> Link:
+def ask_for(params: Params, version: str, patience_seconds: float) -> tuple[str, Link]:
     """Set the alias ``deployable`` and wait for the gate's answer.
 
     Returns:
-        the latest link of the pointer, which answers it; the one that made the version deployable
-        where it is so already.
+        the version's number, and the link of the pointer that answers it; the latest one where the
+        version is deployable already.
 
     Raises:
         ConnectionError: the gate gave no answer in time; the request stands.
@@ -49,12 +49,12 @@ def ask_for(params: Params, version: str, patience_seconds: float) -> Link:
     with mlflow_errors():
         registry.set_alias(params.register_.deployable_model, DEPLOYABLE, version)
     if before.link and before.version == version:
-        return before.link
+        return version, before.link
     end = time.monotonic() + patience_seconds
     while time.monotonic() < end:
         link = read_head(store, trusted).link
         if link and link.sequence > before.sequence and link.asked == version:
-            return link
+            return version, link
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     raise ConnectionError(
         f"the gate has not answered within {patience_seconds:g} s; the request stands. Is the gate"

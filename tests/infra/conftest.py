@@ -2,14 +2,17 @@
 
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from components.provenance.sign import SigningKey
 from infra.local import down
 from infra.services import Ports
+from tests.promoting import Promoting
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,3 +44,27 @@ def project(tmp_path: Path, development_key: SigningKey) -> Iterator[Path]:
         (tmp_path / name).symlink_to(ROOT / name)
     yield tmp_path
     down(tmp_path)
+
+
+@pytest.fixture
+def release_two(
+    project: Path,
+    ports: Ports,
+    register: Callable[..., dict[str, Any]],
+    stage_folders: Callable[..., dict[str, Path]],
+    promoting: Callable[..., Promoting],
+    names: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[], Promoting]:
+    """Register version 1, which is good, and 2, which the gate refused, where MLflow serves."""
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["register"] |= {key.removeprefix("register."): name for key, name in names.items()}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+
+    def release() -> Promoting:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", ports.mlflow_url)
+        register(stage_folders("good"))
+        register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
+        return promoting({"promote.store": (project / ".services/releases").as_posix()})
+
+    return release

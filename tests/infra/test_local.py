@@ -7,11 +7,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from infra.services import Ports, chosen_ports, healthy, ports_in_use, require_free, running
 from tests.promoting import Promoting
@@ -37,47 +35,27 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-@pytest.fixture
-def promotions(
-    project: Path,
-    ports: Ports,
-    register: Callable[..., dict[str, Any]],
-    stage_folders: Callable[..., dict[str, Path]],
-    promoting: Callable[..., Promoting],
-    names: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[], None]:
-    """Set the alias on a good and on a refused version of these services, and see what comes."""
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    params["register"] |= {key.removeprefix("register."): name for key, name in names.items()}
-    (project / "params.yaml").write_text(yaml.safe_dump(params))
-
-    def ask_and_see() -> None:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", ports.mlflow_url)
-        register(stage_folders("good"))
-        register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
-        gate = promoting({"promote.store": (project / ".services/releases").as_posix()})
-        for version, alias, said in (
-            ("1", "1", "> **Promotion promoted**"),
-            ("2", "1", "> **Promotion refused**"),
-        ):
-            gate.ask(version)
-            while not gate.page(version).description.startswith(said):
-                time.sleep(0.1)
-            while gate.alias != alias:
-                time.sleep(0.1)
-            assert gate.head.version == "1"
-        assert "too far off" in gate.page("2").tags["fpenet.promotion"]
-        log = (project / ".services/gate/log.txt").read_text()
-        assert f"MLflow says that the alias deployable of {gate.model} moved" in log
-        secret = (project / ".services/gate/secret").read_text()
-        assert secret not in log
-
-    return ask_and_see
+def promotions_are_answered(gate: Promoting, project: Path) -> None:
+    """Set the alias on a good and on a refused version of the services, and see what comes."""
+    for version, alias, said in (
+        ("1", "1", "Made deployable ("),
+        ("2", "1", "Promotion refused: too far off ("),
+    ):
+        gate.ask(version)
+        while not gate.page(version).description.startswith(said):
+            time.sleep(0.1)
+        while gate.alias != alias:
+            time.sleep(0.1)
+        assert gate.head.version == "1"
+    assert "too far off" in gate.page("2").tags["fpenet.promotion"]
+    log = (project / ".services/gate/log.txt").read_text()
+    assert f"MLflow says that the alias deployable of {gate.model} moved" in log
+    secret = (project / ".services/gate/secret").read_text()
+    assert secret not in log
 
 
 def test_services_start_once_answer_promotions_come_back_and_leave_nothing(
-    project: Path, ports: Ports, promotions: Callable[[], None]
+    project: Path, ports: Ports, release_two: Callable[[], Promoting]
 ) -> None:
     said = local(project, "up")
     assert said[0] == "started: prefect, mlflow, gate, worker"
@@ -96,7 +74,7 @@ def test_services_start_once_answer_promotions_come_back_and_leave_nothing(
     ).stdout
     assert "fpenet/train-and-release" in listed
 
-    promotions()
+    promotions_are_answered(release_two(), project)
 
     pids = {name: found[0].pid for name, found in running(project).items()}
     assert local(project, "up")[0] == "started: nothing, all services ran already"

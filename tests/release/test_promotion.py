@@ -58,7 +58,7 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     assert json.loads(published.data)["version"] == "1"
     page = gate.page("1")
     assert page.tags["fpenet.promotion"].startswith("promoted at ")
-    assert page.description.startswith("> **Promotion promoted** (")
+    assert page.description.startswith("Made deployable (2")
     assert "\n\n# Model card\n" in page.description
     assert not standing_request(gate.params)
     assert answer_request(gate.params) is None
@@ -87,8 +87,8 @@ def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
     page = gate.page("2")
     assert "sequence 4: image_px/all is 7; must be below 6" in page.tags["fpenet.promotion"]
     said = page.description.split("\n")
-    assert said[0].startswith("> **Promotion refused** (")
-    assert said[1:4] == ["> - image_px/all is 7; must be below 6", "", "# Model card"]
+    assert said[0].startswith("Promotion refused: image_px/all is 7; must be below 6 (2")
+    assert said[1:3] == ["", "# Model card"]  # in place of the answer before
     history = read_history(release_store(gate.params), read_trusted(gate.params.trust.public_keys))
     assert [link.action for link in history.links] == ["refused", "promoted", "refused", "refused"]
     assert [link.asked for link in history.links] == ["2", "1", "2", "2"]
@@ -248,7 +248,7 @@ def test_promote_asks_and_says_what_was_answered(
     gate = promoting()
     register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
     said = []
-    for words in (["deployable_v3.1"], ["1"], ["2"], ["3"]):
+    for words in (["deployable_v3.1"], ["1"], ["2"], ["1"], ["3"]):
         with _answering(gate):
             status = main(["promote", *words, *gate.options])
         out, err = capsys.readouterr()
@@ -258,6 +258,7 @@ def test_promote_asks_and_says_what_was_answered(
         (0, f"{model} version 1: is deployable (sequence 1)"),
         (0, f"{model} version 1: is deployable (sequence 1)"),
         (3, f"{model} version 2: refused, deployable_v3.1 stays deployable (sequence 2)"),
+        (0, f"{model} version 1: is deployable (sequence 2)"),
         (2, f"fpenet promote: {model}: has no version 3; the page of the model lists them"),
     ]
     assert main(["promote", "2", "--wait", "0", *gate.options]) == 1
