@@ -33,6 +33,7 @@ from components.cli_training import add_training_commands
 from components.data.fetch import local_labels, on_s3
 from components.params import SIGNING_KEY_VARIABLE, Params, load_params
 from components.plan import describe_plan
+from components.provenance.model_key import holding, key_in
 from components.release.live import live_view
 from components.release.trainable import local_weights
 from components.stages import STAGES, Stage, run_stage, stage_key
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # ours is drawn
     try:
-        with _shown_progress(options.command):
+        with _shown_progress(options.command), holding(key_in(os.environ)):
             status: int | None = options.run(options)
     except (ValueError, OSError, Diverged, Resumable) as error:
         print(f"fpenet {options.command}: {error}", file=sys.stderr)

@@ -11,9 +11,11 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
+from components.provenance.model_key import holding
 from components.release.answer import Answer
 from components.release.promotion import answer_request
 from flows.request import project_params
+from flows.secret import model_key
 
 FLOW = "fpenet-promotion"
 NOTHING_ASKED = "nothing asked"
@@ -26,7 +28,8 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     Args:
         overrides: keys of params.yaml, dotted: ``{"promote.approvals": 1}``.
     """
-    answer = answer_request(project_params(overrides))
+    with holding(model_key()):
+        answer = answer_request(project_params(overrides))
     if answer is None:
         return {"action": NOTHING_ASKED}
     get_run_logger().info("%s", answer)

@@ -21,9 +21,11 @@ from prefect.client.schemas.objects import State
 from components.data.fetch import local_labels
 from components.params import Params
 from components.progress import LOGGER
+from components.provenance.model_key import holding
 from components.release.live import live_view
 from components.release.trainable import local_weights
 from components.stages import STAGES, cached_folder, run_stage
+from flows.secret import model_key
 
 WORK = Path("work")
 SECONDS_BETWEEN_UPDATES = 1.0
@@ -40,7 +42,8 @@ def stage_task(name: str) -> Task[..., str]:
     def run(folders: Mapping[str, str], params: Params) -> str:
         inputs = {stage: Path(folders[stage]) for stage in STAGES[name].inputs}
         out_dir = cached_folder(WORK, name, inputs, params)
-        with progress_artifact(name), shown(name, out_dir, params):
+        key = model_key() if name == "register" and params.register_.encrypt else None
+        with progress_artifact(name), shown(name, out_dir, params), holding(key):
             run_stage(name, out_dir, inputs, params)
         return out_dir.as_posix()
 
@@ -95,7 +98,8 @@ def fetch_labels(params: Params) -> Params:
 )
 def fetch_weights(params: Params) -> Params:
     """Bring weights out of the model registry here; the params with the folders in their place."""
-    return local_weights(params, WORK / "weights")
+    with holding(model_key()):
+        return local_weights(params, WORK / "weights")
 
 
 @contextmanager

@@ -262,9 +262,13 @@ def register(
     from components.release.register import register_release
 
     def run(
-        folders: Mapping[str, Path], required: tuple[str, ...] = ("cpu",), card: str | None = None
+        folders: Mapping[str, Path],
+        required: tuple[str, ...] = ("cpu",),
+        card: str | None = None,
+        encrypt: bool = False,
     ) -> dict[str, Any]:
-        params = params_with({**names, "register.required_targets": list(required)})
+        keys = {"register.required_targets": list(required), "register.encrypt": encrypt}
+        params = params_with({**names, **keys})
         out_dir = tmp_path / uuid.uuid4().hex
         out_dir.mkdir()
         report_dir = folders["gate"].with_name("report")

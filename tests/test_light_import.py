@@ -49,6 +49,7 @@ LIGHT = (
     "components.kpi.gate",
     "components.release.get",
     "components.release.source",
+    "components.provenance.model_key",
 )
 
 SCRIPT = """

@@ -184,6 +184,8 @@ class RegisterParams(Section):
     trainable_model: Name
     deployable_model: Name
     required_targets: tuple[TargetName, ...]
+    encrypt: bool
+    """Store weights and bundles encrypted with the model load key, which the environment has."""
 
 
 class Params(Section):

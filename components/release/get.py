@@ -1,9 +1,9 @@
 """``fpenet get``: the bundle of one target, out of MLflow or the release store, into a folder.
 
 Input: a source, a version or alias, a target. Does: brings the signed record of the release, then
-each file of the target's bundle, held to the record before anything is parsed; what came of an
-earlier try is used. Output: a folder with the bundle, the record, its signature and the gate's word
-(``link.json``), put there by one rename; it needs no network afterwards.
+each file of the target's bundle, held to the record before anything is parsed or decrypted; what
+came of an earlier try is used. Output: a folder with the bundle, the record, its signature and the
+gate's word (``link.json``), put there by one rename; it needs no network afterwards.
 """
 
 import fcntl
@@ -19,6 +19,7 @@ from components.deploy.sums import check_sums
 from components.progress import report
 from components.provenance.digest import digest_file
 from components.provenance.sign import PublicKey
+from components.release.encryption import open_file
 from components.release.pointer import Link, check_link, link_json, parse_link
 from components.release.signed import RECORD, Release, StoredFile, read_release
 from components.release.source import RECORD_FILES, Choice, Source, Wanted
@@ -128,7 +129,7 @@ def _bring_record(
 def _bring_bundle(
     source: Source, choice: Choice, release: Release, target: str, partial: Path
 ) -> Path:
-    """The folder of the target's bundle below ``partial``, every file as the record lists it."""
+    """The target's bundle below ``partial``: every file as the record lists it, then decrypted."""
     above = f"deployable/{target}/"
     wanted = {name: stored for name, stored in release.files.items() if name.startswith(above)}
     if not wanted:
@@ -140,7 +141,7 @@ def _bring_bundle(
         file = _bring(source, choice, name, stored, partial / "files" / stored.sha256)
         path = bundle / name.removeprefix(above)
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, path)
+        open_file(file, path, name)
         if path.suffix == ".sh":
             path.chmod(0o755)  # neither MLflow nor S3 keeps modes
         megabytes += stored.size_bytes / 1e6

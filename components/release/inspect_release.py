@@ -5,6 +5,7 @@ digest from the data to the bundles, the gate's evidence, the required targets, 
 points of each engine that can run here. Output: the release, and all that speaks against it.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 from components.deploy.golden import check_golden
 from components.provenance.digest import digest_file, files_of
 from components.provenance.manifest import read_manifest
+from components.provenance.model_key import held_key, is_encrypted
 from components.provenance.sign import PublicKey, signature_of
 from components.release import registry
+from components.release.encryption import open_folder
 from components.release.record import CARD, objections, read_json
 from components.release.registry import RegisteredVersion
 from components.release.signed import ARTIFACTS, RECORD, Release, read_release
@@ -39,6 +42,9 @@ def inspect_release(
 
     Returns:
         the release, None where nobody trusted has signed one; the reasons, empty when it is sound.
+
+    Raises:
+        ValueError: it is encrypted with another model key than this machine's.
     """
     if not (folder / RECORD).is_file():
         return None, [f"it has no {RECORD}: it was not made and signed by this pipeline"]
@@ -53,7 +59,7 @@ def inspect_release(
         return release, [*reasons, _without(folder, error)]
     reasons += objections(evidence["gate"], evidence["build"], required_targets)
     reasons += _missing_engines(release, evidence["build"], required_targets)
-    return release, reasons or _wrong_points(folder, trusted)
+    return release, reasons or _wrong_points(_opened(folder), trusted)
 
 
 def _mismatches(release: Release, version: RegisteredVersion) -> list[str]:
@@ -112,10 +118,33 @@ def _missing_engines(
     for target in required_targets:
         digests = {row["sha256"] for row in engines if row["target"] == target}
         prefix = f"deployable/{target}/"
-        shipped = {file.sha256 for name, file in release.files.items() if name.startswith(prefix)}
+        shipped = {
+            file.plain_sha256 or file.sha256
+            for name, file in release.files.items()
+            if name.startswith(prefix)
+        }
         if not digests & shipped:
             reasons.append(f"required target {target}: its bundle holds no engine that was judged")
     return reasons
+
+
+def _opened(folder: Path) -> Path:
+    """The folder above ``deployable`` with engines that can be run: decrypted, where they are not.
+
+    Without the model key they cannot run here, as those of a device that is not here; then nothing
+    lies below it.
+
+    Raises:
+        ValueError: this machine has another key.
+    """
+    bundles = folder / "deployable"
+    if not any(map(is_encrypted, files_of(bundles))):
+        return folder
+    opened = folder / "opened"
+    if held_key() is not None:
+        shutil.copytree(bundles, opened / "deployable")
+        open_folder(opened / "deployable")
+    return opened
 
 
 def _wrong_points(folder: Path, trusted: Sequence[PublicKey]) -> list[str]:

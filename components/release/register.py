@@ -7,12 +7,15 @@ refused is registered too, with the reasons, but no alias moves.
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.params import RegisterParams
 from components.progress import report
 from components.provenance.digest import digest_file
+from components.provenance.model_key import VARIABLE, ModelKey, held_key
 from components.provenance.sign import SigningKey, sign_file, signature_of
+from components.release.encryption import ENCRYPTION_TAG, encrypt_artifacts, encryption_of
 from components.release.model_card import check_card, describe_version
 from components.release.record import (
     CANDIDATE,
@@ -60,7 +63,8 @@ def register_release(
         what release.json holds.
 
     Raises:
-        ValueError: a stage's file is missing or not readable.
+        ValueError: a stage's file is missing or not readable, or the model key is; or the release
+            was registered with another encryption.
         ConnectionError: MLflow is not there or refused; running again goes on from what is there.
     """
     from components.release import registry, tracking
@@ -81,7 +85,9 @@ def register_release(
     evidence = read_evidence(folders)
     curve = read_curve(train_dir)
     reasons = refusals(evidence, register.required_targets)
-    tags = version_tags(evidence, reasons)
+    key = _required_key() if register.encrypt else None
+    encryption = encryption_of(evidence.release, key)
+    tags = version_tags(evidence, reasons) | {ENCRYPTION_TAG: encryption}
     card = report_dir / CARD
     if not card.exists():
         raise ValueError(f"{card}: missing; a release needs it")
@@ -90,7 +96,10 @@ def register_release(
     description = describe_version(text)
     artifacts = [*artifact_files(folders), (card, ""), (report_dir / PUBLISHED, "report")]
     report(0, _STEPS, "steps")
-    with tracking.mlflow_errors():
+    with tracking.mlflow_errors(), TemporaryDirectory(prefix="fpenet-encrypted-") as scratch:
+        plain: dict[str, str] = {}
+        if key is not None:
+            artifacts, plain = encrypt_artifacts(artifacts, evidence.release, key, Path(scratch))
         experiment_id = tracking.find_experiment(register.experiment)
         run = tracking.find_run(experiment_id, evidence.release) or tracking.log_run(
             experiment_id,
@@ -101,6 +110,11 @@ def register_release(
             artifacts=[tracking.Artifact(path, folder) for path, folder in artifacts],
             description=description,
         )
+        if run.encryption != encryption:
+            raise ValueError(
+                f"run {run.run_id} holds this release with encryption {run.encryption!r}, not"
+                f" {encryption!r}; register it as before, or delete that run and its versions"
+            )
         report(1, _STEPS, "steps")
         versions = {
             model: registry.register_version(
@@ -138,7 +152,8 @@ def register_release(
             "signed_by": signing_key.public.described,
             "run_id": run.run_id,
             "experiment_id": run.experiment_id,
-            "files": stored_files(artifacts),
+            "encryption": encryption,
+            "files": stored_files(artifacts, plain),
             "report": (report_dir / REPORT).as_posix(),
             "model_card": card.as_posix(),
             "model_card_sha256": digest_file(card),
@@ -154,6 +169,16 @@ def register_release(
                 registry.set_alias(model, CANDIDATE, number)
         report(4, _STEPS, "steps")
     return release
+
+
+def _required_key() -> ModelKey:
+    key = held_key()
+    if key is None:
+        raise ValueError(
+            f"register.encrypt is true, and there is no model key: set {VARIABLE}, or the Prefect"
+            " Secret block fpenet-model-key"
+        )
+    return key
 
 
 _TRAINING_KEYS = ("net", "parameters", "epochs", "faces_seen", "minutes")

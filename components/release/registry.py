@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
+from components.release.encryption import open_folder
 from components.release.pointer import LINK_TAG
 from components.release.record import NAME_TAG, RELEASE_TAG
 
@@ -115,7 +116,7 @@ def fetch_version(model: str, version: str, files: Sequence[str], folder: Path) 
     """Copy the artifacts of ``version`` to ``folder``: what lies beside the first of ``files``.
 
     Raises:
-        ValueError: it holds none of them.
+        ValueError: it holds none of them, or is encrypted and the model key is not held.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -125,6 +126,7 @@ def fetch_version(model: str, version: str, files: Sequence[str], folder: Path) 
     found = [path for file in files for path in partial.rglob(file)]
     if not found:
         raise ValueError(f"{model} version {version}: holds no {' and no '.join(files)}")
+    open_folder(found[0].parent)
     found[0].parent.rename(folder)
     shutil.rmtree(partial, ignore_errors=True)
 

@@ -21,10 +21,15 @@ ARTIFACTS = ("trainable", "deployable")
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of the release as it is stored: its SHA-256 and its size in bytes."""
+    """A file of the release as it is stored: its SHA-256 and its size in bytes.
+
+    Attributes:
+        plain_sha256: of what was encrypted; None where the file is stored as it is.
+    """
 
     sha256: str
     size_bytes: int
+    plain_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,14 @@ class Release:
     said: Mapping[str, Any]
 
 
-def stored_files(artifacts: Iterable[tuple[Path, str]]) -> dict[str, dict[str, Any]]:
+def stored_files(
+    artifacts: Iterable[tuple[Path, str]], plain: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
     """What the record says of each file below ``ARTIFACTS``.
 
     Args:
         artifacts: files and folders, each with the folder of the run that it goes to.
+        plain: name in the run -> SHA-256 of what was encrypted.
     """
     found: dict[str, dict[str, Any]] = {}
     for path, folder in artifacts:
@@ -64,10 +72,10 @@ def stored_files(artifacts: Iterable[tuple[Path, str]]) -> dict[str, dict[str, A
         inside = files_of(path) if path.is_dir() else [path]
         for file in inside:
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            found[f"{folder}/{name}"] = {
-                "sha256": digest_file(file),
-                "size_bytes": file.stat().st_size,
-            }
+            name = f"{folder}/{name}"
+            found[name] = {"sha256": digest_file(file), "size_bytes": file.stat().st_size}
+            if name in plain:
+                found[name]["plain_sha256"] = plain[name]
     return found
 
 

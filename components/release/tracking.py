@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
+from components.release.encryption import ENCRYPTION_TAG, PLAIN
 from components.release.record import RELEASE_TAG
 
 TRAINING_TAG = "fpenet.training"
@@ -36,11 +37,12 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class LoggedRun:
-    """A finished run."""
+    """A finished run; ``encryption`` is how its secret files are stored."""
 
     run_id: str
     experiment_id: str
     artifact_uri: str
+    encryption: str
 
 
 @contextmanager
@@ -220,4 +222,7 @@ def add_artifact(run_id: str, artifact: Artifact) -> None:
 
 
 def _logged(run: Any) -> LoggedRun:
-    return LoggedRun(run.info.run_id, str(run.info.experiment_id), run.info.artifact_uri)
+    encryption = run.data.tags.get(ENCRYPTION_TAG, PLAIN)
+    return LoggedRun(
+        run.info.run_id, str(run.info.experiment_id), run.info.artifact_uri, encryption
+    )

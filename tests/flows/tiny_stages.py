@@ -111,7 +111,8 @@ def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> di
 def register(
     *, register: RegisterParams, signing_key: Any, out_dir: Path, **folders: Path
 ) -> dict[str, Any]:
-    """What the real stage writes down, with no registry behind it."""
+    """What the real stage writes down, with no registry; in the experiment `crash` it crashes."""
+    from components.provenance.model_key import held_key
     from components.release.record import read_evidence, refusals
     from components.release.register import release_record
 
@@ -121,6 +122,10 @@ def register(
         key: (folders["report_dir"] / name).as_posix()
         for key, name in (("report", "report.html"), ("model_card", "model_card.md"))
     }
+    key = held_key()
+    if register.experiment == "crash":
+        raise RuntimeError(f"no space left, {key}")
+    record["encryption"] = key.id(b"salt") if key else "none"
     said = {"model": "tiny", "version": 7, "signed_by": signing_key.public.described}
     return _write(out_dir, "release.json", record | files | said)
 
