@@ -9,6 +9,7 @@ when it comes, and the next release of the same net finds the engine finished.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +23,9 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from components.deploy.targets import TARGETS, Precision
-from components.params import Params, TargetName
-from components.provenance.manifest import MANIFEST
+from components.params import SIGNING_KEY_VARIABLE, Params, TargetName
+from components.provenance.manifest import MANIFEST, verify
+from components.provenance.sign import read_signing_key, read_trusted, sign_file, signature_of
 from components.stages import STAGES, cached_folder, run_stage
 from flows.tasks import WORK, progress_artifact
 
@@ -41,20 +43,22 @@ LONGEST_JUDGEMENT_SECONDS = 1800.0
 def build_engine(
     target: str, precision: str, folders: dict[str, str], params: dict[str, Any], out_dir: str
 ) -> None:
-    """Build and judge one engine here, into ``out_dir``.
+    """Build and judge one engine here, into ``out_dir``, and sign it with this machine's key.
 
     Raises:
         RuntimeError: this machine cannot build it now; the message says why.
     """
     inputs = {stage: Path(folders[stage]) for stage in STAGES["build"].inputs}
-    folder = Path(out_dir)
+    folder, wanted = Path(out_dir), Params.model_validate(params)
+    key = read_signing_key(Path(os.environ.get(SIGNING_KEY_VARIABLE) or wanted.trust.signing_key))
     with progress_artifact("build"):
-        run_stage("build", folder, inputs, Params.model_validate(params))
+        run_stage("build", folder, inputs, wanted)
     rows = json.loads((folder / "engines.json").read_text(encoding="utf-8"))
     unbuilt = [row["reason"] for row in rows if row["status"] in ("pending", "failed")]
     if unbuilt:
         shutil.rmtree(folder)  # this worker may have its runtime, or its memory, tomorrow
         raise RuntimeError(f"{target}/{precision}: {unbuilt[0]}")
+    sign_file(folder / MANIFEST, key)
 
 
 def only_engine(params: Params, target: TargetName, precision: Precision) -> Params:
@@ -97,9 +101,9 @@ def engine_from_worker(
     inputs = {stage: folders[stage] for stage in STAGES["build"].inputs}
     paths = {stage: Path(folder) for stage, folder in inputs.items()}
     out_dir = cached_folder(WORK / "engines" / target, "build", paths, wanted)
-    if (out_dir / MANIFEST).exists():
-        return out_dir.as_posix()
     pool, log = TARGETS[target].pool, get_run_logger()
+    if signature_of(out_dir / MANIFEST).exists():
+        return _trusted(out_dir, params, log)
     parameters = {
         "target": target,
         "precision": precision,
@@ -135,4 +139,14 @@ def engine_from_worker(
         said = run.state.message if run and run.state else "no state"
         log.warning("the worker of pool %s has not built %s: %s", pool, precision, said)
         return None
-    return out_dir.as_posix()
+    return _trusted(out_dir, params, log)
+
+
+def _trusted(folder: Path, params: Params, log: Any) -> str | None:
+    """The folder, if somebody trusted here signed what is in it; without, the engine is pending."""
+    try:
+        verify(folder, read_trusted(params.trust.public_keys))
+    except ValueError as error:
+        log.error("an engine is refused: %s", error)
+        return None
+    return folder.as_posix()

@@ -17,6 +17,7 @@ from prefect.states import Failed
 from components.data.fetch import on_s3
 from components.deploy.join import join_builds
 from components.params import Params
+from components.provenance.sign import read_trusted
 from components.release.trainable import in_registry
 from flows.build_engine import engine_from_worker, engines_elsewhere
 from flows.request import may_render, requested_params
@@ -58,7 +59,7 @@ def train_and_release(
                 engines = ask_workers(folders, params)
             folders[name] = stage(folders, params)
             if name == "build":
-                folders[name] = joined(folders[name], engines)
+                folders[name] = joined(folders[name], engines, params)
     except ValueError as error:
         return Failed(message=str(error), name=BAD_INPUT)
     release = read_release({name: Path(folder) for name, folder in folders.items()})
@@ -77,8 +78,11 @@ def ask_workers(folders: dict[str, str], params: Params) -> dict[str, PrefectFut
     }
 
 
-def joined(build: str, engines: dict[str, PrefectFuture[str | None]]) -> str:
+def joined(build: str, engines: dict[str, PrefectFuture[str | None]], params: Params) -> str:
     """The build folder with the engines that workers built; one without stays pending."""
     folders = {engine: future.result() for engine, future in engines.items()}
     built = {engine: Path(folder) for engine, folder in folders.items() if folder}
-    return join_builds(Path(build), built, WORK / "build").as_posix() if built else build
+    if not built:
+        return build
+    trusted = read_trusted(params.trust.public_keys)
+    return join_builds(Path(build), built, trusted, WORK / "build").as_posix()

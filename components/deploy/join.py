@@ -7,13 +7,14 @@ build for each engine that a worker built. Output: a build folder in which those
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.deploy.build import statuses
 from components.provenance.digest import digest_json
 from components.provenance.manifest import MANIFEST, Manifest, seal, verify
+from components.provenance.sign import PublicKey
 
 
 def joined_rows(
@@ -36,17 +37,20 @@ def engine_of(row: Mapping[str, Any]) -> str:
     return f"{row['target']}/{row['precision']}"
 
 
-def join_builds(build_dir: Path, engine_dirs: Mapping[str, Path], work: Path) -> Path:
+def join_builds(
+    build_dir: Path, engine_dirs: Mapping[str, Path], trusted: Sequence[PublicKey], work: Path
+) -> Path:
     """Join finished builds; returns the folder ``work/<key>``, made unless it is there already.
 
     Args:
-        engine_dirs: ``target/precision`` -> the build folder of its own worker.
+        engine_dirs: ``target/precision`` -> the build folder of its own worker, who signed it.
+        trusted: the workers' keys.
 
     Raises:
-        ValueError: a folder does not have the bytes that were sealed.
+        ValueError: a folder does not have the bytes that were sealed, or nobody trusted signed it.
     """
     base = verify(build_dir)
-    parts = {engine: verify(folder) for engine, folder in sorted(engine_dirs.items())}
+    parts = {engine: verify(folder, trusted) for engine, folder in sorted(engine_dirs.items())}
     digests = {"build": base.content} | {engine: part.content for engine, part in parts.items()}
     key = digest_json(["join", digests])
     out_dir = work / key[:16]

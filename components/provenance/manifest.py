@@ -6,13 +6,14 @@ A folder with a manifest is complete. Every loader calls ``verify`` before any p
 import dataclasses
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from components.provenance.digest import digest_file, digest_json, files_of
+from components.provenance.sign import PublicKey, signature_of, verify_file
 
 MANIFEST = "manifest.json"
 
@@ -75,21 +76,35 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        return Manifest(**json.loads(path.read_text(encoding="utf-8")))
+        return _parse(path, path.read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; the folder is not a finished stage") from None
+
+
+def _parse(path: Path, data: bytes) -> Manifest:
+    try:
+        return Manifest(**json.loads(data))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a manifest: {error}") from None
 
 
-def verify(folder: Path) -> Manifest:
+def verify(folder: Path, trusted: Sequence[PublicKey] | None = None) -> Manifest:
     """The manifest of ``folder`` once every file in it has the digest that was sealed.
 
+    Args:
+        trusted: who must have signed the manifest, of a folder that another machine made.
+
     Raises:
-        ValueError: naming the first file that is missing, added or changed.
+        ValueError: naming the first file that is missing, added or changed; or the manifest that
+            nobody trusted signed.
     """
-    manifest = read_manifest(folder)
-    present = {path.relative_to(folder).as_posix() for path in files_of(folder)} - {MANIFEST}
+    path = folder / MANIFEST
+    if trusted is None:
+        manifest = read_manifest(folder)
+    else:
+        manifest = _parse(path, verify_file(path, trusted)[0])
+    present = {file.relative_to(folder).as_posix() for file in files_of(folder)}
+    present -= {MANIFEST, signature_of(path).name}
     for name in sorted(present | set(manifest.files)):
         if name not in present:
             raise ValueError(f"{folder / name}: missing; the manifest lists it")

@@ -24,6 +24,7 @@ from prefect.flow_engine import run_flow
 
 from components.params import Params
 from components.provenance.digest import digest_dataset, files_of
+from components.provenance.sign import make_key
 from flows.build_engine import FLOW, build_engine, engines_elsewhere, only_engine, served
 from flows.train_and_release import train_and_release
 from tests.s3_server import Bucket
@@ -212,6 +213,18 @@ def test_an_engine_without_a_worker_is_pending_and_built_when_one_comes(project:
         assert _engine_runs().keys() - earlier.keys() == {asked}
         engine = next(row for row in release["engines"] if row["target"] == "h200")
         assert engine["status"] == "ready"
+
+
+def test_an_engine_that_a_stranger_signed_is_not_taken(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_key(tmp_path / "stranger.pem")
+    monkeypatch.setenv("FPENET_SIGNING_KEY", str(tmp_path / "stranger.pem"))
+    (project / "h200.device").touch()
+    with worker_of("h200"):
+        release = run(overrides=HALF).result()
+    assert release["pending"] == ["h200"]
+    assert list(project.glob("work/engines/h200/build/*/manifest.json.sig"))
 
 
 def test_two_pools_build_side_by_side(project: Path) -> None:
