@@ -278,7 +278,7 @@ _ROWS = (
         "bundle",
         "components.deploy.bundle:bundle_targets",
         ("export", "calibrate", "build", "benchmark", "gate"),
-        ("bundle",),
+        ("bundle", "build"),
         signs=True,
     ),
     Stage(

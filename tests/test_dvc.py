@@ -89,7 +89,7 @@ def test_nothing_changed_after_a_run(committed: Callable[[], set[str]]) -> None:
     [
         ("params.yaml", "  val_fraction: 0.1 ", "  val_fraction: 0.2 ", {"split"}),
         ("params.yaml", "  learning_rate: 0.004", "  learning_rate: 0.003", {"train"}),
-        ("params.yaml", "  workspace_mb: 1024", "  workspace_mb: 2048", {"build"}),
+        ("params.yaml", "  workspace_mb: 1024", "  workspace_mb: 2048", {"build", "bundle"}),
         ("params.yaml", "  min_faces: 50", "  min_faces: 51", {"gate"}),
         ("params.yaml", "preset: laptop", "preset: standard", {"train"}),
         ("params.yaml", "  experiment: fpenet", "  experiment: other", {"report"}),

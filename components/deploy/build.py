@@ -22,7 +22,6 @@ from components.data.crop_store import CropStore, open_crops
 from components.deploy.cuda_device import driver_cuda
 from components.deploy.engine import RUNTIMES
 from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.engine_tensorrt import profile
 from components.deploy.golden import GOLDEN, Golden, check_engine, make_golden
 from components.deploy.parity import distances, engine_rung, ladder
 from components.deploy.targets import (
@@ -34,6 +33,7 @@ from components.deploy.targets import (
     RuntimeName,
     Status,
     cache_name,
+    profile,
     target_named,
     tensorrt_number,
 )

@@ -23,7 +23,7 @@ from components.deploy.sums import write_sums
 from components.deploy.targets import GpuTarget, Precision, cache_name, target_named
 from components.deploy.triton import engine_place, write_repository
 from components.deploy.trtexec import CACHE, build_script, sources
-from components.params import BundleParams
+from components.params import BuildParams, BundleParams
 from components.progress import report
 from components.provenance.digest import digest_file
 from components.provenance.sign import SigningKey
@@ -44,6 +44,7 @@ class Inputs:
     about: dict[str, Any]
     golden: dict[str, Any]
     signing_key: SigningKey
+    build: BuildParams
 
 
 def reason_left_out(row: dict[str, Any], gate: dict[str, Any]) -> str | None:
@@ -84,7 +85,7 @@ def bundle_target(
     if pending:
         script = out_dir / BUILD_SCRIPT
         text = build_script(
-            target, pending, _least_reduced(rows)["precision"], bundle.max_batch_size
+            target, pending, _least_reduced(rows)["precision"], bundle.max_batch_size, inputs.build
         )
         script.write_text(text, encoding="utf-8")
         script.chmod(0o755)
@@ -189,6 +190,7 @@ def bundle_targets(
     benchmark_dir: Path,
     gate_dir: Path,
     bundle: BundleParams,
+    build: BuildParams,
     signing_key: SigningKey,
     out_dir: Path,
 ) -> dict[str, Any]:
@@ -206,6 +208,7 @@ def bundle_targets(
         _read(export_dir / "model.json"),
         _read(build_dir / "golden.json"),
         signing_key,
+        build,
     )
     rows = _read(build_dir / "engines.json")
     reasons = [reason_left_out(row, inputs.gate) for row in rows]

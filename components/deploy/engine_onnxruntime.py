@@ -79,7 +79,7 @@ def _session(data: bytes, source: str, threads: int) -> Any:
     except Exception as error:  # ONNX Runtime's errors share no base but this
         raise ValueError(
             f"{source}: ONNX Runtime {onnxruntime.__version__} refuses it:"
-            f" {' '.join(str(error).split())[:300]}"
+            f" {' '.join(str(error).split())[:600]}"
         ) from None
     names = [value.name for value in [*session.get_inputs(), *session.get_outputs()]]
     if names != [INPUT, KEYPOINTS, CONFIDENCE]:

@@ -24,6 +24,7 @@ from components.deploy.targets import (
     Pending,
     Precision,
     Version,
+    profile,
     tensorrt_number,
 )
 from components.kpi.predictions import Predict
@@ -128,17 +129,6 @@ def plan(
     )
     typed = version >= (10, 0, 0) and cache is None
     return network_from_onnx_path(str(source), strongly_typed=typed), config
-
-
-def profile(target: GpuTarget, dla: bool) -> tuple[int, int, int]:
-    """Smallest, best and largest batch; a DLA takes no other than one.
-
-    >>> from components.deploy.targets import TARGETS
-    >>> profile(TARGETS["orin-agx"], dla=False), profile(TARGETS["orin-agx"], dla=True)
-    ((1, 1, 8), (1, 1, 1))
-    """
-    low, best, high = target.batch
-    return (best, best, best) if dla and target.dla_cores else (low, best, high)
 
 
 def flags(

@@ -123,6 +123,16 @@ def cache_name(version: Version, opset: int) -> str:
     return f"calibration/trt-{'.'.join(map(str, version))}-opset{opset}.cache"
 
 
+def profile(target: GpuTarget, dla: bool) -> tuple[int, int, int]:
+    """Smallest, best and largest batch; a DLA takes no other than one.
+
+    >>> profile(TARGETS["orin-agx"], dla=False), profile(TARGETS["orin-agx"], dla=True)
+    ((1, 1, 8), (1, 1, 1))
+    """
+    low, best, high = target.batch
+    return (best, best, best) if dla and target.dla_cores else (low, best, high)
+
+
 def target_named(name: str) -> GpuTarget:
     """The target called ``name``.
 

@@ -157,5 +157,12 @@ def stages(
     inputs = ("crop", "evaluate", "build")
     run("gate", judge_release, *inputs, gate=params.gate, trusted=trusted, **judged)
     inputs = ("export", "calibrate", "build", "benchmark", "gate")
-    run("bundle", bundle_targets, *inputs, bundle=params.bundle, signing_key=signing_key)
+    run(
+        "bundle",
+        bundle_targets,
+        *inputs,
+        bundle=params.bundle,
+        build=params.build,
+        signing_key=signing_key,
+    )
     return folders

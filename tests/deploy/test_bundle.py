@@ -14,16 +14,21 @@ from components.deploy.bundle import bundle_targets, reason_left_out
 from components.deploy.sums import check_sums
 from components.deploy.targets import TARGETS, Precision
 from components.deploy.trtexec import trtexec_options
-from components.params import Params
+from components.params import Params, TargetName
 from components.provenance.sign import SigningKey, make_key
 from tests.conftest import DEVELOPMENT_KEY
 
 RECORDING_TRTEXEC = """#!/bin/sh
+if [ "$1" = --help ]; then
+    echo "&&&& RUNNING TensorRT.trtexec [TensorRT v${TRTEXEC_VERSION:-8502}] # trtexec --help"
+    exit 0
+fi
 printf '%s\\n' "$@" >>calls.txt
 echo --- >>calls.txt
 for option; do
     case "$option" in
     --saveEngine=*) echo engine >"${option#--saveEngine=}" ;;
+    --timingCacheFile=*) echo measured >>"${option#--timingCacheFile=}" ;;
     --onnx=*) test -s "${option#--onnx=}" || exit 9 ;;
     --calib=*) test -s "${option#--calib=}" || exit 9 ;;
     esac
@@ -114,11 +119,13 @@ def test_build_sh_checks_the_sums_and_calls_trtexec_once_a_precision(
         "--optShapes=input_face_images:1x1x80x80",
         "--maxShapes=input_face_images:8x1x80x80",
     ]
+    kept = ["--memPoolSize=workspace:1024", "--timingCacheFile=1/timings.partial"]
     assert (xavier / "calls.txt").read_text().splitlines() == [
         "--onnx=source/fp16.onnx",
         "--fp16",
         "--buildOnly",
         *shapes,
+        *kept,
         "--saveEngine=1/fp16.partial",
         "---",
         "--onnx=source/fp32.onnx",
@@ -127,10 +134,12 @@ def test_build_sh_checks_the_sums_and_calls_trtexec_once_a_precision(
         "--calib=source/int8.cache",
         "--buildOnly",
         *shapes,
+        *kept,
         "--saveEngine=1/int8.partial",
         "---",
     ]
     assert {path.name for path in (xavier / "1").iterdir()} == {"fp16.engine", "int8.engine"}
+    assert (xavier / "timings.cache").read_text() == "measured\n" * 2
     assert "built 1/fp16.engine 1/int8.engine" in done.stdout
     served = xavier / "triton" / "fpenet_engine" / "1" / "model.plan"
     assert served.read_text() == "engine\n"
@@ -170,9 +179,36 @@ def test_build_sh_stops_before_trtexec_when_a_file_was_changed(
 
 
 def test_f36_a_build_that_fails_leaves_no_engine(xavier: Path, tmp_path: Path) -> None:
+    (xavier / "timings.cache").write_text("of before\n")
     done = run_build(xavier, tmp_path, status=3)
     assert done.returncode == 3
     assert list((xavier / "1").iterdir()) == []
+    assert (xavier / "timings.cache").read_text() == "of before\n"
+
+
+@pytest.mark.parametrize("version", ["8503", "100300", ""])
+def test_f31_build_sh_refuses_another_tensorrt(xavier: Path, tmp_path: Path, version: str) -> None:
+    done = run_build(xavier, tmp_path, TRTEXEC_VERSION=version or "x")
+    assert done.returncode == 1
+    assert f"made for TensorRT 8.5.2; trtexec is of {version or '?'}" in done.stderr
+    assert not (xavier / "calls.txt").exists()
+
+
+def test_what_the_builder_may_do_reaches_trtexec(params: Params) -> None:
+    more = {"hardware_compatibility": "ampere_plus", "version_compatible": True, "dla": True}
+    build = params.build.model_copy(update={"builder_optimization_level": 5, **more})
+    orin = trtexec_options(TARGETS["orin-nx"], "fp16", 32, build)
+    xavier = trtexec_options(TARGETS["xavier-nx"], "fp16", 32, build)
+    dla = ["--useDLACore=0", "--allowGPUFallback"]
+    new = ["--builderOptimizationLevel=5", "--hardwareCompatibilityLevel=ampere+"]
+    assert orin[-7:-2] == [*new, "--versionCompatible", *dla]
+    assert "--maxShapes=input_face_images:1x1x80x80" in orin  # a DLA takes no other batch
+    assert xavier[-4:-2] == dla  # 8.5 has none of the others
+    assert not [each for each in xavier if "Level" in each or "Compatible" in each]
+    nano = trtexec_options(TARGETS["nano"], "fp16", 32, build)
+    assert "--workspace=1024" in nano  # 8.2
+    assert "--useDLACore=0" not in nano  # it has no DLA
+    assert "--maxShapes=input_face_images:8x1x80x80" in nano
 
 
 def test_the_cache_in_a_bundle_is_of_its_tensorrt(stages: SimpleNamespace) -> None:
@@ -193,9 +229,9 @@ def test_the_cache_in_a_bundle_is_of_its_tensorrt(stages: SimpleNamespace) -> No
     ],
 )
 def test_options_are_those_of_the_tensorrt_on_the_device(
-    name: str, precision: Precision, options: list[str]
+    params: Params, name: TargetName, precision: Precision, options: list[str]
 ) -> None:
-    assert trtexec_options(TARGETS[name], precision, 32)[:3] == options  # type: ignore[index]
+    assert trtexec_options(TARGETS[name], precision, 32, params.build)[:3] == options
 
 
 def test_what_the_gate_refused_or_what_failed_does_not_ship() -> None:
@@ -230,6 +266,7 @@ def test_f35_a_refused_precision_is_left_out_and_the_other_ships(
         benchmark_dir=stages.benchmark,
         gate_dir=gate_dir,
         bundle=params.bundle,
+        build=params.build,
         signing_key=signing_key,
         out_dir=out_dir,
     )
@@ -258,6 +295,7 @@ def test_f32_an_engine_changed_since_it_was_built_is_not_bundled(
             benchmark_dir=stages.benchmark,
             gate_dir=stages.gate,
             bundle=params.bundle,
+            build=params.build,
             signing_key=signing_key,
             out_dir=out_dir,
         )
