@@ -3,12 +3,15 @@
 import ast
 import hashlib
 import json
+import threading
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
+_PARSING = threading.Lock()
+"""Python 3.11's parser can end with a SystemError where several threads parse in turn."""
 
 
 def digest_bytes(data: bytes) -> str:
@@ -70,7 +73,9 @@ def digest_code(module: str) -> str:
 def imported_files(path: Path) -> set[Path]:
     """The files of ``components`` that the source file ``path`` imports, wherever in it."""
     found: set[Path] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    with _PARSING:
+        tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

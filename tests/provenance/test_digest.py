@@ -1,6 +1,8 @@
 """Digests see what changes a result and nothing else."""
 
 import hashlib
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,15 @@ def test_json_values_are_digested_whatever_their_order() -> None:
     assert digest_json({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
     with pytest.raises(ValueError, match="not JSON compliant"):
         digest_json({"a": float("nan")})
+
+
+def test_threads_may_read_the_imports_of_code_at_once() -> None:
+    sources = sorted((digest.PACKAGE / "deploy").glob("*.py"))
+    alone = [digest.imported_files(path) for path in sources]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns within one parse
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            assert list(pool.map(digest.imported_files, sources * 2)) == alone * 2
+    finally:
+        sys.setswitchinterval(before)
