@@ -9,6 +9,7 @@ here too.
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,7 +110,7 @@ def benchmark_engines(
         if predict is None:
             absent.append("/".join(name))
             continue
-        for number, size in enumerate(benchmark.batch_sizes):
+        for number, size in enumerate(sizes_of(row, benchmark.batch_sizes)):
             timings.append(timed(name, predict, faces, size, benchmark))
             done = index * len(benchmark.batch_sizes) + number + 1
             report(done, total, "timings", p50_ms=timings[-1].p50_ms)
@@ -148,6 +149,17 @@ def _trained(train_dir: Path, threads: int) -> tuple[dict[str, Any], Predict | N
     return row, cpu_predict(train_dir, threads)
 
 
+def sizes_of(row: dict[str, Any], batch_sizes: Sequence[int]) -> list[int]:
+    """The batches that an engine takes: TensorRT's no larger ones than its profile has.
+
+    >>> sizes_of({"runtime": "tensorrt", "target": "orin-nx"}, [1, 8, 32])
+    [1, 8]
+    """
+    if row["runtime"] != "tensorrt":
+        return list(batch_sizes)
+    return [size for size in batch_sizes if size <= target_named(row["target"]).batch[2]]
+
+
 def _modes_of(
     row: dict[str, Any],
     train_dir: Path,
@@ -160,7 +172,7 @@ def _modes_of(
     if row["runtime"] == "torch":
         from components.model.net_times import gpu_times
 
-        how = benchmark.batch_sizes, benchmark.warmup_runs, benchmark.timed_runs
+        how = sizes_of(row, benchmark.batch_sizes), benchmark.warmup_runs, benchmark.timed_runs
         return [
             mode_of((row["target"], "fp16"), size, (copies, graph), times, "torch, CUDA events")
             for size, copies, graph, times in gpu_times(train_dir, faces, *how)
@@ -168,8 +180,7 @@ def _modes_of(
     program = trtexec()
     if row["runtime"] != "tensorrt" or program is None:
         return []
-    largest = target_named(row["target"]).batch[2]
-    sizes = [size for size in benchmark.batch_sizes if size <= largest]
+    sizes = sizes_of(row, benchmark.batch_sizes)
     return time_engine(program, build_dir / row["file"], name, sizes, benchmark.timed_runs)
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from components.deploy.benchmark import benchmark_engines, time_calls
+from components.deploy.benchmark import benchmark_engines, sizes_of, time_calls
 from components.deploy.benchmark_table import table
 from components.deploy.machine_state import machine_state, throttling
 from components.deploy.trtexec_times import read_times, time_engine, trtexec
@@ -52,6 +52,14 @@ def test_every_engine_that_runs_here_is_timed_at_every_batch(stages: SimpleNames
     assert set(summary["p50_ms"]) == {"torch/fp32", "cpu/fp32", "cpu/int8"}
     assert "h200/fp16" in summary["not_timed"]
     assert "cannot run on this machine" in summary["note"]
+
+
+def test_an_engine_is_timed_at_no_larger_batch_than_its_profile_has() -> None:
+    sizes = [1, 8, 32, 256]
+    assert sizes_of({"runtime": "tensorrt", "target": "orin-nx"}, sizes) == [1, 8]
+    assert sizes_of({"runtime": "tensorrt", "target": "h200"}, sizes) == [1, 8, 32]
+    assert sizes_of({"runtime": "onnxruntime", "target": "cpu"}, sizes) == sizes
+    assert sizes_of({"runtime": "torch", "target": "torch"}, sizes) == sizes
 
 
 def test_by_default_a_thousand_calls_are_timed(params_with: Callable[..., Params]) -> None:

@@ -75,7 +75,7 @@ def test_the_base_net_builds_for_sm_75_in_half_precision(params: Params, tmp_pat
 
 
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("name", ["a10", "rtx-blackwell"])
+@pytest.mark.parametrize("name", ["a100", "a10", "l4", "rtx-blackwell"])
 def test_int8_builds_for_what_computes_in_it(
     stages: SimpleNamespace, params: Params, name: str
 ) -> None:
