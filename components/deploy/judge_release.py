@@ -98,7 +98,7 @@ def _compare_all(
     if gate.champion is None:
         return Champion(
             "first release",
-            "compared with none: gate.champion is null, or auto and MLflow calls none deployable",
+            "compared with none: gate.champion is null, or auto and the release pointer names none",
         ), {}
     folder = Path(gate.champion)
     faces = digest_faces(store, judged_rows(store))

@@ -89,7 +89,7 @@ class ComparisonParams(Section):
 
 class GateParams(Section):
     champion: str | None
-    """What is deployed now: ``auto`` (what MLflow's alias ``deployable`` says), a bundle's folder,
+    """What is deployed now: ``auto`` (what the release pointer names), a bundle's folder,
     ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; null: a first release."""
     thresholds: dict[str, dict[str, PositiveFloat]]
     """Data set (``other``: any not named) -> metric of the KPI report -> largest value to pass."""

@@ -45,7 +45,7 @@ def write_card(evidence: Evidence, reasons: Sequence[str]) -> str:
 def describe_version(card: str, limit: int = LONGEST_DESCRIPTION) -> str:
     """The card as a version's description: the same, less its longest sections if it must be.
 
-    >>> describe_version("# A\\n\\n## B\\n\\n" + "long " * 9 + "\\n\\n## C\\n\\nshort\\n", 70)
+    >>> describe_version("# A\\n\\n## B\\n\\n" + "long " * 9 + "\\n\\n## C\\n\\nshort\\n", 60)
     '# A\\n\\n## B\\n\\nIn `model_card.md` of the run.\\n\\n## C\\n\\nshort\\n'
     """
     head, *sections = card.split("\n\n## ")

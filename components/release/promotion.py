@@ -20,7 +20,7 @@ from components.release import registry
 from components.release.answer import Answer, tell_on_page
 from components.release.approve import Approval, count_approvals
 from components.release.inspect_release import fetch_release, inspect_release
-from components.release.pointer import Head, Link, move, read_head, take_token
+from components.release.pointer import POINTER, Head, Link, move, read_head, take_token
 from components.release.record import DEPLOYABLE
 from components.release.registry import RegisteredVersion
 from components.release.shelf import RECORD_DIGEST, publish
@@ -52,6 +52,19 @@ class Judged:
 def release_store(params: Params) -> Store:
     """Where the release pointer lies."""
     return open_store(params.promote.store, params.storage.endpoint)
+
+
+def deployable_version(params: Params) -> str | None:
+    """The version of the deployable model that the release pointer names, whatever the alias says.
+
+    Raises:
+        ValueError: the pointer is not one that was signed by a trusted key.
+    """
+    store = release_store(params)
+    if store.read(POINTER) is None:
+        return None
+    link = read_head(store, read_trusted(params.trust.public_keys)).link
+    return link.version if link and link.model == params.register_.deployable_model else None
 
 
 def standing_request(params: Params) -> bool:

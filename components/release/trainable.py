@@ -2,8 +2,8 @@
 
 ``models:/fpenet-trainable@candidate`` or ``models:/fpenet-trainable/3`` as ``train.start_from``,
 ``train.teacher`` or ``gate.champion`` becomes a folder on this machine, named by the version.
-``gate.champion: auto`` is the deployable model's version with alias ``deployable``; null where
-there is none, or no registry (``MLFLOW_TRACKING_URI``): a first release.
+``gate.champion: auto`` is the version of the deployable model that the release pointer names; null
+where there is none, or no registry (``MLFLOW_TRACKING_URI``): a first release.
 """
 
 import os
@@ -12,7 +12,6 @@ from pathlib import Path
 
 from components.params import Params
 
-DEPLOYABLE = "deployable"
 _SCHEME = "models:/"
 _AUTO = "auto"
 _FILES = {
@@ -81,12 +80,13 @@ def _fetch(params: Params, key: str, into: Path) -> str | None:
     name = _value(params, key)
     if name == _AUTO and not os.environ.get("MLFLOW_TRACKING_URI"):
         return None
-    from components.release import registry, tracking
+    from components.release import tracking
+    from components.release.promotion import deployable_version
 
     with tracking.mlflow_errors():
         if name == _AUTO:
             model = params.register_.deployable_model
-            found = registry.find_alias(model, DEPLOYABLE)
+            found = deployable_version(params)
             if found is None:
                 return None
         else:

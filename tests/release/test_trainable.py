@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from components.params import Params
+from components.release.promotion import answer_request
 from components.release.trainable import in_registry, local_model, local_weights
+from tests.promoting import Promoting
 
 
 def test_weights_are_fetched_by_version_and_by_alias(
@@ -55,23 +57,26 @@ def test_a_folder_stays_as_it_is(tmp_path: Path, params_with: Callable[..., Para
     assert local_weights(params, tmp_path, ["train"]) is params
 
 
-def test_the_champion_is_what_the_registry_calls_deployable(
+def test_the_champion_is_what_the_release_pointer_names(
     register: Callable[..., dict[str, Any]],
     stage_folders: Callable[..., dict[str, Path]],
+    promoting: Callable[..., Promoting],
     tmp_path: Path,
-    params_with: Callable[..., Params],
 ) -> None:
-    from mlflow import MlflowClient
-
     release = register(stage_folders())
-    model = release["model"]
-    params = params_with({"register.deployable_model": model})
-    assert params.gate.champion == "auto"
-    assert local_weights(params, tmp_path / "weights", ["gate"]).gate.champion is None
-    MlflowClient().set_registered_model_alias(model, "deployable", "1")
-    champion = local_weights(params, tmp_path / "weights", ["gate"]).gate.champion
-    assert champion == (tmp_path / f"weights/{model}-1").as_posix()
-    assert (Path(champion) / "cpu/fp32.onnx").read_bytes() == b"engine"
+    gate = promoting()
+    assert gate.params.gate.champion == "auto"
+
+    def champion() -> str | None:
+        return local_weights(gate.params, tmp_path / "weights", ["gate"]).gate.champion
+
+    assert champion() is None
+    gate.ask("1")
+    assert champion() is None  # an alias is a request
+    assert answer_request(gate.params)
+    found = champion()
+    assert found == (tmp_path / f"weights/{release['model']}-1").as_posix()
+    assert (Path(found) / "cpu/fp32.onnx").read_bytes() == b"engine"
 
 
 def test_a_registered_version_is_a_model_to_compare(
