@@ -1,7 +1,7 @@
 """Register the deployments of prefect.yaml: ``python -m flows.deploy``.
 
-Input: prefect.yaml. Does: creates the work pools that it names where they are missing, then runs
-``prefect deploy --all``. Output: deployments, at the server of the
+Input: prefect.yaml. Does: creates the work pools that it names where they are missing, runs
+``prefect deploy --all``, and registers the automations. Output: deployments, at the server of the
 environment, that a worker can run.
 """
 
@@ -14,6 +14,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
+
+from flows.automations import register_automations
+from flows.request import project_params
 
 PREFECT_YAML = Path("prefect.yaml")
 
@@ -37,10 +40,12 @@ def create_pools(names: list[str]) -> None:
 
 
 def main() -> int:
-    """Create the pools, register the deployments; returns the exit status."""
+    """Create the pools, register deployments and automations; returns the exit status."""
     create_pools(pools_of(PREFECT_YAML))
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    return subprocess.run(command, check=False).returncode
+    status = subprocess.run(command, check=False).returncode
+    register_automations(project_params().promote.notify)
+    return status
 
 
 if __name__ == "__main__":

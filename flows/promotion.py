@@ -14,6 +14,7 @@ from prefect.artifacts import create_markdown_artifact
 from components.provenance.model_key import holding
 from components.release.answer import Answer
 from components.release.promotion import answer_request
+from flows.notify import tell, version_page
 from flows.request import project_params
 from flows.secret import model_key
 
@@ -34,6 +35,9 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
         return {"action": NOTHING_ASKED}
     get_run_logger().info("%s", answer)
     create_markdown_artifact(markdown_of(answer), key="promotion", description=str(answer))
+    if answer.action != "superseded" and answer.asked:
+        name = answer.name or f"{answer.model} version {answer.asked}"
+        tell(answer.action, answer.model, answer.asked, name, str(answer))
     return asdict(answer)
 
 
@@ -41,4 +45,6 @@ def markdown_of(answer: Answer) -> str:
     """The answer as a Markdown page."""
     stays = f"Deployable is version {answer.deployable}." if answer.deployable else ""
     lines = [f"# {answer.name or answer.model}: {answer.action}", "", f"{answer}", "", stays]
-    return "\n".join([*lines, *(f"- {reason}" for reason in answer.reasons)]) + "\n"
+    lines += [f"- {reason}" for reason in answer.reasons]
+    page = version_page(answer.model, answer.asked) if answer.asked else None
+    return "\n".join([*lines, *([f"\n[In MLflow]({page})"] if page else [])]) + "\n"

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import Task, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect import Task, get_run_logger, task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
@@ -22,13 +26,17 @@ from components.data.fetch import local_labels
 from components.params import Params
 from components.progress import LOGGER
 from components.provenance.model_key import holding
+from components.release.link import link_release
 from components.release.live import live_view
 from components.release.trainable import local_weights
 from components.stages import STAGES, cached_folder, run_stage
+from flows.notify import flow_run_page, run_page, version_page
 from flows.secret import model_key
 
 WORK = Path("work")
 SECONDS_BETWEEN_UPDATES = 1.0
+SERVICE_DELAYS = (2.0, 10.0, 60.0)
+"""Seconds before another try of the stage that needs MLflow, whose client retries by itself too."""
 
 
 def worth_another_try(_task: Any, _task_run: Any, state: State[Any]) -> bool:
@@ -47,13 +55,14 @@ def stage_task(name: str) -> Task[..., str]:
             run_stage(name, out_dir, inputs, params)
         return out_dir.as_posix()
 
+    delays = SERVICE_DELAYS if name == "register" else (2.0,)
     return task(
         name=name,
         task_run_name=name,
         cache_policy=NO_CACHE,
         persist_result=False,
-        retries=1,
-        retry_delay_seconds=2,
+        retries=len(delays),
+        retry_delay_seconds=list(delays),
         retry_condition_fn=worth_another_try,
     )(run)
 
@@ -100,6 +109,21 @@ def fetch_weights(params: Params) -> Params:
     """Bring weights out of the model registry here; the params with the folders in their place."""
     with holding(model_key()):
         return local_weights(params, WORK / "weights")
+
+
+def link_with_mlflow(release: Mapping[str, Any]) -> None:
+    """Links from this flow run to MLflow, and back; a MLflow that is away costs a warning."""
+    page = version_page(release["model"], release["version"])
+    if page is None:
+        return  # there is no server to look at
+    create_link_artifact(page, key="mlflow", link_text=f"{release['name']} in MLflow")
+    run = run_page(release["experiment_id"], release["run_id"])
+    assert run is not None
+    create_link_artifact(run, key="mlflow-run", link_text="the run in MLflow")
+    try:
+        link_release(release, str(flow_run_page()))
+    except ConnectionError as error:
+        get_run_logger().warning("MLflow has no link to this run: %s", error)
 
 
 @contextmanager

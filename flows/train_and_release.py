@@ -20,9 +20,17 @@ from components.params import Params
 from components.provenance.sign import read_trusted
 from components.release.trainable import in_registry
 from flows.build_engine import engine_from_worker, engines_elsewhere
+from flows.notify import tell_of_release
 from flows.request import may_render, requested_params
 from flows.summary import markdown_of, read_release
-from flows.tasks import STAGE_TASKS, WORK, fetch_labels, fetch_weights, render_labels
+from flows.tasks import (
+    STAGE_TASKS,
+    WORK,
+    fetch_labels,
+    fetch_weights,
+    link_with_mlflow,
+    render_labels,
+)
 
 BAD_INPUT = "BadInput"
 
@@ -67,6 +75,8 @@ def train_and_release(
     summary.parent.mkdir(exist_ok=True)
     summary.write_text(markdown_of(release), encoding="utf-8")
     create_markdown_artifact(markdown_of(release), key="release", description="the release")
+    link_with_mlflow(release)
+    tell_of_release(release)
     return release | {"summary": summary.as_posix()}
 
 

@@ -83,6 +83,7 @@ def environment(root: Path, ports: Ports) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_API_URL": f"{ports.prefect_url}/api",
         "PREFECT_API_KEY": "",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # three that are missed: the run has crashed
         "PREFECT_HOME": str(state / "prefect"),
         "PREFECT_LOGGING_EXTRA_LOGGERS": "components",
         "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES": "false",

@@ -13,28 +13,59 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
-Fault = Callable[[Answer], tuple[Answer, int]]
-"""Takes the server's answer; gives what to send, and the bytes of its body before hanging up."""
+Ask = Callable[[bytes], Answer]
+Fault = Callable[[Ask, bytes], tuple[Answer, int]]
+"""Takes how to ask the server, and the request's body; gives the answer to send, and how many bytes
+of its body before hanging up."""
 HOP_BY_HOP = ("transfer-encoding", "connection", "content-length")
 
 
+class HungUp(Exception):
+    """The connection ends without an answer."""
+
+
 def cut(after: int) -> Fault:
-    """The connection ends after so many bytes of the body."""
-    return lambda answer: (answer, after)
+    """The connection ends after so many bytes of the answer's body."""
+    return lambda ask, sent: (ask(sent), after)
+
+
+def lost(ask: Ask, sent: bytes) -> tuple[Answer, int]:
+    """The server does what it is asked, and its answer never comes."""
+    ask(sent)
+    raise HungUp
+
+
+def cut_upload(ask: Ask, sent: bytes) -> tuple[Answer, int]:
+    """The connection ends, on both sides, in the middle of what is sent."""
+    ask(sent[: len(sent) // 2])
+    raise HungUp
+
+
+def altered(ask: Ask, sent: bytes) -> tuple[Answer, int]:
+    """One bit of what is sent arrives as the other."""
+    middle = len(sent) // 2
+    answer = ask(sent[:middle] + bytes([sent[middle] ^ 1]) + sent[middle + 1 :])
+    return answer, len(answer[2])
+
+
+def passed(ask: Ask, sent: bytes) -> tuple[Answer, int]:
+    """No fault."""
+    answer = ask(sent)
+    return answer, len(answer[2])
 
 
 def refused(status: int, code: str) -> Fault:
-    """An S3 error in place of the answer."""
+    """An S3 error in place of the answer; the server is not asked."""
     body = f"<Error><Code>{code}</Code><Message>try later</Message></Error>".encode()
     answer: Answer = status, [("Content-Type", "application/xml")], body
-    return lambda _: (answer, len(body))
+    return lambda ask, sent: (answer, len(body))
 
 
 def replaced(old: bytes, new: bytes) -> Fault:
     """Other bytes in the body; its headers are as the server sent them."""
 
-    def change(answer: Answer) -> tuple[Answer, int]:
-        status, headers, body = answer
+    def change(ask: Ask, sent: bytes) -> tuple[Answer, int]:
+        status, headers, body = ask(sent)
         assert old in body
         return (status, headers, body.replace(old, new)), len(body) - len(old) + len(new)
 
@@ -43,21 +74,32 @@ def replaced(old: bytes, new: bytes) -> Fault:
 
 @dataclass
 class FaultyProxy:
-    """``faults``: (end of a GET's path or "" for a listing, fault), each for one answer, in order.
+    """``faults``: (end of a path, fault), each for one request, in order.
 
+    The end is that of a GET's path, "" for a listing; "PUT " before it: of that method's. ``nth``
+    is a fault for the request of any method that comes after so many others.
     ``requests`` are method, path and Range of all that came.
     """
 
     endpoint: str = ""
     faults: list[tuple[str, Fault]] = field(default_factory=list)
+    nth: tuple[int, Fault] | None = None
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)
     lock: Any = field(default_factory=threading.Lock)
 
-    def fault_of(self, path: str, is_listing: bool) -> Fault | None:
+    def fault_of(self, method: str, path: str, is_listing: bool) -> Fault | None:
         with self.lock:
+            if self.nth is not None:
+                left, fault = self.nth
+                self.nth = (left - 1, fault) if left else None
+                if not left:
+                    return fault
             for index, (end, _) in enumerate(self.faults):
-                if is_listing if end == "" else path.endswith(end) and not is_listing:
+                wanted, _, tail = end.rpartition(" ")
+                if (wanted or "GET") != method:
+                    continue
+                if is_listing if end == "" else path.endswith(tail) and not is_listing:
                     return self.faults.pop(index)[1]
         return None
 
@@ -88,17 +130,29 @@ def proxied(upstream: str) -> Iterator[FaultyProxy]:
             proxy.requests.append((self.command, path, self.headers.get("Range")))
             proxy.authorizations.append(self.headers.get("Authorization"))
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            server = http.client.HTTPConnection(host, port)
-            server.request(self.command, self.path, sent, dict(self.headers))
-            reply = server.getresponse()
-            answer: Answer = reply.status, reply.getheaders(), reply.read()
-            server.close()
-            length = dict(answer[1]).get("Content-Length", "0")
-            stop = len(answer[2])
-            is_get = self.command == "GET"
-            fault = proxy.fault_of(path, "list-type" in self.path) if is_get else None
-            if fault is not None:
-                answer, stop = fault(answer)
+            length = "0"
+
+            def ask(sent: bytes) -> Answer:
+                nonlocal length
+                server = http.client.HTTPConnection(host, port)
+                try:
+                    server.request(self.command, self.path, sent, dict(self.headers))
+                    if len(sent) < int(self.headers.get("Content-Length", 0)):
+                        raise HungUp
+                    reply = server.getresponse()
+                    answer: Answer = reply.status, reply.getheaders(), reply.read()
+                finally:
+                    server.close()
+                length = dict(answer[1]).get("Content-Length", "0")
+                return answer
+
+            fault = proxy.fault_of(self.command, path, "list-type" in self.path) or passed
+            try:
+                answer, stop = fault(ask, sent)
+            except HungUp:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
             status, headers, body = answer
             self.send_response(status)
             for name, value in headers:

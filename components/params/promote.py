@@ -19,6 +19,8 @@ class PromoteParams(Section):
     approvers: tuple[Path, ...]
     """Files of public keys, and folders of such files."""
     approval_hours: PositiveFloat
+    notify: Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")] | None
+    """A notification block of Prefect, ``type/name``, that is told of releases."""
 
     @model_validator(mode="after")
     def _somebody_may_approve(self) -> "PromoteParams":

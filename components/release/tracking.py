@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
 from mlflow import MlflowClient, get_tracking_uri
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
+from requests import RequestException
 
 from components.release.encryption import ENCRYPTION_TAG, PLAIN
 from components.release.record import RELEASE_TAG
@@ -24,6 +27,10 @@ SWEEP_TAG = "fpenet.sweep"
 _PARAMS_A_CALL = 100
 _METRICS_A_CALL = 1000
 _LONGEST_PARAM = 6000
+_NOTE = "mlflow.note.content"
+_LINK = re.compile(r"\A\[Flow run\]\([^)]*\)\n\n")
+_AWAY = (MlflowException, RequestException, BotoCoreError, ClientError, Boto3Error)
+"""What MLflow and what stores its artifacts raise."""
 _PASSWORD = re.compile(r"//[^/@\s]+@")  # user:password in a URL
 
 
@@ -55,7 +62,7 @@ def mlflow_errors() -> Iterator[None]:
     """
     try:
         yield
-    except MlflowException as error:
+    except _AWAY as error:
         line = f"MLflow at {get_tracking_uri()}: {' '.join(str(error).split())}"
         raise ConnectionError(_PASSWORD.sub("//", line)) from None
 
@@ -111,9 +118,7 @@ def log_run(
     """
     client = MlflowClient()
     name = f"release-{tags[RELEASE_TAG][:12]}"
-    run = client.create_run(
-        experiment_id, run_name=name, tags={**tags, "mlflow.note.content": description}
-    )
+    run = client.create_run(experiment_id, run_name=name, tags={**tags, _NOTE: description})
     run_id, start = run.info.run_id, run.info.start_time
     try:
         logged = [Param(key, value[:_LONGEST_PARAM]) for key, value in params.items()]
@@ -219,6 +224,14 @@ def add_artifact(run_id: str, artifact: Artifact) -> None:
     client = MlflowClient()
     log = client.log_artifacts if artifact.path.is_dir() else client.log_artifact
     log(run_id, str(artifact.path), artifact.folder or None)
+
+
+def link_run(run_id: str, tag: str, url: str) -> None:
+    """Have a run name a page, as a tag and as a link above its description."""
+    client = MlflowClient()
+    note = client.get_run(run_id).data.tags.get(_NOTE, "")
+    client.set_tag(run_id, tag, url)
+    client.set_tag(run_id, _NOTE, f"[Flow run]({url})\n\n{_LINK.sub('', note)}")
 
 
 def _logged(run: Any) -> LoggedRun:
