@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -29,6 +30,8 @@ from botocore.exceptions import (
 )
 from botocore.httpchecksum import Crc32Checksum, Sha1Checksum, Sha256Checksum
 
+S3_ERRORS = (BotoCoreError, ClientError, Boto3Error)
+"""What a library raises that reaches S3 by boto3 itself."""
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.25
 TIMEOUT_SECONDS = 60

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError
 from mlflow import MlflowClient, get_tracking_uri
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
@@ -19,6 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 from requests import RequestException
 
+from components.data.s3 import S3_ERRORS
 from components.release.encryption import ENCRYPTION_TAG, PLAIN
 from components.release.record import RELEASE_TAG
 
@@ -29,7 +28,7 @@ _METRICS_A_CALL = 1000
 _LONGEST_PARAM = 6000
 _NOTE = "mlflow.note.content"
 _LINK = re.compile(r"\A\[Flow run\]\([^)]*\)\n\n")
-_AWAY = (MlflowException, RequestException, BotoCoreError, ClientError, Boto3Error)
+_AWAY = (MlflowException, RequestException, *S3_ERRORS)
 """What MLflow and what stores its artifacts raise."""
 _PASSWORD = re.compile(r"//[^/@\s]+@")  # user:password in a URL
 
