@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from components.cli import main
 from components.model import stepper
 from components.model.checkpoint import load_checkpoint
 from components.model.train import train_net
@@ -96,12 +95,13 @@ def test_f19_without_a_signal_nothing_is_raised() -> None:
 
 
 def test_f19_a_preempted_command_exits_resumable_and_goes_on(
-    tmp_path: Path, train_command: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, train_command: Callable[..., list[str]]
 ) -> None:
+    def command(root: Path) -> list[str]:
+        return [sys.executable, "-m", "components.cli", *train_command(root, epochs=12)]
+
     root = tmp_path / "root"
-    words = train_command(root, epochs=12)
-    command = [sys.executable, "-m", "components.cli", *words]
-    training = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    training = subprocess.Popen(command(root), stderr=subprocess.PIPE, text=True)
     while not list(root.glob(".train.*.partial/checkpoint.0*")):
         assert training.poll() is None
         time.sleep(0.01)
@@ -114,6 +114,7 @@ def test_f19_a_preempted_command_exits_resumable_and_goes_on(
         "fpenet train: stopped by SIGTERM; all is saved, the same command goes on from there\n",
     )
     assert not (root / "train").exists()
-    assert main(words) == 0
-    assert main(train_command(tmp_path / "whole", epochs=12)) == 0
+    # In processes of the same kind: another number of threads gives other sums.
+    for folder in (root, tmp_path / "whole"):
+        subprocess.run(command(folder), check=True, stdout=subprocess.DEVNULL)
     assert losses(root / "train") == losses(tmp_path / "whole/train")
