@@ -2,6 +2,8 @@
 
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,14 @@ def project(tmp_path: Path, development_key: SigningKey) -> Iterator[Path]:
         (tmp_path / name).symlink_to(ROOT / name)
     yield tmp_path
     down(tmp_path)
+
+
+@pytest.fixture
+def rendered(project: Path) -> Path:
+    """The project with 140 rendered faces: 23 KPI people and 5 others, 5 faces each."""
+    few = ["--set", "synth.subjects=5", "--set", "synth.faces_per_subject=5"]
+    subprocess.run([sys.executable, "-m", "components.cli", "synth", *few], cwd=project, check=True)
+    return project
 
 
 @pytest.fixture

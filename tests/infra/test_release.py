@@ -16,14 +16,6 @@ pytestmark = pytest.mark.slow
 RELEASE = [sys.executable, "-m", "flows.watch", "--targets", "cpu", "--set", "train.batch_size=8"]
 
 
-@pytest.fixture
-def rendered(project: Path) -> Path:
-    """The project with 140 rendered faces: 23 KPI people and 5 others, 5 faces each."""
-    few = ["--set", "synth.subjects=5", "--set", "synth.faces_per_subject=5"]
-    subprocess.run([sys.executable, "-m", "components.cli", "synth", *few], cwd=project, check=True)
-    return project
-
-
 def release(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [*RELEASE, *options]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
