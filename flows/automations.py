@@ -1,7 +1,7 @@
 """The automations of the Prefect server: who is told of releases, and runs that died unseen.
 
-Input: ``promote.notify`` of params.yaml. Does: makes the automations anew, in place of those of the
-same names. Output: automations that the server itself evaluates.
+Input: ``promote.notify`` of params.yaml. Does: makes the automations, and changes those of the same
+names that are otherwise. Output: automations that the server itself evaluates.
 """
 
 import sys
@@ -86,12 +86,22 @@ def register_automations(block: str | None) -> None:
         block_id = _block_id(client, block) if block else None
         if block_id:
             wanted += notices(block_id)
-        names = {one.name for one in wanted} | {_notice(happened) for happened in TOLD}
-        for name in sorted(names):
-            for found in client.read_automations_by_name(name):
+        for happened in () if block_id else TOLD:
+            for found in client.read_automations_by_name(_notice(happened)):
                 client.delete_automation(found.id)
         for one in wanted:
-            client.create_automation(one)
+            _register(client, one)
+
+
+def _register(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+    """Create it; or change it, unless it is there already: what it watches would be forgotten."""
+    found = client.read_automations_by_name(wanted.name)
+    if not found:
+        client.create_automation(wanted)
+        return
+    present = AutomationCore.model_validate(found[0].model_dump())
+    if present.model_dump(mode="json") != wanted.model_dump(mode="json"):
+        client.update_automation(found[0].id, wanted)
 
 
 def _notice(happened: Happened) -> str:

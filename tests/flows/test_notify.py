@@ -59,8 +59,11 @@ def test_a_release_that_waits_was_refused_or_promoted_is_told_to_people(
     inbox: "Queue[dict[str, str]]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@mlflow:5000/")
-    for _ in range(2):  # registered twice, told once
-        register_automations("custom-webhook/release-team")
+    register_automations("custom-webhook/release-team")
+    with get_client(sync_client=True) as client:
+        first = client.read_automations()
+        register_automations("custom-webhook/release-team")  # told once, and nothing is forgotten
+        assert client.read_automations() == first
     assert automations() == [
         *("fpenet: pending", "fpenet: promoted", "fpenet: refused", "fpenet: runs that died"),
     ]

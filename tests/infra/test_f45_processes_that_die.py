@@ -88,9 +88,9 @@ def reach(state: Callable[[], bool]) -> None:
 
 def epoch(project: Path) -> int:
     """How many epochs the checkpoint of the training holds; 0 before the first."""
-    for path in project.glob("work/train/.*.partial/checkpoint.safetensors"):
-        found = load_checkpoint(path)
-        return int(found[1]["epoch"]) if found else 0
+    for folder in project.glob("work/train/.*.partial"):
+        if found := load_checkpoint(folder / "checkpoint.safetensors"):
+            return int(found[1]["epoch"])
     return 0
 
 

@@ -29,10 +29,13 @@ Gate = Callable[..., Promoting]
 
 
 def test_a_good_version_stays_and_its_files_lie_in_the_store(
-    register: Register, stage_folders: Folders, promoting: Gate
+    register: Register,
+    stage_folders: Folders,
+    promoting: Gate,
+    place: tuple[str, str | None],
 ) -> None:
     release = register(stage_folders())
-    gate = promoting()
+    gate = promoting({"promote.store": place[0], "storage.endpoint": place[1]})
     assert not standing_request(gate.params)
     assert answer_request(gate.params) is None
     gate.ask("1")
