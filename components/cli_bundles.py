@@ -99,7 +99,7 @@ def _infer(options: argparse.Namespace) -> None:
             raise ValueError(f"--smooth {hertz:g} {beta:g}: both positive, or 0 0")
         smoothing = Smoothing(hertz, beta) if hertz else None
     box = tuple(options.box) if options.box else None
-    infer_files(
+    count = infer_files(
         options.inputs,
         Landmarker(options.model, options.precision, trusted=options.trusted),
         options.out,
@@ -111,3 +111,4 @@ def _infer(options: argparse.Namespace) -> None:
             options.detect_every,
         ),
     )
+    print(f"{options.out}: {', '.join(options.write)}; inputs: {count}")

@@ -30,6 +30,7 @@ pytest_plugins = (
     "tests.release_store",
     "tests.promoting",
     "tests.mlflow_server",
+    "tests.small_release",
 )
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 DEVELOPMENT_KEY = Path(__file__).parents[1] / ".keys" / "development.pem"

@@ -6,8 +6,8 @@ engine. Neither an engine nor a timing cache appears anywhere unless it is whole
 """
 
 import json
+import logging
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +18,9 @@ from typing import Any
 
 from components.deploy.targets import Built, GpuTarget, Network, Precision
 from components.params import BuildParams
+from components.provenance.digest import digest_bytes
 
+LOGGER = logging.getLogger(__name__)
 PROCESS = "components.deploy.builder_process"
 _NO_MEMORY = ("bad_alloc", "OutOfMemory", "out of memory", "MemoryError", "cannot allocate memory")
 
@@ -56,8 +58,10 @@ def build_in_child(
             "timings": str(timings),
         }
         said = _run(request, f"{target.runtime} {{}} {network.onnx.name} for {target.device}")
+        if said["damaged"]:
+            LOGGER.warning("%s: not what a build left; measured anew", said["damaged"])
         if timings.is_file():
-            _keep(timings, build.timing_cache / said["timings"])
+            keep_timings(timings.read_bytes(), build.timing_cache / said["timings"])
         return Built(engine.read_bytes(), said["version"])
 
 
@@ -91,12 +95,18 @@ def _run(request: Mapping[str, Any], what: str) -> dict[str, Any]:
     return said
 
 
-def _keep(timings: Path, kept: Path) -> None:
-    """Put a finished timing cache in the place of the one before."""
+def keep_timings(timings: bytes, kept: Path) -> None:
+    """Put a finished timing cache, behind its own digest, in the place of the one before."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     partial = kept.with_name(f".{kept.name}.{os.getpid()}.partial")
-    shutil.copyfile(timings, partial)
+    partial.write_bytes(digest_bytes(timings).encode() + b"\n" + timings)
     os.replace(partial, kept)
+
+
+def known_timings(kept: Path) -> bytes | None:
+    """What ``keep_timings`` put there; None where any byte is another."""
+    digest, _, timings = kept.read_bytes().partition(b"\n")
+    return timings if digest_bytes(timings).encode() == digest else None
 
 
 def _last_words(output: str) -> str:

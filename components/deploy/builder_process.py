@@ -2,22 +2,23 @@
 
 Polygraphy chooses between TensorRT and TensorRT-RTX once a process, and a builder may crash, hang
 or be killed: hence a process an engine. It writes the engine and the timing cache where it is told
-to, and as its last line the version of the runtime and a name for the timing cache, as JSON.
+to, and as its last line the version of the runtime, a name for the timing cache, and the one that
+was there if it is damaged, as JSON.
 """
 
 import json
 import resource
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from components.deploy import engine_tensorrt, engine_tensorrt_rtx
+from components.deploy.builder import known_timings
 from components.deploy.targets import GpuTarget, Network
 from components.params import BuildParams
 
 
-def build(request: dict[str, Any]) -> dict[str, str]:
+def build(request: dict[str, Any]) -> dict[str, str | None]:
     """Build what ``builder.build_in_child`` asks for."""
     if request["memory_mb"] is not None:
         room = request["memory_mb"] << 20
@@ -33,8 +34,9 @@ def build(request: dict[str, Any]) -> dict[str, str]:
     version = runtime.installed_version()
     name = timing_cache_name(request["runtime"], version, target)
     kept, known = Path(request["known_timings"]) / name, Path(request["timings"] + ".known")
-    if kept.is_file():
-        shutil.copyfile(kept, known)  # Polygraphy leaves a lock file beside what it reads
+    timings = known_timings(kept) if kept.is_file() else None
+    if timings is not None:
+        known.write_bytes(timings)  # Polygraphy leaves a lock file beside what it reads
     parsed, config = runtime.plan(
         network,
         target,
@@ -46,7 +48,8 @@ def build(request: dict[str, Any]) -> dict[str, str]:
 
     engine = bytes(engine_bytes_from_network(parsed, config, save_timing_cache=request["timings"]))
     Path(request["engine"]).write_bytes(engine)
-    return {"version": version, "timings": name}
+    damaged = str(kept) if kept.is_file() and timings is None else None
+    return {"version": version, "timings": name, "damaged": damaged}
 
 
 def timing_cache_name(runtime: str, version: str, target: GpuTarget) -> str:

@@ -9,14 +9,24 @@ _CONFIDENCE = {
 }
 
 
+_NOT_EXECUTED = (
+    "'built, not judged' and 'pending' engines have not been executed by who made this bundle.",
+    "Check their error on your own device before you use them.",
+)
+
+
 def readme(model: Mapping[str, Any]) -> str:
     """The text for a bundle's ``model.json``."""
     engines = []
     for engine in model["engines"]:
         latency = next((row for row in engine["latency"] if row["batch_size"] == 1), None)
-        timed = f", {latency['p50_ms']:.2f} ms a face (p50, one thread)" if latency else ""
         place = engine["file"] or "run build.sh on the device"
-        engines.append(f"  {engine['precision']}: {engine['status']}, {place}{timed}")
+        line = f"  {engine['precision']}: {engine['status']}, {place}"
+        if (error := (engine["metrics"] or {}).get("crop_px/all")) is not None:
+            line += f", {error:.2f} px of the crop off"
+        if latency:
+            line += f", {latency['p50_ms']:.2f} ms a face ({latency['threads']} threads, p50)"
+        engines.append(line)
     keypoints, scale, size = model["num_keypoints"], model["box_scale"], model["crop_px"]
     runtime = f"{model['runtime']} {model['runtime_version']}"
     lines = [
@@ -25,8 +35,7 @@ def readme(model: Mapping[str, Any]) -> str:
         "",
         "Engines",
         *engines,
-        "'built, not judged' and 'pending' engines have not been executed by who made this bundle.",
-        "Check their error on your own device before you use them.",
+        *(_NOT_EXECUTED if any(e["status"] != "ready" for e in model["engines"]) else ()),
         "",
         "Input",
         f"  {model['input']['name']}: float32 (N, 1, {size}, {size}), grey levels 0 to 255.",

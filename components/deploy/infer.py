@@ -54,8 +54,11 @@ class How:
     detect_every: int = 10
 
 
-def infer_files(inputs: Sequence[Path], landmarker: Landmarker, out: Path, how: How) -> None:
+def infer_files(inputs: Sequence[Path], landmarker: Landmarker, out: Path, how: How) -> int:
     """Write what ``how`` asks for into ``out``; all inputs are opened before the first is answered.
+
+    Returns:
+        of how many images and videos.
 
     Raises:
         ValueError: naming the input or the box, and what is wrong with it.
@@ -77,6 +80,7 @@ def infer_files(inputs: Sequence[Path], landmarker: Landmarker, out: Path, how: 
     for path in files:
         if not _is_image(path):
             _infer_video(path, landmarker, out, how)
+    return len(files)
 
 
 def draw_keypoints(

@@ -75,7 +75,9 @@ def check_sums(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> Sums:
     """
     path = folder / SUMS
     if not path.is_file():
-        raise ValueError(f"{path}: missing; {folder} is not a bundle")
+        targets = ", ".join(sorted(one.parent.name for one in folder.glob(f"*/{SUMS}")))
+        told = f"holds several targets; name one: {targets}" if targets else "is not a bundle"
+        raise ValueError(f"{path}: missing; {folder} {told}")
     text, signed_by = read_signed(path, trusted)
     sums = Sums(folder, dict(_lines(path, text.decode("utf-8", errors="replace"))), signed_by)
     for name in sums.digests:

@@ -112,9 +112,11 @@ def build_script(
     for precision in precisions:
         options = trtexec_options(target, precision, largest_batch, build)
         lines += [
+            "sha256sum -c timings.sum 2>/dev/null || rm -f timings.cache",
             f"[ ! -f timings.cache ] || cp timings.cache {TIMINGS}",
             "trtexec " + " \\\n    ".join(shlex.quote(option) for option in options),
             f"[ ! -f {TIMINGS} ] || mv {TIMINGS} timings.cache",
+            "[ ! -f timings.cache ] || sha256sum timings.cache >timings.sum",
             f"mv 1/{precision}.partial 1/{precision}.engine",
         ]
     if default in precisions:

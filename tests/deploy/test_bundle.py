@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ from components.deploy.sums import check_sums
 from components.deploy.targets import TARGETS, Precision
 from components.deploy.trtexec import trtexec_options
 from components.params import Params, TargetName
+from components.provenance.digest import digest_file
 from components.provenance.sign import SigningKey, make_key
 from tests.conftest import DEVELOPMENT_KEY
 
@@ -96,7 +98,9 @@ def test_the_cpu_bundle_ships_the_judged_engines(stages: SimpleNamespace) -> Non
         assert engine["status"] == "ready"
         assert engine["metrics"]["nme_box/all"] > 0
         assert [row["batch_size"] for row in engine["latency"]] == [1, 4]
-    assert "int8: ready, 1/int8.onnx" in (folder / "README.txt").read_text()
+    text = (folder / "README.txt").read_text()
+    assert re.search(r"int8: ready, 1/int8.onnx, [\d.]+ px of the crop off, [\d.]+ ms a face", text)
+    assert "have not been executed" not in text
 
 
 def test_an_engine_that_was_not_judged_says_so(stages: SimpleNamespace) -> None:
@@ -104,9 +108,9 @@ def test_an_engine_that_was_not_judged_says_so(stages: SimpleNamespace) -> None:
     assert [(e["status"], e["file"], e["metrics"]) for e in nano["engines"]] == [
         ("pending", None, None)
     ]
-    assert (
-        "pending, run build.sh on the device" in (stages.bundle / "nano" / "README.txt").read_text()
-    )
+    text = (stages.bundle / "nano" / "README.txt").read_text()
+    assert "pending, run build.sh on the device" in text
+    assert "have not been executed" in text
 
 
 def test_build_sh_checks_the_sums_and_calls_trtexec_once_a_precision(
@@ -145,6 +149,18 @@ def test_build_sh_checks_the_sums_and_calls_trtexec_once_a_precision(
     assert served.read_text() == "engine\n"
 
 
+def test_f32_build_sh_measures_anew_where_its_timings_were_changed(
+    xavier: Path, tmp_path: Path
+) -> None:
+    kept = xavier / "timings.cache"
+    for lines in (2, 4):  # a line a build, on top of what is known
+        assert run_build(xavier, tmp_path).returncode == 0
+        assert kept.read_text() == "measured\n" * lines
+    kept.write_text("measured\n" * 3 + "measureD\n")
+    assert run_build(xavier, tmp_path).returncode == 0
+    assert kept.read_text() == "measured\n" * 2
+
+
 def test_build_sh_stops_where_another_key_signed(xavier: Path, tmp_path: Path) -> None:
     own = run_build(xavier, tmp_path, FPENET_KEY=str(DEVELOPMENT_KEY.with_suffix(".pub")))
     assert own.returncode == 0, own.stderr
@@ -180,6 +196,8 @@ def test_build_sh_stops_before_trtexec_when_a_file_was_changed(
 
 def test_f36_a_build_that_fails_leaves_no_engine(xavier: Path, tmp_path: Path) -> None:
     (xavier / "timings.cache").write_text("of before\n")
+    digest = digest_file(xavier / "timings.cache")
+    (xavier / "timings.sum").write_text(f"{digest}  timings.cache\n")
     done = run_build(xavier, tmp_path, status=3)
     assert done.returncode == 3
     assert list((xavier / "1").iterdir()) == []

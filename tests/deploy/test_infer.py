@@ -63,7 +63,10 @@ def test_a_point_is_drawn_where_it_is() -> None:
 
 
 def test_the_command_writes_both_files_for_the_whole_image(
-    stages: SimpleNamespace, pictures: list[Path], tmp_path: Path
+    stages: SimpleNamespace,
+    pictures: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = stages.bundle / "cpu" / "1" / "fp32.onnx"
     out = tmp_path / "out"
@@ -71,6 +74,7 @@ def test_the_command_writes_both_files_for_the_whole_image(
     arguments += ["--detector", "whole", "--trusted", "anyone"]
     assert main(["infer", *arguments]) == 0
     assert {path.name for path in out.iterdir()} == {"a.keypoints.json", "a.keypoints.png"}
+    assert capsys.readouterr().out == f"{out}: overlay, json; inputs: 1\n"
     result = json.loads((out / "a.keypoints.json").read_text())
     assert len(result["faces"][0]["keypoints"]) == 68
 

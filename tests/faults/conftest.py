@@ -1,6 +1,6 @@
-"""What faults are injected into: tiny judged stores, and a small release through every stage."""
+"""What faults are injected into, beside a small release: tiny judged stores."""
 
-from tests.deploy.conftest import crop_dir, in_the_project, params, stages, train_dir
+from tests.deploy.conftest import in_the_project
 from tests.kpi.conftest import how, store_of
 
-__all__ = ["crop_dir", "how", "in_the_project", "params", "stages", "store_of", "train_dir"]
+__all__ = ["how", "in_the_project", "store_of"]

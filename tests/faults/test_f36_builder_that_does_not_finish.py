@@ -15,6 +15,7 @@ import pytest
 
 from components.deploy import engine_tensorrt_rtx
 from components.deploy.build import build_engines
+from components.deploy.builder import known_timings
 from components.deploy.targets import TARGETS, Built, Network
 from components.params import Params
 
@@ -98,6 +99,20 @@ def test_a_killed_builder_is_told_from_one_that_refuses(
     assert "was ended while it built fp16.onnx for L4: signal 9" in rows["l4/fp16"]["reason"]
     assert list(tmp_path.rglob("*.engine")) == []
     assert [path.name for path in timings.iterdir()] == ["tensorrt_rtx-1.7.1.116-sm89-l4.cache"]
+
+
+def test_f32_a_changed_timing_cache_is_not_read(
+    stages: SimpleNamespace, params: Params, timings: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = next(timings.iterdir())
+    whole = cache.read_bytes()
+    cache.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    assert known_timings(cache) is None
+    network = Network(stages.export / "opset17" / "fp16.onnx")
+    build = params.build.model_copy(update={"timing_cache": timings})
+    assert isinstance(engine_tensorrt_rtx.build(network, TARGETS["l4"], "fp16", build), Built)
+    assert f"{cache.name}: not what a build left; measured anew" in caplog.text
+    assert known_timings(cache) is not None
 
 
 def test_the_next_build_starts_from_the_timings_of_the_one_before(

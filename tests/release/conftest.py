@@ -15,9 +15,6 @@ from components.provenance.manifest import Manifest, seal
 from components.provenance.sign import SigningKey
 from components.release.report import report_release
 from components.stages import STAGES
-from tests.deploy.conftest import crop_dir, params, stages, train_dir
-
-__all__ = ["crop_dir", "params", "stages", "train_dir"]
 
 LABELS = {
     "dataset": "rendered",
