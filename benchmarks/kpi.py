@@ -24,6 +24,7 @@ from components.data.crop_store import CropStore
 from components.data.sample import fixed_lists
 from components.deploy.engine_onnxruntime import open_engine
 from components.deploy.export import export_onnx
+from components.keypoints import scheme_for
 from components.kpi.bootstrap import Resamples
 from components.kpi.cells import cells_of
 from components.kpi.evaluate import evaluate, judge, measured_of
@@ -116,7 +117,7 @@ def main() -> None:
     options = parser.parse_args()
     params = load_params(Path("params.yaml"), None, {"export.opsets": [17]})
     how = params.evaluate
-    regions = regions_of(KEYPOINTS, how)
+    regions = regions_of(scheme_for(KEYPOINTS), how)
     with tempfile.TemporaryDirectory() as name:
         store = crops_of(options.faces, Path(name))
         found = guesses(store)

@@ -29,6 +29,7 @@ from components.cli_models import (
     judges_model,
 )
 from components.cli_release import add_release_commands
+from components.cli_synth import add_synth_options, synth_overrides, wants_mesh, write_mesh
 from components.cli_training import add_training_commands
 from components.data.fetch import local_labels, on_s3
 from components.params import SIGNING_KEY_VARIABLE, Params, load_params
@@ -78,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--out", type=Path, help="default: ROOT/STAGE (synth: data.labels)")
         command.set_defaults(run=_run_stage)
+        if stage.name == "synth":
+            add_synth_options(command)
         if stage.name == "evaluate":
             add_model_options(command)
         if stage.name in ("build", "benchmark"):
@@ -110,6 +113,7 @@ def _params(options: argparse.Namespace, more: Mapping[str, Any] | None = None) 
         overrides["trust.signing_key"] = key
     if getattr(options, "format", None):
         overrides["data.format"] = options.format
+    overrides |= synth_overrides(options)
     if getattr(options, "target", None):
         overrides[f"{options.command}.targets"] = options.target
     return load_params(options.params, options.preset, overrides)
@@ -131,6 +135,9 @@ def _run_stage(options: argparse.Namespace) -> None:
     stage = STAGES[options.command]
     if judges_model(options):
         judge_model(options, params)
+        return
+    if wants_mesh(options):
+        write_mesh(options)
         return
     out_dir = options.out or (options.root / stage.name)
     if not stage.sealed and options.out is None:

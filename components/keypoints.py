@@ -7,6 +7,8 @@ Source: FPENet model card (68/80/104 layouts) and FACTS 1.6 (flip map), 4 (KPI r
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from components.params.scheme import SchemeParams
+
 
 @dataclass(frozen=True, slots=True)
 class KeypointScheme:
@@ -65,15 +67,44 @@ _FLIP_104 = (
 
 def _scheme(regions: Mapping[str, tuple[int, ...]], flip_map: tuple[int, ...]) -> KeypointScheme:
     count = len(flip_map)
-    eyes = regions["eyes"] + regions.get("eye_contours", ())
-    groups = {"eyes": eyes, "mouth": regions["mouth"]}
-    if "pupils" in regions:
-        groups["pupil"] = regions["pupils"]
-    named = {k for indices in groups.values() for k in indices}
-    groups["face"] = tuple(k for k in range(count) if k not in named)
+    groups = _loss_groups(count, regions)
     pupils = (_span(68, 72), _span(72, 76)) if count > 68 else (_span(36, 42), _span(42, 48))
     regions = {"all": _span(0, count), **regions}
     return KeypointScheme(count, regions, groups, flip_map, (36, 45), pupils)
+
+
+def _loss_groups(count: int, regions: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Eyes with their contours, mouth, pupil, and all others as face; none is in two of them."""
+    eyes = (*regions.get("eyes", ()), *regions.get("eye_contours", ()))
+    wanted = {"eyes": eyes, "mouth": regions.get("mouth"), "pupil": regions.get("pupils")}
+    taken: set[int] = set()
+    groups: dict[str, tuple[int, ...]] = {}
+    for name, keypoints in wanted.items():
+        if own := tuple(sorted(set(keypoints or ()) - taken)):
+            groups[name] = own
+            taken.update(own)
+    if rest := tuple(k for k in range(count) if k not in taken):
+        groups["face"] = rest
+    return groups
+
+
+def custom_scheme(said: SchemeParams) -> KeypointScheme:
+    """What a scheme file says of its keypoints."""
+    count = len(said.keypoints)
+    flip_map: list[int] | None = None
+    if said.mirror is not None:
+        flip_map = [*range(count)]
+        for one, other in said.mirror:
+            flip_map[one - 1], flip_map[other - 1] = other - 1, one - 1
+    regions = {name: tuple(k - 1 for k in numbers) for name, numbers in said.regions.items()}
+    corners = said.eye_corners and (said.eye_corners[0] - 1, said.eye_corners[1] - 1)
+    return KeypointScheme(
+        count,
+        {"all": _span(0, count), **regions},
+        _loss_groups(count, regions),
+        None if flip_map is None else tuple(flip_map),
+        corners,
+    )
 
 
 def scheme_for(num_keypoints: int) -> KeypointScheme:

@@ -119,8 +119,8 @@ def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Para
         return _assist(stage, rank, out_dir, inputs, params, pending)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with _locked(out_dir):
-        if not stage.sealed and out_dir.exists():
-            raise ValueError(f"{out_dir}: exists; remove it, or name another folder")
+        if not stage.sealed and (out_dir.is_file() or any(out_dir.glob("*"))):
+            raise ValueError(f"{out_dir}: holds something; remove it, or name another folder")
         if _is_done(stage, out_dir, pending):
             return verify(out_dir)
         partial = _partial_folder(out_dir, pending.key, stage.resumable)
@@ -207,7 +207,7 @@ _STORY = "validate split crop train evaluate export calibrate build benchmark ga
 # fmt: off
 _ROWS = (
     Stage(
-        "synth", "components.data.synth:render", (), ("synth",), ("numpy", "pillow"), sealed=False
+        "synth", "components.data.synth:render", (), ("synth",), ("numpy", "scipy"), sealed=False
     ),
     Stage(
         "validate",

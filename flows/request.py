@@ -7,6 +7,8 @@ from typing import Any
 
 from components.data.fetch import on_s3, parse_url
 from components.params import SIGNING_KEY_VARIABLE, Params, load_params
+from components.provenance.digest import digest_file, digest_json
+from components.stages import STAGES, stage_key
 
 PARAMS = Path("params.yaml")
 
@@ -55,3 +57,16 @@ def project_params(overrides: Mapping[str, Any] | None = None, preset: str | Non
 def may_render(params: Params) -> bool:
     """Whether the run uses the embedded set, which is rendered where it is absent."""
     return not on_s3(params.data.labels) and params.data.labels == load_params(PARAMS).data.labels
+
+
+def rendered_to(params: Params, work: Path) -> Path:
+    """Where the embedded set of the run lies: at ``data.labels``, or below ``work`` by its key.
+
+    The latter where the run asks for another set than params.yaml, which stays what it is.
+    """
+    if params.synth == load_params(PARAMS).synth:
+        return Path(params.data.labels)
+    key = stage_key(STAGES["synth"], {}, params).key
+    if params.synth.scheme is not None:
+        key = digest_json([key, digest_file(params.synth.scheme)])
+    return work / "synth" / key[:16]

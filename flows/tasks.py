@@ -75,10 +75,10 @@ def shown(name: str, out_dir: Path, params: Params) -> AbstractContextManager[No
 
 
 @task(name="synth", task_run_name="synth", cache_policy=NO_CACHE, persist_result=False)
-def render_labels(params: Params) -> None:
-    """Render the embedded data set to where the labels are looked for."""
+def render_labels(params: Params, labels: Path) -> None:
+    """Render the embedded data set into the folder ``labels``."""
     with progress_artifact("synth"):
-        run_stage("synth", Path(params.data.labels), {}, params)
+        run_stage("synth", labels, {}, params)
 
 
 @task(

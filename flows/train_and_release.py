@@ -21,7 +21,7 @@ from components.provenance.sign import read_trusted
 from components.release.trainable import in_registry
 from flows.build_engine import engine_from_worker, engines_elsewhere
 from flows.notify import tell_of_release
-from flows.request import may_render, requested_params
+from flows.request import may_render, rendered_to, requested_params
 from flows.summary import markdown_of, read_release
 from flows.tasks import (
     STAGE_TASKS,
@@ -55,8 +55,8 @@ def train_and_release(
     """
     try:
         params = requested_params(labels, preset, epochs, overrides, targets)
-        if may_render(params) and not Path(params.data.labels).exists():
-            render_labels(params)
+        if may_render(params):
+            params = rendered(params)
         if on_s3(params.data.labels):
             params = fetch_labels(params)
         if in_registry(params):
@@ -78,6 +78,15 @@ def train_and_release(
     link_with_mlflow(release)
     tell_of_release(release)
     return release | {"summary": summary.as_posix()}
+
+
+def rendered(params: Params) -> Params:
+    """``params`` with the folder of the embedded set that they ask for, rendered where absent."""
+    labels = rendered_to(params, WORK)
+    if not labels.exists():
+        render_labels(params, labels)
+    data = params.data.model_copy(update={"labels": labels.as_posix()})
+    return params.model_copy(update={"data": data})
 
 
 def ask_workers(folders: dict[str, str], params: Params) -> dict[str, PrefectFuture[str | None]]:

@@ -204,3 +204,23 @@ def test_convert_and_describe_refuse_in_one_line(
     assert "data.format is 'voc'" in error
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "about").exists()
+
+
+def test_synth_says_what_its_options_may_be_and_spares_a_folder_with_something_in_it(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/other.txt").write_text("mine")
+    status, error = run("synth", "--out", tmp_path / "mine")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "mine: holds something; remove it, or name another folder" in error
+    for words, said in (
+        (("--views", "all", "front"), "synth.views.1 is 'front': Input should be 'all', 'near-f"),
+        (("--subjects", 324), "synth.subjects is 324: Input should be less than or equal to 323"),
+        (("--faces-per-subject", 221, "--views", "05_1"), "choose 1 to 220 of 1 views"),
+        (("--workers", 0), "synth.workers is 0: "),
+    ):
+        status, error = run("synth", *words, "--out", tmp_path / "faces")
+        assert status == 2
+        assert said in error
+        assert not (tmp_path / "faces").exists()

@@ -129,6 +129,7 @@ def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
     ("literal", "module", "registry"),
     [
         ("DatasetFormat", "components.data.readers", "READERS"),
+        ("ViewName", "components.data.synthetic.multipie", "VIEWS"),
         ("SplitRule", "components.data.split", "RULES"),
         ("LossName", "components.model.losses", "LOSSES"),
         ("NetName", "components.model.recombinator", "NETS"),

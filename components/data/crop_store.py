@@ -6,6 +6,7 @@ crop box and outside fraction; ``tight.npy`` (M, 80, 80) and ``tight.parquet``, 
 once more on the original's tight keypoint crop; ``shards.jsonl``, the digest of each shard.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from components.data.sample import ATTRIBUTE, Bools, numbers_of, points_of, read_table, visible_of
 from components.data.split import hash_part
+from components.keypoints import KeypointScheme, custom_scheme, scheme_for
+from components.params.scheme import SchemeParams
 
 CROP_PX = 80
 """Side of the network's input (FPENet model card)."""
@@ -54,11 +57,17 @@ class CropStore:
     tight_table: pa.Table
     dataset: str
     box_scale: float
+    own_scheme: KeypointScheme | None = None
 
     @property
     def num_keypoints(self) -> int:
         """K."""
         return int(self.points_store.shape[1])
+
+    @property
+    def scheme(self) -> KeypointScheme:
+        """What the keypoints are: the set's own scheme, or the card's of so many points."""
+        return self.own_scheme or scheme_for(self.num_keypoints)
 
     @property
     def parts(self) -> list[str]:
@@ -154,7 +163,14 @@ def open_crops(crop_dir: Path) -> CropStore:
         read_table(crop_dir / "tight.parquet")[0],
         about["name"],
         float(about["box_scale"]),
+        scheme_in(about),
     )
+
+
+def scheme_in(about: Mapping[str, str]) -> KeypointScheme | None:
+    """The scheme that came beside the labels, told by a table's ``about``; None where none did."""
+    said = about.get("scheme")
+    return custom_scheme(SchemeParams.model_validate_json(said)) if said else None
 
 
 def first_keypoints(store: CropStore, count: int) -> CropStore:

@@ -24,6 +24,7 @@ from components.data.checks.window import WINDOW_PX, Grey, window
 from components.data.images import read_image
 from components.data.rejected import Refusal, Rejected
 from components.data.sample import FaceSample, Floats
+from components.keypoints import KeypointScheme
 from components.params import Severity, ValidateParams
 from components.progress import report
 
@@ -71,16 +72,23 @@ class Sifted:
     looks: int
 
 
-def sift(samples: Sequence[FaceSample], root: Path, params: ValidateParams) -> Sifted:
+def sift(
+    samples: Sequence[FaceSample],
+    root: Path,
+    params: ValidateParams,
+    scheme: KeypointScheme | None = None,
+) -> Sifted:
     """Check every face.
 
     Args:
         root: where the images lie.
+        scheme: the set's own.
 
     Raises:
         ValueError: there is nothing to check, or no check ran.
     """
-    return sift_faces(faces_of(samples), params, lambda faces: look_at(root, faces, params))
+    faces = faces_of(samples, scheme)
+    return sift_faces(faces, params, lambda faces: look_at(root, faces, params))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from components.data.synthetic import render_dataset
 from components.params import SynthParams
+from components.params.scheme import read_scheme
 
 
 def render(*, synth: SynthParams, out_dir: Path) -> dict[str, int]:
@@ -18,5 +19,7 @@ def render(*, synth: SynthParams, out_dir: Path) -> dict[str, int]:
         seed=synth.seed,
         subjects=synth.subjects,
         faces_per_subject=synth.faces_per_subject,
-        workers=os.cpu_count() or 1,
+        workers=synth.workers or len(os.sched_getaffinity(0)),
+        views=synth.views,
+        scheme=None if synth.scheme is None else read_scheme(synth.scheme),
     )

@@ -31,6 +31,7 @@ from components.data.rejected import Rejected
 from components.data.sample import FaceSample, table_of, write_table
 from components.data.sift import Sifted, kept_samples, sift
 from components.data.validation_report import render_report
+from components.keypoints import custom_scheme
 from components.params import DataParams, ValidateParams
 
 
@@ -46,7 +47,8 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
     """
     with suite_process() as process:
         labelled = read_labels(Path(data.labels), data)
-        sifted = sift(labelled.samples, labelled.root, validate)
+        scheme = custom_scheme(labelled.scheme) if labelled.scheme else None
+        sifted = sift(labelled.samples, labelled.root, validate, scheme)
         rejected = _all_rejected(labelled, sifted)
         faces = len(labelled.samples) + len(labelled.rejected)
         dropped = dict(Counter(one.reason for one in rejected).most_common())
@@ -70,6 +72,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
         name=labelled.name,
         root=str(labelled.root),
         num_keypoints=str(sifted.num_keypoints),
+        scheme=_scheme_of(labelled, sifted.num_keypoints),
         blocking="; ".join(blocking),
     )
     _write_tables(labelled, sifted, rejected, out_dir)
@@ -103,6 +106,12 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
     page = render_report(report, labelled.samples, sifted, labelled.root, validate.report_faces)
     (out_dir / "report.html").write_text(page, encoding="utf-8")
     return summary
+
+
+def _scheme_of(labelled: LabelledSet, num_keypoints: int) -> str:
+    """The set's own scheme as JSON; empty where it has none, or where it is of other labels."""
+    own = labelled.scheme
+    return own.model_dump_json() if own and len(own.keypoints) == num_keypoints else ""
 
 
 def suites_of(kept: Sequence[FaceSample], sifted: Sifted, validate: ValidateParams) -> Suites:

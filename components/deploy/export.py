@@ -96,7 +96,7 @@ def about_network(about: dict[str, Any], weights: str, precision: str) -> dict[s
         weights: SHA-256 of ``model.safetensors``.
     """
     within = about.get("confidence_px")
-    regions = scheme_for(int(about["num_keypoints"])).regions
+    regions = about.get("regions") or scheme_for(int(about["num_keypoints"])).regions
     return {
         "fpenet": version("fpenet"),
         "net": str(about["net"]),

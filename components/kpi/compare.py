@@ -92,7 +92,7 @@ def compare(
             f"judged on other faces: {first.faces[:16]} and {second.faces[:16]}; only predictions"
             " of the same faces can be compared"
         )
-    regions = regions_of(store.num_keypoints, how)
+    regions = regions_of(store.scheme, how)
     wanted = [name for name in against.metrics if name.rpartition("/")[2] in regions]
     old, new = (_wanted_cells(store, found, how, wanted) for found in (first, second))
     subjects = store.subjects(first.rows)
@@ -128,7 +128,7 @@ def compare(
 def _wanted_cells(
     store: CropStore, found: Predictions, how: EvaluateParams, wanted: Sequence[str]
 ) -> Cells:
-    cells = cells_of(measured_of(store, found), regions_of(store.num_keypoints, how))
+    cells = cells_of(measured_of(store, found), regions_of(store.scheme, how))
     missing = [name for name in wanted if name not in cells.metrics]
     if missing or not wanted:
         raise ValueError(

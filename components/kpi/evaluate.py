@@ -42,7 +42,7 @@ def evaluate(
     """
     found = predict_judged(predict, store, how.batch_size)
     kpi = judge(store, found, how, confidence_px)
-    regions, rows = regions_of(store.num_keypoints, how), found.rows
+    regions, rows = regions_of(store.scheme, how), found.rows
     if how.robustness.faces:
         robustness = robustness_of(predict, store, rows, regions, how)
         kpi = dataclasses.replace(kpi, robustness=robustness)
@@ -66,7 +66,7 @@ def judge(
     """The report of predictions that were made already; without what needs others."""
     rows = found.rows
     measured = measured_of(store, found)
-    regions = regions_of(store.num_keypoints, how)
+    regions = regions_of(store.scheme, how)
     cells = cells_of(measured, regions)
     metrics = finite(cells.means())
     subjects = store.subjects(rows)
@@ -83,7 +83,7 @@ def judge(
         num_subjects=len(set(subjects)),
         num_keypoints=store.num_keypoints,
         normaliser=headline,
-        normalisers=normalisers_of(store.num_keypoints),
+        normalisers=normalisers_of(store.scheme),
         regions={name: list(own) for name, own in regions.items()},
         metrics=metrics,
         intervals=resamples.intervals(cells),

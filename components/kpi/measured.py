@@ -7,7 +7,7 @@ import numpy as np
 
 from components.data.crop_store import CROP_PX, CropStore, Rows
 from components.data.sample import numbers_of
-from components.keypoints import KeypointScheme, scheme_for
+from components.keypoints import KeypointScheme
 from components.kpi.metrics import Bools, Floats, interocular, interpupil, point_errors
 from components.params import EvaluateParams
 
@@ -37,7 +37,7 @@ def measure(store: CropStore, rows: Rows, points: Floats) -> Measured:
     target, side = store.points_crop(rows), store.side(rows)
     scale = CROP_PX / side
     width, height = (numbers_of(store.table, f"box_{of}")[rows] for of in ("width", "height"))
-    norms = _lengths(scheme_for(store.num_keypoints), target, width * scale, height * scale)
+    norms = _lengths(store.scheme, target, width * scale, height * scale)
     return Measured(point_errors(points, target), store.visible(rows), side, norms)
 
 
@@ -64,13 +64,13 @@ def _lengths(
     return lengths
 
 
-def normalisers_of(num_keypoints: int) -> dict[str, str]:
+def normalisers_of(scheme: KeypointScheme) -> dict[str, str]:
     """What the lengths of ``measure`` are, in words; the first is the headline.
 
-    >>> list(normalisers_of(68)), list(normalisers_of(10))
+    >>> from components.keypoints import scheme_for
+    >>> list(normalisers_of(scheme_for(68))), list(normalisers_of(scheme_for(10)))
     (['interocular', 'interpupil', 'box', 'diagonal'], ['box', 'diagonal'])
     """
-    scheme = scheme_for(num_keypoints)
     words: dict[str, str] = {}
     if scheme.eye_corners is not None:
         left, right = scheme.eye_corners
@@ -87,13 +87,14 @@ def normalisers_of(num_keypoints: int) -> dict[str, str]:
     return words
 
 
-def regions_of(num_keypoints: int, evaluate: EvaluateParams) -> dict[str, Sequence[int]]:
+def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Sequence[int]]:
     """Region -> 0-based keypoints: those of the scheme, and the user's own.
 
     Raises:
         ValueError: naming the key of params.yaml: no such keypoint, or a region twice.
     """
-    regions: dict[str, Sequence[int]] = dict(scheme_for(num_keypoints).regions)
+    num_keypoints = scheme.num_keypoints
+    regions: dict[str, Sequence[int]] = dict(scheme.regions)
     for name, numbers in evaluate.regions.items():
         key = f"evaluate.regions.{name}"
         if name in regions:

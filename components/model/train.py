@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from components.data.crop_store import CropStore, open_crops
-from components.keypoints import KeypointScheme, scheme_for
+from components.keypoints import KeypointScheme
 from components.kpi.evaluate import predict_all
 from components.kpi.metrics import point_errors
 from components.model.augment import check_flips
@@ -66,7 +66,7 @@ def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str,
 
 def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, Any]:
     """``train_net`` on a crop store that is open."""
-    scheme = scheme_for(store.num_keypoints)
+    scheme = store.scheme
     check_flips(scheme, train.augment)
     point_weights(scheme, torch.ones(1, scheme.num_keypoints).bool(), train.region_weights)
     rows = torch.from_numpy(store.rows("train"))
@@ -225,6 +225,7 @@ def _finish(
     about = {
         "net": train.net,
         "num_keypoints": store.num_keypoints,
+        "regions": dict(store.scheme.regions),
         "dataset": store.dataset,
         "box_scale": store.box_scale,
         "confidence": "learned" if net.ours else "peak",

@@ -49,6 +49,12 @@ CheckName = Literal[
     "balance",
 ]
 # fmt: on
+# fmt: off
+ViewName = Literal[
+    "all", "near-frontal", "profile", "05_1", "05_0", "14_0", "04_1", "13_0", "19_0", "08_0",
+    "19_1", "08_1", "20_0", "09_0", "01_0", "12_0", "24_0", "11_0",
+]
+# fmt: on
 SIGNING_KEY_VARIABLE = "FPENET_SIGNING_KEY"
 """Where the private key lies; read at the edge (cli, flows), which lays it over params.yaml."""
 Severity = Literal["block", "drop", "warn"]
@@ -68,9 +74,15 @@ class TrustParams(Section):
 
 class SynthParams(Section):
     seed: NonNegativeInt
-    subjects: PositiveInt
+    subjects: Annotated[int, Field(ge=1, le=323)]
     """Training subjects, beside the 23 KPI subjects."""
     faces_per_subject: PositiveInt
+    views: Annotated[tuple[ViewName, ...], Field(min_length=1)]
+    """Cameras, and groups of them."""
+    scheme: Path | None
+    """A scheme file, whose keypoints are labelled; None: the card's 104."""
+    workers: PositiveInt | None
+    """Processes; None: one a processor. They change the time and not a byte."""
 
 
 class StorageParams(Section):

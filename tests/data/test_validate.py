@@ -50,6 +50,7 @@ def test_the_stage_keeps_the_sound_faces_and_says_why_it_drops_the_others(tiny_l
         "name": "faces",
         "root": str(tiny_labels.folder.resolve()),
         "num_keypoints": "5",
+        "scheme": "",
         "blocking": "",
     }
     assert points_of(table)[0, 4].tolist() == [40.0, 44.5]

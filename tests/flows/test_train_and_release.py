@@ -311,3 +311,17 @@ def _work(pool: str, stopped: threading.Event) -> None:
                 run_flow(
                     build_engine, flow_run=asked, parameters=asked.parameters, return_type="state"
                 )
+
+
+def test_another_embedded_set_than_that_of_params_yaml_is_rendered_apart(project: Path) -> None:
+    scheme = project / "own.yaml"
+    scheme.write_text("name: own")
+    places = set()
+    for text in ("name: own", "name: other"):
+        scheme.write_text(text)
+        run(labels=None, overrides={"synth.scheme": str(scheme)}).result()
+        places |= set((project / "work/synth").glob("[!.]*"))
+        assert not (project / "data").exists()
+    assert len(places) == 2
+    run(labels=None).result()
+    assert (project / "data/done.json").exists()

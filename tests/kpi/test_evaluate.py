@@ -14,6 +14,7 @@ import pytest
 
 from components.data.crop import tight_crop_box
 from components.data.crop_store import CropStore
+from components.keypoints import scheme_for
 from components.kpi.evaluate import evaluate, judge
 from components.kpi.gate import Champion, Judged, check_kpi
 from components.kpi.gate import judge as judge_gate
@@ -163,7 +164,7 @@ def test_regions_of_one_s_own_stand_beside_the_scheme_s(case: Case) -> None:
 def test_a_region_that_cannot_be_is_named(regions: dict[str, Any], said: str) -> None:
     own = load_params(PARAMS, overrides={"evaluate.regions": regions}).evaluate
     with pytest.raises(ValueError, match=said):
-        regions_of(68, own)
+        regions_of(scheme_for(68), own)
 
 
 def test_what_is_written_is_what_was_measured(

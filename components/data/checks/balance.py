@@ -35,7 +35,7 @@ def yaw_classes(faces: Faces, shapes: Shapes | None) -> tuple[list[str], str] | 
         angles = np.array([float(value or 0.0) for value in stated])
         return _classes(angles, _YAW_DEG), "labels"
     regions = faces.scheme.regions
-    if shapes is None or not {"nose", "chin"} <= set(regions):
+    if shapes is None or faces.own_scheme or not {"nose", "chin"} <= set(regions):
         return None
     jaw, tip = list(regions["chin"]), regions["nose"][_NOSE_TIP]
     across = shapes.points[:, jaw, 0]

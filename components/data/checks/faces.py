@@ -29,6 +29,7 @@ class Faces:
         sizes: (N, 2) width and height of the image.
         occlusion: (N,) level 0-9, NaN where the labels do not say.
         attributes: name -> its value for each face, None where it has none.
+        own_scheme: what the keypoints are, where the set says it.
     """
 
     images: Sequence[str]
@@ -38,6 +39,7 @@ class Faces:
     sizes: Floats
     occlusion: Floats
     attributes: Mapping[str, Sequence[Value]]
+    own_scheme: KeypointScheme | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -59,7 +61,9 @@ class Faces:
     @property
     def scheme(self) -> KeypointScheme:
         """What the K keypoints are."""
-        return scheme_for(self.points.shape[1])
+        count = self.points.shape[1]
+        own = self.own_scheme
+        return own if own and own.num_keypoints == count else scheme_for(count)
 
     def take(self, rows: Indices, num_keypoints: int | None = None) -> "Faces":
         """The faces of ``rows``, with the first ``num_keypoints`` points (all of them: None)."""
@@ -85,7 +89,7 @@ class Faces:
         return self.subjects[row] or f"? {self.images[row]}"
 
 
-def faces_of(samples: Sequence[FaceSample]) -> Faces:
+def faces_of(samples: Sequence[FaceSample], scheme: KeypointScheme | None = None) -> Faces:
     """The labels of ``samples``, which all have the same K."""
     levels = [np.nan if s.occlusion_level is None else s.occlusion_level for s in samples]
     names = {name for sample in samples for name in sample.attributes}
@@ -97,6 +101,7 @@ def faces_of(samples: Sequence[FaceSample]) -> Faces:
         np.array([s.image_size for s in samples], float),
         np.array(levels, float),
         {name: [s.attributes.get(name) for s in samples] for name in sorted(names)},
+        scheme,
     )
 
 

@@ -26,6 +26,7 @@ _FITTED = 20_000  # faces at most, evenly over the set, that the model is made f
 _REFERENCES = 4000  # faces at most, evenly over the set, that each face is compared with
 _NEAREST = 5  # the fifth nearest: a wrong label is alone, a rare pose is not
 _ROWS = 2048  # faces at a time
+_SIDE_DEG = 75.0  # of yaw, beyond which left and right cannot be told apart by their places
 _SWAP_REACH = 0.25  # of a face's size: a region whose mirror image moves less is not told apart
 
 
@@ -199,7 +200,8 @@ def find_swapped(faces: Faces, shapes: Shapes, params: ValidateParams) -> Outcom
     """Left and right swapped, in the whole face or in one region.
 
     A swapped face is the mirror image of a face: exchanging the points of each pair brings it much
-    nearer to the mean shape.
+    nearer to the mean shape. From the side the two of a pair lie on each other: a face that is said
+    to be turned so far is not judged.
     """
     scheme = faces.scheme
     if scheme.flip_map is None:
@@ -222,6 +224,10 @@ def find_swapped(faces: Faces, shapes: Shapes, params: ValidateParams) -> Outcom
     names = list(gains)
     table = np.stack([gains[name] for name in names])
     worst, gain = table.argmax(axis=0), table.max(axis=0)
+    turned = [
+        isinstance(yaw, float | int) and abs(yaw) > _SIDE_DEG for yaw in faces.attribute("yaw")
+    ]
+    gain[turned] = np.nan
     limit = params.models.min_swap_gain
 
     def say(row: int) -> str:

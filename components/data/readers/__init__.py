@@ -14,7 +14,13 @@ from typing import Literal
 import numpy as np
 
 from components.data.images import image_size
-from components.data.readers.beside import Attributes, dataset_name, folder_name, image_columns
+from components.data.readers.beside import (
+    Attributes,
+    dataset_name,
+    folder_name,
+    image_columns,
+    own_scheme,
+)
 from components.data.readers.coco import is_coco, read_coco
 from components.data.readers.label_studio import is_label_studio, read_label_studio
 from components.data.readers.labelled_set import LabelledFace, LabelledSet, Unread
@@ -70,7 +76,8 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
             rejected.append(Rejected(face.image, number, refusal.reason, detail, refusal.broken))
         if number % _REPORT_EVERY == 0 or number + 1 == len(faces):
             report(number + 1, len(faces), "labels")
-    return LabelledSet(name, root.resolve(), num_keypoints, samples, rejected)
+    scheme = own_scheme(root, num_keypoints)
+    return LabelledSet(name, root.resolve(), num_keypoints, samples, rejected, scheme)
 
 
 def find_format(labels: Path) -> DatasetFormat:

@@ -1,4 +1,4 @@
-"""What lies beside the labels: the set's name in dataset.json, and CSV columns about its images."""
+"""What lies beside the labels: the set's name, its scheme, and CSV columns about its images."""
 
 import csv
 import os
@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from components.data.readers.json_records import read_json
-from components.data.readers.sloth import ABOUT
+from components.data.readers.sloth import ABOUT, SCHEME
+from components.params.scheme import SchemeParams, read_scheme
 from components.params.section import Name
 
 Attributes = dict[str, str | float]
@@ -33,6 +34,24 @@ def dataset_name(root: Path) -> str | None:
         raise ValueError(
             f"{path}: name is {name!r}; it must be letters, digits and ._- (64 at most)"
         ) from None
+
+
+def own_scheme(root: Path, num_keypoints: int) -> SchemeParams | None:
+    """The scheme in ``root/scheme.json``, or None where there is no such file.
+
+    Raises:
+        ValueError: the file is no scheme, or one of another number of keypoints.
+    """
+    path = root / SCHEME
+    if not path.is_file():
+        return None
+    scheme = read_scheme(path)
+    if len(scheme.keypoints) != num_keypoints:
+        raise ValueError(
+            f"{path}: scheme {scheme.name} has {len(scheme.keypoints)} keypoints; the labels have"
+            f" {num_keypoints}"
+        )
+    return scheme
 
 
 def folder_name(root: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.data.rejected import Refusal, Rejected
 from components.data.sample import Bools, FaceSample, Floats
+from components.params.scheme import SchemeParams
 
 Box = tuple[float, float, float, float]
 MAX_POINTS = 1000
@@ -54,6 +55,7 @@ class LabelledSet:
         name: keys the gate's thresholds.
         root: the folder that image paths are relative to.
         num_keypoints: K of every sample.
+        scheme: what the keypoints are, where a scheme file lies beside the labels.
         rejected: faces whose label or image could not be used.
     """
 
@@ -62,6 +64,7 @@ class LabelledSet:
     num_keypoints: int
     samples: list[FaceSample]
     rejected: list[Rejected]
+    scheme: SchemeParams | None = None
 
 
 def contained(root: str, name: object) -> str:

@@ -32,6 +32,7 @@ from components.data.sample import Bools, FaceSample, Floats, keypoints_box
 
 LABELS = "labels.json"
 ABOUT = "dataset.json"
+SCHEME = "scheme.json"
 _POINT_KEY = re.compile(r"[Pp](\d{1,9})(?:([XxYy])|\w*occ\w*)", re.ASCII | re.IGNORECASE)
 
 
@@ -41,7 +42,7 @@ def label_files(labels: Path) -> list[Path]:
         return [labels]
     if (labels / LABELS).is_file():
         return [labels / LABELS]
-    return sorted(path for path in labels.glob("*.json") if path.name != ABOUT)
+    return sorted(path for path in labels.glob("*.json") if path.name not in (ABOUT, SCHEME))
 
 
 def read_sloth(labels: Path) -> Iterator[LabelledFace | Unread]:

@@ -1,9 +1,11 @@
-"""A whole data set on disk, laid out as Multi-PIE is, with Sloth labels.
+"""A whole data set on disk, laid out as Multi-PIE is.
 
-Input: a seed and how many subjects and faces. Does: draw who is photographed how, render, write.
-Output: ``data/session<SS>/multiview/<SUBJ>/<REC>/<CC_C>/*.png``, ``meta/subject_list.txt``,
-``labels.json`` and ``dataset.json``. The bytes depend on the arguments alone: not on time,
-machine, workers or versions.
+Input: a seed, how many subjects and faces, which views. Does: draw who is photographed how, render,
+write. Output: ``data/session<SS>/multiview/<SUBJ>/<REC>/<CC_C>/*.png``, ``labels.json`` (Sloth, all
+keypoints and what is hidden), ``MPie_Labels/labels/<CCC>/*_lm.mat`` (68 or 39 points, one a
+capture), ``meta/subject_list.txt``, ``attributes.csv``, ``dataset.json`` and, where the keypoints
+are not the card's, ``scheme.json``. The bytes depend on
+the arguments alone: not on time, machine, workers or versions.
 """
 
 import functools
@@ -11,27 +13,58 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from components.data.synthetic.landmarks import NUM_KEYPOINTS
 from components.data.synthetic.multipie import (
     CAMERAS,
     KPI_SUBJECTS,
-    MOST_FACES_PER_SUBJECT,
     RECORDINGS,
+    cameras_of,
     draw_photographs,
     draw_subjects,
+    labelled_keypoints,
 )
 from components.data.synthetic.png import encode_png
 from components.data.synthetic.population import draw_face, draw_identity
+from components.data.synthetic.records import (
+    about_face,
+    csv_text,
+    json_lines,
+    mat_label,
+    sloth_record,
+)
 from components.data.synthetic.render import render_face
-from components.data.synthetic.spec import EXPRESSIONS, RenderedFace
+from components.data.synthetic.scheme import scheme_points, with_scheme
+from components.data.synthetic.spec import EXPRESSIONS, Expression, Identity
+from components.params.scheme import SchemeParams
 from components.progress import report
 
-_Subject = tuple[list[dict[str, object]], int]
+
+@dataclass(slots=True)
+class _Subject:
+    """What is known of one subject's images.
+
+    Attributes:
+        labels: Sloth records. about: rows of ``attributes.csv``.
+        heavily_occluded: number of faces above occlusion level 5.
+    """
+
+    labels: list[dict[str, object]] = field(default_factory=list)
+    about: list[dict[str, object]] = field(default_factory=list)
+    heavily_occluded: int = 0
 
 
 def render_dataset(
-    out_dir: Path, *, seed: int, subjects: int, faces_per_subject: int, workers: int
+    out_dir: Path,
+    *,
+    seed: int,
+    subjects: int,
+    faces_per_subject: int,
+    workers: int,
+    views: Sequence[str] = ("all",),
+    scheme: SchemeParams | None = None,
 ) -> dict[str, int]:
     """Render the data set of ``seed`` into the empty folder ``out_dir``.
 
@@ -39,81 +72,82 @@ def render_dataset(
         subjects: training subjects, beside the 23 KPI subjects.
         faces_per_subject: photographs of each.
         workers: processes; they change the time it takes and nothing else.
+        views: cameras and groups of them, of ``VIEWS``.
+        scheme: keypoints that are labelled instead of the card's 104.
 
     Returns:
-        How many subjects, KPI subjects, faces, and faces above occlusion level 5 there are.
+        How many subjects, KPI subjects, cameras, faces, and faces above occlusion level 5 there
+        are.
 
     Raises:
-        ValueError: ``out_dir`` holds something, or a count is out of range.
+        ValueError: ``out_dir`` holds something, or an argument is out of range.
     """
     if any(out_dir.iterdir()):
         raise ValueError(f"{out_dir} is not empty; the data set needs a folder of its own")
-    if not 1 <= faces_per_subject <= MOST_FACES_PER_SUBJECT:
-        raise ValueError(
-            f"faces_per_subject is {faces_per_subject}; choose 1 to {MOST_FACES_PER_SUBJECT}"
-        )
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
     everyone = sorted([*KPI_SUBJECTS, *draw_subjects(seed, subjects)])
-    render = functools.partial(render_subject, out_dir, seed, faces_per_subject)
-    labels: list[dict[str, object]] = []
-    heavily_occluded = 0
-    for records, heavy in _mapped(render, everyone, workers):
-        labels += records
-        heavily_occluded += heavy
-        report(len(labels), len(everyone) * faces_per_subject, "faces")
-    _write_text(out_dir / "labels.json", _json_lines(labels))
+    draw_photographs(seed, everyone[0], faces_per_subject, views)  # wrong ones are told at once
+    if scheme is not None:
+        scheme_points(scheme, Identity(), Expression())
+    render = functools.partial(
+        render_subject, out_dir, seed, faces_per_subject, tuple(views), scheme
+    )
+    whole = _Subject()
+    for done, own in enumerate(_mapped(render, everyone, workers), 1):
+        whole.labels += own.labels
+        whole.about += own.about
+        whole.heavily_occluded += own.heavily_occluded
+        report(done * faces_per_subject, len(everyone) * faces_per_subject, "faces")
+    _write_text(out_dir / "labels.json", json_lines(whole.labels))
+    _write_text(out_dir / "attributes.csv", csv_text(whole.about))
     _write_text(out_dir / "meta" / "subject_list.txt", "".join(f"{n:03d}\n" for n in everyone))
-    _write_text(out_dir / "dataset.json", '{"name": "synthetic"}\n')
+    about = {"name": "synthetic", "scheme": str(NUM_KEYPOINTS)}
+    if scheme is not None:
+        about = {"name": f"synthetic-{scheme.name}"[:64], "scheme": scheme.name}
+        _write_text(out_dir / "scheme.json", scheme.model_dump_json(indent=1) + "\n")
+    _write_text(out_dir / "dataset.json", json.dumps(about) + "\n")
     return {
         "subjects": len(everyone),
         "kpi_subjects": len(KPI_SUBJECTS),
-        "faces": len(labels),
-        "occlusion_above_5": heavily_occluded,
+        "cameras": len(cameras_of(views)),
+        "faces": len(whole.labels),
+        "occlusion_above_5": whole.heavily_occluded,
     }
 
 
-def render_subject(out_dir: Path, seed: int, count: int, subject: int) -> _Subject:
-    """Write one subject's images; their label records, and how many are above occlusion level 5."""
+def render_subject(
+    out_dir: Path,
+    seed: int,
+    count: int,
+    views: Sequence[str],
+    scheme: SchemeParams | None,
+    subject: int,
+) -> _Subject:
+    """Write one subject's images and ``_lm.mat`` labels."""
     who = draw_identity(seed, subject)
-    records, heavy = [], 0
-    for photograph in draw_photographs(seed, subject, count):
-        yaw, height, _ = CAMERAS[photograph.camera]
+    own = _Subject()
+    labelled: set[str] = set()
+    for photograph in draw_photographs(seed, subject, count, views):
+        camera = photograph.camera
+        yaw, height, _ = CAMERAS[camera]
         take = (photograph.session, photograph.recording)
-        camera_number = int(photograph.camera.replace("_", ""))
-        name = (seed, 23, subject, *take, camera_number, photograph.illumination)
-        face = draw_face(
-            who, EXPRESSIONS[RECORDINGS[take]], (yaw, height), photograph.illumination, name
-        )
+        # Not by the light: the twenty of a capture show the same 0.7 seconds.
+        name = (seed, 23, subject, *take, int(camera.replace("_", "")))
+        expression = EXPRESSIONS[RECORDINGS[take]]
+        face = draw_face(who, expression, (yaw, height), photograph.illumination, name)
         rendered = render_face(face)
-        path = out_dir / photograph.path()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_png(rendered.image))
-        records.append(label_record(photograph.path(), rendered))
-        heavy += rendered.occlusion_level > 5
-    return records, heavy
-
-
-def label_record(filename: str, face: RenderedFace) -> dict[str, object]:
-    """The Sloth record of one image: coordinates in image pixels, to a thousandth."""
-    x, y, width, height = (round(value, 3) for value in face.face_box)
-    box = {
-        "class": "FaceBbox",
-        "face_tight_bboxx": x,
-        "face_tight_bboxy": y,
-        "face_tight_bboxwidth": width,
-        "face_tight_bboxheight": height,
-        "Occlusion": face.occlusion_level,
-    }
-    fiducials: dict[str, object] = {"class": "FiducialPoints"}
-    for number, ((px, py), seen) in enumerate(
-        zip(face.points.tolist(), face.visible, strict=True), 1
-    ):
-        fiducials[f"P{number}x"] = round(px, 3)
-        fiducials[f"P{number}y"] = round(py, 3)
-        if not seen:
-            fiducials[f"P{number}occluded"] = True
-    return {"filename": filename, "class": "image", "annotations": [box, fiducials]}
+        _write(out_dir / photograph.path(), encode_png(rendered.image))
+        if photograph.capture not in labelled:
+            labelled.add(photograph.capture)
+            points = rendered.points[list(labelled_keypoints(camera))]
+            _write(out_dir / photograph.label_path(), mat_label(points))
+        if scheme is not None:
+            rendered = with_scheme(rendered, face, scheme)
+        own.labels.append(sloth_record(photograph.path(), rendered))
+        own.about.append({"filename": photograph.path(), **about_face(face)})
+        own.heavily_occluded += rendered.occlusion_level > 5
+    return own
 
 
 def _mapped(
@@ -129,11 +163,10 @@ def _mapped(
         yield from pool.map(render, everyone)
 
 
-def _json_lines(records: Sequence[object]) -> str:
-    """One JSON list with a record a line, so that two versions can be compared line by line."""
-    return "[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n"
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode("ascii"))
+    _write(path, text.encode("ascii"))

@@ -25,8 +25,10 @@ GLOSS = np.array([0.05, 0.02, 0.02, 0.0, 0.02], np.float32)
 """Highlight of SKIN, EAR, NECK, SHIRT and HAIR."""
 CAMERA_MM = 1400.0
 """Distance of the camera from the head's origin."""
-_NEAR_MM, _NEAR_EAR_MM = 3.0, 6.0
-"""How far behind the nearest surface a point may lie and still be seen."""
+NEAR_MM = 3.0
+_NEAR = np.full(104, NEAR_MM)
+_NEAR[EARS], _NEAR[JAW] = 6.0, np.inf
+"""How far behind the nearest surface a point may lie and still be seen; the jaw is on the rim."""
 _EDGE = -0.2
 """A jaw point whose outward normal turns this far from the camera (12 degrees) is hidden."""
 
@@ -34,28 +36,28 @@ _EDGE = -0.2
 def render_face(face: FaceSpec) -> RenderedFace:
     """The image of ``face`` and its labels; pure, and the same bytes on every machine."""
     mesh = build_mesh(face.identity, face.expression)
-    x, y, z = _project(face, *mesh.vertices)
+    x, y, z = project(face, *mesh.vertices)
     fragments = rasterise(x, y, z, mesh.triangles)
     grey = backdrop(face.seed)
     grey.reshape(-1)[fragments.pixel] = _shade(face, mesh, fragments)
-    nearest = np.full(grey.size, -np.inf, np.float32)
-    nearest[fragments.pixel] = fragments.blend(z)
+    nearest = np.full(grey.shape, -np.inf, np.float32)
+    nearest.reshape(-1)[fragments.pixel] = fragments.blend(z)
     points_head = landmarks(face.identity, face.expression, face.gaze_mm)
-    px, py, pz = _project(face, *points_head.T)
+    px, py, pz = project(face, *points_head.T)
     points = np.stack([px, py], axis=1)
     visible = (
-        _seen(points, pz, nearest)
+        seen_at(points, pz, nearest, _NEAR)
         & _jaw_turned_here(face, points_head)
         & _between_lids(face, points_head)
     )
     if face.occluder is not None:
-        _hold_before(face, grey)
+        _hold_before(face, grey, nearest)
         visible &= occluder_cover(face.occluder, px, py) < 0.5
     left, top = float(px[:68].min()), float(py[:68].min())
     box = (left, top, float(px[:68].max()) - left, float(py[:68].max()) - top)
     hidden = 68 - int(np.count_nonzero(visible[:68]))
-    image = photograph(grey, face.seed)
-    return RenderedFace(image, points, visible, box, min(9, hidden * 10 // 68))
+    image = photograph(grey, face.seed, face.illumination)
+    return RenderedFace(image, points, visible, box, min(9, hidden * 10 // 68), nearest)
 
 
 def _turned(face: FaceSpec, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
@@ -69,7 +71,7 @@ def _turned(face: FaceSpec, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Fl
     return x, y, z
 
 
-def _project(face: FaceSpec, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+def project(face: FaceSpec, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
     """Image x and y (px) and depth z (mm toward the camera) of head frame points."""
     x, y, z = _turned(face, x, y, z)
     scale = face.px_per_mm * CAMERA_MM / (CAMERA_MM - z)
@@ -90,10 +92,14 @@ def _shade(face: FaceSpec, mesh: Mesh, fragments: Fragments) -> Floats:
     return lit(albedo, (nx, ny, nz), (-sin_yaw, 0.0, cos_yaw), face.illumination, gloss)
 
 
-def _seen(points: Floats, z: Floats, nearest: Floats) -> Bools:
-    """(K,) whether no surface lies well before the point, the jaw left out: it lies on the rim."""
-    margin = np.full(len(z), _NEAR_MM)
-    margin[EARS] = _NEAR_EAR_MM
+def seen_at(points: Floats, z: Floats, nearest: Floats, margin: Floats | float) -> Bools:
+    """(K,) whether the points are in the image with no surface before them.
+
+    Args:
+        points: (K, 2) image pixels, at depth ``z`` (K,), mm toward the camera.
+        nearest: see ``RenderedFace``.
+        margin: (K,) mm that a surface may lie before its point.
+    """
     column = np.floor(points[:, 0] + 0.5).astype(np.int64)
     row = np.floor(points[:, 1] + 0.5).astype(np.int64)
     inside = (column >= 0) & (column < IMAGE_WIDTH) & (row >= 0) & (row < IMAGE_HEIGHT)
@@ -103,8 +109,7 @@ def _seen(points: Floats, z: Floats, nearest: Floats) -> Bools:
         for across in (-1, 0, 1):
             r = np.minimum(np.maximum(row + down, 0), IMAGE_HEIGHT - 1)
             c = np.minimum(np.maximum(column + across, 0), IMAGE_WIDTH - 1)
-            surface = np.minimum(surface, nearest[r * IMAGE_WIDTH + c])
-    surface[JAW] = -np.inf
+            surface = np.minimum(surface, nearest[r, c])
     seen: NDArray[np.bool_] = inside & (z >= surface - margin)
     return seen
 
@@ -132,8 +137,8 @@ def _between_lids(face: FaceSpec, points_head: Floats) -> Bools:
     return here
 
 
-def _hold_before(face: FaceSpec, grey: Floats) -> None:
-    """Draw the occluder over ``grey`` (480, 640), in place."""
+def _hold_before(face: FaceSpec, grey: Floats, nearest: Floats) -> None:
+    """Draw the occluder over ``grey`` (480, 640), before all that is ``nearest``, in place."""
     thing = face.occluder
     assert thing is not None
     reach = 4.2 * thing.size
@@ -144,3 +149,4 @@ def _hold_before(face: FaceSpec, grey: Floats) -> None:
     region = grey[top:bottom, left:right]
     cover = occluder_cover(thing, x, y)
     region += (occluder_grey(thing, x, y) - region) * cover
+    nearest[top:bottom, left:right][cover >= 0.5] = np.inf

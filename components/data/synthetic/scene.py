@@ -32,8 +32,12 @@ def _stretched(grid: Floats) -> Floats:
     return (upper + (lower - upper) * share).reshape(-1, grid.shape[1])
 
 
-def photograph(grey: Floats, seed: int) -> NDArray[np.uint8]:
-    """(480, 640) image of displayed ``grey`` (1 is white), slightly blurred, a level of noise."""
+def photograph(grey: Floats, seed: int, shot: int = 0) -> NDArray[np.uint8]:
+    """(480, 640) image of displayed ``grey`` (1 is white), slightly blurred, a level of noise.
+
+    Args:
+        shot: no two of one seed have the same noise.
+    """
     # Sixteenths of a grey level: 4080 times the blur's 16 is the most that 16 bits hold.
     fine = (np.minimum(np.maximum(grey, 0.0), 1.0) * 4080.0 + 0.5).astype(np.uint16)
     tall = np.concatenate([fine[:1], fine, fine[-1:]])
@@ -41,7 +45,7 @@ def photograph(grey: Floats, seed: int) -> NDArray[np.uint8]:
     broad = np.concatenate([fine[:, :1], fine, fine[:, -1:]], axis=1)
     fine = broad[:, :-2] + 2 * broad[:, 1:-1] + broad[:, 2:]
     level = ((fine >> 4) + 8) >> 4
-    noise = noise_bytes(grey.size, seed, 3).reshape(grey.shape)
+    noise = noise_bytes(grey.size, seed, 3, shot).reshape(grey.shape)
     level = level + (noise >= 224) + 1 - (noise < 32)
     image: NDArray[np.uint8] = (np.minimum(np.maximum(level, 1), 256) - 1).astype(np.uint8)
     return image

@@ -182,6 +182,8 @@ class RenderedFace:
         visible: (104,) bool; False where an object or the head itself hides the point.
         face_box: (x, y, width, height) tight around the first 68 points.
         occlusion_level: 0-9, tenths of the first 68 points that are hidden.
+        nearest: (480, 640) float32, the depth of what is seen there, mm toward the camera from the
+            head's origin: -inf where there is no head, inf where something is held before it.
     """
 
     image: NDArray[np.uint8]
@@ -189,3 +191,4 @@ class RenderedFace:
     visible: Bools
     face_box: tuple[float, float, float, float]
     occlusion_level: int
+    nearest: Floats

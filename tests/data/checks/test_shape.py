@@ -39,6 +39,14 @@ def test_no_sound_face_is_swapped_however_it_is_turned(cartoons, params_with):
         assert find_swapped(each, fit_shapes(each), params_with().validate_).details == {}
 
 
+def test_a_face_seen_from_the_side_is_not_judged_by_left_and_right(cartoons, params_with):
+    faces = with_points(cartoons[0], lambda points: points[:, FLIP])
+    yaw = [90.0 if row in WRONG[:5] else -75.0 for row in range(len(faces))]
+    faces = dataclasses.replace(faces, attributes={**faces.attributes, "yaw": yaw})
+    outcome = find_swapped(faces, fit_shapes(faces), params_with().validate_)
+    assert sorted(outcome.details) == WRONG[5:].tolist()
+
+
 def test_without_mirror_partners_nothing_is_swapped_and_that_is_said(cartoons, params_with):
     faces = dataclasses.replace(cartoons[0], points=cartoons[0].points[:, :30])
     outcome = find_swapped(faces, fit_shapes(faces), params_with().validate_)
