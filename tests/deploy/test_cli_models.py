@@ -61,7 +61,7 @@ def test_labels_are_validated_split_and_cropped_once(
 ) -> None:
     labels = tmp_path / "faces"
     tiny = params.model_copy(
-        update={"synth": params.synth.model_copy(update={"subjects": 2, "faces_per_subject": 1})}
+        update={"synth": params.synth.model_copy(update={"subjects": 4, "faces_per_subject": 1})}
     )
     run_stage("synth", labels, {}, tiny)
     asked = ("evaluate", "--model", stages.bundle / "cpu", "--labels", labels)

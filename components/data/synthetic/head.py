@@ -28,7 +28,7 @@ def cut(who: Identity, how: Expression, y: Floats) -> tuple[Floats, Floats, Floa
     chin = chin_y(who, how)
     above = np.minimum(np.maximum((WIDEST_Y - y) / (WIDEST_Y - VERTEX_Y), 0.0), 1.0)
     below = np.minimum(np.maximum((y - WIDEST_Y) / (chin - WIDEST_Y), 0.0), 1.0)
-    dome = np.sqrt(1.0 - above * above)
+    dome = np.sqrt(1.0 - above * above * above)
     square = below * below
     round_jaw = np.sqrt(1.0 - square)
     square_jaw = np.sqrt(np.sqrt(1.0 - square * square))
@@ -36,6 +36,7 @@ def cut(who: Identity, how: Expression, y: Floats) -> tuple[Floats, Floats, Floa
     centre = 58.0 * smooth_step((y - 18.0) / (chin - 18.0))
     front = (90.0 - 0.75 * centre) * np.sqrt(np.sqrt(1.0 - square * square * square))
     back = (95.0 - 0.9 * centre) * round_jaw
+    width = width * (1.0 + 0.09 * who.fullness * smooth_step((y - 5.0) / 55.0))
     return who.face_half_width * dome * width, centre, dome * front, dome * back
 
 
@@ -56,11 +57,12 @@ def relief(who: Identity, how: Expression, x: Floats, y: Floats) -> Floats:
     total: Floats = (
         _nose(who, how, x, y)
         + _lips(who, how, x, y)
-        - 7.0 * bump(ellipse(x, y, eye_x - 2.0, -1.0, 24.0, 17.0))
-        + 4.0 * bump(ellipse(x, y, eye_x, 0.0, who.eye_half_width + 1.0, 9.5))
-        + 3.5 * bump(ellipse(x, y, eye_x - 4.0, who.brow_y, 36.0, 13.0))
-        + (3.0 + 4.0 * how.cheek_raise) * bump(ellipse(x, y, 40.0, cheek_y, 26.0, 22.0))
-        + 4.0 * bump(ellipse(x, y, 0.0, chin_y(who, how) - 16.0, 22.0, 15.0))
+        - 11.0 * bump(ellipse(x, y, eye_x - 3.0, -2.0, 27.0, 18.0))
+        + 6.0 * bump(ellipse(x, y, eye_x, 0.0, who.eye_half_width + 2.0, 10.0))
+        + 5.0 * bump(ellipse(x, y, eye_x - 4.0, who.brow_y - 2.0, 38.0, 12.0))
+        + (5.0 + 4.0 * how.cheek_raise) * bump(ellipse(x, y, 40.0, cheek_y, 26.0, 22.0))
+        + 6.0 * bump(ellipse(x, y, 0.0, chin_y(who, how) - 15.0, 21.0, 14.0))
+        + 5.0 * who.fullness * bump(ellipse(x, y, 41.0, 58.0, 30.0, 34.0))
     )
     return total
 
@@ -74,11 +76,12 @@ def _nose(who: Identity, how: Expression, x: Floats, y: Floats) -> Floats:
     tip = nose_tip_y(who, how)
     along = np.minimum(np.maximum((y + 12.0) / (tip + 12.0), 0.0), 1.0)
     height = who.nose_height * along * (0.55 + 0.45 * along)
-    height = height * (1.0 - smooth_step((y - tip) / 10.5))
-    aside = x / (who.nose_half_width * (0.75 + 0.35 * along))
+    height = height * (1.0 - smooth_step((y - tip + 2.5) / 13.5))
+    aside = x / (who.nose_half_width * (0.62 + 0.43 * along * along))
     wing_x = 0.72 * who.nose_half_width
     wing = bump(ellipse(x, y, wing_x, tip + 3.5, 0.5 * who.nose_half_width, 7.5))
-    nose: Floats = height * bump(aside * aside) + 7.5 * wing
+    ball = bump(ellipse(x, y, 0.0, tip + 1.0, 0.62 * who.nose_half_width, 9.0))
+    nose: Floats = height * bump(aside * aside) + 7.5 * wing + 2.5 * ball
     return nose
 
 

@@ -3,9 +3,8 @@
 0-based, "left" and "right" as seen in the image of a frontal head:
 
 =======  =======================================================================================
-0-16     jaw line from the left ear to the chin (8) to the right ear, evenly spaced along it. These
-         are points of the 3-D head: seen from the side they do not slide along the outline; the
-         far ones lie behind the cheek and are marked hidden.
+0-16     jaw line from the left ear to the chin (8) to the right ear, evenly spaced along it.
+         Where it is turned away, ``contour`` moves the points to the outline that is seen.
 17-26    middle line of the left brow, outer to inner end, then of the right brow, inner to outer
 27-35    ridge of the nose from its root to its tip (30); lower edge: left wing, left nostril,
          middle, right nostril, right wing

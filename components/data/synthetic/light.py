@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from components.data.synthetic.chance import Draws
 from components.data.synthetic.exact import circle
 from components.data.synthetic.spec import Floats
 
@@ -32,33 +33,51 @@ def lamp(illumination: int) -> tuple[float, float, float] | None:
     return -sin_yaw * cos_up, -sin_up, cos_yaw * cos_up
 
 
+def window(seed: int) -> tuple[float, float, float]:
+    """Where the room's light comes from, head frame; its length is the strength."""
+    draw = Draws(seed, 5)
+    strength = draw.between(0.15, 0.7)
+    (sin_yaw, cos_yaw) = circle(draw.between(-75.0, 75.0))
+    (sin_up, cos_up) = circle(draw.between(5.0, 65.0))
+    return -sin_yaw * cos_up * strength, -sin_up * strength, cos_yaw * cos_up * strength
+
+
 def lit(
     albedo: Floats,
     normal: tuple[Floats, Floats, Floats],
     toward_camera: tuple[float, float, float],
     illumination: int,
     gloss: Floats,
+    window: tuple[float, float, float],
+    reached: tuple[Floats, Floats],
 ) -> Floats:
-    """(M,) displayed grey, 1 is white, of (M,) albedos under ambient light and the flash.
+    """(M,) displayed grey, 1 is white, of (M,) albedos under the room's light and the flash.
 
     Args:
         normal: components of (M,) unit normals, head frame.
         toward_camera: unit direction, head frame.
         gloss: (M,) strength of the highlight.
+        window: direction that the room's light comes from, head frame; its length is the strength.
+        reached: (M,) share of the room's light, and of the flash, that gets there.
     """
     nx, ny, nz = normal
-    room = 0.5 - 0.16 * ny + 0.12 * nz
+    openness, reach = reached
+    room = 0.3 - 0.16 * ny + 0.1 * nz
+    room = room + np.maximum(nx * window[0] + ny * window[1] + nz * window[2] + 0.1, 0.0)
+    room = room * openness
     flash = lamp(illumination)
     if flash is None:
-        evenly: Floats = albedo * np.sqrt(np.maximum(1.25 * room + 0.12 * nz, 0.02))
+        evenly: Floats = albedo * np.sqrt(np.maximum(1.25 * room, 0.015))
         return evenly
-    facing = np.maximum(nx * flash[0] + ny * flash[1] + nz * flash[2], 0.0)
+    # Light enters skin and leaves it a little farther on: it wraps around an edge.
+    facing = (nx * flash[0] + ny * flash[1] + nz * flash[2] + 0.18) / 1.18
+    facing = np.maximum(facing, 0.0) * reach
     hx, hy, hz = (f + c for f, c in zip(flash, toward_camera, strict=True))
     length = math.sqrt(hx * hx + hy * hy + hz * hz)
     shine = np.maximum(nx * (hx / length) + ny * (hy / length) + nz * (hz / length), 0.0)
     for _ in range(4):
         shine = shine * shine
-    light = 0.5 * room + 0.82 * facing
+    light = 0.55 * room + 0.95 * facing
     # The square root is the display's gamma.
     grey: Floats = np.sqrt(albedo * albedo * np.maximum(light, 0.02) + gloss * shine * facing)
     return grey

@@ -8,6 +8,7 @@ from components.data.synthetic.spec import Expression, FaceSpec, Identity, Occlu
 
 KINDS: tuple[OccluderKind, ...] = ("box", "hand", "mic")
 LIGHT_OCCLUDER_SHARE = 0.12
+BLINK_SHARE = 0.05
 HEAVY_OCCLUDER_SHARE = 0.016
 """Faces so covered that their occlusion level passes 5, for the validation rules to drop."""
 
@@ -16,12 +17,16 @@ def draw_identity(seed: int, subject: int) -> Identity:
     """The subject numbered ``subject`` of the population ``seed``."""
     draw = Draws(seed, 11, subject)
     between = draw.between
-    skin = between(0.36, 0.8)
+    skin = between(0.34, 0.74)
     long_hair = draw.chance(0.4)
     grey_haired = draw.chance(0.15)
     hair = between(0.45, 0.75) if grey_haired else between(0.07, 0.07 + 0.6 * skin)
     bearded = not long_hair and draw.chance(0.35)
     eye_half_width = between(13.8, 16.2)
+    more = Draws(seed, 12, subject)
+    male = bearded or (not long_hair and more.chance(0.55))
+    full_beard = more.between(0.55, 0.95) if bearded and more.chance(0.45) else 0.0
+    bald = male and more.chance(0.15)
     return Identity(
         face_half_width=between(65.0, 75.0),
         chin_y=between(102.0, 118.0),
@@ -49,12 +54,20 @@ def draw_identity(seed: int, subject: int) -> Identity:
         ear_flare=between(0.2, 1.0),
         skin_albedo=skin,
         hair_albedo=hair,
-        hairline_y=between(-76.0, -58.0),
-        hair_thickness=between(2.0, 13.0),
+        hairline_y=between(-76.0, -58.0) - (34.0 if bald else 0.0),
+        hair_thickness=between(2.0, 13.0) * (0.3 if bald else 1.0),
         long_hair=long_hair,
         stubble=between(0.15, 0.55) if bearded else 0.0,
         glasses=draw.chance(0.15),
         shirt_albedo=between(0.1, 0.8),
+        age=more.between(50.0, 78.0) if grey_haired else more.between(18.0, 62.0),
+        sex="male" if male else "female",
+        fullness=more.between(-0.8, 1.0),
+        fringe=more.between(8.0, 36.0) if not bald and more.chance(0.35) else 0.0,
+        beard=full_beard,
+        hat=more.between(0.08, 0.7) if more.chance(0.1) else None,
+        freckles=more.between(0.03, 0.1) if more.chance(0.2) else 0.0,
+        suit=more.chance(0.35),
     )
 
 
@@ -79,12 +92,13 @@ def draw_face(
     face_px = (centre[0] + 1.5 * aside, centre[1] + 42.0 * scale + 1.5 * lower)
     return FaceSpec(
         identity=who,
-        expression=_varied(expression, draw),
+        expression=_blinking(_varied(expression, draw), Draws(*seed, 6)),
         yaw_deg=yaw,
         pitch_deg=pitch,
         roll_deg=draw.between(-10.0, 10.0),
         centre_px=centre,
         px_per_mm=scale,
+        camera_mm=Draws(*seed, 7).between(650.0, 1500.0),
         illumination=illumination,
         gaze_mm=(draw.between(-2.5, 2.5), draw.between(-1.0, 1.0)),
         occluder=_draw_occluder(draw, face_px, scale),
@@ -104,6 +118,13 @@ def _varied(expression: Expression, draw: Draws) -> Expression:
     moved["corner_raise"] += draw.between(-1.0, 1.5)
     moved["mouth_widen"] += draw.between(-0.8, 0.8)
     return Expression(**moved)
+
+
+def _blinking(expression: Expression, draw: Draws) -> Expression:
+    """``expression``, now and then with the lids closed or nearly so."""
+    if not draw.chance(BLINK_SHARE):
+        return expression
+    return dataclasses.replace(expression, eye_open=draw.between(0.02, 0.3))
 
 
 def _draw_occluder(draw: Draws, face_px: tuple[float, float], scale: float) -> Occluder | None:

@@ -64,6 +64,9 @@ def about_face(face: FaceSpec) -> dict[str, str | float]:
         else "light",
         "glasses": "yes" if who.glasses else "no",
         "beard": "yes" if who.stubble > 0.0 else "no",
+        "hat": "no" if who.hat is None else "yes",
+        "age": round(who.age),
+        "sex": who.sex,
         "held_before": face.occluder.kind if face.occluder else "nothing",
     }
 

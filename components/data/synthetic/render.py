@@ -1,17 +1,21 @@
 """One face: pose, light, colour and occluder to an image with exact labels."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from components.data.synthetic import curves
+from components.data.synthetic.contour import on_outline
 from components.data.synthetic.exact import circle
 from components.data.synthetic.landmarks import EARS, IRISES, JAW, landmarks
-from components.data.synthetic.light import lit
+from components.data.synthetic.light import lamp, lit, window
 from components.data.synthetic.mesh import Mesh, build_mesh
 from components.data.synthetic.occluder import occluder_cover, occluder_grey
 from components.data.synthetic.paint import PAINTS
 from components.data.synthetic.raster import Fragments, rasterise
 from components.data.synthetic.scene import backdrop, photograph
+from components.data.synthetic.shadow import seen_light
 from components.data.synthetic.spec import (
     IMAGE_HEIGHT,
     IMAGE_WIDTH,
@@ -21,10 +25,8 @@ from components.data.synthetic.spec import (
     RenderedFace,
 )
 
-GLOSS = np.array([0.05, 0.02, 0.02, 0.0, 0.02], np.float32)
+GLOSS = np.array([0.06, 0.03, 0.02, 0.0, 0.05], np.float32)
 """Highlight of SKIN, EAR, NECK, SHIRT and HAIR."""
-CAMERA_MM = 1400.0
-"""Distance of the camera from the head's origin."""
 NEAR_MM = 3.0
 _NEAR = np.full(104, NEAR_MM)
 _NEAR[EARS], _NEAR[JAW] = 6.0, np.inf
@@ -39,17 +41,22 @@ def render_face(face: FaceSpec) -> RenderedFace:
     x, y, z = project(face, *mesh.vertices)
     fragments = rasterise(x, y, z, mesh.triangles)
     grey = backdrop(face.seed)
-    grey.reshape(-1)[fragments.pixel] = _shade(face, mesh, fragments)
     nearest = np.full(grey.shape, -np.inf, np.float32)
     nearest.reshape(-1)[fragments.pixel] = fragments.blend(z)
+    grey.reshape(-1)[fragments.pixel] = _shade(face, mesh, fragments, nearest)
     points_head = landmarks(face.identity, face.expression, face.gaze_mm)
+    turned_here = _jaw_turned_here(face, points_head)
+    points_head[JAW], outlined = on_outline(
+        face.identity,
+        face.expression,
+        points_head[JAW],
+        ~turned_here[JAW],
+        lambda x, y, z: project(replace(face, roll_deg=0.0), x, y, z)[0],
+    )
+    turned_here[JAW] |= outlined
     px, py, pz = project(face, *points_head.T)
     points = np.stack([px, py], axis=1)
-    visible = (
-        seen_at(points, pz, nearest, _NEAR)
-        & _jaw_turned_here(face, points_head)
-        & _between_lids(face, points_head)
-    )
+    visible = seen_at(points, pz, nearest, _NEAR) & turned_here & _between_lids(face, points_head)
     if face.occluder is not None:
         _hold_before(face, grey, nearest)
         visible &= occluder_cover(face.occluder, px, py) < 0.5
@@ -74,11 +81,11 @@ def _turned(face: FaceSpec, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Fl
 def project(face: FaceSpec, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
     """Image x and y (px) and depth z (mm toward the camera) of head frame points."""
     x, y, z = _turned(face, x, y, z)
-    scale = face.px_per_mm * CAMERA_MM / (CAMERA_MM - z)
+    scale = face.px_per_mm * face.camera_mm / (face.camera_mm - z)
     return face.centre_px[0] + x * scale, face.centre_px[1] + y * scale, z
 
 
-def _shade(face: FaceSpec, mesh: Mesh, fragments: Fragments) -> Floats:
+def _shade(face: FaceSpec, mesh: Mesh, fragments: Fragments, nearest: Floats) -> Floats:
     """(M,) displayed grey of the fragments."""
     part = mesh.part[fragments.corners[0]]
     a, b, c = (fragments.blend(mesh.paint[axis]) for axis in range(3))
@@ -89,7 +96,15 @@ def _shade(face: FaceSpec, mesh: Mesh, fragments: Fragments) -> Floats:
     nx, ny, nz = (fragments.blend(mesh.normals[axis]) for axis in range(3))
     gloss = GLOSS[part]
     sin_yaw, cos_yaw = circle(face.yaw_deg)
-    return lit(albedo, (nx, ny, nz), (-sin_yaw, 0.0, cos_yaw), face.illumination, gloss)
+    flash = lamp(face.illumination)
+    toward = None
+    if flash is not None:
+        right, down, near = _turned(face, *(np.array(along) for along in flash))
+        toward = float(right), float(down), float(near)
+    reached = seen_light(nearest, fragments.pixel, toward, face.px_per_mm)
+    camera = (-sin_yaw, 0.0, cos_yaw)
+    place = window(face.seed)
+    return lit(albedo, (nx, ny, nz), camera, face.illumination, gloss, place, reached)
 
 
 def seen_at(points: Floats, z: Floats, nearest: Floats, margin: Floats | float) -> Bools:

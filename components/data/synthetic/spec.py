@@ -59,6 +59,20 @@ class Identity:
     stubble: float = 0.0
     glasses: bool = False
     shirt_albedo: float = 0.35
+    age: float = 30.0
+    """Years: lines and folds deepen from 30 on."""
+    sex: Literal["female", "male"] = "female"
+    fullness: float = 0.0
+    """Of cheeks and jaw: -1 gaunt, 1 round."""
+    fringe: float = 0.0
+    """How far the hair hangs below the hairline, mm."""
+    beard: float = 0.0
+    """Cover of a full beard with its moustache."""
+    hat: float | None = None
+    """Albedo of a cap; None: bareheaded."""
+    freckles: float = 0.0
+    suit: bool = False
+    """A jacket over a white shirt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +169,7 @@ class FaceSpec:
         centre_px: image position (x, y) of the head frame's origin.
         px_per_mm: scale at the depth of that origin.
         illumination: Multi-PIE's 0-19; 0 and 19 have no flash.
+        camera_mm: distance of the camera from the head frame's origin.
         gaze_mm: shift of both irises (x, y).
         seed: background, texture and sensor noise.
     """
@@ -166,6 +181,7 @@ class FaceSpec:
     roll_deg: float = 0.0
     centre_px: tuple[float, float] = (320.0, 215.0)
     px_per_mm: float = 1.3
+    camera_mm: float = 1400.0
     illumination: int = 7
     gaze_mm: tuple[float, float] = (0.0, 0.0)
     occluder: Occluder | None = None
