@@ -4,6 +4,8 @@ On a grid of every fourth pixel: how much of the room a point sees, and whether 
 it. What the camera does not see casts no shadow.
 """
 
+import math
+
 import numpy as np
 
 from components.data.synthetic.raster import Ints
@@ -37,7 +39,7 @@ def seen_light(
 
     walls = np.zeros_like(depth)
     for right, down in (*_RINGS, *((-x, -y) for x, y in _RINGS)):
-        apart = np.float32(mm_a_cell * (right * right + down * down) ** 0.5)
+        apart = np.float32(mm_a_cell * math.sqrt(right * right + down * down))
         rise = (beside(right, down) - depth) / apart
         walls += np.minimum(np.maximum(rise - np.float32(0.1), 0), np.float32(1.2))
     room = 1 - walls * np.float32(0.75 / (2 * len(_RINGS)))
