@@ -75,8 +75,8 @@ def main() -> None:
     parser.add_argument("--keypoints", type=int, default=68)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    overrides = {"export.opsets": [17], "calibrate.faces": 16, "calibrate.method": "minmax"}
-    params = load_params(Path("params.yaml"), None, overrides)
+    quick = {"calibrate.faces": 16, "calibrate.method": "minmax", "calibrate.draws": 0}
+    params = load_params(Path("params.yaml"), None, {"export.opsets": [17], **quick})
     store = embedded_crops(params)
     faces = store.images(store.rows(store.judged_part)[:_CALLS])
     crop_dir = Path(str(store.crops.filename)).parent  # type: ignore[attr-defined]

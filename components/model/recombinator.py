@@ -24,8 +24,9 @@ class NetSpec:
     Attributes:
         encoder: channels of the encoder blocks, fine to coarse.
         trunk: channels at the coarsest grid.
-        decoder: channels of the decoder blocks, coarse to fine.
-        stem: stride of the first convolution; 2 makes a 40x40 heat map.
+        decoder: channels of the decoder blocks, coarse to fine; the heat maps have the grid of the
+            last one, so one fewer than the encoder's makes them half as large.
+        stem: stride of the first convolution.
         decoder_kernel: side of the decoder's first convolution.
         deconvolution: upsample by a learned 2x2 transposed convolution, else by nearest neighbour.
         head: a 1x1 convolution before the heat maps.
@@ -92,7 +93,7 @@ class Recombinator(nn.Module):
         if spec.stem > 1:
             self.stem = _conv(1, spec.encoder[0], 3, norm, spec.stem)
             size, channels = size // spec.stem, spec.encoder[0]
-        heatmap_size = size
+        heatmap_size = size // 2 ** (len(spec.encoder) - len(spec.decoder))
         self.encoder = nn.ModuleList()
         for width in spec.encoder:
             self.encoder.append(_conv(channels, width, 3, norm))
@@ -106,7 +107,8 @@ class Recombinator(nn.Module):
         channels = spec.trunk
         self.upsample = nn.ModuleList()
         self.decoder = nn.ModuleList()
-        for width, kept in zip(spec.decoder, reversed(spec.encoder), strict=True):
+        joined = reversed(spec.encoder[-len(spec.decoder) :])
+        for width, kept in zip(spec.decoder, joined, strict=True):
             self.upsample.append(
                 nn.ConvTranspose2d(channels, channels, 2, 2, bias=False)
                 if spec.deconvolution
@@ -210,7 +212,7 @@ NETS: dict[str, NetSpec] = {
     "base_5x5": NetSpec(_WIDE, 64, _WIDE, decoder_kernel=5, deconvolution=True, head=False),
     "release": NetSpec(_WIDE, 64, _WIDE),
     "public": NetSpec(_WIDE, 64, _WIDE, deconvolution=True, head=False),
-    "nano": NetSpec((16, 32, 48), 64, (48, 32, 24), stem=2, batch_norm=True, beta=1.0, ours=True),
+    "nano": NetSpec((32, 64, 128), 128, (128, 64), stem=2, batch_norm=True, beta=1.0, ours=True),
     "small": NetSpec((24, 48, 80), 80, (64, 40, 32), stem=2, batch_norm=True, beta=1.0, ours=True),
     "large": NetSpec(
         (48, 96, 160), 192, (128, 96, 64), stem=2, batch_norm=True, beta=1.0, ours=True

@@ -3,6 +3,7 @@
 Input: rows of the faces, and how far the run is. Output: the loss of each step, on the device.
 """
 
+import functools
 import logging
 
 import torch
@@ -93,7 +94,7 @@ class Stepper:
             return loss.clone()
         self._ran[amount] = self._ran.get(amount, 0) + 1
         if self._ran[amount] <= _WARM_UPS:
-            beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            beside = _beside()
             beside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(beside):
                 loss = self._step(amount)
@@ -101,7 +102,7 @@ class Stepper:
             return loss
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.chance.generator)
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=_beside()):
             loss = self._step(amount)
         self._graphs[amount] = graph, loss
         graph.replay()
@@ -110,3 +111,9 @@ class Stepper:
     def _step(self, amount: float) -> Tensor:
         batch = draw_batch(self.faces, self._rows, self.scheme, self.train, self.chance, amount)
         return take_step(self.training, batch, self.scheme, self.train)
+
+
+@functools.cache
+def _beside() -> torch.cuda.Stream:
+    """The one stream of warm-ups and captures: each stream keeps 32 MiB for matrix products."""
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]

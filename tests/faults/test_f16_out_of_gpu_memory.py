@@ -1,5 +1,6 @@
 """A batch that is too large for the GPU is answered in two parts, or the run fails in one line."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,12 @@ def test_f16_a_batch_is_halved_once_and_the_memory_released(
     train = params_with(QUICK | {"train.batch_size": 40, "train.net": "base"}).train
     torch.cuda.reset_peak_memory_stats()
     train_net(crop_dir=dots_dir, train=train, out_dir=_folder(tmp_path / "free"))
-    needed = torch.cuda.max_memory_allocated()
+    gc.collect()
     torch.cuda.empty_cache()
+    held = torch.cuda.memory_allocated()  # what the libraries keep for the next matrix product
+    needed = torch.cuda.max_memory_allocated() - held
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(share * needed / total)
+    torch.cuda.set_per_process_memory_fraction((held + share * needed) / total)
     try:
         if fits:
             summary = train_net(crop_dir=dots_dir, train=train, out_dir=_folder(tmp_path / "less"))
@@ -76,8 +79,9 @@ def test_f16_a_batch_is_halved_once_and_the_memory_released(
         assert "each batch is answered in two parts" in caplog.text
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+    gc.collect()
     torch.cuda.empty_cache()
-    assert torch.cuda.memory_allocated() < 50 * 2**20
+    assert torch.cuda.memory_allocated() < held + 2**20
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -35,17 +35,17 @@ def test_variants_have_the_original_s_parameter_counts(name: str, parameters: in
 def test_every_net_answers_in_crop_pixels(name: str, num_keypoints: int) -> None:
     points, confidence = build_net(name, num_keypoints).eval()(torch.rand(2, 1, 80, 80) * 255)
     assert points.shape == (2, num_keypoints, 2)
-    assert bool(((points >= -1.5) & (points <= 80.5)).all())
+    assert bool(((points >= -2.5) & (points <= 81.5)).all())
     assert bool(((confidence >= 0) & (confidence <= 1)).all())
 
 
-@pytest.mark.parametrize(("size", "stride"), [(80, 1), (40, 2)])
+@pytest.mark.parametrize(("size", "stride"), [(80, 1), (40, 2), (20, 4)])
 def test_soft_argmax_finds_the_peak(size: int, stride: int) -> None:
     heatmaps = torch.zeros(1, 1, size, size)
-    heatmaps[0, 0, 7, 21] = 1000.0  # row 7, column 21
+    heatmaps[0, 0, 7, 11] = 1000.0  # row 7, column 11
     for unbiased in (False, True):
         points, cells = SoftArgmax(1, size, stride, 1.0, unbiased)(heatmaps)
-        assert points[0, 0].tolist() == [(21 + 0.5) * stride - 0.5, (7 + 0.5) * stride - 0.5]
+        assert points[0, 0].tolist() == [(11 + 0.5) * stride - 0.5, (7 + 0.5) * stride - 0.5]
         assert cells.amax().item() == pytest.approx(1.0)
 
 
@@ -147,18 +147,18 @@ def gaussian(x: float, y: float, sigma: float, size: int, stride: int) -> torch.
     return -(down[:, None] + across)[None, None]
 
 
-@pytest.mark.parametrize(("size", "stride"), [(80, 1), (40, 2)])
+@pytest.mark.parametrize(("size", "stride"), [(80, 1), (40, 2), (20, 4)])
 @pytest.mark.parametrize("sigma", [2.0, 3.0, 4.0, 6.0])
 def test_a_gaussian_at_the_border_is_not_pulled_inside(
     size: int, stride: int, sigma: float
 ) -> None:
     decode = SoftArgmax(1, size, stride, beta=1.0, unbiased=True)
     plain = SoftArgmax(1, size, stride, beta=1.0)
-    pulled = 0.0
+    pulled, left = 0.0, 0.4 if stride < 4 else 1.3
     for x, y in [(40.2, 33.7), (5.0, 40.0), (1.7, 78.0), (0.0, 0.0), (79.0, 12.3), (76.1, 79.0)]:
         heatmaps, wanted = gaussian(x, y, sigma, size, stride), torch.tensor([x, y])
         found, _ = decode(heatmaps)
-        assert (found[0, 0] - wanted).abs().max().item() < 0.4
+        assert (found[0, 0] - wanted).abs().max().item() < left
         pulled = max(pulled, (plain(heatmaps)[0][0, 0] - wanted).abs().max().item())
     assert pulled > 0.5 * sigma  # what the plain mean is off by
 
