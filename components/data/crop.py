@@ -18,6 +18,11 @@ from components.data.sample import Floats, numbers_of
 
 Grey = NDArray[np.uint8]
 
+A_HALF_IS_ABOVE = 1e-6
+"""Grey levels: what rounding adds, so that a half which a sum misses by its last digit goes up."""
+_UNSURE = 4e-3
+"""Grey levels about a half within which Pillow's resize, whose window is in single precision, errs."""
+
 
 @dataclass(frozen=True, slots=True)
 class CropBox:
@@ -96,7 +101,42 @@ def cut(image: Grey, box: CropBox, size_px: int) -> Grey:
     # In floats, so that only the result is rounded: twice would move a dot by 0.03 px.
     levels = Image.fromarray(patch.astype(np.float32))
     resized = np.asarray(levels.resize(size, Image.Resampling.BILINEAR, box=window))
-    return (resized + np.float32(0.5)).astype(np.uint8)
+    raised = resized + np.float32(0.5)
+    crop: Grey = raised.astype(np.uint8)
+    # Pillow's single precision cannot tell to which side of a half these fall; preprocess.onnx can.
+    rows, columns = np.nonzero(np.abs(raised - np.rint(raised)) < _UNSURE)
+    if len(rows):
+        exact = _levels_at(patch, window, box.side / size_px, rows, columns)
+        crop[rows, columns] = exact + (0.5 + A_HALF_IS_ABOVE)
+    return crop
+
+
+def _levels_at(
+    patch: Grey,
+    window: tuple[float, float, float, float],
+    step: float,
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+) -> Floats:
+    """(n,) the levels of some pixels of a crop in double precision, not rounded.
+
+    Args:
+        patch, window: of the image, and the part of it that the crop shows.
+        step: pixels of the patch in one of the crop.
+    """
+    reach = max(step, 1.0)
+
+    def taps(start: float, pixels: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
+        places = start + (pixels + 0.5) * step - 0.5
+        first = np.ceil(places - reach).astype(np.intp)
+        found = first[:, None] + np.arange(math.floor(2 * reach) + 1)
+        weights = np.maximum(1 - np.abs(found - places[:, None]) / reach, 0)
+        return found, weights / weights.sum(axis=1, keepdims=True)
+
+    (y, weights_y), (x, weights_x) = taps(window[1], rows), taps(window[0], columns)
+    shown = patch[y[:, :, None], x[:, None, :]]
+    levels: Floats = np.einsum("nh,nhw,nw->n", weights_y, shown, weights_x)
+    return levels
 
 
 def _replicated(image: Grey, x0: int, y0: int, x1: int, y1: int) -> Grey:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from components.data.rejected import Refusal
 
@@ -43,17 +43,22 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.size
 
 
-def read_grey(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> Grey:
+def read_grey(path: Path, max_megapixels: float = MOST_MEGAPIXELS, turn: bool = False) -> Grey:
     """(H, W) grey levels of the file, by the rule above.
+
+    Args:
+        turn: as EXIF asks, where no labels belong to the file.
 
     Raises:
         Refusal: naming the file and what is wrong with it.
     """
-    return read_image(path, max_megapixels)[0]
+    return read_image(path, max_megapixels, turn)[0]
 
 
-def read_image(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> tuple[Grey, str]:
-    """(H, W) grey levels of the file, and the SHA-256 of its bytes.
+def read_image(
+    path: Path, max_megapixels: float = MOST_MEGAPIXELS, turn: bool = False
+) -> tuple[Grey, str]:
+    """(H, W) grey levels of the file, as ``read_grey``, and the SHA-256 of its bytes.
 
     Raises:
         Refusal: naming the file and what is wrong with it.
@@ -74,15 +79,16 @@ def read_image(path: Path, max_megapixels: float = MOST_MEGAPIXELS) -> tuple[Gre
         try:
             image.load()
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            upright = ImageOps.exif_transpose(image) if turn else image
         except _UNREADABLE as error:
             raise Refusal("image unreadable", f"{path.name}: {error}") from None
-        if orientation != 1:
+        if orientation != 1 and not turn:
             raise Refusal(
                 "image rotated",
                 f"{path.name}: EXIF orientation {orientation}; turn the pixels and the labels"
                 " alike and remove the tag",
             )
-        return _grey(path, image), hashlib.sha256(content).hexdigest()
+        return _grey(path, upright), hashlib.sha256(content).hexdigest()
 
 
 def place_image(source: Path, place: Path) -> None:

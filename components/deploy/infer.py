@@ -2,7 +2,8 @@
 
 Input: files and a model. Output, for each image, ``<stem>.keypoints`` as ``.png`` (the picture with
 boxes and points), ``.json`` and ``.csv`` (a row a point); for each video ``.mp4``, ``.jsonl`` (a
-line a frame) and ``.csv``, its faces numbered and their points smoothed. All in image pixels.
+line a frame) and ``.csv``, its faces numbered and their points smoothed. All in pixels of the image
+or frame as it is shown: turned where the file asks for it.
 """
 
 import csv
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from components.data.faces_drawn import point_colours
 from components.deploy.face_detection import FaceBox
@@ -119,7 +120,8 @@ def _infer_image(path: Path, landmarker: Landmarker, out: Path, how: How) -> Non
     if not faces:
         LOGGER.warning("%s: no face found; give its box, or --detector whole", path)
     stem = out / f"{path.stem}.keypoints"
-    with Image.open(path) as image:
+    with Image.open(path) as stored:
+        image = ImageOps.exif_transpose(stored)
         if "overlay" in how.write:
             draw_keypoints(image, faces).save(f"{stem}.png")
         width, height = image.size
@@ -211,8 +213,9 @@ def _frames(path: Path, how: How) -> Iterator[Frame]:
     assert how.frames_per_second is not None
     for number, image in enumerate(_images_in(path)):
         grey_levels(image)  # refuses what is no image
-        with Image.open(image) as opened:
-            yield Frame(number / how.frames_per_second, np.asarray(opened.convert("RGB")))
+        with Image.open(image) as stored:
+            upright = ImageOps.exif_transpose(stored).convert("RGB")
+        yield Frame(number / how.frames_per_second, np.asarray(upright))
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from components.data.crop import cut, face_crop_box
 from components.data.images import read_grey
@@ -24,8 +25,6 @@ from components.deploy.sums import DEFAULT_TRUST, Trusted, check_sums, read_sign
 from components.deploy.targets import Pending
 from components.kpi.confidence import VISIBLE_FROM
 from components.kpi.predictions import Predict
-
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as everywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,8 @@ class Landmarker:
         """Keypoints of the faces in one image.
 
         Args:
-            image: a PNG or JPEG file, or (H, W) grey or (H, W, 3) RGB uint8.
+            image: a PNG or JPEG file, turned as its EXIF asks; or (H, W) grey or (H, W, 3) RGB,
+                uint8.
             face_box: tight box (x, y, width, height) in image pixels; ``whole`` when the image is
                 the face; ``detect`` finds all faces (extra ``detect``) and looks at each twice.
 
@@ -149,7 +149,8 @@ class Landmarker:
         if not boxes:
             return []
         scale = self.box_scale if scale is None else scale
-        crops = [face_crop_box(box, scale) for box in boxes]
+        # In single precision, as every other path takes its boxes.
+        crops = [face_crop_box(tuple(np.float32(box).tolist()), scale) for box in boxes]
         points, confidence = self.predict(np.stack([cut(grey, crop, 80)[None] for crop in crops]))
         tells = self.model.get("confidence") == "learned"
         return [
@@ -195,14 +196,13 @@ def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if isinstance(image, (str, Path)):
         try:
-            return read_grey(Path(image))
+            return read_grey(Path(image), turn=True)
         except ValueError as error:
             raise ValueError(f"{image}: {error}") from None
     if image.dtype == np.uint8 and image.size and image.ndim == 2:
         return image
     if image.dtype == np.uint8 and image.size and image.ndim == 3 and image.shape[2] == 3:
-        grey: NDArray[np.uint8] = np.rint(image @ _LUMA).astype(np.uint8)
-        return grey
+        return np.asarray(Image.fromarray(image).convert("L"))  # as of files
     raise ValueError(
         f"the image is {image.dtype} {image.shape}; it must be uint8 (H, W) or (H, W, 3)"
     )

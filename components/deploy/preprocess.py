@@ -5,14 +5,17 @@ Output: ``preprocess.onnx`` (an image and face boxes to crops, by the rule of
 around a network, ``end_to_end.onnx``.
 
 An anti-aliased resize is a triangle filter in each direction, so a crop is two matrix products:
-filter of the rows x image x filter of the columns. What a filter reads beyond the image is the
-image's edge, so the image is padded with its edge first. A crop farther outside shows nothing but
-that edge wherever it lies, so it is moved to the edge, and the padding stays small.
+filter of the rows x image x filter of the columns. Of the image only the part that holds all faces
+is read; what a filter reads beyond the image is its edge. A crop farther outside shows nothing but
+that edge wherever it lies, so it is moved to the edge. All is reckoned in double precision, so that
+a level that lies by a half falls to the same side as in ``components.data.crop``: a net in INT8
+moves its points by tenths of a pixel when one grey level changes by one.
 """
 
 import numpy as np
 from onnx import ModelProto, compose, helper, parser
 
+from components.data.crop import A_HALF_IS_ABOVE
 from components.data.crop_store import CROP_PX
 from components.deploy.network import opset_of, rebuilt
 from components.deploy.onnx_file import (
@@ -23,77 +26,85 @@ from components.deploy.onnx_file import (
     SQUARES,
 )
 
-# Grey is ITU-R 601 luma; one grey channel, repeated in three, is itself. Axis 1 of positions and
-# sizes is y, then x.
+# Grey is ITU-R 601 luma in the whole numbers of Pillow; one grey channel, repeated in three, is
+# itself. Types: 1 is float, 7 int64, 11 double.
 _PREPROCESS = """
 preprocess (uint8[H, W, C] image, float[N, 4] boxes)
     => (float[N, 1, CROP, CROP] input_face_images, float[N, 3] squares)
 <
-    float[3] luma = {0.114, 0.587, 0.299}, float scale = {SCALE}, float crop_px = {CROP.0},
-    float[1, 1, CROP] places = {PLACES},
-    float half = {0.5}, float one = {1.0}, float nought = {0.0},
-    int64 zero = {0}, int64 unit = {1}, int64[1] second = {1}, int64[1] third = {2},
-    int64[2] y_x = {1, 0}, int64[2] two_two = {2, 2}, int64[2] one_one = {1, 1}, int64[1] four = {4}
+    double[3] luma = {7471.0, 38470.0, 19595.0}, double luma_half = {32768.0},
+    double luma_all = {65536.0}, double scale = {SCALE}, double crop_px = {CROP.0},
+    double[1, CROP] places = {PLACES}, double half = {0.5}, double raise = {RAISE},
+    double one = {1.0}, double nought = {0.0}, int64 zero = {0}, int64 unit = {1},
+    int64[1] first = {0}, int64[1] second = {1}, int64[1] third = {2}, int64[2] two_two = {2, 2},
+    int64[2] one_one = {1, 1}, int64[3] three_ones = {1, 1, 1}
 >
 {
-    levels = Cast <to = 1> (image)
-    shares = Mul (levels, luma)
-    luma_sum = ReduceSum <keepdims = 0> (shares, third)
-    grey = Round (luma_sum)
-
-    corner, size = Split <axis = 1> (boxes, two_two)
+    boxes_double = Cast <to = 11> (boxes)
+    corner, size = Split <axis = 1> (boxes_double, two_two)
     half_size = Mul (size, half)
     center = Add (corner, half_size)
     size_x, size_y = Split <axis = 1> (size, one_one)
     longer = Max (size_x, size_y)
     side = Mul (longer, scale)
-    squares = Concat <axis = 1> (center, side)
+    squares_double = Concat <axis = 1> (center, side)
+    squares = Cast <to = 1> (squares_double)
 
     step = Div (side, crop_px)
-    step_all = Unsqueeze (step, second)
-    reach = Max (step_all, one)
-    offset = Mul (step_all, places)
-    center_y_x = Gather <axis = 1> (center, y_x)
-    center_all = Unsqueeze (center_y_x, third)
-    wanted = Add (center_all, offset)
-    shape = Shape (grey)
-    shape_float = Cast <to = 1> (shape)
-    last = Sub (shape_float, one)
-    last_all = Unsqueeze (last, second)
-    farthest = Add (last_all, reach)
-    nearest = Neg (reach)
-    not_before = Max (wanted, nearest)
-    place = Min (not_before, farthest)
-    place_y, place_x = Split <axis = 1> (place, one_one)
-
+    reach = Max (step, one)
     largest_reach = ReduceMax <keepdims = 0> (reach)
-    both_sides = Add (largest_reach, largest_reach)
-    margin = Ceil (both_sides)
-    margin_whole = Cast <to = 7> (margin)
-    pads = Expand (margin_whole, four)
-    padded = Pad <mode = "edge"> (grey, pads)
-    padded_shape = Shape (padded)
-    height, width = Split <axis = 0> (padded_shape, one_one)
+    reach_all = Unsqueeze (reach, second)
+    offset = Mul (step, places)
+    center_x, center_y = Split <axis = 1> (center, one_one)
+    shape = Shape (image)
+    height, width, channels = Split <axis = 0> (shape, three_ones)
 
     FILTER(y, height)
     FILTER(x, width)
-    by_rows = MatMul (filter_y, padded)
+    rows = Gather <axis = 0> (image, inside_y)
+    part = Gather <axis = 1> (rows, inside_x)
+    levels = Cast <to = 11> (part)
+    shares = Mul (levels, luma)
+    luma_sum = ReduceSum <keepdims = 0> (shares, third)
+    luma_raised = Add (luma_sum, luma_half)
+    luma_share = Div (luma_raised, luma_all)
+    grey = Floor (luma_share)
+
+    by_rows = MatMul (filter_y, grey)
     filter_of_columns = Transpose <perm = [0, 2, 1]> (filter_x)
     crops = MatMul (by_rows, filter_of_columns)
-    raised = Add (crops, half)
+    raised = Add (crops, raise)
     whole = Floor (raised)
-    input_face_images = Unsqueeze (whole, second)
+    crops_float = Cast <to = 1> (whole)
+    input_face_images = Unsqueeze (crops_float, second)
 }
 """
 _FILTER = """
-    count_AXIS = Squeeze (LENGTH)
-    numbers_AXIS = Range (zero, count_AXIS, unit)
-    floats_AXIS = Cast <to = 1> (numbers_AXIS)
-    pixels_AXIS = Sub (floats_AXIS, margin)
-    column_AXIS = Transpose <perm = [0, 2, 1]> (place_AXIS)
-    apart_AXIS = Sub (column_AXIS, pixels_AXIS)
+    length_AXIS = Squeeze (LENGTH, first)
+    end_AXIS = Sub (length_AXIS, unit)
+    last_AXIS = Cast <to = 11> (end_AXIS)
+    wanted_AXIS = Add (center_AXIS, offset)
+    farthest_AXIS = Add (reach, last_AXIS)
+    nearest_AXIS = Neg (reach)
+    not_before_AXIS = Max (wanted_AXIS, nearest_AXIS)
+    place_AXIS = Min (not_before_AXIS, farthest_AXIS)
+    lowest_AXIS = ReduceMin <keepdims = 0> (place_AXIS)
+    highest_AXIS = ReduceMax <keepdims = 0> (place_AXIS)
+    low_AXIS = Sub (lowest_AXIS, largest_reach)
+    high_AXIS = Add (highest_AXIS, largest_reach)
+    low_whole_AXIS = Floor (low_AXIS)
+    high_whole_AXIS = Floor (high_AXIS)
+    from_AXIS = Cast <to = 7> (low_whole_AXIS)
+    to_AXIS = Cast <to = 7> (high_whole_AXIS)
+    limit_AXIS = Add (to_AXIS, unit)
+    pixels_AXIS = Range (from_AXIS, limit_AXIS, unit)
+    not_below_AXIS = Max (pixels_AXIS, zero)
+    inside_AXIS = Min (not_below_AXIS, end_AXIS)
+    floats_AXIS = Cast <to = 11> (pixels_AXIS)
+    column_AXIS = Unsqueeze (place_AXIS, third)
+    apart_AXIS = Sub (column_AXIS, floats_AXIS)
     distance_AXIS = Abs (apart_AXIS)
-    share_AXIS = Div (distance_AXIS, reach)
+    share_AXIS = Div (distance_AXIS, reach_all)
     left_AXIS = Sub (one, share_AXIS)
     weight_AXIS = Max (left_AXIS, nought)
     sum_AXIS = ReduceSum <keepdims = 1> (weight_AXIS, third)
@@ -129,6 +140,7 @@ def preprocess(box_scale: float, opset: int) -> ModelProto:
         written = _FILTER.replace("AXIS", axis).replace("LENGTH", length)
         text = text.replace(f"FILTER({axis}, {length})", written)
     text = text.replace("PLACES", ", ".join(f"{place:.1f}" for place in places))
+    text = text.replace("RAISE", repr(0.5 + A_HALF_IS_ABOVE))
     return _parsed(text.replace("SCALE", repr(float(box_scale))), opset)
 
 

@@ -26,7 +26,7 @@ class Frame:
 
 
 def read_frames(path: Path | str) -> Iterator[Frame]:
-    """The frames of a video in their order; a rotation that the file asks for is not applied.
+    """The frames of a video in their order, turned as the file asks, in quarters.
 
     Raises:
         ValueError: naming the file: not a video, damaged, or PyAV is not installed.
@@ -46,7 +46,8 @@ def read_frames(path: Path | str) -> Iterator[Frame]:
                 if last is not None and seconds <= last:
                     continue  # a frame that is shown no time
                 last = seconds
-                yield Frame(seconds - first, frame.to_ndarray(format="rgb24"))
+                quarters = round(frame.rotation / 90)  # counterclockwise
+                yield Frame(seconds - first, np.rot90(frame.to_ndarray(format="rgb24"), quarters))
     except av.error.FFmpegError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import fpenet
 from components.cli import main
@@ -49,6 +49,23 @@ def test_a_box_gives_the_keypoints_of_the_landmarker_in_image_pixels(
         assert np.allclose(result["faces"][0]["confidence"], face.confidence, atol=1e-5)
         with Image.open(tmp_path / "out" / f"{path.stem}.keypoints.png") as drawn:
             assert drawn.size == (640, 480)
+
+
+def test_a_photo_is_turned_as_a_telephone_asks(
+    stages: SimpleNamespace, pictures: list[Path], tmp_path: Path
+) -> None:
+    turned = tmp_path / "turned.png"
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # a quarter clockwise makes it upright
+    with Image.open(pictures[0]) as upright:
+        upright.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
+    infer_files([pictures[0], turned], landmarker_of(stages), tmp_path, How((230, 186, 180, 178)))
+    one, other = (
+        json.loads((tmp_path / f"{stem}.keypoints.json").read_text()) for stem in ("a", "turned")
+    )
+    assert one | {"image": "turned.png"} == other
+    drawn = [Image.open(tmp_path / f"{stem}.keypoints.png") for stem in ("a", "turned")]
+    assert drawn[0].tobytes() == drawn[1].tobytes()
 
 
 def test_a_point_is_drawn_where_it_is() -> None:

@@ -22,11 +22,17 @@ Points = NDArray[np.floating]
 
 @pytest.fixture(scope="module", params=["in the middle", "at the border"])
 def shown(request: pytest.FixtureRequest) -> tuple[NDArray[np.uint8], tuple[float, ...]]:
-    """An RGB image and the box of the face in it.
+    """A coloured image and the box of the face in it, anywhere between its pixels."""
+    left = 320 if request.param == "in the middle" else 24
+    face = render_face(FaceSpec(seed=7, yaw_deg=10.0, px_per_mm=0.8, centre_px=(left, 215.0)))
+    x, y, width, height = face.face_box
+    colour = face.image[..., None] * np.array([1.0, 0.8, 0.6])
+    return np.rint(colour).astype(np.uint8), (x + 0.37, y - 1.21, width + 2.3, height)
 
-    The square is 80 whole pixels of the image, so that on every processor each path has the same
-    grey levels in its crop: test_preprocess.py is about the others.
-    """
+
+@pytest.fixture(scope="module", params=["in the middle", "at the border"])
+def shown_whole(request: pytest.FixtureRequest) -> tuple[NDArray[np.uint8], tuple[float, ...]]:
+    """A grey image and a box whose square is 80 whole pixels: the scaler is DeepStream's own."""
     left = 320 if request.param == "in the middle" else 24
     face = render_face(FaceSpec(seed=7, yaw_deg=10.0, px_per_mm=0.5, centre_px=(left, 215.0)))
     side = 80 / SCALE
@@ -46,6 +52,10 @@ def worst(found: Points, expected: Points, box: tuple[float, ...]) -> float:
     return float(np.linalg.norm(found - expected, axis=1).max()) * 80 / (max(box[2:]) * SCALE)
 
 
+def bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(image[..., ::-1])
+
+
 def run(path: Path, **inputs: NDArray) -> dict[str, NDArray]:
     session = onnxruntime.InferenceSession(path.read_bytes())
     names = [output.name for output in session.get_outputs()]
@@ -56,7 +66,7 @@ def run(path: Path, **inputs: NDArray) -> dict[str, NDArray]:
 def test_the_onnx_chain(stages: SimpleNamespace, shown: tuple, precision: str) -> None:
     image, box = shown
     folder = stages.bundle / "cpu"
-    crops = run(folder / "preprocess.onnx", image=image, boxes=np.array([box], np.float32))
+    crops = run(folder / "preprocess.onnx", image=bgr(image), boxes=np.array([box], np.float32))
     said = run(folder / "1" / f"{precision}.onnx", input_face_images=crops["input_face_images"])
     placed = run(folder / "place.onnx", keypoints=said["keypoints"], squares=crops["squares"])
     expected = landmarker_points(stages, shown, precision)
@@ -66,13 +76,13 @@ def test_the_onnx_chain(stages: SimpleNamespace, shown: tuple, precision: str) -
 def test_the_one_file_from_end_to_end(stages: SimpleNamespace, shown: tuple) -> None:
     image, box = shown
     path = stages.export / "opset17" / "end_to_end.onnx"
-    said = run(path, image=image, boxes=np.array([box], np.float32))
+    said = run(path, image=bgr(image), boxes=np.array([box], np.float32))
     assert worst(said["keypoints_image"][0], landmarker_points(stages, shown, "fp32"), box) < 0.05
 
 
 def test_the_triton_ensemble(stages: SimpleNamespace, shown: tuple) -> None:
     image, box = shown
-    inputs = {"image": image, "boxes": np.array([box, box], np.float32)}
+    inputs = {"image": bgr(image), "boxes": np.array([box, box], np.float32)}
     said = ask(stages.bundle / "cpu" / "triton", "fpenet", inputs)
     assert said["confidence"].shape == (2, 68)
     for points in said["keypoints_image"]:
@@ -81,9 +91,9 @@ def test_the_triton_ensemble(stages: SimpleNamespace, shown: tuple) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_deepstream_module_on_the_tensors_of_the_engine(
-    stages: SimpleNamespace, shown: tuple, precision: str
+    stages: SimpleNamespace, shown_whole: tuple, precision: str
 ) -> None:
-    image, box = shown
+    image, box = shown_whole
     edges = (box[0] + 0.5, box[1] + 0.5, box[2], box[3])  # DeepStream counts edges of pixels
     # In a frame that the square does not leave: at its border nvinfer shows black where the others
     # repeat the edge, so the tensors differ (test_deepstream.py has the geometry there).
@@ -95,7 +105,7 @@ def test_the_deepstream_module_on_the_tensors_of_the_engine(
     engine = stages.bundle / "cpu" / "1" / f"{precision}.onnx"
     said = run(engine, input_face_images=crop[None, None])
     points = points_in_frame(said["keypoints"][0], rect) - [80, 0]
-    assert worst(points, landmarker_points(stages, shown, precision), box) < 0.05
+    assert worst(points, landmarker_points(stages, shown_whole, precision), box) < 0.05
 
 
 def test_the_command(stages: SimpleNamespace, shown: tuple, tmp_path: Path) -> None:

@@ -29,6 +29,29 @@ def test_frames_come_back_in_their_order_and_at_their_times(tmp_path: Path) -> N
     assert count_frames(path) == 6
 
 
+def test_a_video_that_was_filmed_upright_is_turned(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with VideoFile(path) as file:
+        picture = Image.new("RGB", (64, 48))
+        picture.paste((255, 255, 255), (0, 0, 16, 16))
+        file.add(picture, 0.0)
+    # The matrix of the track's header (ISO 14496-12, 8.3.2), by which what is shown is made of
+    # what is stored: x' = width - y, y' = x, as a telephone says it.
+    as_stored, a_quarter = (
+        b"".join(value.to_bytes(4, "big", signed=True) for value in matrix)
+        for matrix in (
+            (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30),
+            (0, 1 << 16, 0, -1 << 16, 0, 0, 48 << 16, 0, 1 << 30),
+        )
+    )
+    before, track = path.read_bytes().split(b"tkhd")
+    path.write_bytes(before + b"tkhd" + track.replace(as_stored, a_quarter, 1))
+    (frame,) = read_frames(path)
+    assert frame.image.shape == (64, 48, 3)
+    assert frame.image[:12, -12:].min() > 200
+    assert frame.image[:, :28].max() < 50
+
+
 def test_an_odd_row_and_column_are_left_out(tmp_path: Path) -> None:
     path = written(tmp_path / "a.mp4", size=(65, 49))
     assert next(read_frames(path)).image.shape == (48, 64, 3)
