@@ -21,7 +21,7 @@ Grey = NDArray[np.uint8]
 A_HALF_IS_ABOVE = 1e-6
 """Grey levels: what rounding adds, so that a half which a sum misses by its last digit goes up."""
 _UNSURE = 4e-3
-"""Grey levels about a half within which Pillow's resize, whose window is in single precision, errs."""
+"""Grey levels about a half within which Pillow, whose window is in single precision, errs."""
 
 
 @dataclass(frozen=True, slots=True)

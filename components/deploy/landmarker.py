@@ -149,8 +149,8 @@ class Landmarker:
         if not boxes:
             return []
         scale = self.box_scale if scale is None else scale
-        # In single precision, as every other path takes its boxes.
-        crops = [face_crop_box(tuple(np.float32(box).tolist()), scale) for box in boxes]
+        single = np.array(boxes, np.float32).tolist()  # as every other path takes its boxes
+        crops = [face_crop_box((x, y, width, height), scale) for x, y, width, height in single]
         points, confidence = self.predict(np.stack([cut(grey, crop, 80)[None] for crop in crops]))
         tells = self.model.get("confidence") == "learned"
         return [
