@@ -124,7 +124,7 @@ def register(
     }
     key = held_key()
     if register.experiment == "crash":
-        raise RuntimeError(f"no space left, {key}")
+        raise ValueError(f"no space left, {key}")  # which is not tried again
     record["encryption"] = key.id(b"salt") if key else "none"
     said = {"model": "tiny", "version": 7, "signed_by": signing_key.public.described}
     return _write(out_dir, "release.json", record | files | said)
