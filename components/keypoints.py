@@ -46,23 +46,22 @@ _REGIONS_68 = {
 _REGIONS_80 = _REGIONS_68 | {"pupils": _span(68, 76), "ears": _span(76, 80)}
 _REGIONS_104 = _REGIONS_80 | {"eye_contours": _span(80, 104)}
 
+_NOSE_FLIPPED = (27, 28, 29, 30, 35, 34, 33, 32, 31)
+_EYES_FLIPPED = (45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40)
+_FIRST_CONTOUR_FLIPPED = (91, 92, 93, 100, 99, 98, 97, 96, 95, 94, 101)
+_SECOND_CONTOUR_FLIPPED = (80, 81, 82, 89, 88, 87, 86, 85, 84, 83, 90)
 _FLIP_68 = (
     *range(16, -1, -1),
     *range(26, 16, -1),
-    *(27, 28, 29, 30, 35, 34, 33, 32, 31),
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+    *_NOSE_FLIPPED,
+    *_EYES_FLIPPED,
     *range(54, 47, -1),
     *range(59, 54, -1),
     *range(64, 59, -1),
     *range(67, 64, -1),
 )
 _FLIP_80 = (*_FLIP_68, 74, 73, 72, 75, 70, 69, 68, 71, 78, 79, 76, 77)
-_FLIP_104 = (
-    *_FLIP_80,
-    *(91, 92, 93, 100, 99, 98, 97, 96, 95, 94, 101),
-    *(80, 81, 82, 89, 88, 87, 86, 85, 84, 83, 90),
-    *(103, 102),
-)
+_FLIP_104 = (*_FLIP_80, *_FIRST_CONTOUR_FLIPPED, *_SECOND_CONTOUR_FLIPPED, 103, 102)
 
 
 def _scheme(regions: Mapping[str, tuple[int, ...]], flip_map: tuple[int, ...]) -> KeypointScheme:

@@ -7,12 +7,10 @@ called it.
 """
 
 import dataclasses
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +29,7 @@ from components.provenance.manifest import (
     verify,
 )
 from components.provenance.sign import read_signing_key, read_trusted
+from components.stage_folder import locked, partial_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +117,12 @@ def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Para
     if rank > 0:
         return _assist(stage, rank, out_dir, inputs, params, pending)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(out_dir):
+    with locked(out_dir):
         if not stage.sealed and (out_dir.is_file() or any(out_dir.glob("*"))):
             raise ValueError(f"{out_dir}: holds something; remove it, or name another folder")
         if _is_done(stage, out_dir, pending):
             return verify(out_dir)
-        partial = _partial_folder(out_dir, pending.key, stage.resumable)
+        partial = partial_folder(out_dir, pending.key, stage.resumable)
         try:
             summary = _call(stage, partial, inputs, params)
         except BaseException:
@@ -184,31 +183,7 @@ def _assist(
     return pending
 
 
-def _partial_folder(out_dir: Path, key: str, resumable: bool) -> Path:
-    """The folder to rename at the end: emptied, unless it holds a resumable run of this key."""
-    partial = out_dir.parent / f".{out_dir.name}.{key[:16]}.partial"
-    if not (resumable and partial.exists()):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-    return partial
-
-
-@contextmanager
-def _locked(out_dir: Path) -> Iterator[None]:
-    """Let one process at a time write ``out_dir``; the next one finds it finished."""
-    with (out_dir.parent / f".{out_dir.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-_STORY = "validate split crop train evaluate export calibrate build benchmark gate bundle"
-"""What one release is made of, from the labels to the bundles."""
-
-# fmt: off
-_ROWS = (
-    Stage(
-        "synth", "components.data.synth:render", (), ("synth",), ("numpy", "scipy"), sealed=False
-    ),
+_STORY = (
     Stage(
         "validate",
         "components.data.validate:validate_labels",
@@ -244,7 +219,10 @@ _ROWS = (
         ("numpy", "torch", "matplotlib"),
     ),
     Stage(
-        "export", "components.deploy.export:export_onnx", ("train",), ("export",),
+        "export",
+        "components.deploy.export:export_onnx",
+        ("train",),
+        ("export",),
         ("torch", "onnx", "onnxscript"),
     ),
     Stage(
@@ -262,8 +240,11 @@ _ROWS = (
         ("numpy", "onnxruntime", "polygraphy", "tensorrt", "tensorrt-rtx-cu13"),
     ),
     Stage(
-        "benchmark", "components.deploy.benchmark:benchmark_engines",
-        ("crop", "train", "evaluate", "build"), ("benchmark",), ("numpy", "onnxruntime"),
+        "benchmark",
+        "components.deploy.benchmark:benchmark_engines",
+        ("crop", "train", "evaluate", "build"),
+        ("benchmark",),
+        ("numpy", "onnxruntime"),
     ),
     Stage(
         "gate",
@@ -281,20 +262,31 @@ _ROWS = (
         ("bundle", "build"),
         signs=True,
     ),
+)
+"""What one release is made of, from the labels to the bundles."""
+
+_PARTS = tuple(row.name for row in _STORY)
+_ROWS = (
     Stage(
-        "report", "components.release.report:report_release", (*_STORY.split(),), ("register",),
+        "synth", "components.data.synth:render", (), ("synth",), ("numpy", "scipy"), sealed=False
+    ),
+    *_STORY,
+    Stage(
+        "report",
+        "components.release.report:report_release",
+        _PARTS,
+        ("register",),
         ("numpy", "matplotlib", "jinja2"),
     ),
     Stage(
         "register",
         "components.release.register:register_release",
-        (*_STORY.split(), "report"),
+        (*_PARTS, "report"),
         ("register",),
         ("mlflow",),
         signs=True,
         cached=False,
     ),
 )
-# fmt: on
 
 STAGES: dict[str, Stage] = {row.name: row for row in _ROWS}

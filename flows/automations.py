@@ -25,7 +25,14 @@ TOLD: dict[Happened, str] = {
     "pending": "waits for a target",
 }
 _OVER = (
-    *("Completed", "Failed", "BadInput", "Crashed", "Cancelled", "TimedOut", "Paused", "Suspended"),
+    "Completed",
+    "Failed",
+    "BadInput",
+    "Crashed",
+    "Cancelled",
+    "TimedOut",
+    "Paused",
+    "Suspended",
 )
 
 

@@ -15,8 +15,14 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 _FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-    *("--no-first-run", "--hide-scrollbars", "--window-size=1280,900", "--remote-debugging-port=0"),
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--window-size=1280,900",
+    "--remote-debugging-port=0",
 )
 
 
@@ -88,7 +94,10 @@ class Page:
         for kind in ("rawKeyDown", "char", "keyUp"):
             self.call(
                 "Input.dispatchKeyEvent",
-                **{"type": kind, "key": "Enter", "code": "Enter", "text": "\r"},
+                type=kind,
+                key="Enter",
+                code="Enter",
+                text="\r",
                 windowsVirtualKeyCode=13,
             )
 

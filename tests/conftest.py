@@ -105,8 +105,17 @@ def signing_key() -> SigningKey:
 
 
 STAGES = (
-    *("validate", "split", "crop", "train", "evaluate", "export", "calibrate", "build"),
-    *("benchmark", "gate", "bundle"),
+    "validate",
+    "split",
+    "crop",
+    "train",
+    "evaluate",
+    "export",
+    "calibrate",
+    "build",
+    "benchmark",
+    "gate",
+    "bundle",
 )
 
 

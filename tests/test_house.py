@@ -26,6 +26,7 @@ SOURCES = sorted(
     for top in ("components", "flows", "infra", "fpenet.py")
     for path in ([ROOT / top] if top.endswith(".py") else (ROOT / top).rglob("*.py"))
 )
+_FORMATTER_OFF = re.compile(r"#\s*fmt:\s*(off|skip)")
 
 
 def imports_of(path: Path, at_import: bool = False) -> set[str]:
@@ -188,6 +189,24 @@ def test_modules_are_short_and_are_named_for_what_they_hold() -> None:
     assert [path for path in SOURCES if vague & {path.stem, *path.parts[:-1]}] == []
     long = [path for path in SOURCES if len((ROOT / path).read_text().splitlines()) > 300]
     assert long == []
+
+
+def test_no_source_gets_around_the_formatter() -> None:
+    """No comment for it, no unpacked literal, no words split that could be a tuple."""
+    files = [ROOT / path for path in SOURCES]
+    files += [path for top in ("benchmarks", "tests") for path in (ROOT / top).rglob("*.py")]
+    wrong = []
+    for path in files:
+        text = path.read_text()
+        lines = [text[: match.start()].count("\n") + 1 for match in _FORMATTER_OFF.finditer(text)]
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Starred) and isinstance(node.value, ast.Tuple | ast.List):
+                lines.append(node.lineno)
+            words = isinstance(node, ast.Attribute) and node.attr == "split"
+            if words and isinstance(node.value, ast.Constant):
+                lines.append(node.lineno)
+        wrong += [f"{path.relative_to(ROOT)}:{line}" for line in sorted(lines)]
+    assert wrong == []
 
 
 def test_no_file_in_flows_hides_a_library() -> None:

@@ -59,37 +59,65 @@ class Order:
 
 _ORDER_68 = (
     Order(
-        *("eye_span", 0, 36, 45, {"min_value": -0.25}),
+        "eye_span",
+        0,
+        36,
+        45,
+        {"min_value": -0.25},
         "order of the points: 37 lies to the image's left of 46",
     ),
     Order(
-        *("eyes_to_mouth", 1, "eyes", "mouth", {"min_value": 0.0}),
+        "eyes_to_mouth",
+        1,
+        "eyes",
+        "mouth",
+        {"min_value": 0.0},
         "order of the points: the eyes lie above the mouth",
     ),
     Order(
-        *("eyebrows_to_eyes", 1, "eyebrows", "eyes", {"min_value": -0.1}),
+        "eyebrows_to_eyes",
+        1,
+        "eyebrows",
+        "eyes",
+        {"min_value": -0.1},
         "order of the points: the eyebrows lie above the eyes",
     ),
     Order(
-        *("mouth_to_chin", 1, "mouth", 8, {"min_value": -0.1}),
+        "mouth_to_chin",
+        1,
+        "mouth",
+        8,
+        {"min_value": -0.1},
         "order of the points: 9, the chin, lies under the mouth",
     ),
 )
 _ORDER_80 = (
     *_ORDER_68,
     Order(
-        *("eyes_to_pupils", None, "eyes", "pupils", {"max_value": 0.15}),
+        "eyes_to_pupils",
+        None,
+        "eyes",
+        "pupils",
+        {"max_value": 0.15},
         "order of the points: 69-76 are the pupils",
     ),
     Order(
-        *("ear_span", 0, 77, 79, {"min_value": -0.25}),
+        "ear_span",
+        0,
+        77,
+        79,
+        {"min_value": -0.25},
         "order of the points: 77-78 are the ear at the image's left",
     ),
 )
 _ORDER_104 = (
     *_ORDER_80,
     Order(
-        *("eyes_to_contours", None, "eyes", "eye_contours", {"max_value": 0.15}),
+        "eyes_to_contours",
+        None,
+        "eyes",
+        "eye_contours",
+        {"max_value": 0.15},
         "order of the points: 81-104 are about the eyes",
     ),
 )

@@ -10,8 +10,18 @@ from typing import Any
 from components.deploy.targets import TARGETS
 
 HEADER = (
-    *("target", "precision", "runtime", "MB", "NME", "px of 80", "p50, ms", "p99, ms"),
-    *("faces/s (batch)", "card, ms", "card, FPS", "status"),
+    "target",
+    "precision",
+    "runtime",
+    "MB",
+    "NME",
+    "px of 80",
+    "p50, ms",
+    "p99, ms",
+    "faces/s (batch)",
+    "card, ms",
+    "card, FPS",
+    "status",
 )
 NOTHING = "–"
 
@@ -45,7 +55,9 @@ def table(
         lines.append(
             _line(
                 (
-                    *(engine["target"], engine["precision"], engine["runtime"]),
+                    engine["target"],
+                    engine["precision"],
+                    engine["runtime"],
                     NOTHING if not engine["size_bytes"] else f"{engine['size_bytes'] / 1e6:.2f}",
                     NOTHING if nme is None else f"{nme:.2%}",
                     NOTHING if px is None else f"{px:.3f}",

@@ -33,10 +33,16 @@ GOLDEN = "golden.npz"
 _FACES = tuple(
     FaceSpec(yaw_deg=yaw, illumination=light, expression=EXPRESSIONS[mood], seed=900 + light)
     for yaw, light, mood in (
-        (-50.0, 2, "neutral"), (-25.0, 5, "smile"), (0.0, 7, "neutral"), (0.0, 13, "surprise"),
-        (15.0, 0, "squint"), (30.0, 9, "scream"), (60.0, 16, "neutral"), (-10.0, 11, "disgust"),
+        (-50.0, 2, "neutral"),
+        (-25.0, 5, "smile"),
+        (0.0, 7, "neutral"),
+        (0.0, 13, "surprise"),
+        (15.0, 0, "squint"),
+        (30.0, 9, "scream"),
+        (60.0, 16, "neutral"),
+        (-10.0, 11, "disgust"),
     )
-)  # fmt: skip
+)
 _CONSTANT_PX = 1e-3
 """Points that move less between the faces do not depend on them."""
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
@@ -147,10 +153,13 @@ def query(
     """
     crops = golden.crops
     request = {
-        "runtime": runtime, "source": source, "crops": len(crops), "batch": batch,
+        "runtime": runtime,
+        "source": source,
+        "crops": len(crops),
+        "batch": batch,
         "seconds": limits["seconds"],
         "memory_mb": limits["memory_mb"] if runtime == "onnxruntime" else None,
-    }  # fmt: skip
+    }
     code = (
         f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r});"
         " from components.deploy.golden_process import main; main()"

@@ -183,8 +183,14 @@ def _rows(frame: int, seconds: float, found: Iterable[TrackedFace]) -> Iterator[
             zip(face.keypoints.tolist(), face.confidence.tolist(), visible, strict=True), start=1
         ):
             yield (
-                *(frame, f"{seconds:.6f}", one.number, k),
-                *(f"{x:.3f}", f"{y:.3f}", f"{trust:.5f}", seen),
+                frame,
+                f"{seconds:.6f}",
+                one.number,
+                k,
+                f"{x:.3f}",
+                f"{y:.3f}",
+                f"{trust:.5f}",
+                seen,
             )
 
 

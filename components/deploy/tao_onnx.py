@@ -27,8 +27,22 @@ CANDIDATES = ("public", "base", "release", "base_5x5")
 TOLERANCE_PX = 0.05
 _CROPS = 8
 _NOT_LAYERS = (  # what moves the data about, computes a shape, or is folded into a convolution
-    *("Transpose", "Identity", "Cast", "Pad", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Concat"),
-    *("Shape", "Gather", "Constant", "Add", "Mul", "Div", "BatchNormalization"),
+    "Transpose",
+    "Identity",
+    "Cast",
+    "Pad",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Slice",
+    "Concat",
+    "Shape",
+    "Gather",
+    "Constant",
+    "Add",
+    "Mul",
+    "Div",
+    "BatchNormalization",
 )
 
 Array = NDArray[np.float32]

@@ -185,7 +185,14 @@ TARGETS: dict[TargetName, GpuTarget] = {
     "l4": _rtx("L4", (8, 9), "fp16", "int8"),
     "rtx-blackwell": _rtx("RTX, Blackwell", (12, 0), "fp16", "int8"),
     "nano": GpuTarget(
-        "Jetson Nano", (5, 3), "tensorrt", ((8, 2, 1),), 13, ("fp16",), _EDGE_BATCH, "nano",
+        device="Jetson Nano",
+        compute_capability=(5, 3),
+        runtime="tensorrt",
+        versions=((8, 2, 1),),
+        opset=13,
+        precisions=("fp16",),
+        batch=_EDGE_BATCH,
+        pool="nano",
         card=Card(None, 115),
     ),
     "xavier-nx": _own(
@@ -200,4 +207,4 @@ TARGETS: dict[TargetName, GpuTarget] = {
     "thor": _own("thor", "Jetson AGX Thor", (11, 0), ((10, 13, 3), (11, 4, 1))),
     "h100": _own("h100", "H100", (9, 0), _HOPPER, _SERVER_BATCH),
     "h200": _own("h200", "H200", (9, 0), _HOPPER, _SERVER_BATCH),
-}  # fmt: skip
+}

@@ -101,13 +101,17 @@ def configs(target: GpuTarget, num_keypoints: int, largest_batch: int) -> dict[s
 """
     on_cpu = 'backend: "onnxruntime"'
     return {
-        ENSEMBLE: _model(ENSEMBLE, 'platform: "ensemble"', 0, [image, boxes],
-                         [in_image, confidence.many()]) + _ensemble(),
+        ENSEMBLE: _model(
+            ENSEMBLE, 'platform: "ensemble"', 0, [image, boxes], [in_image, confidence.many()]
+        )
+        + _ensemble(),
         CROPS: _model(CROPS, on_cpu, 0, [image, boxes], [crops.many(), squares], "KIND_CPU"),
-        ENGINE: _model(ENGINE, f'backend: "{backend}"', largest, [crops], [points, confidence],
-                       kind) + batching,
+        ENGINE: _model(
+            ENGINE, f'backend: "{backend}"', largest, [crops], [points, confidence], kind
+        )
+        + batching,
         POINTS: _model(POINTS, on_cpu, 0, [points.many(), squares], [in_image], "KIND_CPU"),
-    }  # fmt: skip
+    }
 
 
 def _model(

@@ -170,10 +170,20 @@ def _rows(
         known = None if first[name] is None or second[name] is None else change
         rows.append(
             Difference(
-                name, where, len(subjects), people, first[name], second[name], known, interval,
-                margin, required, not why, why,
+                metric=name,
+                slice=where,
+                num_faces=len(subjects),
+                num_subjects=people,
+                first=first[name],
+                second=second[name],
+                change=known,
+                interval=interval,
+                margin=margin,
+                required=required,
+                passed=not why,
+                why=why,
             )
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -181,6 +191,16 @@ def _unjudged(
     name: str, where: str | None, faces: int, people: int, margin: float, required: bool, why: str
 ) -> Difference:
     return Difference(
-        name, where, faces, people, None, None, None, None, margin, required, False,
-        f"insufficient evidence: {why}",
-    )  # fmt: skip
+        metric=name,
+        slice=where,
+        num_faces=faces,
+        num_subjects=people,
+        first=None,
+        second=None,
+        change=None,
+        interval=None,
+        margin=margin,
+        required=required,
+        passed=False,
+        why=f"insufficient evidence: {why}",
+    )

@@ -145,8 +145,10 @@ def _per_point(cells: Cells) -> dict[str, list[float | None]]:
     for name, columns in cells.metrics.items():
         unit, _, region = name.rpartition("/")
         if region == "all" and unit.removesuffix("_visible") in (
-            "image_px", "crop_px", "tight/image_px"
-        ):  # fmt: skip
+            "image_px",
+            "crop_px",
+            "tight/image_px",
+        ):
             single = Cells(
                 cells.values[:, list(columns)], {str(k): (k,) for k in range(len(columns))}
             )

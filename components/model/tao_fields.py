@@ -85,7 +85,11 @@ FIELDS: dict[str, Became] = {
             "train.augment.gamma", "its largest change either way, drawn for every face"
         )
         for name in (
-            *("gamma_type", "gamma_min", "gamma_max", "gamma_mu", "gamma_std"),
+            "gamma_type",
+            "gamma_min",
+            "gamma_max",
+            "gamma_mu",
+            "gamma_std",
             "gamma_probability",
         )
     },
@@ -110,8 +114,11 @@ FIELDS: dict[str, Became] = {
     **{
         f"{VIEWS}.modulus_color_augmentation.{name}": _out(_NEVER_APPLIED)
         for name in (
-            *("hue_rotation_max", "saturation_shift_max", "contrast_scale_max"),
-            *("contrast_center", "brightness_scale_max"),
+            "hue_rotation_max",
+            "saturation_shift_max",
+            "contrast_scale_max",
+            "contrast_center",
+            "brightness_scale_max",
         )
     },
     f"{VIEWS}.blur_augmentation.kernel_sizes": _out(_NEVER_APPLIED),
@@ -136,8 +143,12 @@ FIELDS: dict[str, Became] = {
     **{
         f"loss.elt_loss_info.modulus_spatial_augmentation.{name}": _out(_OWN_VIEW)
         for name in (
-            *("hflip_probability", "rotate_rad_max", "translate_max_x", "translate_max_y"),
-            *("zoom_min", "zoom_max"),
+            "hflip_probability",
+            "rotate_rad_max",
+            "translate_max_x",
+            "translate_max_y",
+            "zoom_min",
+            "zoom_max",
         )
     },
     f"{MODEL}.type": _same("train.net"),

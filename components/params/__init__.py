@@ -7,16 +7,14 @@ checks the whole. Unknown keys, missing keys and wrong values are one clear line
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    field_validator,
 )
 
 from components.params.build import BuildParams as BuildParams
@@ -38,26 +36,34 @@ from components.params.train import HeatmapLossName as HeatmapLossName
 from components.params.train import LossName as LossName
 from components.params.train import NetName as NetName
 from components.params.train import TrainParams as TrainParams
+from components.params.validate import CheckName as CheckName
+from components.params.validate import Severity as Severity
+from components.params.validate import ValidateParams as ValidateParams
 from components.yaml_tree import brief, nested, overlay, read_yaml
 
 DatasetFormat = Literal["sloth", "label_studio", "coco", "pts", "wflw", "multi_pie", "table"]
-# fmt: off
-CheckName = Literal[
-    "placeholder", "far point", "collapsed", "coincident points", "occluded", "face cut off",
-    "points outside", "outside face box", "keypoint count", "repeated", "second label",
-    "labels disagree", "swapped", "shifted", "unlike shape", "unlike picture", "shared picture",
-    "balance",
-]
-# fmt: on
-# fmt: off
 ViewName = Literal[
-    "all", "near-frontal", "profile", "05_1", "05_0", "14_0", "04_1", "13_0", "19_0", "08_0",
-    "19_1", "08_1", "20_0", "09_0", "01_0", "12_0", "24_0", "11_0",
+    "all",
+    "near-frontal",
+    "profile",
+    "05_1",
+    "05_0",
+    "14_0",
+    "04_1",
+    "13_0",
+    "19_0",
+    "08_0",
+    "19_1",
+    "08_1",
+    "20_0",
+    "09_0",
+    "01_0",
+    "12_0",
+    "24_0",
+    "11_0",
 ]
-# fmt: on
 SIGNING_KEY_VARIABLE = "FPENET_SIGNING_KEY"
 """Where the private key lies; read at the edge (cli, flows), which lays it over params.yaml."""
-Severity = Literal["block", "drop", "warn"]
 SplitRule = Literal["kpi_subjects", "table", "hash"]
 CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]
 RecoveryRung = Literal["exclude", "correct_biases", "equalise", "train"]
@@ -102,43 +108,6 @@ class DataParams(Section):
     """Regular expression with a group ``subject``, matched on the image's base name."""
     subject_per_image: bool
     """Each image is its own subject, where neither the format nor a CSV tells who it is."""
-
-
-class ModelParams(Section):
-    """When a face is unlike the other faces; each limit in the unit that its check reports."""
-
-    min_faces: PositiveInt
-    max_shape_deviations: PositiveFloat
-    max_shift: PositiveFloat
-    max_picture_deviations: PositiveFloat
-    min_swap_gain: Annotated[float, Field(ge=1.0)]
-
-
-class ValidateParams(Section):
-    max_occlusion_level: Annotated[int, Field(ge=0, le=9)]
-    min_visible_fraction: Fraction
-    max_points_outside_fraction: Fraction
-    max_points_outside_box_fraction: Fraction
-    face_box_margin: NonNegativeFloat
-    max_coincident_fraction: Fraction
-    max_rejected_fraction: Fraction
-    max_image_megapixels: PositiveFloat
-    min_faces: PositiveInt
-    max_labeller_distance: PositiveFloat
-    max_near_duplicate_bits: Annotated[int, Field(ge=0, le=15)]
-    min_class_fraction: Fraction
-    models: ModelParams
-    report_faces: PositiveInt
-    severity: dict[str, Severity]
-    """What a finding of each check means: a row for every CheckName, and for nothing else."""
-
-    @field_validator("severity")
-    @classmethod
-    def _every_check_is_named(cls, severity: dict[str, str]) -> dict[str, str]:
-        odd = sorted(set(get_args(CheckName)) ^ set(severity))
-        if odd:
-            raise ValueError(f"must name every check and nothing else, but see {', '.join(odd)}")
-        return severity
 
 
 class SplitParams(Section):

@@ -9,9 +9,22 @@ from components.params.section import Section
 
 Precision = Literal["fp32", "fp16", "int8"]
 TargetName = Literal[
-    "cpu", "t4", "a100", "a10", "l4", "rtx-blackwell",
-    "nano", "xavier-nx", "xavier-agx", "orin-nano", "orin-nx", "orin-agx", "thor", "h100", "h200",
-]  # fmt: skip
+    "cpu",
+    "t4",
+    "a100",
+    "a10",
+    "l4",
+    "rtx-blackwell",
+    "nano",
+    "xavier-nx",
+    "xavier-agx",
+    "orin-nano",
+    "orin-nx",
+    "orin-agx",
+    "thor",
+    "h100",
+    "h200",
+]
 
 
 class ParityParams(Section):

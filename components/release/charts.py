@@ -196,7 +196,11 @@ def draw_mean_face(kpi: Mapping[str, Any], mean_points: Floats) -> Figure:
 
 
 _LINES = (
-    *(range(17), range(17, 22), range(22, 27), range(27, 31), range(31, 36)),
+    range(17),
+    range(17, 22),
+    range(22, 27),
+    range(27, 31),
+    range(31, 36),
     *((*range(first, last), first) for first, last in ((36, 42), (42, 48), (48, 60), (60, 68))),
 )
 """What belongs together on a face of one of SCHEMES: jaw, eyebrows, nose, eyes, lips."""

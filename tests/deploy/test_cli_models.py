@@ -25,8 +25,10 @@ def run(crop_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> R
 
     def call(*words: Any) -> tuple[int, str]:
         sets = [
-            *("evaluate.interval.resamples=1000", "evaluate.robustness.faces=0"),
-            *("evaluate.slices.min_faces=2", "evaluate.slices.min_subjects=2"),
+            "evaluate.interval.resamples=1000",
+            "evaluate.robustness.faces=0",
+            "evaluate.slices.min_faces=2",
+            "evaluate.slices.min_subjects=2",
         ]
         shared: list[Any] = ["--params", PARAMS, "--root", tmp_path / "root"]
         shared += [word for pair in sets for word in ("--set", pair)]

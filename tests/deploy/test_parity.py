@@ -20,8 +20,11 @@ def rungs_of(**moved: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 def test_points_that_did_not_move_pass_every_rung() -> None:
     rungs = ladder(rungs_of(), FACES, BUDGETS)
     assert [(r.rung, r.reference) for r in rungs] == [
-        ("onnx", "torch"), ("fp16", "onnx"), ("int8", "onnx"), ("int8_signed", "onnx")
-    ]  # fmt: skip
+        ("onnx", "torch"),
+        ("fp16", "onnx"),
+        ("int8", "onnx"),
+        ("int8_signed", "onnx"),
+    ]
     assert all(r.passed and r.mean_px == r.max_px == 0.0 for r in rungs)
 
 
@@ -36,8 +39,11 @@ def test_mean_and_largest_distance_and_the_worst_face() -> None:
 def test_only_the_rung_over_its_budget_is_lost() -> None:
     rungs = ladder(rungs_of(fp16=rungs_of()["onnx"] + 0.1), FACES, BUDGETS)
     assert {r.rung: r.passed for r in rungs} == {
-        "onnx": True, "fp16": False, "int8": True, "int8_signed": True
-    }  # fmt: skip
+        "onnx": True,
+        "fp16": False,
+        "int8": True,
+        "int8_signed": True,
+    }
 
 
 def test_an_engine_stands_beside_fp32_onnx_with_its_precision_s_budget() -> None:
@@ -45,8 +51,11 @@ def test_an_engine_stands_beside_fp32_onnx_with_its_precision_s_budget() -> None
     points["t4/fp16"] = points["onnx"] + [0.03, 0.04]  # 0.05 px
     held = engine_rung("t4/fp16", "fp16", points, FACES, BUDGETS)
     assert (held.rung, held.reference, held.budget_px, held.passed) == (
-        "t4/fp16", "onnx", 0.1, True
-    )  # fmt: skip
+        "t4/fp16",
+        "onnx",
+        0.1,
+        True,
+    )
     assert held.mean_px == pytest.approx(0.05)
     assert not engine_rung("t4/fp16", "fp32", points, FACES, BUDGETS).passed
 

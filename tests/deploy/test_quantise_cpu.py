@@ -27,8 +27,12 @@ def tiny_network(skip: str) -> ModelProto:
         helper.make_node("Conv", ["pool", "small"], ["conv2"]),
         helper.make_node("Relu", ["conv2"], ["relu2"]),
         helper.make_node(
-            "Resize", ["relu2", "", "scales"], ["up"],
-            mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric",
+            "Resize",
+            ["relu2", "", "scales"],
+            ["up"],
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
         ),
         helper.make_node("Concat", ["up", skip], ["join"], axis=1),
         helper.make_node("Conv", ["join", "after"], ["conv3"]),
@@ -36,7 +40,7 @@ def tiny_network(skip: str) -> ModelProto:
         helper.make_node("Conv", ["relu3", "heat"], ["heatmaps"]),
         helper.make_node("ReduceMax", ["heatmaps"], [CONFIDENCE], axes=[2, 3], keepdims=0),
         helper.make_node("ReduceMean", ["heatmaps"], [KEYPOINTS], axes=[1], keepdims=0),
-    ]  # fmt: skip
+    ]
     weights = {
         "stem": np.ones((1, 1, 1, 1), np.float32),
         "small": np.full((1, 1, 1, 1), 0.25, np.float32),

@@ -188,9 +188,14 @@ def test_training_with_the_rounding_brings_the_points_nearer_to_fp32_s(hurt: Cli
     start = ranges(evidence)
     torch.manual_seed(0)
     weights = train_quantised(
-        net_of(evidence.network), paths(evidence, start), evidence.store, np.arange(6),
-        epochs=12, learning_rate=1e-3, seed=0,
-    )  # fmt: skip
+        net_of(evidence.network),
+        paths(evidence, start),
+        evidence.store,
+        np.arange(6),
+        epochs=12,
+        learning_rate=1e-3,
+        seed=0,
+    )
     assert not any(name.startswith("heatmaps") for name in weights)
     trained = dataclasses.replace(start, weights=weights)
     assert moved_px(trained, evidence)["int8"] < moved_px(start, evidence)["int8"]

@@ -49,10 +49,21 @@ def test_the_devices_of_the_card_and_of_today_are_there() -> None:
         "nano": (None, 115),
     }
     capabilities = {
-        "nano": (5, 3), "xavier-nx": (7, 2), "xavier-agx": (7, 2), "t4": (7, 5), "a100": (8, 0),
-        "a10": (8, 6), "orin-nano": (8, 7), "orin-nx": (8, 7), "orin-agx": (8, 7), "l4": (8, 9),
-        "h100": (9, 0), "h200": (9, 0), "thor": (11, 0), "rtx-blackwell": (12, 0),
-    }  # fmt: skip
+        "nano": (5, 3),
+        "xavier-nx": (7, 2),
+        "xavier-agx": (7, 2),
+        "t4": (7, 5),
+        "a100": (8, 0),
+        "a10": (8, 6),
+        "orin-nano": (8, 7),
+        "orin-nx": (8, 7),
+        "orin-agx": (8, 7),
+        "l4": (8, 9),
+        "h100": (9, 0),
+        "h200": (9, 0),
+        "thor": (11, 0),
+        "rtx-blackwell": (12, 0),
+    }
     assert {n: t.compute_capability for n, t in TARGETS.items() if n != "cpu"} == capabilities
 
 

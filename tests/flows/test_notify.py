@@ -65,7 +65,10 @@ def test_a_release_that_waits_was_refused_or_promoted_is_told_to_people(
         register_automations("custom-webhook/release-team")  # told once, and nothing is forgotten
         assert client.read_automations() == first
     assert automations() == [
-        *("fpenet: pending", "fpenet: promoted", "fpenet: refused", "fpenet: runs that died"),
+        "fpenet: pending",
+        "fpenet: promoted",
+        "fpenet: refused",
+        "fpenet: runs that died",
     ]
     release = {"model": "faces", "version": "3", "name": "deployable_v3.3"}
 

@@ -25,8 +25,14 @@ LABELS = {
     "checks": {"twins": {"skipped": "only 10 faces"}, "balance": {"skipped": None}},
 }
 TRAINING = {
-    **{"net": "small", "num_keypoints": 68, "box_scale": 1.2, "confidence": "learned"},
-    **{"parameters": 335792, "epochs": 3, "minutes": 0.75, "faces_seen": 18},
+    "net": "small",
+    "num_keypoints": 68,
+    "box_scale": 1.2,
+    "confidence": "learned",
+    "parameters": 335792,
+    "epochs": 3,
+    "minutes": 0.75,
+    "faces_seen": 18,
 }
 PARTS = {
     "rule": "hash",

@@ -104,8 +104,14 @@ def test_a_promoted_release_is_brought_whole_and_once(released: Released, tmp_pa
         assert (got.fresh, got.release.version, got.link.sequence) == (True, "1", 1)
         assert holds(out)
         assert {path.name for path in files_of(out)} == {
-            *("SHA256SUMS", "SHA256SUMS.sig", "fp32.onnx", "golden.npz", "model.json"),
-            *("link.json", "release.json", "release.json.sig"),
+            "SHA256SUMS",
+            "SHA256SUMS.sig",
+            "fp32.onnx",
+            "golden.npz",
+            "model.json",
+            "link.json",
+            "release.json",
+            "release.json.sig",
         }
         assert released.get(kind, out).fresh is False
         (out / "fp32.onnx").write_bytes(b"flipped")  # found and mended

@@ -22,6 +22,8 @@ from components.data.rejected import Refusal
 from components.data.sample import Floats
 
 NUM_KEYPOINTS = 98
+_FIRST_EYE = (60, 61, 63, 64, 65, 67)
+_SECOND_EYE = (68, 69, 71, 72, 73, 75)
 # The 68-point order picked from the 98: every other point of the chin, the upper edges of the
 # eyebrows, all of the nose and the mouth, and six of the eight points of each eye.
 TO_68 = (
@@ -29,8 +31,8 @@ TO_68 = (
     *range(33, 38),
     *range(42, 47),
     *range(51, 60),
-    *(60, 61, 63, 64, 65, 67),
-    *(68, 69, 71, 72, 73, 75),
+    *_FIRST_EYE,
+    *_SECOND_EYE,
     *range(76, 96),
 )
 _ATTRIBUTES = {

@@ -55,12 +55,16 @@ VIEWS: dict[str, tuple[str, ...]] = {
 }
 """What ``synth.views`` may name: groups of cameras, and each camera by itself."""
 
-# fmt: off
 _HALF = (
-    *range(9), *range(17, 22), *range(27, 34), *range(36, 42), *range(48, 52), *range(57, 63),
-    66, 67,
+    *range(9),
+    *range(17, 22),
+    *range(27, 34),
+    *range(36, 42),
+    *range(48, 52),
+    *range(57, 63),
+    66,
+    67,
 )
-# fmt: on
 """The half of the 68 keypoints on the image's left, with those of the midline: 39."""
 
 
