@@ -202,9 +202,8 @@ def test_no_source_gets_around_the_formatter() -> None:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Starred) and isinstance(node.value, ast.Tuple | ast.List):
                 lines.append(node.lineno)
-            words = isinstance(node, ast.Attribute) and node.attr == "split"
-            if words and isinstance(node.value, ast.Constant):
-                lines.append(node.lineno)
+            if isinstance(node, ast.Attribute) and node.attr == "split":
+                lines += [node.lineno] if isinstance(node.value, ast.Constant) else []
         wrong += [f"{path.relative_to(ROOT)}:{line}" for line in sorted(lines)]
     assert wrong == []
 
@@ -227,7 +226,7 @@ def test_each_device_that_builds_for_itself_has_a_deployment_in_its_own_pool() -
 
     deployments = _yaml("prefect.yaml")["deployments"]
     pools = {each["name"]: each["work_pool"]["name"] for each in deployments}
-    devices = {
+    devices: dict[str, str] = {
         name: target.pool for name, target in TARGETS.items() if target.runtime == "tensorrt"
     }
     assert pools == {"train-and-release": "fpenet", "answer": "fpenet", **devices}
@@ -244,7 +243,8 @@ def test_the_lock_has_the_pins_and_no_place_of_its_own() -> None:
     assert "triton" not in locked
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [each for extra in project["optional-dependencies"].values() for each in extra]
-    pins = dict(each.split("==") for each in wanted if "==" in each and "," not in each)
+    pinned = [each.partition("==") for each in wanted if "==" in each and "," not in each]
+    pins = {name: version for name, _, version in pinned}
     assert f"TORCH := torch=={pins.pop('torch')}\n" in (ROOT / "Makefile").read_text()
     assert {name: locked.get(name) for name in pins} == pins
     names = {re.split(r"[=<>\[]", each)[0].lower() for each in [*wanted, *project["dependencies"]]}

@@ -40,7 +40,8 @@ def render_dot(width: int, height: int, x: float, y: float, radius: float) -> ND
 def centroid(seen: NDArray[np.uint8]) -> NDArray[np.float64]:
     levels = seen.astype(float)
     rows, columns = np.indices(seen.shape)
-    return np.array([(levels * columns).sum(), (levels * rows).sum()]) / levels.sum()
+    total = levels.sum()
+    return np.array([(levels * columns).sum() / total, (levels * rows).sum() / total])
 
 
 @pytest.mark.parametrize("size_px", [80, 112])

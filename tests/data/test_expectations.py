@@ -1,8 +1,9 @@
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
-from components.data.checks.faces import faces_of
+from components.data.checks.faces import Faces, faces_of
 from components.data.expectations import (
     SUITES,
     face_expectations,
@@ -11,9 +12,10 @@ from components.data.expectations import (
 )
 from components.data.sample import FaceSample
 from components.keypoints import SCHEMES, scheme_for
+from components.params import Params, ValidateParams
 
 
-def faces_of_scheme(count):
+def faces_of_scheme(count: int) -> Faces:
     """One upright face whose regions lie where they belong, in a box of 100 px at (10, 20)."""
     scheme = scheme_for(count)
     places = {
@@ -38,7 +40,7 @@ def faces_of_scheme(count):
     return faces_of([FaceSample("a.png", (200, 200), box, points, np.ones(count, bool), 0, "ann")])
 
 
-def unmet(faces, params):
+def unmet(faces: Faces, params: ValidateParams) -> list[str]:
     """The columns whose order a face does not meet."""
     count = faces.points.shape[1]
     table = face_table(faces, np.ones((len(faces), count), bool))
@@ -50,18 +52,20 @@ def unmet(faces, params):
     return wrong
 
 
-def test_every_scheme_has_its_suite():
+def test_every_scheme_has_its_suite() -> None:
     assert set(SUITES) == set(SCHEMES)
 
 
-def test_a_face_in_order_meets_the_suite_of_its_scheme(params_with):
+def test_a_face_in_order_meets_the_suite_of_its_scheme(params_with: Callable[..., Params]) -> None:
     for count in SCHEMES:
         assert unmet(faces_of_scheme(count), params_with().validate_) == []
 
 
-def test_an_order_turned_round_is_seen(params_with):
+def test_an_order_turned_round_is_seen(params_with: Callable[..., Params]) -> None:
     faces = faces_of_scheme(104)
-    upside_down = dataclasses.replace(faces, points=[10, 120] + [1, -1] * (faces.points - [0, 20]))
+    upside_down = dataclasses.replace(
+        faces, points=np.array([10, 120]) + np.array([1, -1]) * (faces.points - [0, 20])
+    )
     found = unmet(upside_down, params_with().validate_)
     assert {"eyes_to_mouth", "eyebrows_to_eyes", "mouth_to_chin"} <= set(found)
     points = faces.points.copy()
@@ -71,7 +75,7 @@ def test_an_order_turned_round_is_seen(params_with):
     ]
 
 
-def test_the_table_has_a_row_a_face_and_what_was_not_said_is_missing():
+def test_the_table_has_a_row_a_face_and_what_was_not_said_is_missing() -> None:
     faces = faces_of_scheme(68)
     points = faces.points.copy()
     points[0, 48:] = np.nan
@@ -85,7 +89,7 @@ def test_the_table_has_a_row_a_face_and_what_was_not_said_is_missing():
     assert np.isnan(table["score_swapped"][0])
 
 
-def test_a_keypoint_that_no_face_labels_has_a_row_too():
+def test_a_keypoint_that_no_face_labels_has_a_row_too() -> None:
     faces = faces_of_scheme(68)
     faces.points[0, 3] = np.nan
     table = keypoint_table(faces)
@@ -94,7 +98,9 @@ def test_a_keypoint_that_no_face_labels_has_a_row_too():
     assert (table["mean_x"][36], table["mean_y"][36]) == (0.2, 0.25)
 
 
-def test_a_check_that_only_warns_makes_a_warning_of_its_expectation(params_with):
+def test_a_check_that_only_warns_makes_a_warning_of_its_expectation(
+    params_with: Callable[..., Params],
+) -> None:
     params = params_with({"validate.severity.swapped": "block"}).validate_
     expected = face_expectations(68, ["swapped", "unlike shape"], params)
     blocking = {e.settings["column"]: e.blocking for e in expected if "column" in e.settings}

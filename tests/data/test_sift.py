@@ -1,4 +1,6 @@
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -6,26 +8,31 @@ import pytest
 
 from components.data import sift as sift_module
 from components.data.checks import CHECKS
+from components.data.checks.faces import faces_of
 from components.data.readers import read_labels
+from components.data.readers.labelled_set import LabelledSet
 from components.data.sample import FaceSample
 from components.data.sift import kept_samples, sift, sift_faces, suspicion
-from components.params import CheckName
+from components.params import CheckName, Params
+from tests.conftest import TinyLabels
 
 FIVE = np.array([[20.0, 24.0], [43.0, 24.0], [32.0, 34.0], [24.0, 44.0], [40.0, 44.5]])
 
 
 @pytest.fixture
-def labelled(tiny_labels, params_with):
+def labelled(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> Callable[[], LabelledSet]:
     return lambda: read_labels(tiny_labels.write(), params_with().data)
 
 
-def test_the_checks_are_those_of_params():
+def test_the_checks_are_those_of_params() -> None:
     assert set(CHECKS) == set(get_args(CheckName))
 
 
 def test_a_face_is_dropped_for_its_first_reason_and_every_finding_is_told(
-    tiny_labels, labelled, params_with
-):
+    tiny_labels: TinyLabels, labelled: Callable[[], LabelledSet], params_with: Callable[..., Params]
+) -> None:
     box = {f"face_tight_bbox{side}": 20 for side in ("x", "y", "width", "height")}
     points = [(0, 0), (500, 24), (32, 34), (24, 34), (36, 36)]
     tiny_labels.add("images/s020_0.png", points=points, face_box=box | {"Occlusion": 9})
@@ -38,7 +45,9 @@ def test_a_face_is_dropped_for_its_first_reason_and_every_finding_is_told(
     assert sifted.kept == list(range(20))
 
 
-def test_severity_decides_what_becomes_of_a_face(tiny_labels, labelled, params_with):
+def test_severity_decides_what_becomes_of_a_face(
+    tiny_labels: TinyLabels, labelled: Callable[[], LabelledSet], params_with: Callable[..., Params]
+) -> None:
     tiny_labels.add("images/s020_0.png", face_box={"Occlusion": 7})
     given = labelled()
     for severity, kept in (("drop", 20), ("warn", 21), ("block", 21)):
@@ -49,7 +58,9 @@ def test_severity_decides_what_becomes_of_a_face(tiny_labels, labelled, params_w
         assert (finding.severity, finding.face) == (severity, 20)
 
 
-def test_what_a_set_is_too_small_for_is_said_not_passed_over(labelled, params_with):
+def test_what_a_set_is_too_small_for_is_said_not_passed_over(
+    labelled: Callable[[], LabelledSet], params_with: Callable[..., Params]
+) -> None:
     given = labelled()
     sifted = sift(given.samples, given.root, params_with().validate_)
     skipped = {name: each.skipped for name, each in sifted.outcomes.items() if each.skipped}
@@ -63,7 +74,9 @@ def test_what_a_set_is_too_small_for_is_said_not_passed_over(labelled, params_wi
     }
 
 
-def test_a_second_label_is_kept_out_and_checks_the_first(tiny_labels, labelled, params_with):
+def test_a_second_label_is_kept_out_and_checks_the_first(
+    tiny_labels: TinyLabels, labelled: Callable[[], LabelledSet], params_with: Callable[..., Params]
+) -> None:
     moved = [(x + 4.0, y) for x, y in FIVE]
     record = tiny_labels.add("images/s020_0.png", points=moved, picture=False)
     record["filename"] = "images/s004_1.png"
@@ -76,7 +89,9 @@ def test_a_second_label_is_kept_out_and_checks_the_first(tiny_labels, labelled, 
     assert apart.face == 9
 
 
-def test_an_image_under_two_names_is_a_warning_with_the_pair(tiny_labels, labelled, params_with):
+def test_an_image_under_two_names_is_a_warning_with_the_pair(
+    tiny_labels: TinyLabels, labelled: Callable[[], LabelledSet], params_with: Callable[..., Params]
+) -> None:
     tiny_labels.add("images/s020_0.png", picture=False)
     source = tiny_labels.folder / "images/s003_0.png"
     (tiny_labels.folder / "images/s020_0.png").write_bytes(source.read_bytes())
@@ -88,7 +103,9 @@ def test_an_image_under_two_names_is_a_warning_with_the_pair(tiny_labels, labell
     assert "shared picture" in {one.check for one in sifted.findings}
 
 
-def test_kept_samples_have_the_keypoints_that_the_set_agrees_on(tiny_labels, labelled, params_with):
+def test_kept_samples_have_the_keypoints_that_the_set_agrees_on(
+    tiny_labels: TinyLabels, labelled: Callable[[], LabelledSet], params_with: Callable[..., Params]
+) -> None:
     tiny_labels.add("images/s020_0.png", P9x=30.0, P9y=30.0)
     given = labelled()
     sifted = sift(given.samples, given.root, params_with().validate_)
@@ -98,22 +115,30 @@ def test_kept_samples_have_the_keypoints_that_the_set_agrees_on(tiny_labels, lab
     assert [one.detail for one in sifted.rejected] == ["labels P9, where the set has 5 keypoints"]
 
 
-def test_without_pictures_the_labels_are_judged_by_themselves(params_with, labelled):
+def test_without_pictures_the_labels_are_judged_by_themselves(
+    params_with: Callable[..., Params], labelled: Callable[[], LabelledSet]
+) -> None:
     given = labelled()
-    faces = sift_module.faces_of(given.samples)
+    faces = faces_of(given.samples)
     sifted = sift_faces(faces, params_with().validate_, None)
     assert sifted.kept == list(range(20))
     assert sifted.outcomes["shared picture"].skipped == "there are no pictures"
 
 
-def test_no_face_is_a_failure(params_with, labelled):
-    faces = sift_module.faces_of(labelled().samples).take(np.array([], int))
+def test_no_face_is_a_failure(
+    params_with: Callable[..., Params], labelled: Callable[[], LabelledSet]
+) -> None:
+    faces = faces_of(labelled().samples).take(np.array([], int))
     with pytest.raises(ValueError, match="there is no face to check, which is a failure"):
         sift_faces(faces, params_with().validate_, None)
 
 
-def test_no_check_is_a_failure(params_with, labelled, monkeypatch):
-    faces = sift_module.faces_of(labelled().samples)
+def test_no_check_is_a_failure(
+    params_with: Callable[..., Params],
+    labelled: Callable[[], LabelledSet],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faces = faces_of(labelled().samples)
     for checks in ("LABEL_CHECKS", "SET_CHECKS"):
         monkeypatch.setattr(sift_module, checks, {})
     monkeypatch.setattr(sift_module._Record, "add", lambda *_: None)
@@ -121,12 +146,14 @@ def test_no_check_is_a_failure(params_with, labelled, monkeypatch):
         sift_faces(faces, params_with().validate_, None)
 
 
-def test_suspicion_adds_up_and_ignores_what_was_not_judged():
+def test_suspicion_adds_up_and_ignores_what_was_not_judged() -> None:
     scores = {"a": np.array([0.5, 2.0, np.inf]), "b": np.array([np.nan, -1.0, 0.0])}
     assert suspicion(scores).tolist() == [0.5, 2.0, 100.0]
 
 
-def test_every_face_is_seen_in_its_own_window(tmp_path, params_with):
+def test_every_face_is_seen_in_its_own_window(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     from PIL import Image
 
     levels = np.zeros((64, 128), np.uint8)
@@ -135,7 +162,7 @@ def test_every_face_is_seen_in_its_own_window(tmp_path, params_with):
     box, visible = (16.0, 20.0, 32.0, 28.0), np.ones(5, bool)
     left = FaceSample("two.png", (128, 64), box, FIVE, visible, 0, "ann")
     right = dataclasses.replace(left, points=FIVE + np.array([64.0, 0.0]), subject="bob")
-    faces = sift_module.faces_of([left, right])
+    faces = faces_of([left, right])
     seen = sift_module.look_at(tmp_path, faces, params_with().validate_)
     assert seen.windows.mean(axis=(1, 2)).round().tolist() == [0.0, 255.0]
     assert list(seen.looks) == ["two.png"]

@@ -1,21 +1,30 @@
 import csv
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.data.sample import points_of, read_table
 from components.data.validate import validate_labels
+from components.params import Params
+from tests.conftest import TinyLabels
+
+Validate = Callable[..., tuple[dict[str, Any], Path]]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _imported_once():
+def _imported_once() -> None:
     """Great Expectations takes seconds to import: here once, not in a process of each run."""
     import great_expectations  # noqa: F401
 
 
 @pytest.fixture
-def validate(tmp_path, params_with):
-    def run(folder, out="validate", **overrides):
+def validate(tmp_path: Path, params_with: Callable[..., Params]) -> Validate:
+    def run(
+        folder: Path, out: str = "validate", **overrides: object
+    ) -> tuple[dict[str, Any], Path]:
         params = params_with({"data.labels": str(folder)} | overrides)
         out_dir = tmp_path / out
         out_dir.mkdir()
@@ -25,7 +34,9 @@ def validate(tmp_path, params_with):
     return run
 
 
-def test_the_stage_keeps_the_sound_faces_and_says_why_it_drops_the_others(tiny_labels, validate):
+def test_the_stage_keeps_the_sound_faces_and_says_why_it_drops_the_others(
+    tiny_labels: TinyLabels, validate: Validate
+) -> None:
     tiny_labels.add("images/s020_0.png", face_box={"Occlusion": 7})
     tiny_labels.add("images/s021_0.png", points=[(20, 24), (43, 24), (0, 0), (24, 44), (40, 44)])
     summary, out_dir = validate(tiny_labels.write())
@@ -63,7 +74,7 @@ def test_the_stage_keeps_the_sound_faces_and_says_why_it_drops_the_others(tiny_l
     assert "it has keypoints" in "".join(page.read_text() for page in pages)
 
 
-def test_the_same_labels_give_the_same_bytes(tiny_labels, validate):
+def test_the_same_labels_give_the_same_bytes(tiny_labels: TinyLabels, validate: Validate) -> None:
     folder = tiny_labels.write()
     (_, one), (_, two) = validate(folder, "one"), validate(folder, "two")
     files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
@@ -71,7 +82,9 @@ def test_the_same_labels_give_the_same_bytes(tiny_labels, validate):
     assert [name for name in files if (one / name).read_bytes() != (two / name).read_bytes()] == []
 
 
-def test_the_findings_are_a_table_with_the_numbers_of_all_faces(tiny_labels, validate):
+def test_the_findings_are_a_table_with_the_numbers_of_all_faces(
+    tiny_labels: TinyLabels, validate: Validate
+) -> None:
     tiny_labels.records[0]["annotations"][1]["P1x"] = "nan"  # rejected by the reader
     tiny_labels.add("images/s020_0.png", face_box={"Occlusion": 7})
     _, out_dir = validate(tiny_labels.write(), **{"validate.min_faces": 19})
@@ -81,7 +94,9 @@ def test_the_findings_are_a_table_with_the_numbers_of_all_faces(tiny_labels, val
     assert (found[0]["image"], found[0]["severity"]) == ("images/s020_0.png", "drop")
 
 
-def test_the_report_says_what_each_check_found_and_names_no_face(tiny_labels, validate):
+def test_the_report_says_what_each_check_found_and_names_no_face(
+    tiny_labels: TinyLabels, validate: Validate
+) -> None:
     tiny_labels.add("images/s020_0.png", face_box={"Occlusion": 7})
     _, out_dir = validate(tiny_labels.write())
     text = (out_dir / "report.json").read_text()
@@ -93,7 +108,9 @@ def test_the_report_says_what_each_check_found_and_names_no_face(tiny_labels, va
     assert "images/s020_0.png" in (out_dir / "report.html").read_text()
 
 
-def test_too_many_broken_faces_block_the_run_and_are_named(tiny_labels, validate):
+def test_too_many_broken_faces_block_the_run_and_are_named(
+    tiny_labels: TinyLabels, validate: Validate
+) -> None:
     tiny_labels.add("images/s020_0.png", points=[(0, 0), (43, 24)])
     tiny_labels.add("images/s021_0.png", picture=False)
     summary, out_dir = validate(tiny_labels.write())
@@ -105,7 +122,9 @@ def test_too_many_broken_faces_block_the_run_and_are_named(tiny_labels, validate
     assert "Stops the run: 2 of 22 faces" in (out_dir / "report.html").read_text()
 
 
-def test_one_finding_of_a_blocking_check_blocks_the_run(tiny_labels, validate):
+def test_one_finding_of_a_blocking_check_blocks_the_run(
+    tiny_labels: TinyLabels, validate: Validate
+) -> None:
     tiny_labels.add("images/s020_0.png", face_box={"Occlusion": 7})
     summary, _ = validate(tiny_labels.write(), **{"validate.severity.occluded": "block"})
     assert summary["kept"] == 21
@@ -113,14 +132,16 @@ def test_one_finding_of_a_blocking_check_blocks_the_run(tiny_labels, validate):
     assert summary["blocking"][-1] == "occluded: 1 faces, the worst: occlusion level 7; at most 5"
 
 
-def test_too_few_usable_faces_stop_the_run(tiny_labels, validate):
+def test_too_few_usable_faces_stop_the_run(tiny_labels: TinyLabels, validate: Validate) -> None:
     with pytest.raises(
         ValueError, match=r"20 usable faces of 20, fewer than validate\.min_faces 21"
     ):
         validate(tiny_labels.write(), **{"validate.min_faces": 21})
 
 
-def test_points_in_the_wrong_order_fail_the_suite(tiny_labels, validate):
+def test_points_in_the_wrong_order_fail_the_suite(
+    tiny_labels: TinyLabels, validate: Validate
+) -> None:
     for record in tiny_labels.records:  # 68 points with the mouth above the eyes
         shift = tiny_labels.records.index(record) * 0.01
         for number in range(1, 69):

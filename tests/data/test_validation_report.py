@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -9,6 +10,8 @@ from components.data.faces_drawn import PICTURE_PX, draw_face
 from components.data.readers import read_labels
 from components.data.sift import sift
 from components.data.validation_report import render_report
+from components.params import Params
+from tests.conftest import TinyLabels
 
 REPORT = {
     "dataset": "<faces>",
@@ -24,7 +27,9 @@ REPORT = {
 }
 
 
-def test_a_face_is_drawn_with_its_points_where_they_are(tiny_labels, params_with):
+def test_a_face_is_drawn_with_its_points_where_they_are(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     path = tiny_labels.folder / "images/s000_0.png"
     given = read_labels(tiny_labels.write(), params_with().data)
     Image.new("L", (64, 64), 100).save(path)
@@ -36,7 +41,9 @@ def test_a_face_is_drawn_with_its_points_where_they_are(tiny_labels, params_with
     assert picture[5, 5].tolist() == [100, 100, 100]
 
 
-def test_the_page_needs_nothing_beside_it_and_trusts_no_name(tiny_labels, params_with):
+def test_the_page_needs_nothing_beside_it_and_trusts_no_name(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     tiny_labels.add("images/s020_<b>.png", face_box={"Occlusion": 7})
     given = read_labels(tiny_labels.write(), params_with().data)
     sifted = sift(given.samples, given.root, params_with().validate_)
@@ -49,7 +56,9 @@ def test_the_page_needs_nothing_beside_it_and_trusts_no_name(tiny_labels, params
     assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).size == (PICTURE_PX, PICTURE_PX)
 
 
-def test_a_picture_that_cannot_be_read_is_said_in_its_place(tiny_labels, params_with):
+def test_a_picture_that_cannot_be_read_is_said_in_its_place(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     tiny_labels.add("images/s020_0.png", face_box={"Occlusion": 7})
     given = read_labels(tiny_labels.write(), params_with().data)
     (tiny_labels.folder / "images/s020_0.png").write_bytes(b"no picture")

@@ -107,7 +107,7 @@ def scaled_by_nvinfer(frame: NDArray[np.uint8], rect: Rect) -> NDArray[np.float3
     right, bottom = rect.left + rect.width, rect.top + rect.height
     part = Image.fromarray(frame[rect.top : bottom, rect.left : right])
     levels = np.zeros((80, 80), np.float32)
-    levels[: size[1], : size[0]] = part.resize(size, Image.Resampling.BILINEAR)
+    levels[: size[1], : size[0]] = np.asarray(part.resize(size, Image.Resampling.BILINEAR))
     return levels
 
 

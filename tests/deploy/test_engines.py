@@ -16,7 +16,7 @@ from components.deploy.export import onnx_from_net
 from components.deploy.network import half_precision, read_network
 from components.deploy.targets import TARGETS, Built, Network, Pending, Precision
 from components.model.recombinator import build_net
-from components.params import Params
+from components.params import Params, TargetName
 
 
 def test_a_cpu_engine_takes_any_batch_and_any_number_of_threads(stages: SimpleNamespace) -> None:
@@ -77,7 +77,7 @@ def test_the_base_net_builds_for_sm_75_in_half_precision(params: Params, tmp_pat
 @pytest.mark.tensorrt
 @pytest.mark.parametrize("name", ["a100", "a10", "l4", "rtx-blackwell"])
 def test_int8_builds_for_what_computes_in_it(
-    stages: SimpleNamespace, params: Params, name: str
+    stages: SimpleNamespace, params: Params, name: TargetName
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="needs the rtx extra")
     network = Network(stages.calibrate / "opset17" / "int8.onnx")

@@ -206,7 +206,7 @@ def test_a_model_made_for_a_larger_box_is_shown_it_and_answers_in_the_same_pixel
     path = write_foreign(tmp_path / "theirs.onnx", middle)
     model = onnx.load(path)
     model.metadata_props.add(key="box_scale", value="1.5")
-    model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.float32(0), "share"))
+    model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.array(0, np.float32), "share"))
     onnx.save(model, path)
     own = write_foreign(tmp_path / "own.onnx", middle)
     model.metadata_props[0].value = "1.2"

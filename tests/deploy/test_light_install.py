@@ -39,8 +39,8 @@ def bare(tmp_path: Path) -> Path:
         made = subprocess.run([UV, "venv", "--quiet", "--python", version, venv], check=False)
         if made.returncode == 0:
             break
-    install = [UV, "pip", "install", "--quiet", "--python", venv, source]
-    subprocess.run(install, check=True)
+    install: list[str | Path] = [UV, "pip", "install", "--quiet", "--python"]
+    subprocess.run([*install, venv, source], check=True)
     return venv / "bin"
 
 

@@ -18,7 +18,7 @@ def model_with(tensor: TensorProto | None = None, attribute: TensorProto | None 
         branch = helper.make_graph([inside], "branch", [], [])
         nodes.append(helper.make_node("If", ["x"], ["z"], then_branch=branch, else_branch=branch))
     graph = helper.make_graph(nodes, "g", [value], [value], [tensor] if tensor else [])
-    return helper.make_model(graph).SerializeToString()
+    return bytes(helper.make_model(graph).SerializeToString())
 
 
 def external(location: str) -> TensorProto:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,10 +19,11 @@ from tests.deploy.served import ask
 
 SCALE = 1.2
 Points = NDArray[np.floating]
+Shown = tuple[NDArray[np.uint8], tuple[float, float, float, float]]
 
 
 @pytest.fixture(scope="module", params=["in the middle", "at the border"])
-def shown(request: pytest.FixtureRequest) -> tuple[NDArray[np.uint8], tuple[float, ...]]:
+def shown(request: pytest.FixtureRequest) -> Shown:
     """A coloured image and the box of the face in it, anywhere between its pixels."""
     left = 320 if request.param == "in the middle" else 24
     face = render_face(FaceSpec(seed=7, yaw_deg=10.0, px_per_mm=0.8, centre_px=(left, 215.0)))
@@ -31,7 +33,7 @@ def shown(request: pytest.FixtureRequest) -> tuple[NDArray[np.uint8], tuple[floa
 
 
 @pytest.fixture(scope="module", params=["in the middle", "at the border"])
-def shown_whole(request: pytest.FixtureRequest) -> tuple[NDArray[np.uint8], tuple[float, ...]]:
+def shown_whole(request: pytest.FixtureRequest) -> Shown:
     """A grey image and a box whose square is 80 whole pixels: the scaler is DeepStream's own."""
     left = 320 if request.param == "in the middle" else 24
     face = render_face(FaceSpec(seed=7, yaw_deg=10.0, px_per_mm=0.5, centre_px=(left, 215.0)))
@@ -40,7 +42,7 @@ def shown_whole(request: pytest.FixtureRequest) -> tuple[NDArray[np.uint8], tupl
     return np.repeat(face.image[..., None], 3, axis=2), box
 
 
-def landmarker_points(stages: SimpleNamespace, shown: tuple, precision: str) -> Points:
+def landmarker_points(stages: SimpleNamespace, shown: Shown, precision: str) -> Points:
     """What the Python runtime says, image pixels."""
     image, box = shown
     (face,) = fpenet.Landmarker(stages.bundle / "cpu", precision, threads=1).keypoints(image, box)
@@ -56,14 +58,14 @@ def bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def run(path: Path, **inputs: NDArray) -> dict[str, NDArray]:
+def run(path: Path, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
     session = onnxruntime.InferenceSession(path.read_bytes())
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, inputs), strict=True))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_onnx_chain(stages: SimpleNamespace, shown: tuple, precision: str) -> None:
+def test_the_onnx_chain(stages: SimpleNamespace, shown: Shown, precision: str) -> None:
     image, box = shown
     folder = stages.bundle / "cpu"
     crops = run(folder / "preprocess.onnx", image=bgr(image), boxes=np.array([box], np.float32))
@@ -73,16 +75,19 @@ def test_the_onnx_chain(stages: SimpleNamespace, shown: tuple, precision: str) -
     assert worst(placed["keypoints_image"][0], expected, box) < 0.05
 
 
-def test_the_one_file_from_end_to_end(stages: SimpleNamespace, shown: tuple) -> None:
+def test_the_one_file_from_end_to_end(stages: SimpleNamespace, shown: Shown) -> None:
     image, box = shown
     path = stages.export / "opset17" / "end_to_end.onnx"
     said = run(path, image=bgr(image), boxes=np.array([box], np.float32))
     assert worst(said["keypoints_image"][0], landmarker_points(stages, shown, "fp32"), box) < 0.05
 
 
-def test_the_triton_ensemble(stages: SimpleNamespace, shown: tuple) -> None:
+def test_the_triton_ensemble(stages: SimpleNamespace, shown: Shown) -> None:
     image, box = shown
-    inputs = {"image": bgr(image), "boxes": np.array([box, box], np.float32)}
+    inputs: dict[str, NDArray[Any]] = {
+        "image": bgr(image),
+        "boxes": np.array([box, box], np.float32),
+    }
     said = ask(stages.bundle / "cpu" / "triton", "fpenet", inputs)
     assert said["confidence"].shape == (2, 68)
     for points in said["keypoints_image"]:
@@ -91,7 +96,7 @@ def test_the_triton_ensemble(stages: SimpleNamespace, shown: tuple) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_deepstream_module_on_the_tensors_of_the_engine(
-    stages: SimpleNamespace, shown_whole: tuple, precision: str
+    stages: SimpleNamespace, shown_whole: Shown, precision: str
 ) -> None:
     image, box = shown_whole
     edges = (box[0] + 0.5, box[1] + 0.5, box[2], box[3])  # DeepStream counts edges of pixels
@@ -108,7 +113,7 @@ def test_the_deepstream_module_on_the_tensors_of_the_engine(
     assert worst(points, landmarker_points(stages, shown_whole, precision), box) < 0.05
 
 
-def test_the_command(stages: SimpleNamespace, shown: tuple, tmp_path: Path) -> None:
+def test_the_command(stages: SimpleNamespace, shown: Shown, tmp_path: Path) -> None:
     image, box = shown
     Image.fromarray(image).save(tmp_path / "face.png")
     where = [str(tmp_path / "face.png"), "--model", str(stages.bundle / "cpu")]

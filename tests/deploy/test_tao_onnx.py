@@ -70,12 +70,13 @@ class Graph:
             current = self.block(current, 64, 64, 1)
         weight = self.put(self.draw(keypoints, 64, 1, 1) * 8)
         current = self.add("Conv", current, weight, self.put(self.draw(keypoints)))
+        outputs: dict[str, list[str | int | None]]
         outputs = {"conv_keypoints:0": ["N", keypoints, 80, 80]}  # TAO's exports have it too
         self.nodes.append(helper.make_node("Identity", [current], list(outputs)))
         if softargmax:
             points, peak = self.softargmax(current, keypoints)
             outputs |= {points: ["N", keypoints, 2], peak: ["N", keypoints]}
-        shape = ["N", 80, 80, 1] if nhwc else ["N", 1, 80, 80]
+        shape: list[str | int | None] = ["N", 80, 80, 1] if nhwc else ["N", 1, 80, 80]
         entry = helper.make_tensor_value_info("input_face_images", TensorProto.FLOAT, shape)
         ends = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, size)

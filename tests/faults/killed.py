@@ -55,7 +55,7 @@ def train_and_die(crop_dir: Path, train: TrainParams, root: Path) -> None:
                 break
         assert os.WEXITSTATUS(status) == 0, status
         shutil.rmtree(folder)
-        return sys.exit(0)
+        sys.exit(0)
 
     run_state.save_checkpoint = save  # type: ignore[attr-defined]
     train_net(crop_dir=crop_dir, train=train, out_dir=folder)

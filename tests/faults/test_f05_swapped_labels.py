@@ -1,21 +1,23 @@
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from components.data.checks.faces import faces_of
+from components.data.checks.faces import Faces, faces_of
 from components.data.sample import FaceSample, keypoints_box
 from components.data.sift import sift_faces
 from components.data.synthetic import EXPRESSIONS
 from components.data.synthetic.landmarks import landmarks
 from components.data.synthetic.population import draw_identity
 from components.keypoints import scheme_for
+from components.params import Params
 
 YAWS = (-60, -30, 0, 15, 45)
 
 
 @pytest.fixture(scope="module")
-def heads():
+def heads() -> Faces:
     """The labels of 300 rendered heads, from profile to profile; no picture is needed."""
     samples = []
     for subject in range(60):
@@ -31,10 +33,12 @@ def heads():
 
 
 @pytest.mark.parametrize("region", ["all", "eyes", "mouth"])
-def test_f05_one_percent_of_swapped_faces_is_dropped_and_no_other(heads, params_with, region):
+def test_f05_one_percent_of_swapped_faces_is_dropped_and_no_other(
+    heads: Faces, params_with: Callable[..., Params], region: str
+) -> None:
     scheme = scheme_for(104)
     indices, flip = np.array(scheme.regions[region]), np.array(scheme.flip_map)
-    swapped = [42, 134, 250]
+    swapped = np.array([42, 134, 250])
     assert [YAWS[row % 5] for row in swapped] == [0, 45, -60]
     points = heads.points.copy()
     points[np.ix_(swapped, indices)] = points[np.ix_(swapped, flip[indices])]

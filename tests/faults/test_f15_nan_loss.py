@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from components.cli import main
 from components.model import stepper
 from components.model.checkpoint import load_checkpoint
+from components.model.step import draw_batch
 from components.model.train import train_net
 from components.params import Params
 from components.stopping import Diverged
@@ -21,7 +22,7 @@ from tests.dots import QUICK
 
 def spoil(monkeypatch: pytest.MonkeyPatch, bad: set[int], pixel: float) -> None:
     """Put ``pixel`` into one image of the batches whose numbers are ``bad``."""
-    real = stepper.draw_batch
+    real = draw_batch
     drawn = 0
 
     def draw(*arguments: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 
 from components.model import stepper
 from components.model.augment import Batch
-from components.model.step import Training
+from components.model.step import Training, take_step
 from components.model.train import train_net
 from components.params import Params
 from tests.dots import QUICK
@@ -33,7 +33,7 @@ def test_f16_a_step_that_finds_too_little_memory_is_run_again_in_two_parts(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Without a GPU: a step refuses parts of more than ``most`` faces, as an allocator would."""
-    real = stepper.take_step
+    real = take_step
 
     def limited(training: Training, batch: Batch, *rest: Any) -> torch.Tensor:
         if len(batch.images) > most * training.parts:

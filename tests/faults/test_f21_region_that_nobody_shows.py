@@ -12,7 +12,7 @@ from components.kpi.evaluate import evaluate
 from components.kpi.gate import Champion, Judged, judge
 from components.kpi.kpi_report import KpiReport
 from components.kpi.report import write_kpi
-from components.params import EvaluateParams, GateParams
+from components.params import ComparisonParams, EvaluateParams, GateParams
 
 MOUTH = range(48, 68)
 
@@ -53,7 +53,9 @@ def test_f21_the_gate_fails_closed(store_of: Callable[..., CropStore], how: Eval
         min_faces=10,
         min_subjects=2,
         thresholds={"tiny": {"crop_px/all": 9.0, "crop_px_visible/mouth": 9.0}},
-        comparison={"margin": 0.1, "slice_margin": 0.1, "metrics": ["crop_px/all"], "slices": {}},
+        comparison=ComparisonParams(
+            margin=0.1, slice_margin=0.1, metrics=("crop_px/all",), slices={}
+        ),
     )
     kpi = hidden_mouths(store_of, how)
     engine = Judged("cpu/fp32", kpi, "build/cpu/fp32.kpi.json", 0.0, 0.1)

@@ -18,7 +18,7 @@ from components.deploy.golden import check_golden
 from components.deploy.sums import write_sums
 from components.provenance.sign import SigningKey
 
-ENGINE = {
+ENGINE: dict[str, Any] = {
     "runtime": "tensorrt",
     "runtime_version": "10.3.0",
     "compute_capability": [8, 7],
@@ -58,7 +58,7 @@ def test_f31_another_device_version_or_driver_is_named(machine: Here, said: str)
 def test_f31_its_own_device_is_right_and_what_it_was_built_to_run_on(
     more: Mapping[str, Any], machine: Here
 ) -> None:
-    assert misfit(ENGINE | more, machine) is None
+    assert misfit({**ENGINE, **more}, machine) is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_f31_its_own_device_is_right_and_what_it_was_built_to_run_on(
     ],
 )
 def test_f31_compatible_engines_have_their_limits(more: Mapping[str, Any], machine: Here) -> None:
-    assert misfit(ENGINE | more, machine) is not None
+    assert misfit({**ENGINE, **more}, machine) is not None
 
 
 def test_f31_an_onnx_file_runs_anywhere() -> None:

@@ -1,16 +1,17 @@
 """F32: of an engine, bundle or cache in which any byte changed, nothing parses the first one."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 
 import fpenet
-from components.deploy import landmarker
 from components.deploy.sums import SUMS, check_sums, write_sums
 from components.provenance.digest import files_of
 from components.provenance.manifest import MANIFEST, Manifest, seal, verify
@@ -28,13 +29,18 @@ def bundle(stages: SimpleNamespace, tmp_path: Path) -> Path:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was parsed, of JSON and ONNX."""
     seen: list[str] = []
-    loads, session = landmarker.json.loads, onnxruntime.InferenceSession
-    monkeypatch.setattr(
-        landmarker.json, "loads", lambda text: (seen.append("json"), loads(text))[1]
-    )
-    monkeypatch.setattr(
-        onnxruntime, "InferenceSession", lambda *a, **k: (seen.append("onnx"), session(*a, **k))[1]
-    )
+    real_loads, real_session = json.loads, onnxruntime.InferenceSession
+
+    def loads(text: str | bytes) -> Any:
+        seen.append("json")
+        return real_loads(text)
+
+    def session(*arguments: Any, **options: Any) -> Any:
+        seen.append("onnx")
+        return real_session(*arguments, **options)
+
+    monkeypatch.setattr(json, "loads", loads)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     return seen
 
 

@@ -36,6 +36,8 @@ def test_f33_the_deserialiser_is_told_to_run_no_host_code(
     class Runtime:
         """RTX's own, told the worst first; it notes what it is allowed when an engine comes."""
 
+        own: Any
+
         def __init__(self, logger: Any) -> None:
             self.__dict__["own"] = rtx.Runtime(logger)
             self.own.engine_host_code_allowed = True

@@ -25,7 +25,9 @@ def test_the_gate_refuses_int8_and_the_bundle_has_the_other_precision(
     model = onnx.load(path)
     last = next(node for node in model.graph.node if KEYPOINTS in node.output)
     last.output[:] = ["exact"]
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(25), "lost_px"))
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.array(25, np.float32), "lost_px")
+    )
     model.graph.node.append(onnx.helper.make_node("Add", ["exact", "lost_px"], [KEYPOINTS]))
     path.write_bytes(model.SerializeToString())
     for name in ("build", "gate", "bundle"):

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from components.data.crop_store import open_crops
-from components.deploy import build as build_module
 from components.deploy.build import Judged, build_engine
 from components.deploy.engine import RUNTIMES, Runtime
 from components.deploy.golden import GOLDEN, Golden, faults, query, read_golden
@@ -39,11 +38,12 @@ def spoilt(stages: SimpleNamespace, how: str) -> bytes:
     last = next(node for node in graph.node if "keypoints" in node.output)
     last.output[list(last.output).index("keypoints")] = "honest"
     count = 68
+    added: dict[str, NDArray[Any]]
     if how == "nan":
-        added = {"number": np.float32("nan")}
+        added = {"number": np.array("nan", np.float32)}
         nodes = [helper.make_node("Mul", ["honest", "number"], ["keypoints"])]
     elif how == "constant":
-        added = {"nought": np.float32(0), "same": np.full((1, count, 2), 40, np.float32)}
+        added = {"nought": np.array(0, np.float32), "same": np.full((1, count, 2), 40, np.float32)}
         nodes = [
             helper.make_node("Mul", ["honest", "nought"], ["zero"]),
             helper.make_node("Add", ["zero", "same"], ["keypoints"]),
@@ -79,7 +79,7 @@ def built(
     def run(engine: bytes) -> Any:
         own = RUNTIMES["onnxruntime"]
         runtime = Runtime(lambda *_: Built(engine, "1"), own.load, own.suffix)
-        monkeypatch.setitem(build_module.RUNTIMES, "onnxruntime", runtime)
+        monkeypatch.setitem(RUNTIMES, "onnxruntime", runtime)
         network = Network(stages.export / "opset17" / "fp32_cpu.onnx")
         return build_engine("cpu", "fp32", network, judged, params.build, tmp_path)
 

@@ -54,8 +54,8 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     gate.ask("1")
     answer = answer_request(gate.params)
     assert answer is not None
-    assert answer.reasons == ("approvals: 0 of 1; fpenet approve 1 --reason '...' --key NAME.pem",)
-    assert gate.alias is None
+    missing = "approvals: 0 of 1; fpenet approve 1 --reason '...' --key NAME.pem"
+    assert (answer.reasons, gate.alias) == ((missing,), None)
     key = (tmp_path / "people/ann.pem").as_posix()
     words = ["approve", "deployable_v3.1", "--reason", "eyes are better", "--key", key]
     assert main([*words, *gate.options]) == 0

@@ -12,6 +12,7 @@ from components.release import promotion, rollback
 from components.release.pointer import read_history
 from components.release.promotion import answer_request, release_store
 from components.release.rollback import roll_back
+from components.release.shelf import publish
 from components.release.store import Superseded
 from tests.promoting import Promoting
 
@@ -28,7 +29,7 @@ def test_f47_a_promotion_under_way_is_superseded(
 ) -> None:
     gate = gate_of_three
     gate.ask("3")
-    real = promotion.publish
+    real = publish
 
     def meanwhile(*given: Any) -> str:
         with monkeypatch.context() as patch:
@@ -50,7 +51,7 @@ def test_f47_a_promotion_that_came_first_stays(
     gate_of_three: Promoting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = gate_of_three
-    real = rollback.publish
+    real = publish
 
     def meanwhile(*given: Any) -> str:
         gate.ask("3")

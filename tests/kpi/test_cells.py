@@ -1,10 +1,12 @@
 """Every metric against numbers worked out by hand."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from components.data.crop_store import CropStore
 from components.keypoints import scheme_for
 from components.kpi.cells import Cells, cells_of
 from components.kpi.measured import Measured, measure
@@ -96,7 +98,9 @@ def test_a_point_without_a_visible_sample_is_no_number_and_never_zero() -> None:
     assert means["crop_px_visible/first"] == 1.0
 
 
-def test_a_prediction_that_is_no_number_spoils_its_metrics(store_of) -> None:
+def test_a_prediction_that_is_no_number_spoils_its_metrics(
+    store_of: Callable[..., CropStore],
+) -> None:
     points = np.random.default_rng(0).uniform(10, 70, (2, 3, 2))
     store = store_of(points, ["a", "b"])
     predicted = points.astype(np.float32)
@@ -108,7 +112,7 @@ def test_a_prediction_that_is_no_number_spoils_its_metrics(store_of) -> None:
     assert means["crop_px/pair"] == pytest.approx(0, abs=1e-5)
 
 
-def test_the_lengths_are_those_of_the_labels(store_of) -> None:
+def test_the_lengths_are_those_of_the_labels(store_of: Callable[..., CropStore]) -> None:
     points = np.zeros((1, 80, 2))
     points[0, 36], points[0, 45] = (10.0, 20.0), (40.0, 60.0)
     points[0, 68:72], points[0, 72:76] = (20.0, 30.0), (32.0, 35.0)

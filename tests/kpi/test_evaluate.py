@@ -196,12 +196,13 @@ def test_no_face_and_another_number_of_keypoints_are_said(
     store_of: Callable[..., CropStore], how: EvaluateParams
 ) -> None:
     store = store_of(np.zeros((2, 5, 2)), ["a", "b"])
+    points = np.zeros((2, 4, 2)), np.zeros((2, 4))
     with pytest.raises(ValueError, match=r"predictions are \(4, 2\) a face; the labels have 5"):
-        predict_judged(lambda images: (np.zeros((2, 4, 2)), np.zeros((2, 4))), store, 8)
+        predict_judged(lambda _: points, store, 8)
     part = store.table.column_names.index("part")
     trained = store.table.set_column(part, "part", pa.array(["train"] * 2))
     with pytest.raises(ValueError, match=r"no face in part 'val'; parts with faces: \['train'\]"):
-        predict_judged(lambda images: images, dataclasses.replace(store, table=trained), 8)
+        predict_judged(lambda _: points, dataclasses.replace(store, table=trained), 8)
 
 
 def test_multi_pie_meets_the_card_s_bar_on_the_original_s_crop(

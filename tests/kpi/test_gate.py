@@ -8,14 +8,16 @@ import pytest
 from components.kpi.compare import Difference
 from components.kpi.gate import Champion, Judged, judge
 from components.kpi.kpi_report import KpiReport
-from components.params import GateParams
+from components.params import ComparisonParams, GateParams
 
 GATE = GateParams(
     champion=None,
     thresholds={"known": {"image_px/all": 6.0}, "other": {"nme_box/all": 0.05}},
     min_faces=10,
     min_subjects=2,
-    comparison={"margin": 0.05, "slice_margin": 0.15, "metrics": ["crop_px/all"], "slices": {}},
+    comparison=ComparisonParams(
+        margin=0.05, slice_margin=0.15, metrics=("crop_px/all",), slices={}
+    ),
 )
 FIRST = Champion("first release", "none yet")
 
@@ -37,10 +39,9 @@ def report(value: float | None, dataset: str = "known", **changes: Any) -> KpiRe
 
 
 def engine(name: str, value: float | None, **changes: Any) -> Judged:
-    known = {"kpi": report(value), "evidence": f"build/{name}.kpi.json"}
-    return Judged(
-        **({"name": name, "parity_px": 0.001, "parity_budget_px": 0.01} | known | changes)
-    )
+    evidence = f"build/{name}.kpi.json"
+    known = Judged(name, report(value), evidence, parity_px=0.001, parity_budget_px=0.01)
+    return dataclasses.replace(known, **changes)
 
 
 def verdict(*engines: Judged, faces: int = 20, people: int = 5, champion: Champion = FIRST) -> Any:

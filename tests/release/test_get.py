@@ -186,10 +186,11 @@ def test_what_mlflow_alone_calls_deployable_is_refused(released: Released, tmp_p
     with pytest.raises(ValueError, match=r"but the gate's word is of .* 1"):
         released.get("mlflow", out)
     stranger = make_key(tmp_path / "stranger.pem")
+    (releaser,) = read_trusted([tmp_path / ".keys/development.pub"])
     other = promote_release(
         FileStore(tmp_path / "other"),
         stranger,
-        *read_trusted([tmp_path / ".keys/development.pub"]),
+        releaser,
         released.said[1],
         tmp_path / "run-of-stranger",
     )

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,10 +17,13 @@ from components.release.live import draw_watched, live_view, worth_a_picture
 from components.stopping import Diverged
 from tests.dots import losses
 
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
 Command = Callable[..., list[str]]
 
 
-def runs_of(experiment: str):  # type: ignore[no-untyped-def]
+def runs_of(experiment: str) -> "list[Run]":
     from mlflow import MlflowClient
 
     client = MlflowClient()

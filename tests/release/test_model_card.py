@@ -58,7 +58,9 @@ def unfounded(card: str, folders: dict[str, Path]) -> list[str]:
         if source != "nvidia":
             number = said.replace(",", "").rstrip("%")
             written = 1e-2 if said.endswith("%") else 1.0
-            half_a_digit = 0.5000001 * 10.0 ** Decimal(number).as_tuple().exponent
+            exponent = Decimal(number).as_tuple().exponent
+            assert isinstance(exponent, int)
+            half_a_digit = 0.5000001 * 10.0**exponent
             if not any(abs(one / written - float(number)) <= half_a_digit for one in known[source]):
                 wrong.append(f"{said} of {source}")
     return wrong

@@ -1,3 +1,7 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from components.release.record import (
@@ -11,7 +15,9 @@ from components.release.record import (
 )
 
 
-def test_the_release_is_the_digest_of_every_stage(stage_folders):
+def test_the_release_is_the_digest_of_every_stage(
+    stage_folders: Callable[..., dict[str, Path]],
+) -> None:
     one, same = read_evidence(stage_folders("one")), read_evidence(stage_folders("same"))
     other = read_evidence(stage_folders("other", kpi_all=4.26))
     assert one.release == same.release
@@ -19,17 +25,23 @@ def test_the_release_is_the_digest_of_every_stage(stage_folders):
     assert len(one.manifests) == 11
 
 
-def test_a_release_that_passed_with_all_required_targets_may_be_a_candidate(stage_folders):
+def test_a_release_that_passed_with_all_required_targets_may_be_a_candidate(
+    stage_folders: Callable[..., dict[str, Path]],
+) -> None:
     assert refusals(read_evidence(stage_folders()), ["cpu"]) == []
 
 
-def test_the_reasons_of_the_gate_are_the_reasons_of_the_refusal(stage_folders):
+def test_the_reasons_of_the_gate_are_the_reasons_of_the_refusal(
+    stage_folders: Callable[..., dict[str, Path]],
+) -> None:
     verdict = {"passed": False, "reasons": ["image_px/all is 7; must be below 6"]}
     evidence = read_evidence(stage_folders(verdict=verdict))
     assert refusals(evidence, ["cpu"]) == ["image_px/all is 7; must be below 6"]
 
 
-def test_a_refusal_without_a_reason_is_still_a_refusal(stage_folders):
+def test_a_refusal_without_a_reason_is_still_a_refusal(
+    stage_folders: Callable[..., dict[str, Path]],
+) -> None:
     assert refusals(read_evidence(stage_folders(verdict={"passed": False})), []) == [
         "the gate refused it"
     ]
@@ -45,8 +57,11 @@ def test_a_refusal_without_a_reason_is_still_a_refusal(stage_folders):
     ],
 )
 def test_a_required_target_must_be_executed_and_judged(
-    stage_folders, make_engine, required, reason
-):
+    stage_folders: Callable[..., dict[str, Path]],
+    make_engine: Callable[[str, str | None, str], dict[str, Any]],
+    required: str,
+    reason: str,
+) -> None:
     engines = [
         make_engine("cpu", "fp32", "ready"),
         make_engine("h200", None, "pending"),
@@ -58,7 +73,10 @@ def test_a_required_target_must_be_executed_and_judged(
     assert refusals(evidence, ["cpu", required]) == [reason]
 
 
-def test_a_precision_that_failed_leaves_the_target_to_the_other(stage_folders, make_engine):
+def test_a_precision_that_failed_leaves_the_target_to_the_other(
+    stage_folders: Callable[..., dict[str, Path]],
+    make_engine: Callable[[str, str | None, str], dict[str, Any]],
+) -> None:
     engines = [make_engine("cpu", "fp32", "ready"), make_engine("cpu", "int8", "ready")]
     verdict = {"engines": {"cpu/fp32": True, "cpu/int8": False}}
     evidence = read_evidence(stage_folders(engines=engines, verdict=verdict))
@@ -71,7 +89,10 @@ def test_a_precision_that_failed_leaves_the_target_to_the_other(stage_folders, m
     ]
 
 
-def test_pending_and_failed_targets_make_a_partial_release(stage_folders, make_engine):
+def test_pending_and_failed_targets_make_a_partial_release(
+    stage_folders: Callable[..., dict[str, Path]],
+    make_engine: Callable[[str, str | None, str], dict[str, Any]],
+) -> None:
     engines = [
         make_engine("cpu", "fp32", "ready"),
         make_engine("t4", "fp16", "built, not judged"),
@@ -83,7 +104,9 @@ def test_pending_and_failed_targets_make_a_partial_release(stage_folders, make_e
     assert version_tags(evidence, [])["fpenet.engines"] == "partial"
 
 
-def test_parameters_are_flat_and_numbers_have_names(stage_folders):
+def test_parameters_are_flat_and_numbers_have_names(
+    stage_folders: Callable[..., dict[str, Path]],
+) -> None:
     evidence = read_evidence(stage_folders(kpi_all=None))
     params = flat_params(evidence.manifests)
     assert (params["train.seed"], params["train.nested.zoom"]) == ("35", "0.2")
@@ -102,7 +125,7 @@ def test_parameters_are_flat_and_numbers_have_names(stage_folders):
     }
 
 
-def test_a_missing_file_of_a_stage_is_named(stage_folders):
+def test_a_missing_file_of_a_stage_is_named(stage_folders: Callable[..., dict[str, Path]]) -> None:
     folders = stage_folders()
     (folders["gate"] / "gate.json").unlink()
     with pytest.raises(ValueError, match=r"gate\.json"):

@@ -1,5 +1,7 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,14 +9,16 @@ from components.provenance.digest import digest_file
 from components.release.register import artifact_files
 
 
-def alias_of(release):
+def alias_of(release: dict[str, Any]) -> str | None:
     from mlflow import MlflowClient
 
     version = MlflowClient().get_registered_model(release["model"]).aliases.get("candidate")
     return None if version is None else str(version)
 
 
-def test_a_release_that_passed_becomes_the_candidate(register, stage_folders):
+def test_a_release_that_passed_becomes_the_candidate(
+    register: Callable[..., dict[str, Any]], stage_folders: Callable[..., dict[str, Path]]
+) -> None:
     from mlflow import MlflowClient
 
     release = register(stage_folders())
@@ -42,7 +46,7 @@ def test_a_release_that_passed_becomes_the_candidate(register, stage_folders):
     assert version.tags["kpi.image_px/all"] == "4.25"
     assert version.tags["engine.cpu.fp32"] == "ready"
     assert version.tags["digest.train"] == release["digests"]["train"]
-    assert version.description.startswith("# Model card\n")
+    assert (version.description or "").startswith("# Model card\n")
     assert version.tags["fpenet.name"] == release["name"] == "deployable_v3.1"
     assert version.tags["fpenet.int8"] == "Without INT8"
     trainable = client.get_model_version(release["trainable_model"], "1")
@@ -63,8 +67,8 @@ def test_a_release_that_passed_becomes_the_candidate(register, stage_folders):
 
 
 def test_a_refused_release_is_registered_with_its_reasons_and_moves_no_alias(
-    register, stage_folders
-):
+    register: Callable[..., dict[str, Any]], stage_folders: Callable[..., dict[str, Path]]
+) -> None:
     from mlflow import MlflowClient
 
     first = register(stage_folders("first"))
@@ -78,8 +82,10 @@ def test_a_refused_release_is_registered_with_its_reasons_and_moves_no_alias(
 
 
 def test_a_passed_release_without_a_required_target_is_no_candidate(
-    register, stage_folders, make_engine
-):
+    register: Callable[..., dict[str, Any]],
+    stage_folders: Callable[..., dict[str, Path]],
+    make_engine: Callable[[str, str | None, str], dict[str, Any]],
+) -> None:
     engines = [make_engine("cpu", "fp32", "ready"), make_engine("t4", "fp16", "pending")]
     release = register(stage_folders(engines=engines), required=("cpu", "t4"))
     assert release["gate"]["passed"] is True
@@ -89,21 +95,27 @@ def test_a_passed_release_without_a_required_target_is_no_candidate(
     assert alias_of(release) is None
 
 
-def test_nothing_that_shows_a_labelled_face_goes_into_the_run(stage_folders):
+def test_nothing_that_shows_a_labelled_face_goes_into_the_run(
+    stage_folders: Callable[..., dict[str, Path]],
+) -> None:
     files = artifact_files(stage_folders())
     names = {path.name for path, _ in files}
     assert {"model.safetensors", "kpi.png", "gate.json", "fp32.onnx"} <= names
     assert names.isdisjoint({"predictions.npz", "samples.parquet", "crops.npy", "drops.csv"})
 
 
-def test_a_file_that_a_release_needs_is_named(stage_folders):
+def test_a_file_that_a_release_needs_is_named(
+    stage_folders: Callable[..., dict[str, Path]],
+) -> None:
     folders = stage_folders()
     (folders["train"] / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"model\.safetensors: missing; a release needs it"):
         artifact_files(folders)
 
 
-def test_a_deleted_experiment_is_one_clear_line(register, stage_folders):
+def test_a_deleted_experiment_is_one_clear_line(
+    register: Callable[..., dict[str, Any]], stage_folders: Callable[..., dict[str, Path]]
+) -> None:
     from mlflow import MlflowClient
 
     release = register(stage_folders("first"))
@@ -113,8 +125,11 @@ def test_a_deleted_experiment_is_one_clear_line(register, stage_folders):
 
 
 def test_an_mlflow_that_is_not_there_is_one_clear_line(
-    register, stage_folders, mlflow_store, monkeypatch
-):
+    register: Callable[..., dict[str, Any]],
+    stage_folders: Callable[..., dict[str, Path]],
+    mlflow_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ConnectionError, match=r"^MLflow at http://127\.0\.0\.1:9: ") as error:
@@ -122,7 +137,9 @@ def test_an_mlflow_that_is_not_there_is_one_clear_line(
     assert "secret" not in str(error.value)
 
 
-def test_a_model_card_of_other_evidence_is_refused(register, stage_folders):
+def test_a_model_card_of_other_evidence_is_refused(
+    register: Callable[..., dict[str, Any]], stage_folders: Callable[..., dict[str, Path]]
+) -> None:
     folders = stage_folders()
     register(folders)
     other = stage_folders("other", kpi_all=9.9)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,13 @@ SIZE = 96
 def cartoon_shape(random: np.random.Generator) -> Floats:
     """(68, 2) points about (0, 0), the face about 2 wide."""
 
-    def arc(x: float, y: float, width: float, height: float, start: float, stop: float, count: int):
+    def arc(
+        x: float, y: float, width: float, height: float, start: float, stop: float, count: int
+    ) -> Floats:
         angles = np.linspace(math.radians(start), math.radians(stop), count)
         return np.column_stack([x + width * np.cos(angles), y + height * np.sin(angles)])
 
-    def ring(x: float, y: float, width: float, height: float, count: int):
+    def ring(x: float, y: float, width: float, height: float, count: int) -> Floats:
         return arc(x, y, width, height, 180, 180 + 360 * (count - 1) / count, count)
 
     wide, long, eye, mouth, brow = random.normal(1, 0.08, 5)
@@ -81,9 +84,9 @@ def cartoons() -> tuple[Faces, list[Grey]]:
 def faces_with() -> Callable[..., Faces]:
     """A few faces of 4 points: ``faces_with(points=[...], occlusion=[...])``, sound by default."""
 
-    def make(count: int = 1, **changed: object) -> Faces:
+    def make(count: int = 1, **changed: Any) -> Faces:
         points = np.array([[12.0, 12.0], [48.0, 14.0], [30.0, 46.0], [np.nan, np.nan]])
-        plain = {
+        plain: dict[str, Any] = {
             "images": [f"{number}.png" for number in range(count)],
             "subjects": [f"s{number}" for number in range(count)],
             "points": np.stack([points] * count),

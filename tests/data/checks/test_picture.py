@@ -1,23 +1,36 @@
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from components.data.checks.faces import Faces
 from components.data.checks.picture import (
     Pictures,
     find_shifted,
     find_unlike_pictures,
     fit_pictures,
 )
-from components.data.checks.shape import fit_shapes
-from components.data.checks.window import window
+from components.data.checks.shape import Shapes, fit_shapes
+from components.data.checks.window import Grey, window
+from components.data.sample import Floats
+from components.params import Params
 
 WRONG = np.arange(5, 240, 40)  # six faces of six people
 MOUTH = WRONG + 3
+Judged = tuple[Pictures, Floats]
+
+
+def pictures_of(faces: Faces, windows: Grey) -> Pictures:
+    shapes = fit_shapes(faces)
+    assert isinstance(shapes, Shapes), shapes
+    pictures = fit_pictures(faces, shapes, windows)
+    assert isinstance(pictures, Pictures), pictures
+    return pictures
 
 
 @pytest.fixture(scope="module")
-def judged(cartoons):
+def judged(cartoons: tuple[Faces, list[Grey]]) -> Judged:
     """The cartoons, six of them with all points shifted and six with a mouth beside its place."""
     faces, pictures = cartoons
     points, boxes = faces.points.copy(), faces.boxes.copy()
@@ -29,11 +42,12 @@ def judged(cartoons):
     points[MOUTH, 48:, 0] += 0.15 * side[MOUTH, None]
     changed = dataclasses.replace(faces, points=points, boxes=boxes)
     windows = np.stack([window(*pair) for pair in zip(pictures, changed.squares, strict=True)])
-    shapes = fit_shapes(changed)
-    return fit_pictures(changed, shapes, windows), moved / side[WRONG, None]
+    return pictures_of(changed, windows), moved / side[WRONG, None]
 
 
-def test_points_shifted_with_their_box_are_found_by_the_picture(judged, params_with):
+def test_points_shifted_with_their_box_are_found_by_the_picture(
+    judged: Judged, params_with: Callable[..., Params]
+) -> None:
     pictures, moved = judged
     outcome = find_shifted(pictures, params_with().validate_)
     assert sorted(outcome.details) == WRONG.tolist()
@@ -41,14 +55,16 @@ def test_points_shifted_with_their_box_are_found_by_the_picture(judged, params_w
     assert outcome.details[5].startswith("points (+0.1")
 
 
-def test_a_mouth_beside_its_place_is_seen_and_the_eyes_are_not_blamed(judged):
+def test_a_mouth_beside_its_place_is_seen_and_the_eyes_are_not_blamed(judged: Judged) -> None:
     regions = judged[0].regions
     others = np.setdiff1d(np.arange(240), [*MOUTH, *WRONG])
     assert np.median(regions["mouth"][MOUTH]) > np.quantile(regions["mouth"][others], 0.95)
     assert np.median(regions["eyes"][MOUTH]) < np.quantile(regions["eyes"][others], 0.95)
 
 
-def test_the_worst_region_is_named_with_how_far_it_is_off(params_with):
+def test_the_worst_region_is_named_with_how_far_it_is_off(
+    params_with: Callable[..., Params],
+) -> None:
     random = np.random.default_rng(0)
     regions = {name: np.exp(random.normal(np.log(0.03), 0.2, 400)) for name in ("eyes", "mouth")}
     regions["mouth"][17] = 0.2
@@ -58,16 +74,20 @@ def test_the_worst_region_is_named_with_how_far_it_is_off(params_with):
     assert outcome.details[17].startswith("mouth 0.20 of the face's size off the picture")
 
 
-def test_the_same_faces_give_the_same_numbers(cartoons, judged):
+def test_the_same_faces_give_the_same_numbers(
+    cartoons: tuple[Faces, list[Grey]], judged: Judged
+) -> None:
     faces, pictures = cartoons
     windows = np.stack([window(*pair) for pair in zip(pictures, faces.squares, strict=True)])
-    one, two = (fit_pictures(faces, fit_shapes(faces), windows) for _ in range(2))
+    one, two = (pictures_of(faces, windows) for _ in range(2))
     assert np.array_equal(one.shift, two.shift)
 
 
-def test_one_person_cannot_be_judged_by_others(cartoons):
+def test_one_person_cannot_be_judged_by_others(cartoons: tuple[Faces, list[Grey]]) -> None:
     faces = cartoons[0]
     alone = dataclasses.replace(faces, subjects=["ann"] * len(faces))
     windows = np.zeros((len(faces), 36, 36), np.uint8)
-    found = fit_pictures(alone, fit_shapes(alone), windows)
+    shapes = fit_shapes(alone)
+    assert isinstance(shapes, Shapes)
+    found = fit_pictures(alone, shapes, windows)
     assert found == "1 people are too few to judge each by the others"

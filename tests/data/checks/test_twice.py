@@ -1,6 +1,9 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+from components.data.checks.faces import Faces
 from components.data.checks.look import look_of
 from components.data.checks.twice import (
     find_disagreeing,
@@ -10,11 +13,14 @@ from components.data.checks.twice import (
     find_stray_counts,
     pair_labels,
 )
+from components.params import Params
 
 FACE = np.array([[10.0, 10.0], [50.0, 10.0], [30.0, 30.0], [30.0, 50.0]])  # 40 px wide
 
 
-def test_a_few_faces_with_more_keypoints_do_not_decide_their_number(faces_with):
+def test_a_few_faces_with_more_keypoints_do_not_decide_their_number(
+    faces_with: Callable[..., Faces],
+) -> None:
     three = [(1, 1), (2, 2), (np.nan, np.nan)]
     odd = [(1, 1), (2, 2), (9, 9)]
     assert find_stray_counts(faces_with(40, points=[three] * 39 + [odd]), 0.05) == (
@@ -24,13 +30,15 @@ def test_a_few_faces_with_more_keypoints_do_not_decide_their_number(faces_with):
     assert find_stray_counts(faces_with(10, points=[three] * 9 + [odd]), 0.05) == (3, {})
 
 
-def test_the_same_points_on_the_same_picture_are_a_repeat(faces_with):
+def test_the_same_points_on_the_same_picture_are_a_repeat(faces_with: Callable[..., Faces]) -> None:
     faces = faces_with(4, points=[FACE, FACE, FACE + 1, FACE])
     found = find_repeated(faces, ["one", "one", "one", "two"])
     assert found.details == {1: "same picture and points as a face of 0.png"}
 
 
-def test_two_labels_of_one_face_are_paired_and_two_faces_are_not(faces_with):
+def test_two_labels_of_one_face_are_paired_and_two_faces_are_not(
+    faces_with: Callable[..., Faces],
+) -> None:
     points = [FACE, FACE + 2, FACE + 60, FACE, FACE + 2]
     faces = faces_with(5, points=points)
     # 3 and 4 are on another picture; 3 repeats nothing there, 4 labels it again.
@@ -38,8 +46,8 @@ def test_two_labels_of_one_face_are_paired_and_two_faces_are_not(faces_with):
     assert pair_labels(faces_with(2, points=[FACE, FACE]), ["a", "a"]) == {}  # repeated
 
 
-def test_two_labels_of_one_labeller_are_two_faces(faces_with):
-    def pairs(*labellers):
+def test_two_labels_of_one_labeller_are_two_faces(faces_with: Callable[..., Faces]) -> None:
+    def pairs(*labellers: str | None) -> dict[int, int]:
         faces = faces_with(2, points=[FACE, FACE + 2], attributes={"labeller": labellers})
         return pair_labels(faces, ["a", "a"])
 
@@ -48,7 +56,9 @@ def test_two_labels_of_one_labeller_are_two_faces(faces_with):
     assert pairs("ann", None) == {1: 0}
 
 
-def test_labellers_who_disagree_are_named_with_the_worst_point(faces_with, params_with):
+def test_labellers_who_disagree_are_named_with_the_worst_point(
+    faces_with: Callable[..., Faces], params_with: Callable[..., Params]
+) -> None:
     far = FACE.copy()
     far[3] += (16.0, 0.0)  # 0.4 of the face at one of four points: 0.1 on average
     near = FACE + np.array([1.0, 0.0])  # 0.025 everywhere
@@ -63,6 +73,7 @@ def test_labellers_who_disagree_are_named_with_the_worst_point(faces_with, param
         0: "ann's of 0.png and bob's of 1.png are 0.100 of the face's size apart, 0.40 at P4;"
         " at most 0.05"
     }
+    assert found.scores is not None
     assert found.scores.tolist() == [2.0, 0.0, 0.5, 0.0]
     assert found.numbers == {
         "faces_with_two_labels": 2,
@@ -75,7 +86,9 @@ def test_labellers_who_disagree_are_named_with_the_worst_point(faces_with, param
     }
 
 
-def test_without_second_labels_nobody_agrees_and_that_is_said(faces_with, params_with):
+def test_without_second_labels_nobody_agrees_and_that_is_said(
+    faces_with: Callable[..., Faces], params_with: Callable[..., Params]
+) -> None:
     found = find_disagreeing(faces_with(2), {}, params_with().validate_)
     assert found.skipped == "no face has two labels"
 
@@ -89,7 +102,12 @@ def test_without_second_labels_nobody_agrees_and_that_is_said(faces_with, params
         (["ann", None], {1: "the same file as 0.png: of ann and nobody known"}),
     ],
 )
-def test_one_picture_under_two_names_is_found(faces_with, params_with, subjects, details):
+def test_one_picture_under_two_names_is_found(
+    faces_with: Callable[..., Faces],
+    params_with: Callable[..., Params],
+    subjects: list[str | None],
+    details: dict[int, str],
+) -> None:
     look = look_of(np.zeros((8, 8), np.uint8), "same")
     looks = {"0.png": look, "1.png": look}
     faces = faces_with(2, subjects=subjects)

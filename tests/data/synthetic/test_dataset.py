@@ -211,11 +211,11 @@ def test_the_reader_of_multi_pie_finds_the_same_points_in_both_labels(
             assert sample.subject == same.subject
             about = {k: v for k, v in sample.attributes.items() if k != "labelled_illumination"}
             assert about == same.attributes
-    about = sloth.samples[0].attributes
+    told = sloth.samples[0].attributes
     assert {"expression", "illumination", "session", "yaw", "head_yaw", "skin", "glasses"} <= set(
-        about
+        told
     )
-    assert abs(float(about["head_yaw"]) - float(about["yaw"])) < 10
+    assert abs(float(told["head_yaw"]) - float(told["yaw"])) < 10
 
 
 def test_a_mat_label_has_no_time_in_it() -> None:

@@ -21,7 +21,7 @@ def test_mirroring_a_symmetric_head_is_the_same_as_the_flip_map() -> None:
 def test_no_two_points_of_a_neutral_head_coincide_but_the_closed_lips() -> None:
     apart = np.linalg.norm(MEAN_HEAD[:, None] - MEAN_HEAD[None], axis=2)
     first, second = np.nonzero((apart < 0.05) & (np.arange(104)[:, None] < np.arange(104)))
-    assert list(zip(first, second, strict=True)) == [(61, 67), (62, 66), (63, 65)]
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(61, 67), (62, 66), (63, 65)]
 
 
 def test_points_are_where_their_names_say() -> None:

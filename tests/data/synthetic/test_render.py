@@ -3,10 +3,10 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
-from numpy._core import _multiarray_umath as umath
 from numpy.typing import NDArray
 
 from components.data.synthetic import (
@@ -152,6 +152,7 @@ def cheek_of(image: NDArray[np.uint8]) -> float:
 
 
 def test_the_bytes_are_the_same_with_and_without_the_cpus_extras() -> None:
+    umath = import_module("numpy._core._multiarray_umath")
     present = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
     if not present:
         pytest.skip("this CPU has none of the features that NumPy chooses its loops by")
