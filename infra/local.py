@@ -31,6 +31,8 @@ from infra.services import (
     wait_healthy,
 )
 
+DEPLOY_SECONDS = 300.0
+
 
 def up(root: Path, ports: Ports) -> list[str]:
     """Start what does not run yet, wait until all of it answers, and register the deployments.
@@ -61,25 +63,39 @@ def up(root: Path, ports: Ports) -> list[str]:
             for name in ("prefect", "mlflow"):
                 wait_healthy(name, root, ports)
             begin(("gate",))
-            deploy = [sys.executable, "-m", "flows.deploy"]
-            done = subprocess.run(
-                deploy,
-                cwd=root,
-                env=os.environ | environment(root, ports),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise RuntimeError(f"the deployments were not registered: {last_line(done.stdout)}")
+            register_deployments(root, ports)
             begin(("worker",))
             wait_healthy("gate", root, ports)
         except BaseException:
             stop(root, started)
             raise
     return started
+
+
+def register_deployments(root: Path, ports: Ports) -> None:
+    """Run ``flows.deploy`` of the project, in a process of its own.
+
+    Raises:
+        RuntimeError: it failed, or did not end within DEPLOY_SECONDS.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.deploy"],
+            cwd=root,
+            env=os.environ | environment(root, ports),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=DEPLOY_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(
+            f"the deployments were not registered within {DEPLOY_SECONDS:g} s"
+        ) from None
+    if done.returncode:
+        raise RuntimeError(f"the deployments were not registered: {last_line(done.stdout)}")
 
 
 def down(root: Path) -> list[str]:

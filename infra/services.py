@@ -25,6 +25,7 @@ HOST = "127.0.0.1"
 MARK = "FPENET_SERVICE"
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
+KILL_SECONDS = 30.0
 SERVERS = ("prefect", "mlflow", "gate")
 """What answers over HTTP, in the order in which it starts; the worker does not."""
 POOL = "fpenet"
@@ -241,13 +242,20 @@ def wait_healthy(name: str, root: Path, ports: Ports) -> None:
 
 
 def stop(root: Path, names: Sequence[str]) -> list[str]:
-    """Stop the services, those that run flows before the server that these report to."""
+    """Stop the services, those that run flows before the server that these report to.
+
+    Raises:
+        RuntimeError: naming a service and its processes that live KILL_SECONDS after SIGKILL.
+    """
     stopped: list[str] = []
     for name in sorted(names, key=lambda name: name not in ("worker", "gate")):
         end = time.monotonic() + STOP_SECONDS
         terminate_at = 0.0
         while processes := running(root).get(name, []):
             now = time.monotonic()
+            if now > end + KILL_SECONDS:
+                pids = ", ".join(str(process.pid) for process in processes)
+                raise RuntimeError(f"the {name} service does not end; its processes are {pids}")
             if now >= terminate_at:  # one SIGTERM does not always end a Prefect worker
                 _signal(processes, signal.SIGTERM if now < end else signal.SIGKILL)
                 terminate_at = now + 3.0

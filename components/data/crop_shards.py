@@ -17,7 +17,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -32,6 +32,8 @@ from components.data.sample import numbers_of, read_table
 from components.progress import report
 
 LOG = "shards.jsonl"
+LONGEST_SHARD_SECONDS = 1800.0
+"""Within which the next shard must come; a slow disk needs seconds."""
 _BOX = ["center_x", "center_y", "side"]
 
 
@@ -118,6 +120,7 @@ def fill_store(crop_dir: Path, root: Path, workers: int | None = None) -> None:
 
     Raises:
         ValueError: naming the first image that cannot be used; finished shards stay.
+        TimeoutError: no process made a shard within LONGEST_SHARD_SECONDS; as above.
     """
     shards = Shards(crop_dir, root)
     log = crop_dir / LOG
@@ -179,7 +182,13 @@ def _made_by_processes(shards: Shards, todo: Sequence[int], count: int) -> Made:
             stack.callback(_end, process)
             threading.Thread(target=feed, args=(process,), daemon=True).start()
         for _ in todo:
-            result = results.get()
+            try:
+                result = results.get(timeout=LONGEST_SHARD_SECONDS)
+            except Empty:
+                raise TimeoutError(
+                    f"{shards.crop_dir}: no crops came within {LONGEST_SHARD_SECONDS:g} s;"
+                    " what is finished stays, and the same command goes on from there"
+                ) from None
             if isinstance(result, ValueError):
                 raise result
             yield result

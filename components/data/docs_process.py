@@ -22,6 +22,8 @@ from components.data.own_process import start_process
 if TYPE_CHECKING:
     import pandas as pd
 
+LONGEST_SECONDS = 3600.0
+"""How long the suites may take; far more than those of a large set do."""
 Suites = Mapping[str, tuple["pd.DataFrame", Sequence[Expectation]]]
 
 
@@ -36,6 +38,7 @@ class SuiteProcess:
 
         Raises:
             ValueError: as ``evaluate_suites``, or the process ended without a result.
+            TimeoutError: it has not ended within LONGEST_SECONDS.
         """
         if self.process is None:
             return evaluate_suites(suites, docs_dir)
@@ -47,7 +50,12 @@ class SuiteProcess:
                 expectations[suite] = [dataclasses.asdict(each) for each in expected]
             job = {"docs_dir": str(docs_dir.resolve()), "suites": expectations}
             (folder / "job.json").write_text(json.dumps(job), "utf-8")
-            self.process.communicate(name + "\n")
+            try:
+                self.process.communicate(name + "\n", timeout=LONGEST_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise TimeoutError(
+                    f"the expectation suites did not end within {LONGEST_SECONDS:g} s"
+                ) from None
             result = folder / "result.json"
             if not result.is_file():
                 raise ValueError(

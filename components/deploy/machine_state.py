@@ -10,6 +10,8 @@ from typing import Any
 
 from components.deploy.cuda_device import clocks, cuda_device
 
+QUERY_SECONDS = 10.0
+"""How long a program that reads the state may take."""
 _CPU = Path("/sys/devices/system/cpu")
 
 
@@ -69,11 +71,17 @@ def _throttle_count() -> int | None:
 
 
 def _power_mode() -> str | None:
-    """A Jetson's, e.g. ``MAXN``."""
+    """A Jetson's, e.g. ``MAXN``; None where ``nvpmodel`` is absent or does not end."""
     if shutil.which("nvpmodel") is None:
         return None
-    told = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, check=False).stdout
-    modes = [line.partition(":")[2].strip() for line in told.splitlines() if "Power Mode" in line]
+    try:
+        done = subprocess.run(
+            ["nvpmodel", "-q"], capture_output=True, text=True, timeout=QUERY_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    lines = done.stdout.splitlines()
+    modes = [line.partition(":")[2].strip() for line in lines if "Power Mode" in line]
     return modes[0] if modes else None
 
 

@@ -23,8 +23,10 @@ from components.data.crop_faces import crop_faces
 from components.data.crop_shards import LOG, Shards, fill_store
 from components.data.crop_store import open_crops
 from components.data.images import read_grey
+from components.data.own_process import start_process
 from components.data.sample import FaceSample, points_of, table_of, write_table
 from components.params import CropParams
+from tests.waiting import LONGEST_SECONDS
 
 CROP = CropParams(box_scale=1.2, store_px=112)
 SHARD_FACES = 60
@@ -134,7 +136,12 @@ def test_a_finished_shard_is_not_made_again(
     made: list[int] = []
     make = Shards.make
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(1))
-    monkeypatch.setattr(Shards, "make", lambda self, n: made.append(n) or make(self, n))
+
+    def noted(self: Shards, shard: int) -> str:
+        made.append(shard)
+        return make(self, shard)
+
+    monkeypatch.setattr(Shards, "make", noted)
     assert content(crop(out.name)) == wanted
     assert made == [1]
 
@@ -226,12 +233,16 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         SHARD_FACES,
     ]
     run = subprocess.Popen([str(word) for word in command])
-    while not (out / LOG).exists() or not (out / LOG).read_text().count("\n"):
-        assert run.poll() is None
-        time.sleep(0.001)
-    workers = psutil.Process(run.pid).children()
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    end = time.monotonic() + LONGEST_SECONDS
+    try:
+        while not (out / LOG).exists() or not (out / LOG).read_text().count("\n"):
+            assert run.poll() is None
+            assert time.monotonic() < end, "no shard came"
+            time.sleep(0.001)
+        workers = psutil.Process(run.pid).children()
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait(60)
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert alive == []
     done = [shard for shard, _ in crop_shards._logged(out / LOG)]
@@ -253,3 +264,26 @@ def test_a_broken_image_stops_the_stage_with_its_name_and_no_process_is_left(
         with pytest.raises(ValueError, match=r"images/5\.png: 5\.png: no such file"):
             fill_store(out, root, workers)
     assert set(psutil.Process().children()) == before
+
+
+def test_processes_that_stand_still_are_given_up_and_what_is_finished_stays(
+    validated: SimpleNamespace,
+    crop: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = crop("out")
+    first = (out / LOG).read_text().splitlines()[0]
+    (out / LOG).write_text(first + "\n")
+    started: list[subprocess.Popen[str]] = []
+
+    def stopped(*words: str) -> "subprocess.Popen[str]":
+        started.append(start_process(*words))
+        started[-1].send_signal(signal.SIGSTOP)
+        return started[-1]
+
+    monkeypatch.setattr(crop_shards, "start_process", stopped)
+    monkeypatch.setattr(crop_shards, "LONGEST_SHARD_SECONDS", 0.5)
+    with pytest.raises(TimeoutError, match=r"out: no crops came within 0\.5 s"):
+        fill_store(out, validated.root, 2)
+    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
+    assert (out / LOG).read_text().splitlines() == [first]

@@ -1,14 +1,21 @@
 import io
 import json
 import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from components.data import docs_process
 from components.data.checks.faces import faces_of
 from components.data.data_docs import evaluate_suites
 from components.data.docs_process import serve, suite_process
 from components.data.expectations import Expectation, keypoint_table
 from components.data.readers import read_labels
+from components.params import Params
+from tests.conftest import TinyLabels
 
 FEW = Expectation("ExpectTableRowCountToBeBetween", {"min_value": 21}, "enough")
 WIDE = Expectation(
@@ -17,18 +24,22 @@ WIDE = Expectation(
 
 
 @pytest.fixture
-def table(tiny_labels, params_with):
+def table(tiny_labels: TinyLabels, params_with: Callable[..., Params]) -> pd.DataFrame:
     return keypoint_table(faces_of(read_labels(tiny_labels.write(), params_with().data).samples))
 
 
-def test_an_expectation_that_is_not_met_says_what_it_found(table, tmp_path):
+def test_an_expectation_that_is_not_met_says_what_it_found(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
     found = evaluate_suites({"keypoints": (table, [FEW, WIDE])}, tmp_path / "docs")["keypoints"]
     assert found.evaluated == 2
     assert found.failed == ["enough (min_value 21): found 5"]
     assert found.warned[0].startswith("x (column mean_x, min_value 0.9): 5 of 5 rows differ, e.g.")
 
 
-def test_a_process_of_its_own_finds_the_same_and_writes_the_same_pages(table, tmp_path):
+def test_a_process_of_its_own_finds_the_same_and_writes_the_same_pages(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
     suites = {"keypoints": (table, [FEW, WIDE])}
     here = evaluate_suites(suites, tmp_path / "here")
     with suite_process(apart=True) as process:
@@ -42,7 +53,9 @@ def test_a_process_of_its_own_finds_the_same_and_writes_the_same_pages(table, tm
         assert (tmp_path / "there" / page).read_bytes() == (tmp_path / "here" / page).read_bytes()
 
 
-def test_what_the_process_refuses_is_its_result(table, tmp_path, monkeypatch):
+def test_what_the_process_refuses_is_its_result(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table.to_parquet(tmp_path / "0.parquet")
     job = {"docs_dir": str(tmp_path / "docs"), "suites": {"none": []}}
     (tmp_path / "job.json").write_text(json.dumps(job))
@@ -52,14 +65,29 @@ def test_what_the_process_refuses_is_its_result(table, tmp_path, monkeypatch):
     assert error.startswith("suite none: 5 rows and 0 expectations; nothing would be validated")
 
 
-def test_a_process_that_dies_is_no_pass(table, tmp_path):
+def test_a_process_that_dies_is_no_pass(table: pd.DataFrame, tmp_path: Path) -> None:
     with suite_process(apart=True) as process:
+        assert process.process is not None
         process.process.kill()
         with pytest.raises(ValueError, match="ended with status -9 and without a result"):
             process.evaluate({"keypoints": (table, [WIDE])}, tmp_path / "docs")
 
 
-def test_the_pages_need_no_network_and_lead_to_one_another(table, tmp_path):
+def test_a_process_that_stands_still_is_given_up(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docs_process, "LONGEST_SECONDS", 0.5)
+    with suite_process(apart=True) as process:
+        assert process.process is not None
+        process.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(TimeoutError, match=r"suites did not end within 0\.5 s"):
+            process.evaluate({"keypoints": (table, [WIDE])}, tmp_path / "docs")
+    assert process.process.returncode == -signal.SIGKILL
+
+
+def test_the_pages_need_no_network_and_lead_to_one_another(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
     docs = tmp_path / "docs"
     evaluate_suites({"keypoints": (table, [FEW, WIDE])}, docs)
     pages = list(docs.rglob("*.html"))

@@ -1,6 +1,7 @@
 """Timings: only of engines that run here, only of the very files that were built."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -90,6 +91,19 @@ def test_the_clocks_before_and_after_are_kept(stages: SimpleNamespace) -> None:
     assert told["before"].keys() == told["after"].keys() == {"cpu", "gpu", "power_mode"}
     assert told["before"]["cpu"]["model"] == machine_state()["cpu"]["model"]
     assert told["held_down"] == stages.summary["benchmark"]["held_down"]
+
+
+def test_the_power_mode_is_that_of_nvpmodel_or_absent_where_it_does_not_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvpmodel"
+    program.write_text("#!/bin/sh\necho 'NV Power Mode: MAXN'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert machine_state()["power_mode"] == "MAXN"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    monkeypatch.setattr("components.deploy.machine_state.QUERY_SECONDS", 0.2)
+    assert machine_state()["power_mode"] is None
 
 
 def test_what_held_a_gpu_down_is_said() -> None:

@@ -13,10 +13,12 @@ import pytest
 
 from components.model import stepper
 from components.model.checkpoint import load_checkpoint
+from components.model.step import take_step
 from components.model.train import train_net
 from components.params import Params
 from components.stopping import Resumable, noted_sigterm
 from tests.dots import QUICK, losses
+from tests.waiting import LONGEST_SECONDS, wait_for
 
 SIGNALS_AT = 7  # steps, of five an epoch
 
@@ -24,7 +26,7 @@ SIGNALS_AT = 7  # steps, of five an epoch
 @pytest.fixture
 def signalled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Training gets SIGTERM twice at its seventh step."""
-    real = stepper.take_step
+    real = take_step
     taken = 0
 
     def take(*arguments: Any) -> Any:
@@ -102,13 +104,19 @@ def test_f19_a_preempted_command_exits_resumable_and_goes_on(
 
     root = tmp_path / "root"
     training = subprocess.Popen(command(root), stderr=subprocess.PIPE, text=True)
-    while not list(root.glob(".train.*.partial/checkpoint.0*")):
+
+    def saved_once() -> bool:
         assert training.poll() is None
-        time.sleep(0.01)
-    training.send_signal(signal.SIGTERM)
-    time.sleep(0.02)
-    training.send_signal(signal.SIGTERM)
-    _, said = training.communicate()
+        return bool(list(root.glob(".train.*.partial/checkpoint.0*")))
+
+    try:
+        wait_for(saved_once, "the first checkpoint")
+        training.send_signal(signal.SIGTERM)
+        time.sleep(0.02)
+        training.send_signal(signal.SIGTERM)
+        _, said = training.communicate(timeout=LONGEST_SECONDS)
+    finally:
+        training.kill()
     assert (training.returncode, said) == (
         75,
         "fpenet train: stopped by SIGTERM; all is saved, the same command goes on from there\n",

@@ -18,6 +18,7 @@ from components.deploy.build import build_engines
 from components.deploy.builder import known_timings
 from components.deploy.targets import TARGETS, Built, Network
 from components.params import Params
+from tests.waiting import join
 
 pytest.importorskip("tensorrt_rtx", reason="needs the rtx extra")
 pytestmark = pytest.mark.tensorrt
@@ -95,7 +96,7 @@ def test_a_killed_builder_is_told_from_one_that_refuses(
         rows = built(stages, params, tmp_path, timing_cache=timings)
     finally:
         ended.set()
-        thread.join()
+        join(thread)
     assert "was ended while it built fp16.onnx for L4: signal 9" in rows["l4/fp16"]["reason"]
     assert list(tmp_path.rglob("*.engine")) == []
     assert [path.name for path in timings.iterdir()] == ["tensorrt_rtx-1.7.1.116-sm89-l4.cache"]

@@ -29,7 +29,7 @@ trusted = (key.public,)
 def race(start, version):
     store = open_store(place, endpoint or None)
     seen = read_head(store, trusted)
-    start.wait()
+    start.wait(60)
     try:
         head = take_token(store, trusted)
         if head.link != seen.link:
@@ -46,7 +46,7 @@ start, said = context.Barrier(len(versions)), context.Queue()
 racers = [context.Process(target=run, args=(start, version, said)) for version in versions]
 for racer in racers:
     racer.start()
-print(json.dumps(dict(said.get() for _ in racers)))
+print(json.dumps(dict(said.get(timeout=120) for _ in racers)))
 """
 
 

@@ -1,5 +1,6 @@
 """A run that is thought dead and is not: another has answered since, so it can change nothing."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 from components.release.promotion import answer_request, release_store
 from components.release.store import Store
 from tests.promoting import Promoting
+from tests.waiting import LONGEST_SECONDS
 
 ROOT = Path(__file__).parents[2]
 ZOMBIE = """
@@ -36,6 +38,7 @@ def test_f39_a_zombie_cannot_promote(
     stage_folders: Callable[..., dict[str, Path]],
     promoting: Callable[..., Promoting],
     contents: Callable[[Store], dict[str, bytes]],
+    tmp_path: Path,
 ) -> None:
     gate = promoting()
     register(stage_folders("first"))
@@ -43,7 +46,12 @@ def test_f39_a_zombie_cannot_promote(
     gate.ask("1")
     command = [sys.executable, "-c", ZOMBIE, *gate.options[1:]]
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,  # MLflow makes its folder there
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as zombie:
         assert zombie.stdout is not None
         assert zombie.stdout.readline() == "hangs\n"  # it holds token 1
@@ -53,7 +61,7 @@ def test_f39_a_zombie_cannot_promote(
         assert (answer.action, answer.asked, gate.head.token) == ("promoted", "2", 2)
         gate.ask("1")  # as it was when the zombie last looked
         before = contents(release_store(gate.params))
-        said, _ = zombie.communicate("\n")
+        said, _ = zombie.communicate("\n", timeout=LONGEST_SECONDS)
     assert "version 1 (deployable_v3.1) superseded: token 2 was given out after this" in said
     assert contents(release_store(gate.params)) == before
     assert (gate.alias, gate.head.version) == ("1", "2")

@@ -21,7 +21,9 @@ from components.provenance.sign import SigningKey, read_trusted
 from components.release import promotion
 from components.release.pointer import link_json, read_history
 from components.release.promotion import answer_request, release_store, standing_request
+from components.release.shelf import publish
 from tests.promoting import Promoting
+from tests.waiting import join
 
 Register = Callable[..., dict[str, Any]]
 Folders = Callable[..., dict[str, Path]]
@@ -73,13 +75,13 @@ def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
 ) -> None:
     gate = promoting()
     register(stage_folders("good"))
-    verdict = {"passed": False, "reasons": ["image_px/all is 7; must be below 6"]}
-    register(stage_folders("bad", verdict=verdict))
+    reason = "image_px/all is 7; must be below 6"
+    register(stage_folders("bad", verdict={"passed": False, "reasons": [reason]}))
     gate.ask("2")
     for sequence in (1, 2):  # no alias before: it is removed again
         answer = answer_request(gate.params)
         assert answer is not None
-        assert (answer.action, answer.reasons) == ("refused", tuple(verdict["reasons"]))
+        assert (answer.action, answer.reasons) == ("refused", (reason,))
         assert (gate.alias, gate.head.version, gate.head.sequence) == (None, None, sequence)
         gate.ask("2")
     gate.ask("1")
@@ -224,7 +226,7 @@ def test_an_alias_that_moves_on_while_it_is_answered_is_another_request(
     register(stage_folders("first"))
     register(stage_folders("second", kpi_all=4.0))
     gate.ask("1")
-    real = promotion.publish
+    real = publish
 
     def and_somebody_else_clicks(*given: Any) -> None:
         real(*given)
@@ -280,9 +282,11 @@ def _answering(gate: Promoting) -> Iterator[None]:
 
     thread = threading.Thread(target=look)
     thread.start()
-    yield
-    stop.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        stop.set()
+        join(thread)
 
 
 def test_an_engine_that_lost_its_golden_points_is_refused(
