@@ -2,10 +2,9 @@
 
 import contextlib
 import json
-import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,24 +119,25 @@ STAGES = (
 
 
 @pytest.fixture(scope="session")
-def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An empty SQLite store that MLflow finds by its own means; made once, for it takes seconds."""
+def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an SQLite store of MLflow; made once, for it takes seconds."""
+    from mlflow import MlflowClient
+
     folder = tmp_path_factory.mktemp("mlflow")
-    settings = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    before = {key: os.environ.get(key) for key in settings}
-    here = Path.cwd()
-    os.environ |= settings
-    os.chdir(folder)  # where MLflow puts artifacts
-    yield folder
-    os.chdir(here)
-    for key, value in before.items():
-        if value is None:
-            del os.environ[key]
-        else:
-            os.environ[key] = value
+    with contextlib.chdir(folder):  # where this process has MLflow put the store's artifacts
+        MlflowClient(tracking_uri_of(folder)).get_experiment("0")
+    return folder
+
+
+def tracking_uri_of(folder: Path) -> str:
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+@pytest.fixture
+def mlflow_store(mlflow_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The store that MLflow finds by its own means during the test."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri_of(mlflow_folder))
+    return mlflow_folder
 
 
 @pytest.fixture
@@ -287,14 +287,13 @@ def register(
         (report_dir / "published/report.html").write_text("numbers")
         card = card or f"# Model card\n\n{evidence_table(folders)}\n"
         (report_dir / "model_card.md").write_text(card)
-        with contextlib.chdir(mlflow_store):  # where MLflow makes the folder of an experiment
-            release = register_release(
-                **{f"{name}_dir": folder for name, folder in folders.items()},
-                report_dir=report_dir,
-                register=params.register_,
-                signing_key=development_key,
-                out_dir=out_dir,
-            )
+        release = register_release(
+            **{f"{name}_dir": folder for name, folder in folders.items()},
+            report_dir=report_dir,
+            register=params.register_,
+            signing_key=development_key,
+            out_dir=out_dir,
+        )
         assert read_release(out_dir, [development_key.public]).said == {
             "kind": "release",
             **release,

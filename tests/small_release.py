@@ -20,8 +20,9 @@ POSES = [(yaw, light) for yaw in (-30.0, -15.0, 0.0, 15.0, 30.0) for light in (0
 
 
 @pytest.fixture(scope="session")
-def params() -> Params:
+def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
     overrides: dict[str, Any] = {
+        "build.timing_cache": str(tmp_path_factory.mktemp("timings")),
         "calibrate.faces": 5,
         "calibrate.draws": 2,
         "calibrate.recovery.budget_px": 5.0,
@@ -143,18 +144,18 @@ def stages(
     run("evaluate", evaluate_net, "crop", "train", **judged)
     run("export", export_onnx, "train", export=params.export)
     run("calibrate", calibrate_ranges, "crop", "export", calibrate=params.calibrate)
-    inputs = ("crop", "evaluate", "export", "calibrate")
-    run("build", build_engines, *inputs, build=params.build, **judged)
-    inputs = ("crop", "train", "evaluate", "build")
-    run("benchmark", benchmark_engines, *inputs, benchmark=params.benchmark)
+    built_from = ("crop", "evaluate", "export", "calibrate")
+    run("build", build_engines, *built_from, build=params.build, **judged)
+    timed = ("crop", "train", "evaluate", "build")
+    run("benchmark", benchmark_engines, *timed, benchmark=params.benchmark)
     trusted = [signing_key.public]
-    inputs = ("crop", "evaluate", "build")
-    run("gate", judge_release, *inputs, gate=params.gate, trusted=trusted, **judged)
-    inputs = ("export", "calibrate", "build", "benchmark", "gate")
+    gate_reads = ("crop", "evaluate", "build")
+    run("gate", judge_release, *gate_reads, gate=params.gate, trusted=trusted, **judged)
+    bundled = ("export", "calibrate", "build", "benchmark", "gate")
     run(
         "bundle",
         bundle_targets,
-        *inputs,
+        *bundled,
         bundle=params.bundle,
         build=params.build,
         signing_key=signing_key,
