@@ -6,7 +6,7 @@ PYTHON ?= python3
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 TORCH := torch==2.13.0
-LOCKED := pipeline detect rtx bench dev # each GPU host takes the tensorrt of its driver
+LOCKED := pipeline detect video rtx bench dev # each GPU host takes the tensorrt of its driver
 
 # pip takes wheels from PIP_FIND_LINKS where that is set; uv, which ignores it, takes torch from there too.
 ifneq ($(strip $(PIP_FIND_LINKS)),)
