@@ -105,6 +105,18 @@ def test_a_framework_has_one_place(package: str, places: str) -> None:
     assert [path for path in sorted(found) if not re.match(places, path)] == []
 
 
+def test_every_source_imports_where_the_optional_packages_are_absent() -> None:
+    """The run of the examples in docstrings imports them all."""
+    optional = {"av", "dlib", "face_recognition_models", "tensorrt", "tensorrt_rtx"}
+    wrong = [
+        f"{path} imports {name}"
+        for path in SOURCES
+        for name in imports_of(path, at_import=True)
+        if name.partition(".")[0] in optional
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     "modules",
     [
