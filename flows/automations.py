@@ -106,9 +106,17 @@ def _register(client: SyncPrefectClient, wanted: AutomationCore) -> None:
     if not found:
         client.create_automation(wanted)
         return
-    present = AutomationCore.model_validate(found[0].model_dump())
-    if present.model_dump(mode="json") != wanted.model_dump(mode="json"):
-        client.update_automation(found[0].id, wanted)
+    present = AutomationCore.model_validate(found[0].model_dump())  # without the server's id
+    if present != wanted:  # not their JSON, whose lists of a set's values have no fixed order
+        client.update_automation(found[0].id, _with_defaults(wanted))
+
+
+def _with_defaults(automation: AutomationCore) -> AutomationCore:
+    """The same with all fields set: an update sends no others, and the server keeps those.
+
+    Without ``owner_resource``, which the server refuses.
+    """
+    return AutomationCore.model_validate(automation.model_dump(exclude={"owner_resource"}))
 
 
 def _notice(happened: Happened) -> str:
