@@ -19,7 +19,7 @@ RELEASE := $(if $(LABELS),--labels '$(LABELS)') $(if $(PRESET),--preset '$(PRESE
            $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(TARGETS),--targets $(TARGETS)) \
            $(if $(SET),--set $(foreach pair,$(SET),'$(pair)'))
 
-.PHONY: help setup release up down test test-slow test-all check fix bench lock clean
+.PHONY: help setup release up down test test-slow test-all check fix bench bench-check lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -53,8 +53,12 @@ fix: $(BIN)/.setup ## format, and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## time what is timed; results go to benchmarks/results/
-	@for script in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+bench: setup ## run every benchmark on the embedded faces and print its figures: [SAVE=1] writes them to benchmarks/results/
+	@for script in $$(grep -l '^MEASURES' benchmarks/*.py); do \
+	  $(BIN)/python -m benchmarks.$$(basename $$script .py) $(if $(SAVE),--save) || exit 1; done
+
+bench-check: $(BIN)/.setup ## which figures in benchmarks/results/ are older than the code they measured
+	@$(BIN)/python -m benchmarks.check
 
 lock: $(UV) ## remake requirements.lock: all but torch and its CUDA packages, with hashes
 	env -u UV_FIND_LINKS $(UV) pip compile pyproject.toml $(LOCKED:%=--extra %) --universal --python-version 3.11 \

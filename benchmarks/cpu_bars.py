@@ -12,7 +12,7 @@ point removed, fitted on faces of ``train``: what remains is not a matter of lab
 dlib's model was trained on 300-W, whose licence (iBUG) excludes commercial use: it is measured
 against, and in the extra ``bench`` alone.
 
-    python -m benchmarks.cpu_bars [--train FOLDER --crop FOLDER] [--rounds 15]
+    python -m benchmarks.cpu_bars [--train FOLDER --crop FOLDER] [--rounds 15] [--save]
 
 Without folders: ``nano`` on the embedded faces, trained for one epoch, which times it and no more.
 """
@@ -37,6 +37,7 @@ from onnx import TensorProto, helper
 
 from benchmarks.int8 import loss
 from benchmarks.nets import multiply_accumulates, networks
+from benchmarks.result_file import run_benchmark
 from benchmarks.training import embedded_crops
 from components.data.crop import cut, face_crop_box
 from components.data.crop_store import CropStore, Rows, open_crops
@@ -54,6 +55,13 @@ from components.model.recombinator import build_net
 from components.model.train import train_net
 from components.params import load_params
 
+MEASURES = (
+    "components.model.recombinator",
+    "components.deploy.export",
+    "components.deploy.calibrate",
+    "components.deploy.engine_onnxruntime",
+    "components.data.crop",
+)
 _CALLS = 40
 _FIT = 600
 _BARS = {"nano": 1.5, "base": 2.0}
@@ -260,13 +268,17 @@ def networks_of(
 
 def main() -> None:
     """Print the tables."""
-    import dlib
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path)
     parser.add_argument("--crop", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Time and judge both; print the tables."""
+    import dlib
+
     model = next(p for p in files("face-recognition-models") or [] if "68_face" in p.name)
     predictor = dlib.shape_predictor(str(model.locate()))
     with tempfile.TemporaryDirectory() as scratch:

@@ -8,6 +8,7 @@ beside each other. Speed: FP32 and INT8 are timed in turn, in rounds, so that
 other work on the machine hits both alike; a ratio of medians.
 
     python -m benchmarks.int8 [--train FOLDER --crop FOLDER] [--rounds 9] [--budget-px 0.15]
+        [--save]
 
 Without folders: ``small`` on the embedded faces, trained for one epoch, which times it and no more.
 """
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from benchmarks.result_file import run_benchmark
 from benchmarks.training import embedded_crops
 from components.data.crop_store import CropStore, open_crops
 from components.deploy.benchmark import time_calls
@@ -40,6 +42,11 @@ from components.kpi.predictions import Predict, predict_all
 from components.model.train import train_net
 from components.params import CalibrateParams, CalibrationMethod, load_params
 
+MEASURES = (
+    "components.deploy.export",
+    "components.deploy.calibrate",
+    "components.deploy.engine_onnxruntime",
+)
 _CALLS = 200
 _RESAMPLES = 2000
 
@@ -78,7 +85,11 @@ def main() -> None:
     parser.add_argument("--crop", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--budget-px", type=float)
-    options = parser.parse_args()
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Quantise, judge and time; print the tables."""
     overrides: dict[str, object] = {"export.opsets": [17], "train.epochs": 1}
     if options.budget_px is not None:
         overrides["calibrate.recovery.budget_px"] = options.budget_px

@@ -4,9 +4,9 @@ The predictions of the first table are given. In the second one a fresh ``small`
 Runtime, in rounds: bare, batch after batch of crops that lie in memory; through the pass of the
 judge, from the crop store's file; and through the whole evaluation (KPI, intervals, slices,
 robustness, trembling). A rate is faces that the engine was shown over wall time, and is told as a
-share of the bare one.
+share of the bare one; the seconds of the first table, as a share of the whole report's.
 
-    python -m benchmarks.kpi [--faces 10000] [--engine-faces 2000] [--rounds 3]
+    python -m benchmarks.kpi [--faces 10000] [--engine-faces 2000] [--rounds 3] [--save]
 """
 
 import argparse
@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from benchmarks.result_file import run_benchmark
 from components.data.crop_store import CropStore
 from components.data.sample import fixed_lists
 from components.deploy.engine_onnxruntime import open_engine
@@ -34,6 +35,7 @@ from components.model.checkpoint import fold, save_net
 from components.model.recombinator import build_net
 from components.params import ExportParams, load_params
 
+MEASURES = ("components.kpi.evaluate",)
 KEYPOINTS = 68
 FACES_A_PERSON = 10
 
@@ -114,7 +116,11 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=10_000)
     parser.add_argument("--engine-faces", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Time the judge alone and with an engine; print both tables."""
     params = load_params(Path("params.yaml"), None, {"export.opsets": [17]})
     how = params.evaluate
     regions = regions_of(scheme_for(KEYPOINTS), how)
@@ -139,9 +145,13 @@ def main() -> None:
             f"{options.faces} faces of {len(set(people))} people, {KEYPOINTS} keypoints, two crops,"
             f" {len(cells.metrics)} metrics"
         )
-        for words, work in works.items():
-            taken = statistics.median(seconds(work) for _ in range(options.rounds))
-            print(f"  {words:<58}{taken:>7.2f} s", flush=True)
+        took = {
+            words: statistics.median(seconds(work) for _ in range(options.rounds))
+            for words, work in works.items()
+        }
+        whole = list(took.values())[-1]
+        for words, taken in took.items():
+            print(f"  {words:<58}{taken:>7.2f} s{taken / whole:>7.0%}")
 
     with tempfile.TemporaryDirectory() as name:
         store = crops_of(options.engine_faces, Path(name))

@@ -2,22 +2,26 @@
 
 The plain loop is what a first script does: a Dataset that augments one face at a time, a
 DataLoader, fp32, the same net, loss and optimiser. Rounds alternate between the three, so that
-other work on the machine hits all alike; the table gives medians.
+other work on the machine hits all alike; the table gives medians in faces a second. ``--busy`` adds
+processes that do nothing but count.
 
-    python -m benchmarks.training [--net small] [--rounds 5] [--steps 8]
+    python -m benchmarks.training [--nets small] [--rounds 5] [--steps 8] [--busy 0] [--save]
 """
 
 import argparse
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.result_file import run_benchmark
 from components.data.crop_store import CropStore, open_crops
 from components.keypoints import KeypointScheme, scheme_for
 from components.model.augment import Batch
@@ -30,6 +34,8 @@ from components.model.recombinator import Answer, Recombinator, build_net
 from components.model.step import draw_batch, start, take_step
 from components.params import Params, TrainParams, load_params
 from components.stages import STAGES, cached_folder, run_stage
+
+MEASURES = ("components.model.step", "components.model.faces")
 
 
 def embedded_crops(params: Params) -> CropStore:
@@ -85,16 +91,50 @@ def plain_steps(store: CropStore, scheme: KeypointScheme, train: TrainParams) ->
             yield
 
 
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Run ``count`` other processes that count without end."""
+    command = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--net", default="small")
+    parser.add_argument("--nets", nargs="+", default=["small"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8)
-    options = parser.parse_args()
-    params = load_params(Path("params.yaml"), None, {"train.net": options.net})
-    store = embedded_crops(params)
-    train, scheme = params.train, scheme_for(store.num_keypoints)
+    parser.add_argument("--busy", type=int, default=0)
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Time each net; print the table."""
+    base = load_params(Path("params.yaml"), None, {})
+    store = embedded_crops(base)
+    print(f"K {store.num_keypoints}, batch {base.train.batch_size}, {options.busy} busy processes,")
+    print(f"{torch.get_num_threads()} threads\n")
+    print("| net | one cached batch | fpenet | plain DataLoader, fp32", end="")
+    print(" | of the cached step | of the plain loop |\n" + "|---" * 6 + "|")
+    with busy_processes(options.busy):
+        for net in options.nets:
+            train = load_params(Path("params.yaml"), None, {"train.net": net}).train
+            cached, ours, plain = rates(store, train, options.rounds, options.steps)
+            print(f"| {net} | {cached:.1f}/s | {ours:.1f}/s | {plain:.1f}/s", end="")
+            print(f" | {ours / cached:.2f} | {ours / plain:.2f} |", flush=True)
+
+
+def rates(
+    store: CropStore, train: TrainParams, rounds: int, steps: int
+) -> tuple[float, float, float]:
+    """Median faces a second of one cached batch, of the trainer's step and of the plain loop."""
+    scheme = scheme_for(store.num_keypoints)
     rows, chance = torch.from_numpy(store.rows("train")), Chance(0)
     faces = open_faces(store, "cpu")
     training = start(train, scheme.num_keypoints)
@@ -108,28 +148,24 @@ def main() -> None:
         return draw_batch(faces, rows[drawn : drawn + train.batch_size], scheme, train, chance)
 
     cached, plain_step = draw(), plain_steps(store, scheme, train).__next__
-    loops: dict[str, Callable[[], object]] = {
-        "one cached batch": lambda: float(take_step(training, cached, scheme, train)),
-        "fpenet": lambda: float(take_step(training, draw(), scheme, train)),
-        "plain DataLoader, fp32": plain_step,
-    }
-    rates: dict[str, list[float]] = {name: [] for name in loops}
-    for number in range(options.rounds + 1):  # the first round warms up
-        for name, step in loops.items():
+    loops: list[Callable[[], object]] = [
+        lambda: float(take_step(training, cached, scheme, train)),
+        lambda: float(take_step(training, draw(), scheme, train)),
+        plain_step,
+    ]
+    found: list[list[float]] = [[] for _ in loops]
+    for number in range(rounds + 1):  # the first round warms up
+        for step, seen in zip(loops, found, strict=True):
             with nullcontext() if step is plain_step else freed_memory_kept():
                 step()
                 began = time.perf_counter()
-                for _ in range(options.steps):
+                for _ in range(steps):
                     step()
                 seconds = time.perf_counter() - began
             if number:
-                rates[name].append(options.steps * train.batch_size / seconds)
-    medians = {name: statistics.median(found) for name, found in rates.items()}
-    print(f"net {train.net}, K {scheme.num_keypoints}, batch {train.batch_size},", end=" ")
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"{'loop':<24}{'faces/s':>9}{'fpenet is':>11}")
-    for name, rate in medians.items():
-        print(f"{name:<24}{rate:>9.1f}{medians['fpenet'] / rate:>10.2f}x")
+                seen.append(steps * train.batch_size / seconds)
+    cached_rate, ours, plain = (statistics.median(each) for each in found)
+    return cached_rate, ours, plain
 
 
 if __name__ == "__main__":

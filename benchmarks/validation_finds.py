@@ -6,7 +6,7 @@ them, so that nothing but the picture tells). A false alarm is a face that nothi
 that the checks ``swapped`` or ``shifted`` name; ``any finding`` counts all checks, and so the set's
 own mistakes too.
 
-    python -m benchmarks.validation_finds [LABELS] [--rounds 5] [--outliers sheet.png]
+    python -m benchmarks.validation_finds [LABELS] [--rounds 5] [--outliers sheet.png] [--save]
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from benchmarks.result_file import run_benchmark
 from components.data.checks import LABEL_CHECKS
 from components.data.checks.faces import Faces, Indices, faces_of
 from components.data.faces_drawn import PICTURE_PX, draw_face
@@ -26,6 +27,7 @@ from components.data.sift import look_at, sift, sift_faces, suspicion
 from components.keypoints import scheme_for
 from components.params import Params, load_params
 
+MEASURES = ("components.data.sift",)
 SHARE = 0.01
 SHIFTS = (0.10, 0.15, 0.20)
 _COLUMNS = 10
@@ -119,7 +121,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--outliers", type=Path, help="write a contact sheet instead")
     parser.add_argument("--top", type=int, default=100)
-    options = parser.parse_args(arguments)
+    run_benchmark(parser, measure, arguments)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Seed and judge, or draw the most suspicious faces."""
     params = load_params(Path("params.yaml"), None, {"data.labels": options.labels})
     labelled = read_labels(Path(options.labels), params.data)
     if options.outliers:
