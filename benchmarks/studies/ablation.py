@@ -1,8 +1,8 @@
 """What each choice of the recipe is worth: short trainings that differ from it in one thing.
 
-Chosen by people of ``train`` that are held aside; the judged part takes no part. They are seen as
-they are, and as another camera and detector might give them (``harder``). Each line goes to the
-results file when its training has ended, and is not run again.
+Chosen by people of ``train`` that are held aside, as in a sweep; the judged part takes no part.
+They are seen as they are, and as another camera and detector might give them (``harder``). Each
+line goes to the file of ``--results`` when its training has ended, and is not run again.
 
     python -m benchmarks.studies.ablation --crops dvc/crop --results ablation.jsonl [--epochs 10]
         [--seeds 35] [--only "l1" "wing"] [--save]
@@ -87,7 +87,8 @@ def measure(options: argparse.Namespace) -> None:
     if unknown:
         raise SystemExit(f"--only: {', '.join(unknown)}; known are {', '.join(VARIANTS)}")
     variants = {name: VARIANTS[name] for name in dict.fromkeys(["the recipe", *options.only])}
-    store = hold_aside(open_crops(options.crops), 0.1, 35)
+    sweep = load_params(Path("params.yaml"), None, {}).sweep
+    store = hold_aside(open_crops(options.crops), sweep.aside_fraction, sweep.aside_seed)
     done: dict[tuple[str, int], tuple[float, float]] = {}
     if options.results.exists():
         lines = map(json.loads, options.results.read_text().splitlines())
