@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.result_file import RESULTS, ROOT, Header, read_headers
-from components.provenance.digest import PACKAGE, imported_files
+from fpenet.provenance.digest import PACKAGE, imported_files
 
 _SHOWN = 3
 

@@ -39,28 +39,28 @@ from benchmarks.int8 import loss
 from benchmarks.nets import multiply_accumulates, networks
 from benchmarks.result_file import run_benchmark
 from benchmarks.training import embedded_crops
-from components.data.crop import cut, face_crop_box
-from components.data.crop_store import CropStore, Rows, open_crops
-from components.data.images import read_grey
-from components.data.sample import points_of, read_table
-from components.deploy.calibrate import calibrate_ranges
-from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.export import export_onnx
-from components.deploy.face_detection import TIGHT_DOWN, FaceBox, tight_box
-from components.keypoints import scheme_for
-from components.kpi.metrics import interocular, nme, point_errors
-from components.kpi.predictions import Predict, predict_all
-from components.model.checkpoint import fold, load_net
-from components.model.recombinator import build_net
-from components.model.train import train_net
-from components.params import load_params
+from fpenet.data.crops.geometry import cut, face_crop_box
+from fpenet.data.crops.store import CropStore, Rows, open_crops
+from fpenet.data.images import read_grey
+from fpenet.data.sample import points_of, read_table
+from fpenet.deploy.engines.onnxruntime_engine import open_engine
+from fpenet.deploy.int8.calibrate import calibrate_ranges
+from fpenet.deploy.onnx.export import export_onnx
+from fpenet.deploy.runtime.face_detection import TIGHT_DOWN, FaceBox, tight_box
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.kpi.predictions import Predict, predict_all
+from fpenet.model.checkpoint import fold, load_net
+from fpenet.model.nets.recombinator import build_net
+from fpenet.model.train import train_net
+from fpenet.params import load_params
 
 MEASURES = (
-    "components.model.recombinator",
-    "components.deploy.export",
-    "components.deploy.calibrate",
-    "components.deploy.engine_onnxruntime",
-    "components.data.crop",
+    "fpenet.model.nets.recombinator",
+    "fpenet.deploy.onnx.export",
+    "fpenet.deploy.int8.calibrate",
+    "fpenet.deploy.engines.onnxruntime_engine",
+    "fpenet.data.crops.geometry",
 )
 _CALLS = 40
 _FIT = 600

@@ -24,14 +24,14 @@ import psutil
 import pyarrow as pa
 
 from benchmarks.result_file import run_benchmark
-from components.data.crop_faces import crop_faces
-from components.data.images import place_image, read_grey
-from components.data.own_process import start_process
-from components.data.readers import read_labels
-from components.data.sample import FaceSample, table_of, write_table
-from components.params import Params, load_params
+from fpenet.core.child_process import start_process
+from fpenet.data.crops.crop_faces import crop_faces
+from fpenet.data.images import place_image, read_grey
+from fpenet.data.readers import read_labels
+from fpenet.data.sample import FaceSample, table_of, write_table
+from fpenet.params import Params, load_params
 
-MEASURES = ("components.data.crop_faces",)
+MEASURES = ("fpenet.data.crops.crop_faces",)
 ALL = 1_250_000
 """Faces that the model card trained on."""
 _BATCH = 512

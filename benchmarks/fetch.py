@@ -17,12 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.result_file import run_benchmark
-from components.data.fetch import fetch_labels
-from components.data.s3 import CONNECTIONS, s3_client
-from components.provenance.digest import digest_dataset, files_of
+from fpenet.data.sources.s3_labels import fetch_labels
+from fpenet.provenance.digest import digest_dataset, files_of
+from fpenet.provenance.object_store import CONNECTIONS, s3_client
 from tests.s3_server import S3Server, served
 
-MEASURES = ("components.data.fetch",)
+MEASURES = ("fpenet.data.sources.s3_labels",)
 BUCKET = "bench"
 PREFIX = "faces/"
 

@@ -22,20 +22,19 @@ from torch import nn
 from benchmarks.nets import multiply_accumulates
 from benchmarks.result_file import NothingToMeasure, run_benchmark
 from benchmarks.training import embedded_crops
-from components.data.crop_store import CROP_PX, CropStore, open_crops
-from components.keypoints import scheme_for
-from components.model.checkpoint import fold
-from components.model.faces import open_faces
-from components.model.recombinator import NETS, Recombinator, build_net
-from components.model.step import start
-from components.model.stepper import Stepper
-from components.params import load_params
+from fpenet.data.crops.store import CROP_PX, CropStore, open_crops
+from fpenet.keypoints import scheme_for
+from fpenet.model.checkpoint import fold
+from fpenet.model.faces import open_faces
+from fpenet.model.nets.recombinator import NETS, Recombinator, build_net
+from fpenet.model.step import Stepper, start
+from fpenet.params import load_params
 
 MEASURES = (
-    "components.model.stepper",
-    "components.model.faces",
-    "components.model.checkpoint",
-    "components.model.recombinator",
+    "fpenet.model.step",
+    "fpenet.model.faces",
+    "fpenet.model.checkpoint",
+    "fpenet.model.nets.recombinator",
 )
 _MATRIX = 8192
 _ROUNDS = 5

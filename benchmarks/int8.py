@@ -26,26 +26,26 @@ from onnx import ModelProto
 
 from benchmarks.result_file import run_benchmark
 from benchmarks.training import embedded_crops
-from components.data.crop_store import CropStore, open_crops
-from components.deploy.benchmark import time_calls
-from components.deploy.calibrate import calibrate_ranges
-from components.deploy.calibration_faces import crop_batches, draw_faces
-from components.deploy.engine_onnxruntime import load_engine, open_engine
-from components.deploy.export import export_onnx
-from components.deploy.histogram import Histogram, collect_histograms, ranges_of
-from components.deploy.network import heatmap_convolution, read_network
-from components.deploy.quantise import Rendering, reading_levels, scale_of
-from components.deploy.quantise_cpu import render_cpu
-from components.keypoints import scheme_for
-from components.kpi.metrics import interocular, nme, point_errors
-from components.kpi.predictions import Predict, predict_all
-from components.model.train import train_net
-from components.params import CalibrateParams, CalibrationMethod, load_params
+from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.deploy.benchmark.benchmark import time_calls
+from fpenet.deploy.engines.onnxruntime_engine import load_engine, open_engine
+from fpenet.deploy.int8.calibrate import calibrate_ranges
+from fpenet.deploy.int8.calibration_faces import crop_batches, draw_faces
+from fpenet.deploy.int8.histogram import Histogram, collect_histograms, ranges_of
+from fpenet.deploy.int8.quantise import Rendering, reading_levels, scale_of
+from fpenet.deploy.int8.quantise_cpu import render_cpu
+from fpenet.deploy.onnx.export import export_onnx
+from fpenet.deploy.onnx.network import heatmap_convolution, read_network
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.kpi.predictions import Predict, predict_all
+from fpenet.model.train import train_net
+from fpenet.params import CalibrateParams, CalibrationMethod, load_params
 
 MEASURES = (
-    "components.deploy.export",
-    "components.deploy.calibrate",
-    "components.deploy.engine_onnxruntime",
+    "fpenet.deploy.onnx.export",
+    "fpenet.deploy.int8.calibrate",
+    "fpenet.deploy.engines.onnxruntime_engine",
 )
 _CALLS = 200
 _RESAMPLES = 2000

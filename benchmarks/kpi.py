@@ -21,21 +21,21 @@ import pyarrow as pa
 import torch
 
 from benchmarks.result_file import run_benchmark
-from components.data.crop_store import CropStore
-from components.data.sample import fixed_lists
-from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.export import export_onnx
-from components.keypoints import scheme_for
-from components.kpi.bootstrap import Resamples
-from components.kpi.cells import cells_of
-from components.kpi.evaluate import evaluate, judge, measured_of
-from components.kpi.measured import regions_of
-from components.kpi.predictions import Predict, Predictions, predict_all, predict_judged
-from components.model.checkpoint import fold, save_net
-from components.model.recombinator import build_net
-from components.params import ExportParams, load_params
+from fpenet.data.crops.store import CropStore
+from fpenet.data.sample import fixed_lists
+from fpenet.deploy.engines.onnxruntime_engine import open_engine
+from fpenet.deploy.onnx.export import export_onnx
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.bootstrap import Resamples
+from fpenet.kpi.evaluate import evaluate, judge, measured_of
+from fpenet.kpi.metric_table import cells_of
+from fpenet.kpi.metrics import regions_of
+from fpenet.kpi.predictions import Predict, Predictions, predict_all, predict_judged
+from fpenet.model.checkpoint import fold, save_net
+from fpenet.model.nets.recombinator import build_net
+from fpenet.params import ExportParams, load_params
 
-MEASURES = ("components.kpi.evaluate",)
+MEASURES = ("fpenet.kpi.evaluate",)
 KEYPOINTS = 68
 FACES_A_PERSON = 10
 

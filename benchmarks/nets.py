@@ -17,21 +17,21 @@ from torch import nn
 
 from benchmarks.result_file import run_benchmark
 from benchmarks.training import embedded_crops
-from components.data.crop_store import CROP_PX
-from components.deploy.benchmark import time_calls
-from components.deploy.calibrate import calibrate_ranges
-from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.export import export_onnx
-from components.kpi.evaluate import Predict
-from components.model.checkpoint import fold, save_net
-from components.model.recombinator import NETS, Recombinator, build_net
-from components.params import Params, load_params
+from fpenet.data.crops.store import CROP_PX
+from fpenet.deploy.benchmark.benchmark import time_calls
+from fpenet.deploy.engines.onnxruntime_engine import open_engine
+from fpenet.deploy.int8.calibrate import calibrate_ranges
+from fpenet.deploy.onnx.export import export_onnx
+from fpenet.kpi.evaluate import Predict
+from fpenet.model.checkpoint import fold, save_net
+from fpenet.model.nets.recombinator import NETS, Recombinator, build_net
+from fpenet.params import Params, load_params
 
 MEASURES = (
-    "components.model.recombinator",
-    "components.deploy.export",
-    "components.deploy.calibrate",
-    "components.deploy.engine_onnxruntime",
+    "fpenet.model.nets.recombinator",
+    "fpenet.deploy.onnx.export",
+    "fpenet.deploy.int8.calibrate",
+    "fpenet.deploy.engines.onnxruntime_engine",
 )
 _CALLS = 60
 

@@ -20,15 +20,15 @@ import torch
 
 from benchmarks.kpi import KEYPOINTS, crops_of
 from benchmarks.result_file import run_benchmark
-from components.data.sample import fixed_lists, write_table
-from components.model.checkpoint import save_net
-from components.model.recombinator import build_net
-from components.params import Params, load_params
-from components.provenance.manifest import Manifest, seal
-from components.provenance.sign import make_key
-from components.stages import STAGES, run_stage
+from fpenet.data.sample import fixed_lists, write_table
+from fpenet.model.checkpoint import save_net
+from fpenet.model.nets.recombinator import build_net
+from fpenet.params import Params, load_params
+from fpenet.provenance.manifest import Manifest, seal
+from fpenet.provenance.signing import make_key
+from fpenet.stages import STAGES, run_stage
 
-MEASURES = ("components.release.report",)
+MEASURES = ("fpenet.release.report.report",)
 TOLD = ("evaluate", "export", "calibrate", "build", "benchmark", "gate", "bundle")
 CALIBRATED = 64  # faces of part train
 

@@ -14,12 +14,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.result_file import run_benchmark
-from components.data.images import read_grey
-from components.data.synthetic import render_dataset
-from components.data.synthetic.png import encode_png
+from synthface import render_dataset
+from synthface.png import encode_png
 
-MEASURES = ("components.data.synthetic.dataset",)
+from benchmarks.result_file import run_benchmark
+from fpenet.data.images import read_grey
+
+MEASURES = ("synthface.dataset",)
 WORKERS = {"one process": 1, "two processes": 2}
 
 

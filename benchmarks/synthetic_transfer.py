@@ -22,16 +22,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.result_file import NothingToMeasure, run_benchmark
-from components.data.crop_store import CropStore, first_keypoints, open_crops
-from components.keypoints import scheme_for
-from components.kpi.metrics import interocular, nme, point_errors
-from components.model.checkpoint import load_net
-from components.model.judge import torch_predict
-from components.model.train import train_on
-from components.params import Params, load_params
-from components.stages import STAGES, run_stage
+from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.model.checkpoint import load_net
+from fpenet.model.evaluate import torch_predict
+from fpenet.model.train import train_on
+from fpenet.params import Params, load_params
+from fpenet.stages import STAGES, run_stage
 
-MEASURES = ("components.data.synthetic.dataset", "components.model.train")
+MEASURES = ("synthface.dataset", "fpenet.model.train")
 KEYPOINTS = 68
 REGIONS = ("chin", "eyebrows", "nose", "eyes", "mouth")
 Points = NDArray[np.float32]

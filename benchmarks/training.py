@@ -22,20 +22,20 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.result_file import run_benchmark
-from components.data.crop_store import CropStore, open_crops
-from components.keypoints import KeypointScheme, scheme_for
-from components.model.augment import Batch
-from components.model.chance import Chance
-from components.model.checkpoint import GREY_LEVELS
-from components.model.faces import open_faces
-from components.model.memory import freed_memory_kept
-from components.model.objective import objective, wanted_of
-from components.model.recombinator import Answer, Recombinator, build_net
-from components.model.step import draw_batch, start, take_step
-from components.params import Params, TrainParams, load_params
-from components.stages import STAGES, cached_folder, run_stage
+from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.keypoints import KeypointScheme, scheme_for
+from fpenet.model.augment import Batch
+from fpenet.model.checkpoint import GREY_LEVELS
+from fpenet.model.distributed import Chance
+from fpenet.model.faces import open_faces
+from fpenet.model.nets.recombinator import Answer, Recombinator, build_net
+from fpenet.model.step import draw_batch, start, take_step
+from fpenet.model.targets import objective, wanted_of
+from fpenet.model.train import freed_memory_kept
+from fpenet.params import Params, TrainParams, load_params
+from fpenet.stages import STAGES, cached_folder, run_stage
 
-MEASURES = ("components.model.step", "components.model.faces")
+MEASURES = ("fpenet.model.step", "fpenet.model.faces")
 
 
 def embedded_crops(params: Params) -> CropStore:

@@ -23,11 +23,11 @@ import pyarrow as pa
 
 from benchmarks.result_file import run_benchmark
 from benchmarks.training import embedded_crops
-from components.data.crop_store import CropStore
-from components.model.train import train_on
-from components.params import load_params
+from fpenet.data.crops.store import CropStore
+from fpenet.model.train import train_on
+from fpenet.params import load_params
 
-MEASURES = ("components.model.train",)
+MEASURES = ("fpenet.model.train",)
 
 
 def private_mb() -> float:

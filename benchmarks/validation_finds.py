@@ -19,15 +19,15 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmarks.result_file import run_benchmark
-from components.data.checks import LABEL_CHECKS
-from components.data.checks.faces import Faces, Indices, faces_of
-from components.data.faces_drawn import PICTURE_PX, draw_face
-from components.data.readers import LabelledSet, read_labels
-from components.data.sift import look_at, sift, sift_faces, suspicion
-from components.keypoints import scheme_for
-from components.params import Params, load_params
+from fpenet.data.checks import LABEL_CHECKS
+from fpenet.data.checks.faces import Faces, Indices, faces_of
+from fpenet.data.overlay import PICTURE_PX, draw_face
+from fpenet.data.readers import LabelledSet, read_labels
+from fpenet.data.validation.run_checks import look_at, sift, sift_faces, suspicion
+from fpenet.keypoints import scheme_for
+from fpenet.params import Params, load_params
 
-MEASURES = ("components.data.sift",)
+MEASURES = ("fpenet.data.validation.run_checks",)
 SHARE = 0.01
 SHIFTS = (0.10, 0.15, 0.20)
 _COLUMNS = 10

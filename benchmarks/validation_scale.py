@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.result_file import run_benchmark
-from components.data.checks.faces import faces_of
-from components.data.checks.shape import fit_shapes
-from components.data.docs_process import suite_process
-from components.data.readers import read_labels
-from components.data.sample import FaceSample, keypoints_box
-from components.data.sift import kept_samples, sift_faces
-from components.data.validate import suites_of
-from components.params import Params, load_params
+from fpenet.data.checks.faces import faces_of
+from fpenet.data.checks.shape_outliers import fit_shapes
+from fpenet.data.readers import read_labels
+from fpenet.data.sample import FaceSample, keypoints_box
+from fpenet.data.validation.docs_process import suite_process
+from fpenet.data.validation.run_checks import kept_samples, sift_faces
+from fpenet.data.validation.validate import suites_of
+from fpenet.params import Params, load_params
 
-MEASURES = ("components.data.validate",)
+MEASURES = ("fpenet.data.validation.validate",)
 KEYPOINTS = 68
 _JITTER_PX = 0.5
 

@@ -22,12 +22,12 @@ from prefect.client.schemas.objects import FlowRun, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from components.deploy.targets import TARGETS, Precision
-from components.params import SIGNING_KEY_VARIABLE, Params, TargetName
-from components.provenance.manifest import MANIFEST, verify
-from components.provenance.sign import read_signing_key, read_trusted, sign_file, signature_of
-from components.stages import STAGES, cached_folder, run_stage
 from flows.tasks import WORK, progress_artifact
+from fpenet.deploy.engines.targets import TARGETS, Precision
+from fpenet.params import SIGNING_KEY_VARIABLE, Params, TargetName
+from fpenet.provenance.manifest import MANIFEST, verify
+from fpenet.provenance.signing import read_signing_key, read_trusted, sign_file, signature_of
+from fpenet.stages import STAGES, cached_folder, run_stage
 
 FLOW = "fpenet-engine"
 LONGEST_JUDGEMENT_SECONDS = 1800.0

@@ -1,7 +1,7 @@
 """The answer to a promotion request, as one flow run.
 
 Input: the alias ``deployable`` in MLflow and the release pointer. Does: what
-``components.release.promotion`` does. Output: the answer, as the run's result and as an artifact.
+``fpenet.release.promotion.promotion`` does. Output: the answer, as the run's result and as an artifact.
 A refusal is a result. A run that fails has answered nothing: the alias stays, the next run answers.
 """
 
@@ -11,12 +11,12 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from components.provenance.model_key import holding
-from components.release.answer import Answer
-from components.release.promotion import answer_request
 from flows.notify import tell, version_page
 from flows.request import project_params
 from flows.secret import model_key
+from fpenet.provenance.encryption import holding
+from fpenet.release.promotion.decision import Answer
+from fpenet.release.promotion.promotion import answer_request
 
 FLOW = "fpenet-promotion"
 NOTHING_ASKED = "nothing asked"

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.data.fetch import on_s3, parse_url
-from components.params import SIGNING_KEY_VARIABLE, Params, load_params
-from components.provenance.digest import digest_file, digest_json
-from components.stages import STAGES, stage_key
+from fpenet.data.sources.s3_labels import on_s3, parse_url
+from fpenet.params import SIGNING_KEY_VARIABLE, Params, load_params
+from fpenet.provenance.digest import digest_file, digest_json
+from fpenet.stages import STAGES, stage_key
 
 PARAMS = Path("params.yaml")
 

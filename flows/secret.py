@@ -4,7 +4,7 @@ import os
 
 from prefect.blocks.system import Secret
 
-from components.provenance.model_key import ModelKey, key_in
+from fpenet.provenance.encryption import ModelKey, key_in
 
 BLOCK = "fpenet-model-key"
 

@@ -22,16 +22,16 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
-from components.data.fetch import local_labels
-from components.params import Params
-from components.progress import LOGGER
-from components.provenance.model_key import holding
-from components.release.link import link_release
-from components.release.live import live_view
-from components.release.trainable import local_weights
-from components.stages import STAGES, cached_folder, run_stage
 from flows.notify import flow_run_page, run_page, version_page
 from flows.secret import model_key
+from fpenet.core.progress import LOGGER
+from fpenet.data.sources.s3_labels import local_labels
+from fpenet.params import Params
+from fpenet.provenance.encryption import holding
+from fpenet.release.registry.live_metrics import live_view
+from fpenet.release.registry.local_models import local_weights
+from fpenet.release.registry.versions import link_release
+from fpenet.stages import STAGES, cached_folder, run_stage
 
 WORK = Path("work")
 SECONDS_BETWEEN_UPDATES = 1.0

@@ -14,11 +14,6 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 
-from components.data.fetch import on_s3
-from components.deploy.join import join_builds
-from components.params import Params
-from components.provenance.sign import read_trusted
-from components.release.trainable import in_registry
 from flows.build_engine import engine_from_worker, engines_elsewhere
 from flows.notify import tell_of_release
 from flows.request import may_render, rendered_to, requested_params
@@ -31,6 +26,11 @@ from flows.tasks import (
     link_with_mlflow,
     render_labels,
 )
+from fpenet.data.sources.s3_labels import on_s3
+from fpenet.deploy.engines.merge_builds import join_builds
+from fpenet.params import Params
+from fpenet.provenance.signing import read_trusted
+from fpenet.release.registry.local_models import in_registry
 
 BAD_INPUT = "BadInput"
 

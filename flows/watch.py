@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from components.cli import parse_overrides
 from flows.request import requested_params
+from fpenet.cli.main import parse_overrides
 from infra.local import down, up
 from infra.services import Ports, environment, ports_in_use, serving
 

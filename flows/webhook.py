@@ -23,15 +23,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from components.cli import parse_overrides
-from components.params import Params
-from components.release import registry
-from components.release.event import Deliveries
-from components.release.promotion import standing_request
-from components.release.record import DEPLOYABLE
-from components.release.tracking import mlflow_errors
 from flows.promotion import promotion
 from flows.request import project_params
+from fpenet.cli.main import parse_overrides
+from fpenet.params import Params
+from fpenet.release.evidence import DEPLOYABLE
+from fpenet.release.promotion.promotion import standing_request
+from fpenet.release.promotion.webhook_event import Deliveries
+from fpenet.release.registry import versions as registry
+from fpenet.release.registry.tracking import mlflow_errors
 
 SECRET, URL = "FPENET_WEBHOOK_SECRET", "FPENET_GATE_URL"
 PATH = "/webhook"

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.deploy.golden import GOLDEN, Golden
-from components.deploy.sums import write_sums
-from components.params import Params, load_params
-from components.provenance.digest import digest_bytes
-from components.provenance.manifest import Manifest, seal
-from components.provenance.sign import SigningKey, read_signing_key
-from components.release.signed import read_release
+from fpenet.deploy.judge.golden import GOLDEN, Golden
+from fpenet.params import Params, load_params
+from fpenet.provenance.checksums import write_sums
+from fpenet.provenance.digest import digest_bytes
+from fpenet.provenance.manifest import Manifest, seal
+from fpenet.provenance.signing import SigningKey, read_signing_key
+from fpenet.release.release_manifest import read_release
 
 pytest_plugins = (
     "tests.s3_server",
@@ -268,8 +268,8 @@ def register(
     development_key: SigningKey,
 ) -> Callable[..., dict[str, Any]]:
     """Register a tiny release under names of its own; the same names on each call of one test."""
-    from components.release.model_card import evidence_table
-    from components.release.register import register_release
+    from fpenet.release.registry.register import register_release
+    from fpenet.release.report.model_card import evidence_table
 
     def run(
         folders: Mapping[str, Path],

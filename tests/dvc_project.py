@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.provenance.sign import SigningKey
+from fpenet.provenance.signing import SigningKey
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +34,7 @@ class DvcProject:
         return self._said(main, words)
 
     def fpenet(self, *words: str) -> tuple[int, str]:
-        from components.cli import main
+        from fpenet.cli.main import main
 
         return self._said(main, words)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from components.provenance.sign import PublicKey, SigningKey, make_key
-from components.release.pointer import LINK_TAG, Link, link_json, move, take_token
-from components.release.shelf import RECORD_DIGEST, publish
-from components.release.signed import read_release
-from components.release.store import Store, open_store
+from fpenet.provenance.signing import PublicKey, SigningKey, make_key
+from fpenet.release.release_manifest import read_release
+from fpenet.release.store.artifacts import RECORD_DIGEST, publish
+from fpenet.release.store.pointer import LINK_TAG, Link, link_json, move, take_token
+from fpenet.release.store.store import Store, open_store
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from components import cli
-from components.data import s3
-from components.data.pointer import check_pointer
-from components.provenance.digest import digest_dataset, files_of
+from fpenet.cli import main as cli
+from fpenet.data.sources.dvc_pointer import check_pointer
+from fpenet.provenance import object_store as s3
+from fpenet.provenance.digest import digest_dataset, files_of
 from tests.dvc_project import DvcProject, storage
 from tests.s3_server import Bucket, S3Server
 

@@ -14,10 +14,10 @@ import pytest
 import tomllib
 import yaml
 
-from components import params as params_module
-from components.params import load_params
-from components.provenance.digest import imported_files
-from components.stages import STAGES
+from fpenet import params as params_module
+from fpenet.params import load_params
+from fpenet.provenance.digest import imported_files
+from fpenet.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = ("data", "kpi", "model", "deploy", "release", "flows")
@@ -89,14 +89,14 @@ def test_components_know_nothing_of_flows_and_infra() -> None:
     ("package", "places"),
     [
         ("prefect", r"flows/"),
-        ("mlflow", r"components/release/(tracking|registry)\.py"),
-        ("tensorrt", r"components/deploy/"),
-        ("tensorrt_rtx", r"components/deploy/"),
-        ("polygraphy.backend.trt", r"components/deploy/"),
-        ("great_expectations", r"components/data/"),
-        ("boto3", r"components/data/s3\.py"),
-        ("dvc", r"components/data/dvc_remote\.py"),
-        ("optuna", r"components/model/sweep\.py"),
+        ("mlflow", r"components/fpenet/release/(tracking|registry)\.py"),
+        ("tensorrt", r"components/fpenet/deploy/"),
+        ("tensorrt_rtx", r"components/fpenet/deploy/"),
+        ("polygraphy.backend.trt", r"components/fpenet/deploy/"),
+        ("great_expectations", r"components/fpenet/data/"),
+        ("boto3", r"components/fpenet/provenance/object_store\.py"),
+        ("dvc", r"components/fpenet/data/sources/dvc_remote\.py"),
+        ("optuna", r"components/fpenet/model/sweep\.py"),
         ("torch", r"components/(model/|deploy/export\.py)"),
     ],
 )
@@ -121,11 +121,11 @@ def test_every_source_imports_where_the_optional_packages_are_absent() -> None:
     "modules",
     [
         "fpenet",
-        "components.cli",
-        "components.kpi.gate components.kpi.evaluate components.kpi.metrics",
-        "components.data.sample components.keypoints components.params",
-        "components.deploy.targets components.deploy.infer components.deploy.landmarker",
-        "components.deploy.build components.deploy.benchmark components.deploy.bundle",
+        "fpenet.cli.main",
+        "fpenet.kpi.gate fpenet.kpi.evaluate fpenet.kpi.metrics",
+        "fpenet.data.sample fpenet.keypoints fpenet.params",
+        "fpenet.deploy.engines.targets fpenet.deploy.runtime.infer fpenet.deploy.runtime.landmarker",
+        "fpenet.deploy.engines.build fpenet.deploy.benchmark.benchmark fpenet.deploy.bundle.bundle",
     ],
 )
 def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
@@ -141,14 +141,14 @@ def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
 @pytest.mark.parametrize(
     ("literal", "module", "registry"),
     [
-        ("DatasetFormat", "components.data.readers", "READERS"),
-        ("ViewName", "components.data.synthetic.multipie", "VIEWS"),
-        ("SplitRule", "components.data.split", "RULES"),
-        ("LossName", "components.model.losses", "LOSSES"),
-        ("NetName", "components.model.recombinator", "NETS"),
-        ("TargetName", "components.deploy.targets", "TARGETS"),
-        ("CalibrationMethod", "components.deploy.histogram", "METHODS"),
-        ("CheckName", "components.data.checks", "CHECKS"),
+        ("DatasetFormat", "fpenet.data.readers", "READERS"),
+        ("ViewName", "synthface.multipie", "VIEWS"),
+        ("SplitRule", "fpenet.data.split", "RULES"),
+        ("LossName", "fpenet.model.losses", "LOSSES"),
+        ("NetName", "fpenet.model.nets.recombinator", "NETS"),
+        ("TargetName", "fpenet.deploy.engines.targets", "TARGETS"),
+        ("CalibrationMethod", "fpenet.deploy.int8.histogram", "METHODS"),
+        ("CheckName", "fpenet.data.checks", "CHECKS"),
     ],
 )
 def test_a_literal_in_params_has_the_names_of_its_registry(
@@ -234,7 +234,7 @@ def test_every_preset_loads() -> None:
 
 
 def test_each_device_that_builds_for_itself_has_a_deployment_in_its_own_pool() -> None:
-    from components.deploy.targets import TARGETS
+    from fpenet.deploy.engines.targets import TARGETS
 
     deployments = _yaml("prefect.yaml")["deployments"]
     pools = {each["name"]: each["work_pool"]["name"] for each in deployments}

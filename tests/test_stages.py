@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from components import stages
-from components.params import Params
-from components.stages import STAGES, Stage, cached_folder, run_stage
+from fpenet import stages
+from fpenet.params import Params
+from fpenet.stages import STAGES, Stage, cached_folder, run_stage
 
 CALLS: list[str] = []
 HERE = __name__

@@ -18,15 +18,15 @@ import numpy as np
 
 from benchmarks.result_file import run_benchmark
 from benchmarks.studies.harder import harder_faces
-from components.data.crop_store import CropStore, hold_aside, open_crops
-from components.kpi.evaluate import predict_all
-from components.kpi.metrics import point_errors
-from components.model.checkpoint import load_net
-from components.model.judge import torch_predict
-from components.model.train import train_on
-from components.params import load_params
+from fpenet.data.crops.store import CropStore, hold_aside, open_crops
+from fpenet.kpi.evaluate import predict_all
+from fpenet.kpi.metrics import point_errors
+from fpenet.model.checkpoint import load_net
+from fpenet.model.evaluate import torch_predict
+from fpenet.model.train import train_on
+from fpenet.params import load_params
 
-MEASURES = ("components.model.train",)
+MEASURES = ("fpenet.model.train",)
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "l1": {"loss": "l1"},

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.result_file import run_benchmark
-from components.data.crop_store import open_crops
-from components.keypoints import scheme_for
-from components.kpi.metrics import interocular, nme, point_errors
+from fpenet.data.crops.store import open_crops
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.metrics import interocular, nme, point_errors
 
-MEASURES = ("components.model.train", "components.kpi.evaluate")
+MEASURES = ("fpenet.model.train", "fpenet.kpi.evaluate")
 _RESAMPLES = 10_000
 _REGIONS = ("all", "eyes", "mouth", "nose", "eyebrows", "chin")
 _CONFIDENCE = {

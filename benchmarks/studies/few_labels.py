@@ -17,16 +17,16 @@ import numpy as np
 
 from benchmarks.result_file import run_benchmark
 from benchmarks.studies.accuracy import interval
-from components.data.crop_store import CropStore, hold_aside, open_crops
-from components.keypoints import scheme_for
-from components.kpi.metrics import interocular, nme, point_errors
-from components.kpi.predictions import predict_all
-from components.model.checkpoint import load_net
-from components.model.judge import torch_predict
-from components.model.train import train_on
-from components.params import load_params
+from fpenet.data.crops.store import CropStore, hold_aside, open_crops
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.kpi.predictions import predict_all
+from fpenet.model.checkpoint import load_net
+from fpenet.model.evaluate import torch_predict
+from fpenet.model.train import train_on
+from fpenet.params import load_params
 
-MEASURES = ("components.model.train",)
+MEASURES = ("fpenet.model.train",)
 _SEED, _ASIDE_SEED = 35, 36  # not split.seed, whose people are val's already
 
 

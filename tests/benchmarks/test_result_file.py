@@ -13,7 +13,11 @@ from benchmarks.check import measured_files, script_of
 from benchmarks.result_file import RESULTS, Header, read_headers, render, save
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("benchmarks/result_file.py", "benchmarks/check.py", "components/provenance/digest.py")
+COPIED = (
+    "benchmarks/result_file.py",
+    "benchmarks/check.py",
+    "components/fpenet/provenance/digest.py",
+)
 HEADER = Header("python -m benchmarks.net", "abc1234", "2026-11-24", "a CPU", "Python 3.11")
 NET = '''"""How fast a net is, beside another."""
 
@@ -75,7 +79,7 @@ def project(tmp_path: Path) -> Project:
     made = Project(tmp_path / "project")
     for name in COPIED:
         made.write(name, (ROOT / name).read_text(encoding="utf-8"))
-    for package in ("benchmarks", "components", "components/provenance"):
+    for package in ("benchmarks", "components", "components/fpenet/provenance"):
         made.write(f"{package}/__init__.py", "")
     made.write("benchmarks/net.py", NET)
     made.write("components/net.py", "from components.layers import layers\n")

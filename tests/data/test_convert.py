@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.data.convert import WRITERS, convert_labels
-from components.data.readers import find_format, read_labels
-from components.data.sample import FaceSample
-from components.params import Params
+from fpenet.data.convert import WRITERS, convert_labels
+from fpenet.data.readers import find_format, read_labels
+from fpenet.data.sample import FaceSample
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 PLACES = st.floats(-50, 150).map(lambda value: round(value, 3))

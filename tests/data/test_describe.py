@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.data.describe import contact_sheet, describe_set
-from components.data.faces_drawn import PICTURE_PX
-from components.data.readers import read_labels
-from components.data.readers.labelled_set import LabelledSet
-from components.params import Params
+from fpenet.data.describe import contact_sheet, describe_set
+from fpenet.data.overlay import PICTURE_PX
+from fpenet.data.readers import read_labels
+from fpenet.data.readers.labelled_set import LabelledSet
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 Described = tuple[LabelledSet, dict[str, Any]]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.images import image_size, read_grey
-from components.data.rejected import Refusal
+from fpenet.data.images import image_size, read_grey
+from fpenet.data.rejected import Refusal
 
 
 def test_colour_becomes_luma_and_grey_stays(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from components.data.sample import FaceSample, read_table, table_of, write_table
-from components.data.split import PARTS, RULES, SHARED, split_subjects
-from components.params import Params, SplitRule
+from fpenet.data.sample import FaceSample, read_table, table_of, write_table
+from fpenet.data.split import PARTS, RULES, SHARED, split_subjects
+from fpenet.params import Params, SplitRule
 
 Row = tuple[str, str | None, dict[str, str | float]]
 Split = Callable[..., tuple[Mapping[str, Any], dict[str, str], dict[str, str]]]

@@ -11,13 +11,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from components.data.crop_store import open_crops
-from components.data.sample import numbers_of
-from components.deploy.build import build_engines
-from components.deploy.judge_release import judge_release
-from components.deploy.onnx_file import INPUT, KEYPOINTS
-from components.params import Params
-from components.provenance.sign import SigningKey
+from fpenet.data.crops.store import open_crops
+from fpenet.data.sample import numbers_of
+from fpenet.deploy.engines.build import build_engines
+from fpenet.deploy.judge.judge_release import judge_release
+from fpenet.deploy.onnx.onnx_file import INPUT, KEYPOINTS
+from fpenet.params import Params
+from fpenet.provenance.signing import SigningKey
 
 LOST_PX = 25.0
 OTHER = {"fp32": "int8", "int8": "fp32"}

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from components.model import run_state
-from components.model.checkpoint import save_checkpoint
-from components.model.train import train_net
-from components.params import TrainParams
+from fpenet.model import checkpoint as run_state
+from fpenet.model.checkpoint import save_checkpoint
+from fpenet.model.train import train_net
+from fpenet.params import TrainParams
 
 SAVED = "saved.txt"
 STEPS = {"open", "os.rename", "os.remove", "os.scandir"}  # as Python audits them

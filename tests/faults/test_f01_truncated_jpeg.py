@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from components.data.split import split_subjects
-from components.data.validate import validate_labels
-from components.params import Params
+from fpenet.data.split import split_subjects
+from fpenet.data.validation.validate import validate_labels
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 

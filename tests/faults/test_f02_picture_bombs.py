@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from components.data.images import image_size, read_grey
-from components.data.rejected import Refusal
+from fpenet.data.images import image_size, read_grey
+from fpenet.data.rejected import Refusal
 
 
 def write_empty_png(path: Path, width: int, height: int) -> None:
@@ -45,8 +45,8 @@ def test_f02_a_decompression_bomb_costs_no_memory(tmp_path: Path) -> None:
     assert len(content) < 10_000
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from components.data.images import read_grey\n"
-        "from components.data.rejected import Refusal\n"
+        "from fpenet.data.images import read_grey\n"
+        "from fpenet.data.rejected import Refusal\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n    read_grey(Path(sys.argv[1]), 50.0)\n"
         "except Refusal as refusal:\n    print(refusal.reason)\n"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.images import image_size, read_grey
-from components.data.rejected import Refusal
+from fpenet.data.images import image_size, read_grey
+from fpenet.data.rejected import Refusal
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])

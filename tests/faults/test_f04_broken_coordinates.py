@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from components.data.readers import read_labels
-from components.data.sift import sift
-from components.params import Params
+from fpenet.data.readers import read_labels
+from fpenet.data.validation.run_checks import sift
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 

@@ -3,15 +3,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from synthface import EXPRESSIONS
+from synthface.head.landmarks import landmarks
+from synthface.population import draw_identity
 
-from components.data.checks.faces import Faces, faces_of
-from components.data.sample import FaceSample, keypoints_box
-from components.data.sift import sift_faces
-from components.data.synthetic import EXPRESSIONS
-from components.data.synthetic.landmarks import landmarks
-from components.data.synthetic.population import draw_identity
-from components.keypoints import scheme_for
-from components.params import Params
+from fpenet.data.checks.faces import Faces, faces_of
+from fpenet.data.sample import FaceSample, keypoints_box
+from fpenet.data.validation.run_checks import sift_faces
+from fpenet.keypoints import scheme_for
+from fpenet.params import Params
 
 YAWS = (-60, -30, 0, 15, 45)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.sample import FaceSample, table_of, write_table
-from components.data.split import SHARED, split_subjects
-from components.data.validate import validate_labels
-from components.params import Params
+from fpenet.data.sample import FaceSample, table_of, write_table
+from fpenet.data.split import SHARED, split_subjects
+from fpenet.data.validation.validate import validate_labels
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 Row = tuple[str, str | None, dict[str, str | float]]

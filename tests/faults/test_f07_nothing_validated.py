@@ -4,11 +4,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.data.checks.faces import faces_of
-from components.data.data_docs import evaluate_suites
-from components.data.expectations import Expectation, keypoint_table
-from components.data.readers import read_labels
-from components.params import Params
+from fpenet.data.checks.faces import faces_of
+from fpenet.data.readers import read_labels
+from fpenet.data.validation.data_docs import evaluate_suites
+from fpenet.data.validation.expectations import Expectation, keypoint_table
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 ROWS = Expectation("ExpectTableRowCountToBeBetween", {"min_value": 0}, "any number of rows")

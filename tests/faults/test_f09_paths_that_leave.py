@@ -3,8 +3,8 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from components.data.readers import read_labels
-from components.params import Params
+from fpenet.data.readers import read_labels
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from components.data.readers import read_labels
-from components.data.readers.labelled_set import LabelledSet
-from components.params import Params
+from fpenet.data.readers import read_labels
+from fpenet.data.readers.labelled_set import LabelledSet
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 ReadText = Callable[[bytes], LabelledSet]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.cli import main
-from components.model import train as train_module
-from components.progress import EpochEnd, watching
+from fpenet.cli.main import main
+from fpenet.core.progress import EpochEnd, watching
+from fpenet.model import train as train_module
 from tests.dots import losses
 
 MEGABYTE = 1 << 20

@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from components.cli import main
-from components.model import stepper
-from components.model.checkpoint import load_checkpoint
-from components.model.step import draw_batch
-from components.model.train import train_net
-from components.params import Params
-from components.stopping import Diverged
+from fpenet.cli.main import main
+from fpenet.core.stopping import Diverged
+from fpenet.model import step as stepper
+from fpenet.model.checkpoint import load_checkpoint
+from fpenet.model.step import draw_batch
+from fpenet.model.train import train_net
+from fpenet.params import Params
 from tests.dots import QUICK
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from components.model import stepper
-from components.model.augment import Batch
-from components.model.step import Training, take_step
-from components.model.train import train_net
-from components.params import Params
+from fpenet.model import step as stepper
+from fpenet.model.augment import Batch
+from fpenet.model.step import Training, take_step
+from fpenet.model.train import train_net
+from fpenet.params import Params
 from tests.dots import QUICK
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU to run out of memory")

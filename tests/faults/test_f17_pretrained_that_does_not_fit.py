@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from components.cli import main
-from components.model.checkpoint import save_net
-from components.model.recombinator import build_net
-from components.model.start_from import save_trainable
+from fpenet.cli.main import main
+from fpenet.model.checkpoint import save_net
+from fpenet.model.nets.recombinator import build_net
+from fpenet.model.start_from import save_trainable
 
 Command = Callable[..., list[str]]
 

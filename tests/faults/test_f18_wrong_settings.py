@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.cli import main
-from components.model import train as train_module
+from fpenet.cli.main import main
+from fpenet.model import train as train_module
 
 
 @pytest.mark.parametrize(

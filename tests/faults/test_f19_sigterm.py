@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from components.model import stepper
-from components.model.checkpoint import load_checkpoint
-from components.model.step import take_step
-from components.model.train import train_net
-from components.params import Params
-from components.stopping import Resumable, noted_sigterm
+from fpenet.core.stopping import Resumable, noted_sigterm
+from fpenet.model import step as stepper
+from fpenet.model.checkpoint import load_checkpoint
+from fpenet.model.step import take_step
+from fpenet.model.train import train_net
+from fpenet.params import Params
 from tests.dots import QUICK, losses
 from tests.waiting import LONGEST_SECONDS, wait_for
 
@@ -100,7 +100,7 @@ def test_f19_a_preempted_command_exits_resumable_and_goes_on(
     tmp_path: Path, train_command: Callable[..., list[str]]
 ) -> None:
     def command(root: Path) -> list[str]:
-        return [sys.executable, "-m", "components.cli", *train_command(root, epochs=12)]
+        return [sys.executable, "-m", "fpenet.cli.main", *train_command(root, epochs=12)]
 
     root = tmp_path / "root"
     training = subprocess.Popen(command(root), stderr=subprocess.PIPE, text=True)

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore, open_crops
-from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.judge_models import all_judged
-from components.kpi.evaluate import evaluate, judge
-from components.kpi.predictions import Predict, predict_judged
-from components.model.checkpoint import load_net
-from components.model.judge import torch_predict
-from components.params import EvaluateParams
+from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.deploy.engines.onnxruntime_engine import open_engine
+from fpenet.deploy.judge.judge_models import all_judged
+from fpenet.kpi.evaluate import evaluate, judge
+from fpenet.kpi.predictions import Predict, predict_judged
+from fpenet.model.checkpoint import load_net
+from fpenet.model.evaluate import torch_predict
+from fpenet.params import EvaluateParams
 
 
 def trained(stages: SimpleNamespace) -> Predict:

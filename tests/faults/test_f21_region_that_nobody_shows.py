@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.data.crop_store import CropStore
-from components.kpi.evaluate import evaluate
-from components.kpi.gate import Champion, Judged, judge
-from components.kpi.kpi_report import KpiReport
-from components.kpi.report import write_kpi
-from components.params import ComparisonParams, EvaluateParams, GateParams
+from fpenet.data.crops.store import CropStore
+from fpenet.kpi.evaluate import evaluate
+from fpenet.kpi.gate import Champion, Judged, judge
+from fpenet.kpi.report import KpiReport, write_kpi
+from fpenet.params import ComparisonParams, EvaluateParams, GateParams
 
 MOUTH = range(48, 68)
 

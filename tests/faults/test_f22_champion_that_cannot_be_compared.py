@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from components.deploy.judge_release import judge_release
-from components.kpi.kpi_report import read_kpi
-from components.kpi.predictions import load_predictions
-from components.params import Params
-from components.provenance.sign import SigningKey
+from fpenet.deploy.judge.judge_release import judge_release
+from fpenet.kpi.predictions import load_predictions
+from fpenet.kpi.report import read_kpi
+from fpenet.params import Params
+from fpenet.provenance.signing import SigningKey
 
 Gate = Callable[..., dict[str, Any]]
 

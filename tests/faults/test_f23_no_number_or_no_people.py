@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore
-from components.kpi.compare import compare
-from components.kpi.evaluate import judge as judge_kpi
-from components.kpi.gate import Champion, Judged, judge
-from components.kpi.predictions import Predictions, predict_judged
-from components.params import ComparisonParams, EvaluateParams, GateParams
+from fpenet.data.crops.store import CropStore
+from fpenet.kpi.compare import compare
+from fpenet.kpi.evaluate import judge as judge_kpi
+from fpenet.kpi.gate import Champion, Judged, judge
+from fpenet.kpi.predictions import Predictions, predict_judged
+from fpenet.params import ComparisonParams, EvaluateParams, GateParams
 
 COUNT = 24
 POINTS = np.random.default_rng(0).uniform(10, 70, (COUNT, 3, 2))

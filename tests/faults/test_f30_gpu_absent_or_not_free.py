@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.deploy import engine_tensorrt
-from components.deploy.build import build_engines
-from components.deploy.cuda_device import CudaDevice, throttles
-from components.deploy.engine_tensorrt import absence
-from components.deploy.targets import TARGETS, Pending
-from components.params import Params
+from fpenet.deploy.engines import tensorrt_engine as engine_tensorrt
+from fpenet.deploy.engines.build import build_engines
+from fpenet.deploy.engines.cuda_device import CudaDevice, throttles
+from fpenet.deploy.engines.targets import TARGETS, Pending
+from fpenet.deploy.engines.tensorrt_engine import absence
+from fpenet.params import Params
 
 H200 = CudaDevice("NVIDIA H200", (9, 0), False, 0, 140_000)
 OWN = "H200 builds its own engines: worker of pool h200"

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import fpenet
-from components.deploy import golden as golden_module
-from components.deploy import landmarker
-from components.deploy.device_fit import Here, here, misfit
-from components.deploy.engine import RUNTIMES, Runtime
-from components.deploy.golden import check_golden
-from components.deploy.sums import write_sums
-from components.provenance.sign import SigningKey
+from fpenet.deploy.engines.device_fit import Here, here, misfit
+from fpenet.deploy.engines.runtimes import RUNTIMES, Runtime
+from fpenet.deploy.judge import golden as golden_module
+from fpenet.deploy.judge.golden import check_golden
+from fpenet.deploy.runtime import landmarker
+from fpenet.provenance.checksums import write_sums
+from fpenet.provenance.signing import SigningKey
 
 ENGINE: dict[str, Any] = {
     "runtime": "tensorrt",

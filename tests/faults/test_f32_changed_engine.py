@@ -12,10 +12,10 @@ import onnxruntime
 import pytest
 
 import fpenet
-from components.deploy.sums import SUMS, check_sums, write_sums
-from components.provenance.digest import files_of
-from components.provenance.manifest import MANIFEST, Manifest, seal, verify
-from components.provenance.sign import make_key
+from fpenet.provenance.checksums import SUMS, check_sums, write_sums
+from fpenet.provenance.digest import files_of
+from fpenet.provenance.manifest import MANIFEST, Manifest, seal, verify
+from fpenet.provenance.signing import make_key
 
 
 @pytest.fixture

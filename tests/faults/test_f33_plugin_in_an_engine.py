@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import fpenet
-from components.deploy import engine_tensorrt
-from components.deploy.golden import check_golden
+from fpenet.deploy.engines import tensorrt_engine as engine_tensorrt
+from fpenet.deploy.judge.golden import check_golden
 
 DEPLOY = Path(engine_tensorrt.__file__).parent
 

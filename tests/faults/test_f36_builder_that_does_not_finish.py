@@ -13,11 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
-from components.deploy import engine_tensorrt_rtx
-from components.deploy.build import build_engines
-from components.deploy.builder import known_timings
-from components.deploy.targets import TARGETS, Built, Network
-from components.params import Params
+from fpenet.deploy.engines import tensorrt_rtx_engine as engine_tensorrt_rtx
+from fpenet.deploy.engines.build import build_engines
+from fpenet.deploy.engines.builder import known_timings
+from fpenet.deploy.engines.targets import TARGETS, Built, Network
+from fpenet.params import Params
 from tests.waiting import join
 
 pytest.importorskip("tensorrt_rtx", reason="needs the rtx extra")
@@ -85,7 +85,7 @@ def test_a_killed_builder_is_told_from_one_that_refuses(
     def kill() -> None:
         while not ended.is_set():
             for child in psutil.Process().children():
-                if "components.deploy.builder_process" in child.cmdline():
+                if "fpenet.deploy.engines.builder" in child.cmdline():
                     child.kill()
                     return
             time.sleep(0.005)

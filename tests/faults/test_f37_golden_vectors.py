@@ -12,15 +12,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from components.data.crop_store import open_crops
-from components.deploy.build import Judged, build_engine
-from components.deploy.engine import RUNTIMES, Runtime
-from components.deploy.golden import GOLDEN, Golden, faults, query, read_golden
-from components.deploy.network import read_network
-from components.deploy.targets import Built, Network
-from components.kpi.kpi_report import read_kpi
-from components.kpi.predictions import load_predictions
-from components.params import Params
+from fpenet.data.crops.store import open_crops
+from fpenet.deploy.engines.build import Judged, build_engine
+from fpenet.deploy.engines.runtimes import RUNTIMES, Runtime
+from fpenet.deploy.engines.targets import Built, Network
+from fpenet.deploy.judge.golden import GOLDEN, Golden, faults, query, read_golden
+from fpenet.deploy.onnx.network import read_network
+from fpenet.kpi.predictions import load_predictions
+from fpenet.kpi.report import read_kpi
+from fpenet.params import Params
 
 Points = NDArray[np.float32]
 LIMITS = {"memory_mb": 4096, "seconds": 60.0}

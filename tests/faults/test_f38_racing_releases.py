@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from components.provenance.sign import PublicKey, SigningKey
-from components.release.pointer import read_head, read_history
-from components.release.store import Store
+from fpenet.provenance.signing import PublicKey, SigningKey
+from fpenet.release.store.pointer import read_head, read_history
+from fpenet.release.store.store import Store
 from tests.release_store import promote
 
 ROOT = Path(__file__).parents[2]
@@ -17,9 +17,9 @@ import json
 import multiprocessing
 import sys
 from pathlib import Path
-from components.provenance.sign import read_signing_key
-from components.release.pointer import move, read_head, take_token
-from components.release.store import Superseded, open_store
+from fpenet.provenance.signing import read_signing_key
+from fpenet.release.store.pointer import move, read_head, take_token
+from fpenet.release.store.store import Superseded, open_store
 from tests.release_store import link
 
 place, endpoint, key, *versions = sys.argv[1:]

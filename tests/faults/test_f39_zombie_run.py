@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.release.promotion import answer_request, release_store
-from components.release.store import Store
+from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.store.store import Store
 from tests.promoting import Promoting
 from tests.waiting import LONGEST_SECONDS
 
@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 ZOMBIE = """
 import sys
 from pathlib import Path
-from components.cli import parse_overrides
-from components.params import load_params
-from components.release import promotion
+from fpenet.cli.main import parse_overrides
+from fpenet.params import load_params
+from fpenet.release.promotion import promotion
 
 params = load_params(Path(sys.argv[1]), overrides=parse_overrides(sys.argv[3::2]))
 publish = promotion.publish

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from components.release import registry
+from fpenet.release.registry import versions as registry
 
 
 def test_f40_a_retry_gives_the_same_versions_and_the_same_run(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from components.provenance.sign import make_key, read_signing_key, read_trusted, sign_file
-from components.release.pointer import read_history
-from components.release.promotion import answer_request, release_store
+from fpenet.provenance.signing import make_key, read_signing_key, read_trusted, sign_file
+from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.store.pointer import read_history
 from tests.promoting import Promoting
 
 Register = Callable[..., dict[str, Any]]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from components.release.event import AliasMoved, Deliveries, signature_of
+from fpenet.release.promotion.webhook_event import AliasMoved, Deliveries, signature_of
 
 SECRET = b"what MLflow and the gate know"
 NOW = 1_795_000_000.0

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from components.provenance.sign import SigningKey
-from components.release import store_s3
-from components.release.pointer import POINTER, move, read_head, read_history, take_token
-from components.release.store import Store, open_store
+from fpenet.provenance.signing import SigningKey
+from fpenet.release.store import store_s3
+from fpenet.release.store.pointer import POINTER, move, read_head, read_history, take_token
+from fpenet.release.store.store import Store, open_store
 from tests.faulty_proxy import (
     Answer,
     Ask,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from components.provenance.sign import SigningKey
-from components.release.signed import read_release
 from flows.tasks import SERVICE_DELAYS, STAGE_TASKS
+from fpenet.provenance.signing import SigningKey
+from fpenet.release.release_manifest import read_release
 from tests.faulty_proxy import Fault, FaultyProxy, lost, passed, proxied, refused
 
 DOWN = refused(500, "down")
@@ -105,7 +105,7 @@ def test_f44_a_registration_that_fails_at_one_call_after_the_other_ends_as_one_r
     """Every ``step``-th call fails: of those that log the run, then of those that come after it."""
     from mlflow import MlflowClient
 
-    from components.release.tracking import find_experiment
+    from fpenet.release.registry.tracking import find_experiment
 
     proxy.faults = [("POST experiments/create", lost)]
     find_experiment(names["register.experiment"])  # the one that was made is found

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from components.cli import main
-from components.params import Params
-from components.provenance.digest import digest_bytes
-from components.provenance.sign import make_key
-from components.release.approve import approve, count_approvals
-from components.release.promotion import answer_request, release_store
-from components.release.signed import Release, read_release
+from fpenet.cli.main import main
+from fpenet.params import Params
+from fpenet.provenance.digest import digest_bytes
+from fpenet.provenance.signing import make_key
+from fpenet.release.promotion.approvals import approve, count_approvals
+from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.release_manifest import Release, read_release
 from tests.promoting import Promoting
 
 NOW = datetime.now(timezone.utc)
@@ -43,7 +43,7 @@ def release_of(gate: Promoting, version: str) -> Release:
 
 
 def key_of(tmp_path: Path, name: str) -> Any:
-    from components.provenance.sign import read_signing_key
+    from fpenet.provenance.signing import read_signing_key
 
     return read_signing_key(tmp_path / f"people/{name}.pem")
 
@@ -103,8 +103,8 @@ def test_f46_who_released_it_cannot_approve(
 
 def write(gate: Promoting, release: Release, said: dict[str, Any], key: Path) -> None:
     """Put what a key signs among the approvals of a release."""
-    from components.provenance.digest import canonical_json
-    from components.provenance.sign import read_signing_key, sign
+    from fpenet.provenance.digest import canonical_json
+    from fpenet.provenance.signing import read_signing_key, sign
 
     signature = str(sign(canonical_json(said), read_signing_key(key)))
     data = json.dumps({"approval": said, "signature": signature}).encode()

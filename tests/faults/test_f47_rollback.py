@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from components.cli import main
-from components.provenance.digest import digest_bytes
-from components.provenance.sign import read_trusted
-from components.release import promotion, rollback
-from components.release.pointer import read_history
-from components.release.promotion import answer_request, release_store
-from components.release.rollback import roll_back
-from components.release.shelf import publish
-from components.release.store import Superseded
+from fpenet.cli.main import main
+from fpenet.provenance.digest import digest_bytes
+from fpenet.provenance.signing import read_trusted
+from fpenet.release.promotion import promotion, rollback
+from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.promotion.rollback import roll_back
+from fpenet.release.store.artifacts import publish
+from fpenet.release.store.pointer import read_history
+from fpenet.release.store.store import Superseded
 from tests.promoting import Promoting
 
 

@@ -5,12 +5,12 @@ from typing import Self
 
 import pytest
 
-from components.provenance.sign import PublicKey, SigningKey
-from components.release import promotion
-from components.release.pointer import move, read_head, read_history, take_token
-from components.release.promotion import answer_request, release_store
-from components.release.rollback import choose
-from components.release.store import Store
+from fpenet.provenance.signing import PublicKey, SigningKey
+from fpenet.release.promotion import promotion
+from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.promotion.rollback import choose
+from fpenet.release.store.pointer import move, read_head, read_history, take_token
+from fpenet.release.store.store import Store
 from tests.promoting import Promoting
 from tests.release_store import link
 

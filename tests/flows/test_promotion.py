@@ -18,9 +18,9 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State
 
-from components.release.event import signature_of
 from flows.promotion import promotion
 from flows.webhook import PATH, Gate, server_of
+from fpenet.release.promotion.webhook_event import signature_of
 from tests.promoting import Promoting
 from tests.waiting import join, wait_for
 

@@ -14,10 +14,10 @@ from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 from pydantic import SecretStr
 
-from components.provenance.digest import files_of
-from components.provenance.model_key import ModelKey
 from flows.secret import BLOCK, model_key
 from flows.train_and_release import train_and_release
+from fpenet.provenance.digest import files_of
+from fpenet.provenance.encryption import ModelKey
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "project")
 CANARY = f"canary{secrets.token_hex(20)}"

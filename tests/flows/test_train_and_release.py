@@ -22,11 +22,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 
-from components.params import Params
-from components.provenance.digest import digest_dataset, files_of
-from components.provenance.sign import make_key
 from flows.build_engine import FLOW, build_engine, engines_elsewhere, only_engine, served
 from flows.train_and_release import train_and_release
+from fpenet.params import Params
+from fpenet.provenance.digest import digest_dataset, files_of
+from fpenet.provenance.signing import make_key
 from tests.s3_server import Bucket
 from tests.waiting import join
 

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from components.params import GateParams, RegisterParams, TrainParams, ValidateParams
-from components.progress import report
+from fpenet.core.progress import report
+from fpenet.params import GateParams, RegisterParams, TrainParams, ValidateParams
 
 
 def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str, Any]:
@@ -112,9 +112,9 @@ def register(
     *, register: RegisterParams, signing_key: Any, out_dir: Path, **folders: Path
 ) -> dict[str, Any]:
     """What the real stage writes down, with no registry; in the experiment `crash` it crashes."""
-    from components.provenance.model_key import held_key
-    from components.release.record import read_evidence, refusals
-    from components.release.register import release_record
+    from fpenet.provenance.encryption import held_key
+    from fpenet.release.evidence import read_evidence, refusals
+    from fpenet.release.registry.register import release_record
 
     evidence = read_evidence({name.removesuffix("_dir"): path for name, path in folders.items()})
     record = release_record(evidence, refusals(evidence, register.required_targets))

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from torch.distributed.run import get_args_parser
 
-from components.cli import _parser
+from fpenet.cli.main import _parser
 
 MANIFEST = Path(__file__).parents[2] / "infra/kubernetes/train.yaml"
 
@@ -19,7 +19,7 @@ def test_the_job_starts_one_training_with_a_pod_a_node() -> None:
     options = get_args_parser().parse_args(container["args"])
     assert container["command"] == ["torchrun"]
     assert options.module
-    assert options.training_script == "components.cli"
+    assert options.training_script == "fpenet.cli.main"
     assert int(options.nnodes) == spec["completions"] == spec["parallelism"]
     assert int(options.nproc_per_node) == container["resources"]["limits"]["nvidia.com/gpu"]
     host = options.rdzv_endpoint.split(":")[0]

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from components.kpi import bootstrap
-from components.kpi.bootstrap import Interval, Resamples, expanded_tail
-from components.kpi.cells import Cells
-from components.params import IntervalParams
+from fpenet.kpi import bootstrap
+from fpenet.kpi.bootstrap import Interval, Resamples, expanded_tail
+from fpenet.kpi.metric_table import Cells
+from fpenet.params import IntervalParams
 
 HOW = IntervalParams(resamples=4000, level=0.95, seed=1)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore
-from components.kpi.compare import Difference, compare
-from components.kpi.predictions import Predictions, predict_judged
-from components.params import ComparisonParams, EvaluateParams
+from fpenet.data.crops.store import CropStore
+from fpenet.kpi.compare import Difference, compare
+from fpenet.kpi.predictions import Predictions, predict_judged
+from fpenet.params import ComparisonParams, EvaluateParams
 
 COUNT = 40
 PEOPLE = [f"s{number // 2}" for number in range(COUNT)]

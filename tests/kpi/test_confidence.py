@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from components.kpi.confidence import (
+from fpenet.kpi.confidence import (
     auroc,
     calibration_error,
     describe_confidence,
     reliability,
 )
-from components.kpi.measured import Measured
+from fpenet.kpi.metrics import Measured
 
 
 def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:

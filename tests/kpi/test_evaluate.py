@@ -12,17 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.data.crop import tight_crop_box
-from components.data.crop_store import CropStore
-from components.keypoints import scheme_for
-from components.kpi.evaluate import evaluate, judge
-from components.kpi.gate import Champion, Judged, check_kpi
-from components.kpi.gate import judge as judge_gate
-from components.kpi.kpi_report import KpiReport, read_kpi
-from components.kpi.measured import regions_of
-from components.kpi.predictions import Predictions, load_predictions, predict_judged
-from components.kpi.report import write_kpi
-from components.params import EvaluateParams, load_params
+from fpenet.data.crops.geometry import tight_crop_box
+from fpenet.data.crops.store import CropStore
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.evaluate import evaluate, judge
+from fpenet.kpi.gate import Champion, Judged, check_kpi
+from fpenet.kpi.gate import judge as judge_gate
+from fpenet.kpi.metrics import regions_of
+from fpenet.kpi.predictions import Predictions, load_predictions, predict_judged
+from fpenet.kpi.report import KpiReport, read_kpi, write_kpi
+from fpenet.params import EvaluateParams, load_params
 from tests.conftest import PARAMS
 
 COUNT = 12

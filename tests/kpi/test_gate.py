@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from components.kpi.compare import Difference
-from components.kpi.gate import Champion, Judged, judge
-from components.kpi.kpi_report import KpiReport
-from components.params import ComparisonParams, GateParams
+from fpenet.kpi.compare import Difference
+from fpenet.kpi.gate import Champion, Judged, judge
+from fpenet.kpi.report import KpiReport
+from fpenet.params import ComparisonParams, GateParams
 
 GATE = GateParams(
     champion=None,

@@ -6,13 +6,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore
-from components.kpi.corruptions import CORRUPTIONS, clean, reframed
-from components.kpi.evaluate import evaluate
-from components.kpi.robustness import evenly
-from components.kpi.temporal import trembling
-from components.params import CorruptionName, EvaluateParams
-from components.params.evaluate import TemporalParams
+from fpenet.data.crops.store import CropStore
+from fpenet.kpi.evaluate import evaluate
+from fpenet.kpi.robustness import CORRUPTIONS, clean, evenly, reframed
+from fpenet.kpi.temporal import trembling
+from fpenet.params import CorruptionName, EvaluateParams
+from fpenet.params.evaluate import TemporalParams
 
 ROWS = np.arange(4)
 

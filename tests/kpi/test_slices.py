@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore
-from components.kpi.evaluate import judge
-from components.kpi.predictions import predict_judged
-from components.kpi.slices import quartiles, slice_faces, yaw_camera
-from components.params import EvaluateParams
+from fpenet.data.crops.store import CropStore
+from fpenet.kpi.evaluate import judge
+from fpenet.kpi.predictions import predict_judged
+from fpenet.kpi.slices import quartiles, slice_faces, yaw_camera
+from fpenet.params import EvaluateParams
 
 POINTS = np.random.default_rng(0).uniform(10, 70, (6, 3, 2))
 PEOPLE = ["a", "a", "b", "b", "c", "d"]
@@ -33,7 +33,7 @@ def test_yaw_goes_to_the_nearest_camera_and_above_60_degrees_is_a_slice_of_its_o
 
 
 def test_every_camera_of_multi_pie_has_its_own_yaw() -> None:
-    from components.data.readers.multi_pie import YAW_DEG
+    from fpenet.data.readers.multi_pie import YAW_DEG
 
     assert {camera: float(yaw_camera(yaw)) for camera, yaw in YAW_DEG.items()} == YAW_DEG
 

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from components.keypoints import scheme_for
-from components.model.augment import (
+from fpenet.keypoints import scheme_for
+from fpenet.model.augment import (
     augment_batch,
     blur,
     map_points,
@@ -14,8 +14,8 @@ from components.model.augment import (
     shade,
     softened,
 )
-from components.model.chance import Chance
-from components.params import AugmentParams
+from fpenet.model.distributed import Chance
+from fpenet.params import AugmentParams
 
 MOVES = AugmentParams(
     flip_probability=0.0,

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.keypoints import scheme_for
-from components.model.augment import (
+from fpenet.keypoints import scheme_for
+from fpenet.model.augment import (
     Batch,
     augment_batch,
     check_flips,
@@ -19,8 +19,8 @@ from components.model.augment import (
     shade,
     softened,
 )
-from components.model.chance import Chance
-from components.params import AugmentParams, Params
+from fpenet.model.distributed import Chance
+from fpenet.params import AugmentParams, Params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NOTHING = AugmentParams(

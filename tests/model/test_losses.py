@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.keypoints import KeypointScheme, scheme_for
-from components.model.losses import (
+from fpenet.keypoints import KeypointScheme, scheme_for
+from fpenet.model.losses import (
     LOSSES,
     confidence_loss,
     coordinate_loss,
@@ -17,8 +17,8 @@ from components.model.losses import (
     js_divergence,
     point_weights,
 )
-from components.model.recombinator import Answer
-from components.params import Params, TrainParams
+from fpenet.model.nets.recombinator import Answer
+from fpenet.params import Params, TrainParams
 
 Load = Callable[..., TrainParams]
 NAN = math.nan

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.cli import main
-from components.data.crop_store import open_crops
-from components.model.checkpoint import load_net
-from components.model.ranks import WholeBatchNorm
+from fpenet.cli.main import main
+from fpenet.data.crops.store import open_crops
+from fpenet.model.checkpoint import load_net
+from fpenet.model.distributed import WholeBatchNorm
 from tests.dots import losses
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ Command = Callable[..., list[str]]
 
 def torchrun(words: list[str], processes: int = 2) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), "-m", "components.cli", *words]
+    command += ["--nproc-per-node", str(processes), "-m", "fpenet.cli.main", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from components.model import step as step_module
-from components.model import stepper as stepper_module
-from components.model import train as train_module
-from components.model.step import learning_rate, start, strength
-from components.model.train import planned_epochs, train_net
-from components.params import AugmentParams, Params, TrainParams
+from fpenet.model import step as step_module
+from fpenet.model import step as stepper_module
+from fpenet.model import train as train_module
+from fpenet.model.step import learning_rate, start, strength
+from fpenet.model.train import planned_epochs, train_net
+from fpenet.params import AugmentParams, Params, TrainParams
 from tests.dots import QUICK
 
 pytestmark = pytest.mark.usefixtures("one_thread")

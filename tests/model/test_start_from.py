@@ -9,17 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from components.cli import main
-from components.data.crop_store import open_crops
-from components.data.sample import fixed_lists, points_of, read_table, write_table
-from components.keypoints import scheme_for
-from components.model.augment import Batch
-from components.model.checkpoint import fold, save_net
-from components.model.objective import wanted_of
-from components.model.recombinator import build_net
-from components.model.start_from import load_teacher, load_weights, save_trainable
-from components.params import Params
-from components.provenance.manifest import Manifest, read_manifest, seal
+from fpenet.cli.main import main
+from fpenet.data.crops.store import open_crops
+from fpenet.data.sample import fixed_lists, points_of, read_table, write_table
+from fpenet.keypoints import scheme_for
+from fpenet.model.augment import Batch
+from fpenet.model.checkpoint import fold, save_net
+from fpenet.model.nets.recombinator import build_net
+from fpenet.model.start_from import load_teacher, load_weights, save_trainable
+from fpenet.model.targets import wanted_of
+from fpenet.params import Params
+from fpenet.provenance.manifest import Manifest, read_manifest, seal
 from tests.dots import losses
 
 Command = Callable[..., list[str]]

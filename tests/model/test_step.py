@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.keypoints import scheme_for
-from components.model.augment import Batch, augment_batch, softened
-from components.model.chance import Chance
-from components.model.checkpoint import fold
-from components.model.faces import Faces
-from components.model.objective import objective, wanted_of
-from components.model.step import Training, draw_batch, start, take_step
-from components.params import Params, TrainParams
+from fpenet.keypoints import scheme_for
+from fpenet.model.augment import Batch, augment_batch, softened
+from fpenet.model.checkpoint import fold
+from fpenet.model.distributed import Chance
+from fpenet.model.faces import Faces
+from fpenet.model.step import Training, draw_batch, start, take_step
+from fpenet.model.targets import objective, wanted_of
+from fpenet.params import Params, TrainParams
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CENTER = 39.5  # of the crop, where a flat heat map points

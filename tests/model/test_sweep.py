@@ -12,12 +12,12 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from components.cli import main
-from components.data.sample import fixed_lists, points_of, read_table, write_table
-from components.data.split import hash_part
-from components.model import train as train_module
-from components.params import Params, load_params
-from components.provenance.manifest import Manifest, seal
+from fpenet.cli.main import main
+from fpenet.data.sample import fixed_lists, points_of, read_table, write_table
+from fpenet.data.split import hash_part
+from fpenet.model import train as train_module
+from fpenet.params import Params, load_params
+from fpenet.provenance.manifest import Manifest, seal
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 Sweep = Callable[..., list[str]]
@@ -94,7 +94,7 @@ def test_a_killed_sweep_goes_on_with_its_trial_from_its_checkpoint(
     lock = next((tmp_path / "sweep").glob("*-0001.lock"))
     with lock.open("w") as file:  # as if another process still ran it
         fcntl.flock(file, fcntl.LOCK_EX)
-        monkeypatch.setattr("components.model.sweep._run_trial", interrupt)
+        monkeypatch.setattr("fpenet.model.sweep._run_trial", interrupt)
         with pytest.raises(KeyboardInterrupt):
             main(words)
         monkeypatch.undo()

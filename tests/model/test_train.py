@@ -7,18 +7,17 @@ from typing import Any
 import pytest
 import torch
 
-from components.data.crop_store import open_crops
-from components.keypoints import scheme_for
-from components.model import train as train_module
-from components.model.chance import Chance
-from components.model.checkpoint import load_checkpoint, load_net
-from components.model.faces import open_faces
-from components.model.losses import coordinate_loss
-from components.model.objective import wanted_of
-from components.model.run_state import save_run
-from components.model.step import draw_batch, learning_rate, start, take_step
-from components.model.train import train_net
-from components.params import Params, TrainParams
+from fpenet.data.crops.store import open_crops
+from fpenet.keypoints import scheme_for
+from fpenet.model import train as train_module
+from fpenet.model.checkpoint import load_checkpoint, load_net, save_run
+from fpenet.model.distributed import Chance
+from fpenet.model.faces import open_faces
+from fpenet.model.losses import coordinate_loss
+from fpenet.model.step import draw_batch, learning_rate, start, take_step
+from fpenet.model.targets import wanted_of
+from fpenet.model.train import train_net
+from fpenet.params import Params, TrainParams
 from tests.dots import NO_FLIPS, losses
 
 

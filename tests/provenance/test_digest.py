@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.provenance import digest
-from components.provenance.digest import digest_dataset, digest_json
+from fpenet.provenance import digest
+from fpenet.provenance.digest import digest_dataset, digest_json
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "stage.py").write_text(
         "import json\n\ndef run():\n    from components.data.near import NAME\n    return NAME\n"
     )
-    (folder / "data/near.py").write_text("from components.data import far\n\nNAME = far.NAME\n")
+    (folder / "data/near.py").write_text("from fpenet.data import far\n\nNAME = far.NAME\n")
     (folder / "data/far.py").write_text("NAME = 1\n")
     (folder / "other.py").write_text("NAME = 2\n")
     monkeypatch.setattr(digest, "PACKAGE", folder)

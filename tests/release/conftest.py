@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.data.crop_store import open_crops
-from components.deploy.judge_release import judge_release
-from components.kpi.predictions import load_predictions
-from components.params import Params
-from components.provenance.manifest import Manifest, seal
-from components.provenance.sign import SigningKey
-from components.release.report import report_release
-from components.stages import STAGES
+from fpenet.data.crops.store import open_crops
+from fpenet.deploy.judge.judge_release import judge_release
+from fpenet.kpi.predictions import load_predictions
+from fpenet.params import Params
+from fpenet.provenance.manifest import Manifest, seal
+from fpenet.provenance.signing import SigningKey
+from fpenet.release.report.report import report_release
+from fpenet.stages import STAGES
 
 LABELS = {
     "dataset": "rendered",

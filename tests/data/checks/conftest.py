@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from components.data.checks.faces import Faces, faces_of
-from components.data.checks.window import Grey
-from components.data.sample import FaceSample, Floats, keypoints_box
+from fpenet.data.checks.faces import Faces, faces_of
+from fpenet.data.checks.window import Grey
+from fpenet.data.sample import FaceSample, Floats, keypoints_box
 
 SIZE = 96
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from components.data.checks.balance import find_imbalance, light_classes, yaw_classes
-from components.data.checks.faces import Faces
-from components.data.checks.shape import Shapes, fit_shapes
-from components.data.checks.window import Grey
-from components.params import Params
+from fpenet.data.checks.balance import find_imbalance, light_classes, yaw_classes
+from fpenet.data.checks.faces import Faces
+from fpenet.data.checks.shape_outliers import Shapes, fit_shapes
+from fpenet.data.checks.window import Grey
+from fpenet.params import Params
 
 
 def test_yaw_and_light_are_taken_from_the_labels(

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.data.checks.faces import Faces
-from components.data.checks.labels import (
+from fpenet.data.checks.faces import Faces
+from fpenet.data.checks.labels import (
     LABEL_CHECKS,
     coincident_fraction,
     outside_fraction,
     visible_fraction,
 )
-from components.params import Params
+from fpenet.params import Params
 
 
 def test_a_sound_face_passes_every_check(

@@ -1,7 +1,7 @@
 import numpy as np
 
-from components.data.checks.window import WINDOW_PX, look_at, slope_maps, window
-from components.data.crop import CropBox, cut
+from fpenet.data.checks.window import WINDOW_PX, look_at, slope_maps, window
+from fpenet.data.crops.geometry import CropBox, cut
 
 
 def test_a_window_is_the_crop_about_the_points() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.labelling.diff import diff_page, diff_sets, summary_of
-from components.data.readers.labelled_set import LabelledSet
-from components.data.sample import FaceSample, Floats, keypoints_box
+from fpenet.data.labelling.diff import diff_page, diff_sets, summary_of
+from fpenet.data.readers.labelled_set import LabelledSet
+from fpenet.data.sample import FaceSample, Floats, keypoints_box
 
 FIVE = np.array([(20.0, 24), (43, 24), (32, 33), (24, 44), (40, 44)])
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.faces_drawn import point_colours
-from components.data.labelling.guide import guide_page, guide_pictures
+from fpenet.data.labelling.guide import guide_page, guide_pictures
+from fpenet.data.overlay import point_colours
 
 
 def test_a_page_has_the_rules_the_numbers_and_pictures_in_it() -> None:
@@ -39,7 +39,7 @@ def test_a_scheme_of_ones_own_has_the_rules_and_no_picture() -> None:
 
 @pytest.mark.parametrize("count", [68, 80, 104])
 def test_no_numbered_point_lies_on_another(count: int) -> None:
-    from components.data.labelling.guide import model_face
+    from fpenet.data.labelling.guide import model_face
 
     points = model_face().points[:count]
     ways = np.linalg.norm(points[:, None] - points[None], axis=2)

@@ -2,7 +2,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from components.data.labelling.interface import interface_xml
+from fpenet.data.labelling.interface import interface_xml
 
 
 @pytest.mark.parametrize("count", [1, 68, 80, 104])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.readers import find_format, read_labels
-from components.data.readers.coco import read_coco
-from components.data.readers.labelled_set import LabelledFace, Unread
-from components.params import Params
+from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.coco import read_coco
+from fpenet.data.readers.labelled_set import LabelledFace, Unread
+from fpenet.params import Params
 
 
 def write(

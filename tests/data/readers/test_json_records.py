@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from components.data.readers.json_records import read_json, read_records
+from fpenet.data.readers.json_records import read_json, read_records
 
 
 def test_records_come_one_at_a_time_with_their_row(tmp_path: Path) -> None:

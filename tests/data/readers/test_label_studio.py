@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.data.labelling.tasks import results_of
-from components.data.readers import find_format, read_labels
-from components.data.readers.label_studio import read_label_studio
-from components.data.readers.labelled_set import LabelledFace, Unread
-from components.params import Params
+from fpenet.data.labelling.tasks import results_of
+from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.label_studio import read_label_studio
+from fpenet.data.readers.labelled_set import LabelledFace, Unread
+from fpenet.params import Params
 
 
 def write(folder: Path, *annotations: object, **data: object) -> Path:

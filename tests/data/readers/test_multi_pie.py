@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from components.data.readers import read_labels
-from components.data.readers.multi_pie import YAW_DEG, describe_name, read_subjects
-from components.data.rejected import Refusal
-from components.data.sample import Floats
-from components.params import Params
+from fpenet.data.readers import read_labels
+from fpenet.data.readers.multi_pie import YAW_DEG, describe_name, read_subjects
+from fpenet.data.rejected import Refusal
+from fpenet.data.sample import Floats
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 POINTS = np.stack([200 + 2.0 * np.arange(68), 150 + 3.0 * (np.arange(68) % 17)], axis=1)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.readers import find_format, read_labels
-from components.data.readers.labelled_set import Unread
-from components.data.readers.pts import read_pts, read_pts_set
-from components.data.rejected import Refusal
-from components.params import Params
+from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.labelled_set import Unread
+from fpenet.data.readers.pts import read_pts, read_pts_set
+from fpenet.data.rejected import Refusal
+from fpenet.params import Params
 
 TEXT = "version: 1\nn_points:  2\n{\n1.0 1.0\n336.820955 240.864510\n}\n"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.data.readers import READERS, read_labels
-from components.data.readers.labelled_set import LabelledSet
-from components.params import DatasetFormat, Params
+from fpenet.data.readers import READERS, read_labels
+from fpenet.data.readers.labelled_set import LabelledSet
+from fpenet.params import DatasetFormat, Params
 from tests.conftest import TinyLabels
 
 

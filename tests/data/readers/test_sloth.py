@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.data.readers.labelled_set import LabelledFace, Unread
-from components.data.readers.sloth import read_box, read_points, read_sloth
-from components.data.rejected import Refusal
+from fpenet.data.readers.labelled_set import LabelledFace, Unread
+from fpenet.data.readers.sloth import read_box, read_points, read_sloth
+from fpenet.data.rejected import Refusal
 from tests.conftest import TinyLabels
 
 

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components.data.readers import find_format, read_labels
-from components.data.readers.labelled_set import LabelledFace, Unread
-from components.data.readers.table import read_table
-from components.params import Params
+from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.labelled_set import LabelledFace, Unread
+from fpenet.data.readers.table import read_table
+from fpenet.params import Params
 
 HEAD = "filename,subject,occlusion_level,box_x,box_y,box_width,box_height,light,yaw,"
 KEYPOINTS = "x1,y1,occluded1,x2,y2,occluded2"

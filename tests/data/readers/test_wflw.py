@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.readers import find_format, read_labels
-from components.data.readers.labelled_set import LabelledFace, Unread
-from components.data.readers.wflw import TO_68, read_wflw
-from components.keypoints import scheme_for
-from components.params import Params
+from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.labelled_set import LabelledFace, Unread
+from fpenet.data.readers.wflw import TO_68, read_wflw
+from fpenet.keypoints import scheme_for
+from fpenet.params import Params
 
 POINTS = np.stack([np.arange(98.0) + 0.5, 2 * np.arange(98.0)], axis=1)
 

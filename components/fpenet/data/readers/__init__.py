@@ -1,0 +1,202 @@
+"""Labels of any known format to FaceSamples: one file a format, and what is common to them here.
+
+Input: ``data.labels``. Does: finds the format, reads every face, settles the number of keypoints of
+the set, joins CSV columns, opens each image's header. Output: one LabelledSet; whatever could not
+be used is in ``rejected`` with its file, row and reason.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fpenet.core.progress import report
+from fpenet.data.images import image_size
+from fpenet.data.readers.coco import is_coco, read_coco
+from fpenet.data.readers.label_studio import is_label_studio, read_label_studio
+from fpenet.data.readers.labelled_set import LabelledFace, LabelledSet, Unread
+from fpenet.data.readers.multi_pie import is_multi_pie, read_multi_pie
+from fpenet.data.readers.pts import pts_files, read_pts_set
+from fpenet.data.readers.sidecar import (
+    Attributes,
+    dataset_name,
+    folder_name,
+    image_columns,
+    own_scheme,
+)
+from fpenet.data.readers.sloth import label_files, read_sloth
+from fpenet.data.readers.table import find_table, read_table
+from fpenet.data.readers.wflw import read_wflw, wflw_lists
+from fpenet.data.rejected import Refusal, Rejected
+from fpenet.data.sample import FaceSample, keypoints_box
+from fpenet.params import DataParams, DatasetFormat
+
+__all__ = ["READERS", "LabelledSet", "find_format", "read_labels"]
+
+_REPORT_EVERY = 2048
+
+
+def read_labels(labels: Path, data: DataParams) -> LabelledSet:
+    """Read the labelled set at ``labels``, a folder or a label file.
+
+    Raises:
+        ValueError: nothing there, no format fits, no face in it, or a file beside it is broken.
+    """
+    if not labels.exists():
+        raise ValueError(f"data.labels: {labels} does not exist")
+    root = labels if labels.is_dir() else labels.parent
+    pattern = subject_pattern(data.subject_pattern)
+    format_name = find_format(labels) if data.format == "auto" else data.format
+    columns = image_columns(root, find_table(labels) if format_name == "table" else None)
+    wanted = None if data.keypoints == "auto" else data.keypoints
+    faces = list(READERS[format_name](labels, wanted))
+    num_keypoints = _settle_keypoints(labels, faces, data.keypoints)
+    name = data.name
+    if name == "auto":
+        by_format = "multi_pie" if format_name == "multi_pie" else folder_name(root)
+        name = dataset_name(root) or by_format
+    samples: list[FaceSample] = []
+    rejected: list[Rejected] = []
+    sizes: dict[str, tuple[int, int] | Refusal] = {}
+    for number, face in enumerate(faces):
+        try:
+            if isinstance(face, Unread):
+                raise face.refusal
+            size = _size_once(root, face.image, sizes)
+            about = columns.get(face.image, {})
+            samples.append(_sample(face, num_keypoints, size, about))
+            if samples[-1].subject is None:
+                who = _guess_subject(face.image, data.subject_per_image, pattern)
+                samples[-1] = dataclasses.replace(samples[-1], subject=who)
+        except Refusal as refusal:
+            detail = f"{face.where}: {refusal.detail}"
+            rejected.append(Rejected(face.image, number, refusal.reason, detail, refusal.broken))
+        if number % _REPORT_EVERY == 0 or number + 1 == len(faces):
+            report(number + 1, len(faces), "labels")
+    scheme = own_scheme(root, num_keypoints)
+    return LabelledSet(name, root.resolve(), num_keypoints, samples, rejected, scheme)
+
+
+def find_format(labels: Path) -> DatasetFormat:
+    """The format of a labelled set, by looking at the folder.
+
+    Raises:
+        ValueError: nothing in it looks like labels.
+    """
+    root = labels if labels.is_dir() else labels.parent
+    if is_multi_pie(root):
+        return "multi_pie"
+    if labels.is_file() and find_table(labels):
+        return "table"
+    if not (labels.is_file() and labels.suffix != ".json") and (files := label_files(labels)):
+        if is_coco(files[0]):
+            return "coco"
+        return "label_studio" if is_label_studio(files[0]) else "sloth"
+    if find_table(labels):
+        return "table"
+    if wflw_lists(labels):
+        return "wflw"
+    if pts_files(labels):
+        return "pts"
+    raise ValueError(
+        f"data.labels: {labels} has neither a label file (*.json), a table with x1 and y1 (*.csv,"
+        " *.parquet), a WFLW list (list_98pt*.txt), *.pts files nor a Multi-PIE tree (session<SS>);"
+        f" data.format is one of {sorted(READERS)}"
+    )
+
+
+def subject_pattern(text: str) -> re.Pattern[str]:
+    """``data.subject_pattern``, compiled.
+
+    Raises:
+        ValueError: not a regular expression with a group ``subject``.
+    """
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise ValueError(f"data.subject_pattern is {text!r}: {error}") from None
+    if "subject" not in pattern.groupindex:
+        raise ValueError(f"data.subject_pattern is {text!r}; it must have a group (?P<subject>...)")
+    return pattern
+
+
+def _settle_keypoints(
+    labels: Path, faces: Iterable[LabelledFace | Unread], wanted: int | Literal["auto"]
+) -> int:
+    """One K for the set: the one wanted, or the largest number that any face labels."""
+    read = [face for face in faces if isinstance(face, LabelledFace)]
+    if not read:
+        unread = next((face for face in faces if isinstance(face, Unread)), None)
+        because = f"; the first: {unread.where}: {unread.refusal.detail}" if unread else ""
+        raise ValueError(f"{labels}: not one usable face in it{because}")
+    largest = max(len(face.points) for face in read)
+    if wanted == "auto":
+        return largest
+    if wanted > largest:
+        raise ValueError(
+            f"data.keypoints is {wanted}, but no face of {labels} labels more than {largest}; give"
+            f" {largest} or auto"
+        )
+    return wanted
+
+
+def _size_once(
+    root: Path, image: str, sizes: dict[str, tuple[int, int] | Refusal]
+) -> tuple[int, int]:
+    if image not in sizes:
+        try:
+            sizes[image] = image_size(root / image)
+        except Refusal as refusal:
+            sizes[image] = refusal
+    size = sizes[image]
+    if isinstance(size, Refusal):
+        raise size
+    return size
+
+
+def _sample(
+    face: LabelledFace,
+    num_keypoints: int,
+    size: tuple[int, int],
+    about: Attributes,
+) -> FaceSample:
+    points = np.full((num_keypoints, 2), np.nan)
+    visible = np.zeros(num_keypoints, bool)
+    count = min(num_keypoints, len(face.points))
+    points[:count], visible[:count] = face.points[:count], face.visible[:count]
+    if np.isnan(points).all():
+        raise Refusal("no keypoints", f"none among the first {num_keypoints}", broken=False)
+    subject = face.subject or about.get("subject")
+    attributes = {name: value for name, value in about.items() if name != "subject"}
+    return FaceSample(
+        face.image,
+        size,
+        face.face_box or keypoints_box(points),
+        points,
+        visible,
+        face.occlusion_level,
+        None if subject is None else str(subject),
+        attributes | dict(face.attributes),
+    )
+
+
+def _guess_subject(image: str, per_image: bool, pattern: re.Pattern[str]) -> str | None:
+    """Who it is, where the labels do not tell."""
+    if per_image:
+        return image
+    match = pattern.search(image.rsplit("/", 1)[-1])
+    return match["subject"] if match else None
+
+
+READERS: dict[str, Callable[[Path, int | None], Iterator[LabelledFace | Unread]]] = {
+    "sloth": lambda labels, _: read_sloth(labels),
+    "label_studio": lambda labels, _: read_label_studio(labels),
+    "coco": lambda labels, _: read_coco(labels),
+    "pts": lambda labels, _: read_pts_set(labels),
+    "wflw": read_wflw,
+    "multi_pie": read_multi_pie,
+    "table": lambda labels, _: read_table(labels),
+}

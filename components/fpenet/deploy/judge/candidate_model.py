@@ -1,0 +1,153 @@
+"""Contestant: any engine that can be asked about the judged faces: a bundle's, or an ONNX file.
+
+Input: the folder of a bundle or of one of its targets, and the crop store. Does: shows each engine
+the very faces that all others are judged on, in the box that it was made for. Output: predictions
+that can be compared with others of the same faces. Models whose keypoints are numbered alike (68
+are the first of 80, and of 104) meet on the points that both have.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpenet.data.crops.geometry import rescaled
+from fpenet.data.crops.store import CROP_PX, CropStore, first_keypoints
+from fpenet.deploy.runtime.landmarker import Landmarker
+from fpenet.keypoints import SCHEMES
+from fpenet.kpi.predictions import (
+    Predict,
+    Predictions,
+    digest_faces,
+    judged_rows,
+    predict_judged,
+)
+from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, check_sums
+
+_SAME_BOX = 1e-6
+"""Relative difference of two box scales that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """An engine that can be asked.
+
+    Attributes:
+        name: ``target/precision``, or the file's name.
+        box_scale: side of its crop over the longer side of the face box.
+        max_batch_size: that it takes.
+        assumed: what was taken for granted of it, in words.
+        confidence_px: see ``describe_confidence``.
+    """
+
+    name: str
+    predict: Predict
+    num_keypoints: int
+    box_scale: float
+    max_batch_size: int
+    assumed: tuple[str, ...] = ()
+    confidence_px: float | None = None
+
+
+def open_bundle(
+    folder: Path, trusted: Trusted = DEFAULT_TRUST
+) -> tuple[list[Contestant], list[str]]:
+    """The engines of a bundle that run here, a target's default first; and why others do not.
+
+    Raises:
+        ValueError: there is no bundle, nobody trusted signed it, or a file is not what was signed.
+    """
+    targets = [folder] if (folder / "model.json").is_file() else []
+    targets += sorted(path.parent for path in folder.glob("*/model.json"))
+    if not targets:
+        raise ValueError(f"{folder}: no bundle; wanted model.json or <target>/model.json there")
+    opened, reasons = [], []
+    for target in targets:
+        model = json.loads(check_sums(target, trusted).read("model.json"))
+        for engine in sorted(
+            model["engines"], key=lambda one: one["precision"] != model["default"]
+        ):
+            try:
+                landmarker = Landmarker(target, engine["precision"], trusted=trusted)
+            except ValueError as error:  # of another device, or not built yet
+                reasons.append(str(error))
+                continue
+            opened.append(
+                Contestant(
+                    f"{model['target']}/{engine['precision']}",
+                    landmarker.predict,
+                    landmarker.num_keypoints,
+                    landmarker.box_scale,
+                    int(model["max_batch_size"]),
+                    confidence_px=model.get("confidence_px"),
+                )
+            )
+    return opened, reasons
+
+
+def shared_keypoints(store: CropStore, num_keypoints: int) -> CropStore:
+    """``store`` with the keypoints that a model of ``num_keypoints`` has too.
+
+    Raises:
+        ValueError: theirs are numbered otherwise.
+    """
+    own = store.num_keypoints
+    if num_keypoints == own:
+        return store
+    if not {own, num_keypoints} <= set(SCHEMES):
+        raise ValueError(
+            f"it has {num_keypoints} keypoints, the faces {own}; only {sorted(SCHEMES)} are"
+            " numbered alike"
+        )
+    return first_keypoints(store, min(own, num_keypoints))
+
+
+def framed(contestant: Contestant, store: CropStore) -> CropStore:
+    """The judged faces in the box that the contestant was made for, with the points it has."""
+    store = shared_keypoints(store, contestant.num_keypoints)
+    if abs(contestant.box_scale / store.box_scale - 1) < _SAME_BOX:
+        return store
+    return rescaled(store, judged_rows(store), contestant.box_scale)
+
+
+def shared_predict(contestant: Contestant, store: CropStore) -> Predict:
+    """Its predict function, cut to the keypoints of ``store``."""
+    keep = slice(store.num_keypoints)
+
+    def predict(images: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+        points, confidence = contestant.predict(images)
+        return points[:, keep], confidence[:, keep]
+
+    return predict
+
+
+def ask(contestant: Contestant, store: CropStore, batch_size: int) -> Predictions:
+    """What the contestant says of the judged faces of ``store``, in its pixels.
+
+    Args:
+        store: with keypoints that the contestant has (see ``shared_keypoints``).
+    """
+    own = framed(contestant, store)
+    predict = shared_predict(contestant, store)
+    found = predict_judged(predict, own, min(batch_size, contestant.max_batch_size))
+    middle = (CROP_PX - 1) / 2
+    points = (found.points - middle) * (own.box_scale / store.box_scale) + middle
+    rows = judged_rows(store)
+    return replace(
+        found, points=points.astype(np.float32), rows=rows, faces=digest_faces(store, rows)
+    )
+
+
+def only_shared(found: Predictions, store: CropStore) -> Predictions:
+    """Predictions of more keypoints cut to those of ``store``."""
+    keep = slice(store.num_keypoints)
+    return replace(
+        found,
+        points=found.points[:, keep],
+        confidence=found.confidence[:, keep],
+        tight_points=None if found.tight_points is None else found.tight_points[:, keep],
+        faces=digest_faces(store, found.rows),
+    )

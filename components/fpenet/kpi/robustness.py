@@ -1,0 +1,249 @@
+"""How a model bears what happens to faces in the field: an error curve for each corruption.
+
+Input: a predict function, the crop store, levels of CORRUPTIONS. Does: the same faces at every
+level, drawn evenly over people; points are taken back to the clean crop, so that all errors are in
+its pixels. Output: JSON values.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fpenet.data.crops.geometry import CropBox, cut
+from fpenet.data.crops.store import CROP_PX, CropStore, Greys, Rows
+from fpenet.kpi.bootstrap import Resamples
+from fpenet.kpi.confidence import large_error_auroc
+from fpenet.kpi.metric_table import cells_of, finite
+from fpenet.kpi.metrics import Bools, Floats, measure
+from fpenet.kpi.predictions import Predict, predict_all
+from fpenet.params import EvaluateParams
+
+MAIN_REGIONS = ("all", "eyes", "mouth")
+
+
+def evenly(subjects: Sequence[str], count: int, seed: int) -> Rows:
+    """``count`` of the faces, in order: one of each person by chance, then a second one, ...
+
+    >>> evenly(["a", "a", "a", "b"], 2, seed=0).tolist()[1]
+    3
+    """
+    chance = np.random.default_rng(seed)
+    turn: dict[str, int] = {}
+    turns: list[tuple[int, int, int]] = []
+    for face in chance.permutation(len(subjects)):
+        turn[subjects[face]] = turn.get(subjects[face], -1) + 1
+        turns.append((turn[subjects[face]], len(turns), int(face)))
+    return np.array(sorted(face for *_, face in sorted(turns)[:count]), dtype=np.int64)
+
+
+def robustness_of(
+    predict: Predict,
+    store: CropStore,
+    rows: Rows,
+    regions: Mapping[str, Sequence[int]],
+    evaluate: EvaluateParams,
+) -> dict[str, Any]:
+    """The error at every level of every corruption in ``evaluate.robustness.levels``.
+
+    Args:
+        rows: the judged faces.
+
+    Returns:
+        num_faces, num_subjects; ``clean``: metrics, intervals and auroc_large_error of the same
+        faces as they are; ``curves``: rows of corruption, unit and levels, each level as ``clean``
+        is. Metrics are crop_px, crop_px_visible (a covered point is hidden) and the headline NME of
+        MAIN_REGIONS.
+    """
+    seed = evaluate.interval.seed
+    chosen = rows[evenly(store.subjects(rows), evaluate.robustness.faces, seed)]
+    regions = {name: regions[name] for name in MAIN_REGIONS if name in regions}
+    subjects = store.subjects(chosen)
+    resamples = Resamples.of(subjects, evaluate.interval)
+
+    def at(shown: Shown) -> dict[str, Any]:
+        points, confidence = predict_all(predict, shown.images, evaluate.batch_size)
+        found = measure(store, chosen, shown.to_clean(points))
+        headline = next(iter(found.norms))
+        found = replace(
+            found,
+            visible=found.visible & ~shown.covered,
+            norms={headline: found.norms[headline]},
+        )
+        units = ("crop_px", "crop_px_visible", f"nme_{headline}")
+        cells = cells_of(found, regions).chosen(lambda name: name.rpartition("/")[0] in units)
+        return {
+            "metrics": finite(cells.means()),
+            "intervals": resamples.intervals(cells),
+            "auroc_large_error": large_error_auroc(found, confidence),
+        }
+
+    curves = []
+    for corruption, levels in evaluate.robustness.levels.items():
+        corrupt, unit = CORRUPTIONS[corruption]
+        found = [
+            {"level": level, **at(corrupt(store, chosen, level, np.random.default_rng(seed)))}
+            for level in levels
+        ]
+        curves.append({"corruption": corruption, "unit": unit, "levels": found})
+    return {
+        "num_faces": len(chosen),
+        "num_subjects": len(set(subjects)),
+        "clean": at(clean(store, chosen)),
+        "curves": curves,
+    }
+
+
+_CENTER = (CROP_PX - 1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Faces as the net is shown them.
+
+    Attributes:
+        images: (N, 1, 80, 80) uint8.
+        moved: (N, 2) centre of these crops less that of the clean ones, pixels of the latter.
+        scale: (N,) side of these crops over that of the clean ones.
+        covered: (N, K) keypoints that were covered.
+    """
+
+    images: Greys
+    moved: Floats
+    scale: Floats
+    covered: Bools
+
+    def to_clean(self, points: Floats) -> Floats:
+        """(N, K, 2) pixels of these crops to pixels of the clean ones."""
+        centred = (points - _CENTER) * self.scale[:, None, None]
+        return centred + self.moved[:, None] + _CENTER
+
+
+def clean(store: CropStore, rows: Rows) -> Shown:
+    """The faces as they are."""
+    count = len(rows)
+    return Shown(
+        store.images(rows),
+        np.zeros((count, 2)),
+        np.ones(count),
+        np.zeros((count, store.num_keypoints), bool),
+    )
+
+
+def reframed(store: CropStore, rows: Rows, moved: Floats, scale: Floats) -> Shown:
+    """The faces in other boxes: moved by (N, 2) clean pixels, ``scale`` (N,) times as large."""
+    margin = store.crops.shape[1]
+    middle = (margin - 1) / 2
+    boxes = [
+        CropBox(middle + float(dx), middle + float(dy), CROP_PX * float(side))
+        for (dx, dy), side in zip(moved, scale, strict=True)
+    ]
+    images = [
+        cut(np.asarray(store.crops[row]), box, CROP_PX)
+        for row, box in zip(rows, boxes, strict=True)
+    ]
+    return replace(clean(store, rows), images=np.stack(images)[:, None], moved=moved, scale=scale)
+
+
+Corruption = Callable[[CropStore, Rows, float, np.random.Generator], Shown]
+
+
+def shift(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+    """The detector's box off by ``level`` of the crop's side, in a direction by chance."""
+    angle = chance.uniform(0.0, 2 * np.pi, len(rows))
+    moved = CROP_PX * level * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return reframed(store, rows, moved, np.ones(len(rows)))
+
+
+def scale(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+    """The detector's box ``level`` times as large."""
+    return reframed(store, rows, np.zeros((len(rows), 2)), np.full(len(rows), level))
+
+
+def gamma(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+    """Grey levels to the power of ``level``: below 1 brighter, above 1 darker."""
+    shown = clean(store, rows)
+    table = np.rint(255 * (np.arange(256) / 255) ** level).astype(np.uint8)
+    return replace(shown, images=table[shown.images])
+
+
+def blur(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+    """A Gaussian of ``level`` pixels of the crop, edges going on."""
+    shown = clean(store, rows)
+    reach = int(np.ceil(3 * level))
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / level) ** 2)
+    taps /= taps.sum()
+    images = shown.images.astype(np.float64)
+    for axis in (2, 3):
+        width = [(0, 0)] * 4
+        width[axis] = (reach, reach)
+        padded = np.pad(images, width, mode="edge")
+        images = sum(
+            tap * np.take(padded, np.arange(place, place + CROP_PX), axis=axis)
+            for place, tap in enumerate(taps)
+        )
+    return replace(shown, images=np.rint(images).astype(np.uint8))
+
+
+def noise(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+    """Gaussian noise of ``level`` grey levels of 255."""
+    shown = clean(store, rows)
+    noisy = shown.images + level * chance.standard_normal(shown.images.shape)
+    return replace(shown, images=np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+
+
+def jpeg(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+    """The crop as a JPEG of quality ``level``."""
+
+    def coded(image: Image.Image) -> Image.Image:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=int(level))
+        return Image.open(file, formats=("JPEG",))
+
+    return _each(clean(store, rows), coded)
+
+
+def low_resolution(
+    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
+) -> Shown:
+    """The crop from a camera that sees it ``level`` pixels wide."""
+    small = (int(level), int(level))
+    bilinear = Image.Resampling.BILINEAR
+    return _each(
+        clean(store, rows),
+        lambda image: image.resize(small, bilinear).resize((CROP_PX, CROP_PX), bilinear),
+    )
+
+
+def patch(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+    """A square of ``level`` of the crop's side, of one grey, at a place by chance; it hides."""
+    shown = clean(store, rows)
+    side = round(CROP_PX * level)
+    corner = chance.integers(0, CROP_PX - side + 1, (len(rows), 2))
+    images = shown.images.copy()
+    for image, (x, y), grey in zip(images, corner, chance.integers(0, 256, len(rows)), strict=True):
+        image[0, y : y + side, x : x + side] = grey
+    points = store.points_crop(rows)
+    inside = (points >= corner[:, None] - 0.5) & (points <= corner[:, None] + side - 0.5)
+    return replace(shown, images=images, covered=inside[:, :, 0] & inside[:, :, 1])
+
+
+def _each(shown: Shown, change: Callable[[Image.Image], Image.Image]) -> Shown:
+    images = [np.asarray(change(Image.fromarray(image[0]))) for image in shown.images]
+    return replace(shown, images=np.stack(images)[:, None])
+
+
+CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
+    "shift": (shift, "of the crop's side, in a direction by chance"),
+    "scale": (scale, "times the size of the face box"),
+    "gamma": (gamma, "exponent of the grey levels"),
+    "blur": (blur, "px, standard deviation"),
+    "noise": (noise, "grey levels of 255, standard deviation"),
+    "jpeg": (jpeg, "JPEG quality"),
+    "low_resolution": (low_resolution, "px, width of the crop before it is enlarged"),
+    "patch": (patch, "of the crop's side, a square of one grey"),
+}
+"""Name -> what it does, and the unit of its level."""

@@ -1,0 +1,104 @@
+"""How still the points are: what a viewer of a video sees as trembling.
+
+Where the judged faces have attributes ``sequence`` and ``frame``, their own sequences; else stills,
+whose box moves by less than a pixel from frame to frame under fresh noise. Trembling is the change
+of the error between neighbouring frames, so that a face that moves and a constant error cost
+nothing: sqrt(mean |e(t) - e(t - 1)|^2 / 2), of independent errors their standard deviation.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpenet.data.crops.store import CropStore, Rows
+from fpenet.kpi.metrics import Floats
+from fpenet.kpi.predictions import Predict, predict_all
+from fpenet.kpi.robustness import evenly, reframed
+from fpenet.params import EvaluateParams
+
+
+def trembling(errors: Floats) -> NDArray[np.float64]:
+    """(K,) root mean square of the change between frames, over sqrt(2).
+
+    Args:
+        errors: (T, K, 2) predicted less labelled points, frame by frame; NaN where unlabelled.
+
+    >>> trembling(np.array([[[1.0, 0.0]], [[-1.0, 0.0]], [[1.0, 0.0]]])).round(6)
+    array([1.414214])
+    """
+    change = (np.diff(errors.astype(np.float64), axis=0) ** 2).sum(axis=2)
+    mean: NDArray[np.float64] = np.sqrt(change.mean(axis=0) / 2)
+    return mean
+
+
+def temporal_of(
+    predict: Predict,
+    store: CropStore,
+    rows: Rows,
+    regions: Mapping[str, Sequence[int]],
+    evaluate: EvaluateParams,
+) -> dict[str, Any]:
+    """Trembling of the points, pixels of the 80x80 crop.
+
+    Returns:
+        kind, number of sequences and of frames, and ``trembling_px/<region>``, the mean over
+        sequences and keypoints; None for a region without a labelled point.
+    """
+    groups = _sequences(store, rows)
+    if groups:
+        kind = "sequences of the set"
+        tracks = [_errors(predict, store, group, evaluate) for group in groups]
+    else:
+        kind = "stills moved by less than a pixel"
+        chosen = rows[evenly(store.subjects(rows), evaluate.temporal.faces, evaluate.interval.seed)]
+        tracks = _stills(predict, store, chosen, evaluate)
+    each = np.stack([trembling(track) for track in tracks])  # (sequences, K)
+    known = np.isfinite(each)
+    values = {
+        f"trembling_px/{region}": float(each[:, list(own)][known[:, list(own)]].mean())
+        if known[:, list(own)].any()
+        else None
+        for region, own in regions.items()
+    }
+    return {
+        "kind": kind,
+        "sequences": len(tracks),
+        "frames": sum(map(len, tracks)),
+        "metrics": values,
+    }
+
+
+def _sequences(store: CropStore, rows: Rows) -> list[Rows]:
+    """The judged faces of each sequence in the order of its frames; those of one frame left out."""
+    names, frames = store.attribute("sequence", rows), store.attribute("frame", rows)
+    groups: dict[str, list[tuple[float, int]]] = {}
+    for row, name, frame in zip(rows, names, frames, strict=True):
+        if name is not None and frame is not None:
+            groups.setdefault(str(name), []).append((float(frame), int(row)))
+    return [
+        np.array([row for _, row in sorted(group)]) for group in groups.values() if len(group) > 1
+    ]
+
+
+def _errors(predict: Predict, store: CropStore, rows: Rows, evaluate: EvaluateParams) -> Floats:
+    """(T, K, 2) predicted less labelled points of one sequence."""
+    points, _ = predict_all(predict, store.images(rows), evaluate.batch_size)
+    return points - store.points_crop(rows)
+
+
+def _stills(
+    predict: Predict, store: CropStore, rows: Rows, evaluate: EvaluateParams
+) -> list[Floats]:
+    """The errors of each still, frame by frame."""
+    chance = np.random.default_rng(evaluate.interval.seed)
+    how = evaluate.temporal
+    again = np.repeat(rows, how.frames)
+    moved = chance.uniform(-how.shift_px, how.shift_px, (len(again), 2))
+    shown = reframed(store, again, moved, np.ones(len(again)))
+    noisy = shown.images + how.noise * chance.standard_normal(shown.images.shape)
+    images = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    points, _ = predict_all(predict, images, evaluate.batch_size)
+    errors = shown.to_clean(points) - store.points_crop(again)
+    return list(errors.reshape(len(rows), how.frames, *errors.shape[1:]))

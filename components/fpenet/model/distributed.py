@@ -1,0 +1,153 @@
+"""One training in several processes, as ``torchrun`` starts them; alone, all of it costs nothing.
+
+Each process takes its share of every batch. Sums over the batch, those of batch norm among them,
+go over all processes, so the training is that of one process. Process 0 alone writes.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from fpenet.params import TrainParams
+
+
+def rank() -> int:
+    """The number of this process; ``torchrun`` says it."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def size() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def device_of(train: TrainParams) -> torch.device:
+    """Where to train: each process of ``torchrun`` has a GPU of its own.
+
+    Raises:
+        ValueError: a GPU is asked for and there is none.
+    """
+    if train.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("train.device is cuda, but torch sees no GPU; set it to cpu or auto")
+    if train.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Meet the other processes: over NCCL on GPUs, over gloo on CPUs."""
+    if size() == 1 or distributed.is_initialized():
+        yield
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum of ``value`` over all processes that have joined; no gradient."""
+    if not distributed.is_initialized():
+        return value
+    total = value.detach().clone()
+    distributed.all_reduce(total)
+    return total
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every process the gradient of the whole batch."""
+    if size() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    sizes = [gradient.numel() for gradient in gradients]
+    for gradient, part in zip(gradients, torch.split(flat, sizes), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def from_first(value: Any) -> Any:
+    """What process 0 says, of any type that pickles."""
+    if size() == 1:
+        return value
+    said = [value]
+    distributed.broadcast_object_list(said)
+    return said[0]
+
+
+class _SumBothWays(torch.autograd.Function):
+    """The sum over all processes, of values forward and of gradients backward."""
+
+    @staticmethod
+    def forward(_: Any, value: Tensor) -> Tensor:
+        return summed(value)
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return summed(gradients[0].contiguous())
+
+
+class WholeBatchNorm(nn.BatchNorm2d):
+    """Batch norm whose statistics are those of the whole batch; on a CPU as well."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) normalised."""
+        if not self.training:
+            return super().forward(input)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        values = input.float()
+        count = values.numel() // values.shape[1] * size()
+        sums = torch.stack((values.sum((0, 2, 3)), (values**2).sum((0, 2, 3))))
+        mean, square = (_SumBothWays.apply(sums) / count).unbind()  # type: ignore[no-untyped-call]
+        variance = (square - mean**2).clamp(min=0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        shift = self.bias - mean * scale
+        normal: Tensor = values * scale[:, None, None] + shift[:, None, None]
+        return normal.to(input.dtype)
+
+
+def see_whole_batch(net: nn.Module) -> None:
+    """Make the batch norm of ``net`` that of the whole batch, where several processes train."""
+    if size() > 1:
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.__class__ = WholeBatchNorm
+
+
+class Chance:
+    """Random numbers for the faces of a batch.
+
+    They are drawn for the whole batch, and each process keeps those of its own faces: two
+    processes of 16 faces see what one of 32 sees.
+    """
+
+    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+
+    def uniform(self, count: int, *shape: int) -> Tensor:
+        """(count, *shape) between 0 and 1."""
+        drawn = torch.rand(count * size(), *shape, generator=self.generator, device=self.device)
+        return drawn[rank() * count : (rank() + 1) * count]
+
+    def between(self, limit: float, count: int, *shape: int) -> Tensor:
+        """(count, *shape) between -limit and limit."""
+        return (self.uniform(count, *shape) * 2 - 1) * limit
+
+    def normal(self, count: int, *shape: int) -> Tensor:
+        """(count, *shape) of the standard normal distribution."""
+        drawn = torch.randn(count * size(), *shape, generator=self.generator, device=self.device)
+        return drawn[rank() * count : (rank() + 1) * count]

@@ -1,0 +1,46 @@
+"""``fpenet import-tao SPEC.yaml``: TAO's spec becomes a preset, with what became of each key.
+
+Output: a partial tree of params.yaml, which ``presets/`` takes, and a table for people.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from fpenet.core.yaml_tree import brief, nested, read_yaml, write_yaml
+from fpenet.params import load_params
+from fpenet.provenance.digest import digest_bytes
+from fpenet.tao.fields import How
+from fpenet.tao.spec import SpecRow, read_spec
+
+
+def import_spec(spec: Path, params: Path, out: Path) -> str:
+    """Write the preset that ``spec`` means to the new file ``out``; returns the table.
+
+    Args:
+        params: params.yaml, by whose rules the result is checked.
+
+    Raises:
+        ValueError: naming the file, the key and its value; nothing is written.
+    """
+    if out.exists():
+        raise ValueError(f"--out {out}: exists; give another file")
+    settings, rows = read_spec(read_yaml(spec), str(spec))
+    try:
+        load_params(params, overrides=settings)
+    except ValueError as error:
+        raise ValueError(f"{spec}, laid over {error}") from None
+    digest = digest_bytes(spec.read_bytes())
+    write_yaml(nested(settings), f"From {spec.name}, SHA-256 {digest[:16]}", out)
+    return _table(rows)
+
+
+def _table(rows: Sequence[SpecRow]) -> str:
+    """One line a key, what was changed and what was left out last."""
+    lines = []
+    for row in sorted(rows, key=lambda row: get_args(How).index(row.how)):
+        given = "" if row.how == "added" else f"{row.key}: {brief(row.value)}"
+        became = ", ".join(f"{name} = {brief(value)}" for name, value in row.became.items())
+        said = " -> ".join(part for part in (given, became) if part)
+        lines.append(f"{row.how:<8} {said}{f' ({row.why})' if row.why else ''}")
+    return "\n".join(lines)

@@ -1,0 +1,161 @@
+"""Multi-PIE's plan: who is photographed when, by which camera and light; the names of the files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fpenet.keypoints import scheme_for
+from synthface.rng import Draws
+
+KPI_SUBJECTS = (*range(79, 85), *range(164, 170), *range(250, 256), *range(342, 347))
+LAST_SUBJECT = 346
+FIRST_YEAR = 2004
+"""When Multi-PIE's recordings began (FACTS 8): ages become birth years by it."""
+LIGHTS = 20
+
+RECORDINGS: dict[tuple[int, int], str] = {
+    (1, 1): "neutral",
+    (1, 2): "smile",
+    (2, 1): "neutral",
+    (2, 2): "surprise",
+    (2, 3): "squint",
+    (3, 1): "neutral",
+    (3, 2): "smile",
+    (3, 3): "disgust",
+    (4, 1): "neutral",
+    (4, 2): "neutral",
+    (4, 3): "scream",
+}
+"""(session, recording) -> expression."""
+
+CAMERAS: dict[str, tuple[float, float, int]] = {
+    "05_1": (0.0, 0.0, 26),
+    "05_0": (15.0, 0.0, 14),
+    "14_0": (-15.0, 0.0, 14),
+    "04_1": (30.0, 0.0, 10),
+    "13_0": (-30.0, 0.0, 10),
+    "19_0": (45.0, 0.0, 5),
+    "08_0": (-45.0, 0.0, 5),
+    "19_1": (45.0, 25.0, 2),
+    "08_1": (-45.0, 25.0, 2),
+    "20_0": (60.0, 0.0, 2),
+    "09_0": (-60.0, 0.0, 2),
+    "01_0": (75.0, 0.0, 2),
+    "12_0": (-75.0, 0.0, 2),
+    "24_0": (90.0, 0.0, 2),
+    "11_0": (-90.0, 0.0, 2),
+}
+"""Camera -> (yaw, height) in degrees and its share in percent."""
+PROFILES = tuple(name for name, (yaw, _, _) in CAMERAS.items() if abs(yaw) >= 60)
+"""The six cameras whose labels have 39 points."""
+VIEWS: dict[str, tuple[str, ...]] = {
+    "all": tuple(CAMERAS),
+    "near-frontal": tuple(name for name in CAMERAS if name not in PROFILES),
+    "profile": PROFILES,
+    **{name: (name,) for name in CAMERAS},
+}
+"""What ``synth.views`` may name: groups of cameras, and each camera by itself."""
+
+_HALF = (
+    *range(9),
+    *range(17, 22),
+    *range(27, 34),
+    *range(36, 42),
+    *range(48, 52),
+    *range(57, 63),
+    66,
+    67,
+)
+"""The half of the 68 keypoints on the image's left, with those of the midline: 39."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """What a Multi-PIE file name says."""
+
+    subject: int
+    session: int
+    recording: int
+    camera: str
+    illumination: int
+
+    @property
+    def capture(self) -> str:
+        """Who, when and by which camera: what all lights of 0.7 seconds have in common."""
+        digits = self.camera.replace("_", "")
+        return f"{self.subject:03d}_{self.session:02d}_{self.recording:02d}_{digits}"
+
+    def path(self) -> str:
+        """The image's path below the data set's root."""
+        folder = f"{self.subject:03d}/{self.recording:02d}/{self.camera}"
+        name = f"{self.capture}_{self.illumination:02d}.png"
+        return f"data/session{self.session:02d}/multiview/{folder}/{name}"
+
+    def label_path(self) -> str:
+        """Where the capture's ``_lm.mat`` lies, were it made on this photograph."""
+        name = f"{self.capture}_{self.illumination:02d}_lm.mat"
+        return f"MPie_Labels/labels/{self.camera.replace('_', '')}/{name}"
+
+
+def cameras_of(views: Sequence[str]) -> list[str]:
+    """The cameras that ``views`` name, each once, in the order of ``CAMERAS``.
+
+    Raises:
+        ValueError: a view that is none, or none at all.
+    """
+    odd = [name for name in views if name not in VIEWS]
+    if odd or not views:
+        raise ValueError(f"views is {odd[0] if odd else 'empty'}; choose of {', '.join(VIEWS)}")
+    named = {camera for name in views for camera in VIEWS[name]}
+    return [camera for camera in CAMERAS if camera in named]
+
+
+def labelled_keypoints(camera: str) -> Sequence[int]:
+    """The 0-based numbers, of the 68, of the points in a ``_lm.mat`` of this camera, in its order.
+
+    A profile has the 39 of the half that it shows, midline included: jaw 9, brow 5, nose 7, eye 6,
+    mouth 12, in the order of the 68; seen from the other side, their mirror partners.
+    """
+    if camera not in PROFILES:
+        return range(68)
+    if CAMERAS[camera][0] > 0:
+        return _HALF
+    mirror = scheme_for(68).flip_map
+    assert mirror is not None
+    return [mirror[k] for k in _HALF]
+
+
+def draw_subjects(seed: int, count: int) -> list[int]:
+    """``count`` ids out of 1..346 that are no KPI subject's, ascending."""
+    free = [number for number in range(1, LAST_SUBJECT + 1) if number not in KPI_SUBJECTS]
+    if not 0 <= count <= len(free):
+        raise ValueError(f"subjects is {count}; choose 0 to {len(free)} beside the KPI subjects")
+    draw = Draws(seed, 21)
+    return sorted(free.pop(draw.index(len(free))) for _ in range(count))
+
+
+def draw_photographs(
+    seed: int, subject: int, count: int, views: Sequence[str] = ("all",)
+) -> list[Photograph]:
+    """``count`` different photographs of ``subject``, by path; cameras by their shares.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    cameras = cameras_of(views)
+    most = len(RECORDINGS) * LIGHTS * len(cameras)
+    if not 1 <= count <= most:
+        raise ValueError(
+            f"faces_per_subject is {count}; choose 1 to {most} of {len(cameras)} views"
+        )
+    draw = Draws(seed, 22, subject)
+    takes = [(*take, light) for take in RECORDINGS for light in range(LIGHTS)]
+    free = {camera: list(takes) for camera in cameras}
+    lots = [camera for camera in cameras for _ in range(CAMERAS[camera][2])]
+    chosen = []
+    for _ in range(count):
+        camera = lots[draw.index(len(lots))]
+        session, recording, light = free[camera].pop(draw.index(len(free[camera])))
+        chosen.append(Photograph(subject, session, recording, camera, light))
+        if not free[camera]:
+            lots = [name for name in lots if name != camera]
+    return sorted(chosen, key=Photograph.path)
