@@ -27,7 +27,7 @@ help: ## this list
 setup: $(BIN)/.setup .keys/development.pem data ## the environment in .venv, the development key in .keys/, the embedded faces in data/
 
 release: setup ## train, judge, build and register: [LABELS=faces/] [PRESET=laptop] [EPOCHS=3] [SET="train.net=base"] [TARGETS="cpu t4"]
-	@$(BIN)/fpenet-release $(RELEASE)
+	@$(BIN)/fpenet release $(RELEASE)
 
 up: setup ## start the Prefect server, a worker and MLflow, to stay
 	@$(BIN)/python -m infra.local up

@@ -25,10 +25,9 @@ from benchmarks.result_file import run_benchmark
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.keypoints import KeypointScheme, scheme_for
 from fpenet.model.augment import Batch
-from fpenet.model.checkpoint import GREY_LEVELS
 from fpenet.model.distributed import Chance
 from fpenet.model.faces import open_faces
-from fpenet.model.nets.recombinator import Answer, Recombinator, build_net
+from fpenet.model.nets.recombinator import GREY_LEVELS, Answer, Recombinator, build_net
 from fpenet.model.step import draw_batch, start, take_step
 from fpenet.model.targets import objective, wanted_of
 from fpenet.model.train import freed_memory_kept

@@ -1,7 +1,7 @@
 """The answer to a promotion request, as one flow run.
 
-Input: the alias ``deployable`` in MLflow and the release pointer. Does: what
-``fpenet.release.promotion.promotion`` does. Output: the answer, as the run's result and as an artifact.
+Input: the alias ``deployable`` in MLflow and the release pointer. Does: decides the request
+(``fpenet.release.promotion.promotion``). Output: the decision, as the run's result and artifact.
 A refusal is a result. A run that fails has answered nothing: the alias stays, the next run answers.
 """
 

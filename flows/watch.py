@@ -1,4 +1,4 @@
-"""``fpenet-release``, which ``make release`` runs: one run of the deployment, shown.
+"""``fpenet release``, which ``make release`` runs: one run of the deployment, with its progress.
 
 Input: the run's parameters, as options. Does: starts the local services where none run, runs the
 deployment, draws a bar a stage, stops the services again if it started them. Output: the tables of
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parameters(arguments: Sequence[str] | None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="fpenet-release", description=__doc__)
+    parser = argparse.ArgumentParser(prog="fpenet release", description=__doc__)
     parser.add_argument("--labels", help="folder, label file or s3://bucket/prefix of a data set")
     parser.add_argument("--preset", help="a file of presets/, by name")
     parser.add_argument("--epochs", type=int)

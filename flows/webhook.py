@@ -30,7 +30,7 @@ from fpenet.params import Params
 from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.promotion.promotion import standing_request
 from fpenet.release.promotion.webhook_event import Deliveries
-from fpenet.release.registry import versions as registry
+from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 
 SECRET, URL = "FPENET_WEBHOOK_SECRET", "FPENET_GATE_URL"
@@ -82,7 +82,7 @@ class Gate:
     def _look(self) -> None:
         with mlflow_errors():
             model = self._params.register_.deployable_model
-            registry.ensure_webhook(
+            versions.ensure_webhook(
                 f"fpenet-{model}", self._url, self._secret, refresh=not self._registered
             )
         self._registered = True

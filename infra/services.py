@@ -86,7 +86,7 @@ def environment(root: Path, ports: Ports) -> dict[str, str]:
         "PREFECT_API_KEY": "",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # three that are missed: the run has crashed
         "PREFECT_HOME": str(state / "prefect"),
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "components",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "fpenet",
         "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",

@@ -87,7 +87,9 @@ def dvc_project(
     monkeypatch.chdir(folder)
     bin_folder = str(Path(sys.executable).parent)  # `dvc repro` calls fpenet
     monkeypatch.setenv("PATH", bin_folder, prepend=os.pathsep)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the sources under test, not of these copies
+    monkeypatch.setenv(
+        "PYTHONPATH", str(ROOT / "components")
+    )  # of the sources under test, not of these copies
     return DvcProject(folder)
 
 

@@ -11,7 +11,8 @@ import pytest
 from fpenet.params import Params
 from fpenet.provenance.signing import PublicKey, read_trusted
 from fpenet.release.evidence import DEPLOYABLE
-from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import Head, read_head
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"

@@ -10,8 +10,9 @@ import pytest
 from fpenet.provenance.signing import PublicKey, SigningKey, make_key
 from fpenet.release.release_manifest import read_release
 from fpenet.release.store.artifacts import RECORD_DIGEST, publish
+from fpenet.release.store.interface import Store
+from fpenet.release.store.open_store import open_store
 from fpenet.release.store.pointer import LINK_TAG, Link, link_json, move, take_token
-from fpenet.release.store.store import Store, open_store
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from synthface import FaceSpec, render_face
 
 from fpenet.data.crops.geometry import CropBox, cut, face_crop_box, tight_crop_box
 from fpenet.data.sample import fixed_lists, write_table
 from fpenet.params import Params, load_params
 from fpenet.provenance.signing import SigningKey
+from synthface import FaceSpec, render_face
 
 POSES = [(yaw, light) for yaw in (-30.0, -15.0, 0.0, 15.0, 30.0) for light in (0, 4)]
 """Of the ten faces; the last four are the judged ones."""

@@ -12,7 +12,7 @@ import pytest
 
 from fpenet.cli import main as cli
 from fpenet.data.sources.dvc_pointer import check_pointer
-from fpenet.provenance import object_store as s3
+from fpenet.provenance import object_store
 from fpenet.provenance.digest import digest_dataset, files_of
 from tests.dvc_project import DvcProject, storage
 from tests.s3_server import Bucket, S3Server
@@ -87,7 +87,7 @@ def fpenet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str, str]]:
     """Run one command below ``tmp_path/root``: its exit status, stdout and stderr."""
-    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    monkeypatch.setattr(object_store, "ATTEMPTS", 1)
     monkeypatch.chdir(tmp_path)
 
     def call(

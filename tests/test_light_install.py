@@ -31,9 +31,8 @@ def bare(tmp_path: Path) -> Path:
     """The programs of a fresh environment of the oldest Python that is here, with fpenet alone."""
     source, venv = tmp_path / "source", tmp_path / "venv"
     source.mkdir()
-    for name in ("components", "flows", "infra"):
-        shutil.copytree(PROJECT / name, source / name)
-    for name in ("pyproject.toml", "README.md", "fpenet.py", "LICENSE"):
+    shutil.copytree(PROJECT / "components", source / "components")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, source)
     for version in ("3.10", sys.executable):
         made = subprocess.run([UV, "venv", "--quiet", "--python", version, venv], check=False)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from fpenet.model import checkpoint as run_state
+from fpenet.model import checkpoint
 from fpenet.model.checkpoint import save_checkpoint
 from fpenet.model.train import train_net
 from fpenet.params import TrainParams
@@ -57,7 +57,7 @@ def train_and_die(crop_dir: Path, train: TrainParams, root: Path) -> None:
         shutil.rmtree(folder)
         sys.exit(0)
 
-    run_state.save_checkpoint = save  # type: ignore[attr-defined]
+    checkpoint.save_checkpoint = save  # type: ignore[attr-defined]
     train_net(crop_dir=crop_dir, train=train, out_dir=folder)
 
 

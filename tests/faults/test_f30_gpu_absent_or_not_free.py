@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fpenet.deploy.engines import tensorrt_engine as engine_tensorrt
+from fpenet.deploy.engines import tensorrt_engine
 from fpenet.deploy.engines.build import build_engines
 from fpenet.deploy.engines.cuda_device import CudaDevice, throttles
 from fpenet.deploy.engines.targets import TARGETS, Pending
@@ -61,14 +61,14 @@ def test_the_empty_wheel_of_the_package_index_is_not_tensorrt(
     (tmp_path / "tensorrt").mkdir()
     (tmp_path / "tensorrt" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    assert (engine_tensorrt.missing() or "").startswith("the tensorrt installed here is an empty")
+    assert (tensorrt_engine.missing() or "").startswith("the tensorrt installed here is an empty")
 
 
 def test_a_busy_gpu_makes_a_partial_release_and_stops_nothing_else(
     stages: SimpleNamespace, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy = replace(H200, other_processes=1)
-    monkeypatch.setattr(engine_tensorrt, "cuda_device", lambda: busy)
+    monkeypatch.setattr(tensorrt_engine, "cuda_device", lambda: busy)
     summary = build_engines(
         crop_dir=stages.crop,
         evaluate_dir=stages.evaluate,

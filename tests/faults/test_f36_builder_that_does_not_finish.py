@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from fpenet.deploy.engines import tensorrt_rtx_engine as engine_tensorrt_rtx
+from fpenet.deploy.engines import tensorrt_rtx_engine
 from fpenet.deploy.engines.build import build_engines
 from fpenet.deploy.engines.builder import known_timings
 from fpenet.deploy.engines.targets import TARGETS, Built, Network
@@ -30,7 +30,7 @@ def timings(stages: SimpleNamespace, params: Params, tmp_path_factory: Any) -> P
     folder: Path = tmp_path_factory.mktemp("timings")
     network = Network(stages.export / "opset17" / "fp16.onnx")
     build = params.build.model_copy(update={"timing_cache": folder})
-    assert isinstance(engine_tensorrt_rtx.build(network, TARGETS["l4"], "fp16", build), Built)
+    assert isinstance(tensorrt_rtx_engine.build(network, TARGETS["l4"], "fp16", build), Built)
     assert [path.name for path in folder.iterdir()] == ["tensorrt_rtx-1.7.1.116-sm89-l4.cache"]
     return folder
 
@@ -111,7 +111,7 @@ def test_f32_a_changed_timing_cache_is_not_read(
     assert known_timings(cache) is None
     network = Network(stages.export / "opset17" / "fp16.onnx")
     build = params.build.model_copy(update={"timing_cache": timings})
-    assert isinstance(engine_tensorrt_rtx.build(network, TARGETS["l4"], "fp16", build), Built)
+    assert isinstance(tensorrt_rtx_engine.build(network, TARGETS["l4"], "fp16", build), Built)
     assert f"{cache.name}: not what a build left; measured anew" in caplog.text
     assert known_timings(cache) is not None
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from fpenet.provenance.signing import PublicKey, SigningKey
+from fpenet.release.store.interface import Store
 from fpenet.release.store.pointer import read_head, read_history
-from fpenet.release.store.store import Store
 from tests.release_store import promote
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 from fpenet.provenance.signing import read_signing_key
 from fpenet.release.store.pointer import move, read_head, take_token
-from fpenet.release.store.store import Superseded, open_store
+from fpenet.release.store.interface import Superseded
+from fpenet.release.store.open_store import open_store
 from tests.release_store import link
 
 place, endpoint, key, *versions = sys.argv[1:]

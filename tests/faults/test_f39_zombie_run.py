@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fpenet.release.promotion.promotion import answer_request, release_store
-from fpenet.release.store.store import Store
+from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.store.interface import Store
+from fpenet.release.store.open_store import release_store
 from tests.promoting import Promoting
 from tests.waiting import LONGEST_SECONDS
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fpenet.release.registry import versions as registry
+from fpenet.release.registry import versions
 
 
 def test_f40_a_retry_gives_the_same_versions_and_the_same_run(
@@ -34,7 +34,7 @@ def test_f40_a_registration_that_died_half_way_is_taken_up(
         raise TimeoutError("no answer")
 
     with monkeypatch.context() as patch:  # the answer that never came
-        patch.setattr(registry, "set_alias", die)
+        patch.setattr(versions, "set_alias", die)
         with pytest.raises(TimeoutError, match="no answer"):
             register(folders)
     release = register(folders)

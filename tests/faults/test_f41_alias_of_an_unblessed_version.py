@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fpenet.provenance.signing import make_key, read_signing_key, read_trusted, sign_file
-from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import read_history
 from tests.promoting import Promoting
 

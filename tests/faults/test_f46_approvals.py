@@ -13,8 +13,9 @@ from fpenet.params import Params
 from fpenet.provenance.digest import digest_bytes
 from fpenet.provenance.signing import make_key
 from fpenet.release.promotion.approvals import approve, count_approvals
-from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.promotion.promotion import answer_request
 from fpenet.release.release_manifest import Release, read_release
+from fpenet.release.store.open_store import release_store
 from tests.promoting import Promoting
 
 NOW = datetime.now(timezone.utc)

@@ -7,10 +7,11 @@ import pytest
 
 from fpenet.provenance.signing import PublicKey, SigningKey
 from fpenet.release.promotion import promotion
-from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.promotion.promotion import answer_request
 from fpenet.release.promotion.rollback import choose
+from fpenet.release.store.interface import Store
+from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import move, read_head, read_history, take_token
-from fpenet.release.store.store import Store
 from tests.promoting import Promoting
 from tests.release_store import link
 

@@ -29,7 +29,7 @@ def project(tmp_path: Path, development_key: SigningKey, monkeypatch: pytest.Mon
 
     folder = Path(__file__).parent
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr(digest, "PACKAGE", folder / "components")
+    monkeypatch.setattr(digest, "SOURCE_ROOT", folder)
     for name, stage in list(stages.STAGES.items()):
         function = name if name in TINY else "plain"
         row = dataclasses.replace(stage, run=f"tiny_stages:{function}", tools=())

@@ -22,7 +22,7 @@ Command = Callable[..., list[str]]
 
 def torchrun(words: list[str], processes: int = 2) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), "-m", "fpenet.cli.main", *words]
+    command += ["--nproc-per-node", str(processes), "-m", "fpenet", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False

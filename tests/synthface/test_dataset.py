@@ -14,6 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import loadmat
+
+from fpenet.data.readers import read_labels
+from fpenet.data.readers.multi_pie import YAW_DEG
+from fpenet.keypoints import scheme_for
+from fpenet.params import Params
 from synthface import (
     EXPRESSIONS,
     FaceSpec,
@@ -30,11 +35,6 @@ from synthface.multipie import (
 )
 from synthface.population import draw_face, draw_identity
 from synthface.records import mat_label
-
-from fpenet.data.readers import read_labels
-from fpenet.data.readers.multi_pie import YAW_DEG
-from fpenet.keypoints import scheme_for
-from fpenet.params import Params
 
 NAME = re.compile(
     r"data/session(?P<ss>0[1-4])/multiview/(?P<subj>\d{3})/(?P<rec>0[1-3])/(?P<cam>\d\d_\d)/"

@@ -43,7 +43,7 @@ def add_get_command(commands: "argparse._SubParsersAction[argparse.ArgumentParse
 def _run_get(options: argparse.Namespace) -> None:
     from fpenet.release.fetch.clients import MlflowSource, Source, StoreSource, Wanted
     from fpenet.release.fetch.get import get_release
-    from fpenet.release.store.store import open_store
+    from fpenet.release.store.open_store import open_store
 
     if not options.source:
         raise ValueError("--from is missing, and MLFLOW_TRACKING_URI is not set")

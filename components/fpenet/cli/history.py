@@ -35,7 +35,7 @@ def add_history_commands(
 
 def _history(options: argparse.Namespace, params: Params) -> int:
     from fpenet.provenance.signing import read_trusted
-    from fpenet.release.promotion.promotion import release_store
+    from fpenet.release.store.open_store import release_store
     from fpenet.release.store.pointer import link_json, read_history
 
     trusted = read_trusted(params.trust.public_keys)
@@ -60,12 +60,11 @@ def _witnessed(params: Params) -> int:
     """The latest sequence that MLflow was told of; 0 where there is no MLflow to ask."""
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         return 0
-    from fpenet.release.registry import tracking
-    from fpenet.release.registry import versions as registry
+    from fpenet.release.registry import tracking, versions
 
     try:
         with tracking.mlflow_errors():
-            return registry.latest_sequence(params.register_.deployable_model)
+            return versions.latest_sequence(params.register_.deployable_model)
     except ConnectionError as error:
         print(f"fpenet history: the pointer's own store alone is asked: {error}", file=sys.stderr)
         return 0
@@ -73,7 +72,7 @@ def _witnessed(params: Params) -> int:
 
 def _rollback(options: argparse.Namespace, params: Params) -> int:
     from fpenet.release.promotion.rollback import roll_back
-    from fpenet.release.store.store import Superseded
+    from fpenet.release.store.interface import Superseded
 
     try:
         link = roll_back(params, options.to, getpass.getuser(), options.reason)

@@ -6,7 +6,7 @@ It ends when its standard input does, so it outlives nobody, even one that was k
 import subprocess
 import sys
 
-from fpenet.provenance.digest import PACKAGE
+from fpenet.provenance.digest import SOURCE_ROOT
 
 
 def start_process(entry: str, *arguments: str) -> "subprocess.Popen[str]":
@@ -16,7 +16,7 @@ def start_process(entry: str, *arguments: str) -> "subprocess.Popen[str]":
     """
     module, function = entry.split(":")
     code = (
-        f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r});"
+        f"import sys; sys.path.insert(0, {str(SOURCE_ROOT)!r});"
         f" from {module} import {function}; {function}(*sys.argv[1:])"
     )
     return subprocess.Popen(

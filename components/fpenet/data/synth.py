@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-from synthface import render_dataset
-
 from fpenet.params import SynthParams
 from fpenet.params.scheme import read_scheme
+from synthface import render_dataset
 
 
 def render(*, synth: SynthParams, out_dir: Path) -> dict[str, int]:

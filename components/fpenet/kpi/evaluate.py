@@ -7,11 +7,12 @@ robustness, trembling. Output: the report, and the predictions to compare others
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fpenet.data.crops.store import CropStore
+from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.kpi.bootstrap import Resamples
 from fpenet.kpi.confidence import describe_confidence
 from fpenet.kpi.metric_table import Cells, cells_of, finite
@@ -50,6 +51,19 @@ def evaluate(
         temporal = temporal_of(predict, store, rows, regions, how)
         kpi = dataclasses.replace(kpi, temporal=temporal)
     return kpi, found
+
+
+def evaluate_folder(predict: Predict, crop_dir: Path | str, params: EvaluateParams) -> KpiReport:
+    """Judge ``predict`` on the judged part of a crop folder, as every engine is judged.
+
+    Args:
+        predict: (N, 1, 80, 80) uint8 -> points (N, K, 2) in crop pixels, confidence (N, K).
+        params: what is measured, ``load_params(Path("params.yaml")).evaluate``.
+
+    Raises:
+        ValueError: the folder has no judged face, or the predictions have another K.
+    """
+    return evaluate(predict, open_crops(Path(crop_dir)), params)[0]
 
 
 def measured_of(store: CropStore, found: Predictions) -> Measured:

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.metrics import measure, nme
@@ -93,9 +91,6 @@ def read_kpi(path: Path) -> KpiReport:
         raise ValueError(f"{path}: not a KPI report: {error}") from None
 
 
-matplotlib.use("Agg")
-
-
 def write_kpi(kpi: KpiReport, out_dir: Path) -> None:
     """Write ``kpi.json``, ``kpi_per_point.csv`` and ``kpi_per_region.csv``."""
     kpi.save(out_dir / "kpi.json")
@@ -162,6 +157,8 @@ def _cell(value: float | None) -> str:
 
 def draw_kpi(kpi: KpiReport, store: CropStore, found: Predictions, path: Path) -> None:
     """One picture: cumulative error, error by region, the median and the worst faces."""
+    from matplotlib.figure import Figure
+
     measured = measure(store, found.rows, found.points)
     norm = measured.norms[kpi.normaliser]
     errors = nme(measured.errors, ~np.isnan(measured.errors), norm)

@@ -19,13 +19,16 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from fpenet.model.distributed import from_first, rank
-from fpenet.model.nets.recombinator import Recombinator, build_net, first_convolution
+from fpenet.model.nets.recombinator import (
+    GREY_LEVELS,
+    Recombinator,
+    build_net,
+    first_convolution,
+)
 from fpenet.model.step import EpochSoFar, Training
 from fpenet.provenance.digest import digest_bytes
 
 LOGGER = logging.getLogger(__name__)
-GREY_LEVELS = 255.0
-"""While training, images are divided by this; the weights that ship take 0..255."""
 
 
 def fold(net: Recombinator, name: str, num_keypoints: int) -> Recombinator:
@@ -179,7 +182,6 @@ def _checkpoints(path: Path) -> list[tuple[int, str, Path]]:
     return sorted(((int(m[1]), m[2], file) for m, file in found if m), reverse=True)
 
 
-LOGGER = logging.getLogger(__name__)
 _NUMBERS = ("parts", "epoch", "seconds", "skipped", "faces_seen", "curve")
 
 

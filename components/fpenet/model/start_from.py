@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from fpenet.model.checkpoint import GREY_LEVELS, load_net, read_about, write_whole
-from fpenet.model.nets.recombinator import NETS, Recombinator, first_convolution
+from fpenet.model.checkpoint import load_net, read_about, write_whole
+from fpenet.model.nets.recombinator import GREY_LEVELS, NETS, Recombinator, first_convolution
 
 LOGGER = logging.getLogger(__name__)
 TRAINABLE = "trainable.safetensors"

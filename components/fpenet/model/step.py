@@ -1,7 +1,7 @@
-"""One step of a training: draw a batch, move the weights, move their average.
+"""One step of a training: sample a batch, update the weights, update their moving average.
 
-Input: faces on the device, and the state of a run. Output: the loss of the step. Nothing here waits
-for the device, so that a GPU can replay a whole step as one graph (``graph.py``).
+Input: faces on the device, and the state of a run. Output: the loss of the step. Nothing in a step
+waits for the device, so that ``Stepper`` can replay a whole step as one CUDA graph.
 """
 
 import functools
@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from fpenet.keypoints import KeypointScheme
 from fpenet.model.augment import Batch, augment_batch, softened
-from fpenet.model.checkpoint import GREY_LEVELS
 from fpenet.model.distributed import Chance, rank, see_whole_batch, size, sum_gradients, summed
 from fpenet.model.faces import Faces
-from fpenet.model.nets.recombinator import Recombinator, build_net
+from fpenet.model.nets.recombinator import GREY_LEVELS, Recombinator, build_net
 from fpenet.model.targets import objective, wanted_of
 from fpenet.params import TrainParams
+
+LOGGER = logging.getLogger(__name__)
+_WARM_UPS = 3
+"""Steps that run as they are before a capture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +182,6 @@ def _computes_bf16(images: Tensor, train: TrainParams) -> bool:
     capabilities = torch.backends.cpu.get_cpu_capability()
     has_bf16 = "AMX" in capabilities or torch.cpu._is_avx512_bf16_supported()
     return train.precision == "bf16" or (train.precision == "auto" and has_bf16)
-
-
-LOGGER = logging.getLogger(__name__)
-_WARM_UPS = 3
 
 
 class Stepper:

@@ -13,10 +13,9 @@ from torch import Tensor
 from fpenet.data.crops.store import CROP_PX
 from fpenet.keypoints import KeypointScheme
 from fpenet.model.augment import Batch
-from fpenet.model.checkpoint import GREY_LEVELS
 from fpenet.model.distributed import summed
 from fpenet.model.losses import confidence_loss, coordinate_loss, heatmap_loss, point_weights
-from fpenet.model.nets.recombinator import Answer, Recombinator
+from fpenet.model.nets.recombinator import GREY_LEVELS, Answer, Recombinator
 from fpenet.params import TrainParams
 
 

@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).resolve().parents[1]
+SOURCE_ROOT = Path(__file__).resolve().parents[2]
+"""The folder of our packages: ``components/`` of a checkout, or site-packages."""
+PACKAGES = ("fpenet", "synthface")
 _PARSING = threading.Lock()
 """Python 3.11's parser can end with a SystemError where several threads parse in turn."""
 
@@ -58,12 +60,12 @@ def digest_dataset(path: Path) -> str:
 
 @cache
 def digest_code(module: str) -> str:
-    """Digest of a module of ``components`` and of all modules of ``components`` that it imports."""
+    """Digest of one of our modules and of all of our modules that it imports."""
     sources: dict[str, str] = {}
     pending = [_source_of(module)]
     while pending:
         path = pending.pop()
-        name = path.relative_to(PACKAGE.parent).as_posix()
+        name = path.relative_to(SOURCE_ROOT).as_posix()
         if name not in sources:
             sources[name] = digest_file(path)
             pending += sorted(imported_files(path))
@@ -71,7 +73,7 @@ def digest_code(module: str) -> str:
 
 
 def imported_files(path: Path) -> set[Path]:
-    """The files of ``components`` that the source file ``path`` imports, wherever in it."""
+    """Our own files that the source file ``path`` imports, wherever in it."""
     found: set[Path] = set()
     with _PARSING:
         tree = ast.parse(path.read_bytes())
@@ -82,7 +84,7 @@ def imported_files(path: Path) -> set[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            if name.split(".")[0] == PACKAGE.name:
+            if name.split(".")[0] in PACKAGES:
                 try:
                     found.add(_source_of(name))
                 except ModuleNotFoundError:
@@ -91,7 +93,7 @@ def imported_files(path: Path) -> set[Path]:
 
 
 def _source_of(module: str) -> Path:
-    stem = PACKAGE.parent.joinpath(*module.split("."))
+    stem = SOURCE_ROOT.joinpath(*module.split("."))
     for path in (stem.with_suffix(".py"), stem / "__init__.py"):
         if path.is_file():
             return path

@@ -10,7 +10,7 @@ import pytest
 
 from fpenet.core.progress import LOGGER
 from fpenet.data.sources.s3_labels import fetch_labels, parse_url
-from fpenet.provenance import object_store as s3
+from fpenet.provenance import object_store
 from fpenet.provenance.digest import digest_dataset, digest_file, files_of
 from tests.faulty_proxy import FaultyProxy, cut, refused, replaced
 from tests.s3_server import Bucket
@@ -20,7 +20,7 @@ BIG = random.Random(35).randbytes(3_000_000)
 
 @pytest.fixture(autouse=True)
 def brief_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(object_store, "FIRST_WAIT_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_bytes_that_stay_wrong_are_never_given_a_name(
     fetch: Any, put: Any, faulty_proxy: FaultyProxy, tmp_path: Path
 ) -> None:
     put()
-    faulty_proxy.faults = [("a.png", replaced(b"aa", b"ab"))] * s3.ATTEMPTS
+    faulty_proxy.faults = [("a.png", replaced(b"aa", b"ab"))] * object_store.ATTEMPTS
     with pytest.raises(ConnectionError, match=r"faces/images/a\.png: its bytes do not have its Ch"):
         fetch(endpoint=faulty_proxy.endpoint)
     kept = [path for path in files_of(tmp_path / "labels") if "ab" in path.read_text()]
@@ -167,7 +167,7 @@ def test_a_fetch_that_was_stopped_goes_on(
     fetch: Any, put: Any, faulty_proxy: FaultyProxy, tmp_path: Path
 ) -> None:
     put(objects={**SET, "z.png": BIG})
-    cuts = [cut(1_000_000), *[cut(0)] * (s3.ATTEMPTS - 1)]
+    cuts = [cut(1_000_000), *[cut(0)] * (object_store.ATTEMPTS - 1)]
     faulty_proxy.faults = [("z.png", each) for each in cuts]
     with pytest.raises(ConnectionError, match=r"z\.png: the connection failed"):
         fetch(endpoint=faulty_proxy.endpoint)

@@ -1,4 +1,4 @@
-"""The crop as ONNX: the very pixels and points of ``fpenet.data.crops.geometry`` and ``Landmarker``."""
+"""The crop as ONNX: the pixels and points of ``crops.geometry`` and ``Landmarker``."""
 
 from pathlib import Path
 from types import SimpleNamespace

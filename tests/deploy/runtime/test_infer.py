@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
-from synthface import FaceSpec, render_face
 
 import fpenet
 from fpenet.cli.main import main
@@ -19,6 +18,7 @@ from fpenet.deploy.runtime.infer import How, draw_keypoints, infer_files
 from fpenet.deploy.runtime.landmarker import FaceKeypoints
 from fpenet.deploy.runtime.one_euro import Smoothing
 from fpenet.deploy.runtime.video import VideoFile, read_frames
+from synthface import FaceSpec, render_face
 
 
 def landmarker_of(stages: SimpleNamespace) -> fpenet.Landmarker:

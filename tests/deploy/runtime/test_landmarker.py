@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from synthface import FaceSpec, RenderedFace, render_face
 
 import fpenet
 from fpenet.data.crops.geometry import cut, face_crop_box
@@ -17,6 +16,7 @@ from fpenet.deploy.onnx.network import read_network, set_metadata
 from fpenet.deploy.runtime.face_detection import tight_box
 from fpenet.deploy.runtime.landmarker import overlap
 from fpenet.params import Params
+from synthface import FaceSpec, RenderedFace, render_face
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from synthface import FaceSpec, render_face
 
 from fpenet.data.labelling.diff import diff_sets
 from fpenet.data.readers import read_labels
@@ -16,6 +15,7 @@ from fpenet.data.readers.labelled_set import LabelledSet
 from fpenet.data.sample import FaceSample
 from fpenet.deploy.runtime.landmarker import Landmarker
 from fpenet.deploy.runtime.preannotate import export_tasks, judge_labels
+from synthface import FaceSpec, render_face
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from synthface import FaceSpec, render_face
 
 import fpenet
 from fpenet.cli.main import main
 from fpenet.deploy.bundle.fpenet_points import face_rect, points_in_frame
+from synthface import FaceSpec, render_face
 from tests.deploy.bundle.served import ask
 
 SCALE = 1.2

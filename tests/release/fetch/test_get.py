@@ -16,8 +16,10 @@ from fpenet.provenance.digest import digest_file, files_of
 from fpenet.provenance.signing import PublicKey, SigningKey, make_key, read_trusted
 from fpenet.release.fetch.clients import MlflowSource, Source, StoreSource, Wanted
 from fpenet.release.fetch.get import LINK, get_release
+from fpenet.release.store.folder import FileStore
+from fpenet.release.store.interface import Store
+from fpenet.release.store.open_store import open_store
 from fpenet.release.store.pointer import LINK_TAG, Link, link_json, read_head
-from fpenet.release.store.store import FileStore, Store, open_store
 from tests.faulty_proxy import FaultyProxy, cut, proxied, refused, replaced
 from tests.release_store import promote_release
 

@@ -9,8 +9,9 @@ import pytest
 
 from fpenet.cli.main import main
 from fpenet.provenance.signing import read_trusted
-from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.promotion.promotion import answer_request
 from fpenet.release.promotion.rollback import choose, roll_back
+from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import History, Link, read_history
 from tests.promoting import Promoting
 from tests.release_store import link

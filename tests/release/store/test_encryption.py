@@ -17,9 +17,9 @@ from fpenet.provenance.signing import read_trusted
 from fpenet.release.fetch.clients import StoreSource, Wanted
 from fpenet.release.fetch.get import get_release
 from fpenet.release.promotion.promotion import answer_request
-from fpenet.release.registry import versions as registry
+from fpenet.release.registry import versions
 from fpenet.release.registry.local_models import local_model
-from fpenet.release.store.store import FileStore
+from fpenet.release.store.folder import FileStore
 from tests.promoting import Promoting
 
 KEYS = Path(__file__).parents[3] / ".keys"
@@ -142,7 +142,7 @@ def test_the_key_is_in_no_log_no_parameter_no_card_and_no_crash(
         raise RuntimeError(f"the disk is full, {ModelKey(CANARY)}")
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "set_alias", crash)
+        patch.setattr(versions, "set_alias", crash)
         try:
             register(stage_folders("other", kpi_all=4.0), encrypt=True)
         except RuntimeError as error:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from fpenet.provenance.signing import PublicKey, SigningKey, make_key
+from fpenet.release.store.folder import FileStore
+from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.pointer import (
     POINTER,
     Head,
@@ -18,7 +20,6 @@ from fpenet.release.store.pointer import (
     read_history,
     take_token,
 )
-from fpenet.release.store.store import FileStore, Store, Superseded
 from tests.release_store import link, promote
 
 Trusted = tuple[PublicKey, ...]

@@ -1,10 +1,10 @@
 """Where the 104 points lie, on a head that is its own mirror image."""
 
 import numpy as np
-from synthface.head.landmarks import landmarks
-from synthface.spec import EXPRESSIONS, Expression, Identity
 
 from fpenet.keypoints import SCHEMES
+from synthface.head.landmarks import landmarks
+from synthface.spec import EXPRESSIONS, Expression, Identity
 
 MEAN_HEAD = landmarks(Identity(), Expression(), (0.0, 0.0))
 

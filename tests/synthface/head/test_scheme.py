@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthface import EXPRESSIONS, FaceSpec, Occluder, render_dataset, render_face
-from synthface.head.landmarks import landmarks
-from synthface.head.scheme import head_obj, mean_head, scheme_points, with_scheme
-from synthface.population import draw_identity
 
 from fpenet.data.crops.store import scheme_in
 from fpenet.data.readers import read_labels
 from fpenet.params import Params
 from fpenet.params.scheme import SchemeParams, read_scheme
+from synthface import EXPRESSIONS, FaceSpec, Occluder, render_dataset, render_face
+from synthface.head.landmarks import landmarks
+from synthface.head.scheme import head_obj, mean_head, scheme_points, with_scheme
+from synthface.population import draw_identity
 
 TEN = Path(__file__).parents[3] / "schemes" / "ten.yaml"
 OF_THE_CARD = [36, 39, 42, 45, 30, 31, 35, 48, 54, 8]

@@ -1,6 +1,7 @@
 """Triangles to pixels on squares that can be counted by hand."""
 
 import numpy as np
+
 from synthface.rendering.raster import rasterise
 from synthface.spec import IMAGE_WIDTH
 

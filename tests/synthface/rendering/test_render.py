@@ -8,6 +8,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from synthface import (
     EXPRESSIONS,
     FaceSpec,

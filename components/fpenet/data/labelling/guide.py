@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from synthface.rendering.render import render_face
-from synthface.spec import Expression, FaceSpec, RenderedFace
 
 from fpenet.data.crops.geometry import CropBox, cut
 from fpenet.data.overlay import point_colours
 from fpenet.keypoints import SCHEMES, scheme_for
+from synthface.rendering.render import render_face
+from synthface.spec import Expression, FaceSpec, RenderedFace
 
 PICTURE_PX = 900
 _VIEWS = {

@@ -1,8 +1,10 @@
 """One engine, built by a child process: what goes wrong there ends nothing but that engine.
 
-Input: what a runtime asks of its builder. Does: runs ``builder_process`` within a limit of time
-and, where no GPU is at work, of memory; keeps the timing cache for the next build. Output: the
-engine. Neither an engine nor a timing cache appears anywhere unless it is whole.
+Input: a network, a target and a precision. Does: runs this module as a child process within a
+limit of time and, where no GPU is used, of memory; keeps the timing cache for the next build.
+Output: the engine. Polygraphy chooses between TensorRT and TensorRT-RTX once for each process, and
+a builder may crash or hang: hence one process for each engine. No partial engine or timing cache is
+left behind.
 """
 
 import json
@@ -14,11 +16,10 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fpenet.deploy.engines import tensorrt_engine as engine_tensorrt
-from fpenet.deploy.engines import tensorrt_rtx_engine as engine_tensorrt_rtx
 from fpenet.deploy.engines.targets import Built, GpuTarget, Network, Precision
 from fpenet.params import BuildParams
 from fpenet.provenance.digest import digest_bytes
@@ -33,11 +34,13 @@ def build_in_child(
     target: GpuTarget,
     precision: Precision,
     build: BuildParams,
+    module: str,
     memory_mb: int | None = None,
 ) -> Built:
     """Build one engine.
 
     Args:
+        module: of the runtime, whose ``plan`` and ``installed_version`` the child process calls.
         memory_mb: of the child's address space; None where a GPU driver maps more than there is.
 
     Raises:
@@ -47,6 +50,7 @@ def build_in_child(
         engine, timings = Path(scratch) / "engine", Path(scratch) / "timings"
         request = {
             "runtime": target.runtime,
+            "module": module,
             "network": {
                 "onnx": str(network.onnx.resolve()),
                 "unquantised": network.unquantised and str(network.unquantised.resolve()),
@@ -124,7 +128,7 @@ def build(request: dict[str, Any]) -> dict[str, str | None]:
     if request["memory_mb"] is not None:
         room = request["memory_mb"] << 20
         resource.setrlimit(resource.RLIMIT_AS, (room, room))
-    runtime = {"tensorrt": engine_tensorrt, "tensorrt_rtx": engine_tensorrt_rtx}[request["runtime"]]
+    runtime = import_module(request["module"])
     target = GpuTarget(**request["target"] | {"card": None})
     files = request["network"]
     network = Network(

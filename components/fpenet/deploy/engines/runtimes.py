@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fpenet.deploy.engines import onnxruntime_engine as engine_onnxruntime
-from fpenet.deploy.engines import tensorrt_engine as engine_tensorrt
-from fpenet.deploy.engines import tensorrt_rtx_engine as engine_tensorrt_rtx
+from fpenet.deploy.engines import onnxruntime_engine, tensorrt_engine, tensorrt_rtx_engine
 from fpenet.deploy.engines.targets import Built, GpuTarget, Network, Pending, Precision, RuntimeName
 from fpenet.kpi.predictions import Predict
 from fpenet.params import BuildParams
@@ -28,7 +26,7 @@ class Runtime:
 
 
 RUNTIMES: dict[RuntimeName, Runtime] = {
-    "onnxruntime": Runtime(engine_onnxruntime.build, engine_onnxruntime.load_engine, ".onnx"),
-    "tensorrt_rtx": Runtime(engine_tensorrt_rtx.build, engine_tensorrt_rtx.load_engine, ".engine"),
-    "tensorrt": Runtime(engine_tensorrt.build, engine_tensorrt.load_engine, ".engine"),
+    "onnxruntime": Runtime(onnxruntime_engine.build, onnxruntime_engine.load_engine, ".onnx"),
+    "tensorrt_rtx": Runtime(tensorrt_rtx_engine.build, tensorrt_rtx_engine.load_engine, ".engine"),
+    "tensorrt": Runtime(tensorrt_engine.build, tensorrt_engine.load_engine, ".engine"),
 }

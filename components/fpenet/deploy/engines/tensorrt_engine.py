@@ -87,7 +87,7 @@ def build(
     if pending:
         return pending
     read_onnx(network.onnx)
-    return build_in_child(network, target, precision, build)
+    return build_in_child(network, target, precision, build, __name__)
 
 
 def installed_version() -> str:

@@ -30,7 +30,7 @@ def build(
     if missing:
         return Pending(f"{' and '.join(missing)} not installed here (extra rtx)")
     read_onnx(network.onnx)
-    return build_in_child(network, target, precision, build, build.memory_mb)
+    return build_in_child(network, target, precision, build, __name__, build.memory_mb)
 
 
 def load_engine(engine: bytes, source: str, threads: int = 0) -> Predict | Pending:

@@ -20,7 +20,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from synthface import EXPRESSIONS, FaceSpec, render_face
 
 from fpenet.data.crops.geometry import cut, face_crop_box
 from fpenet.data.crops.store import CROP_PX
@@ -28,7 +27,8 @@ from fpenet.deploy.engines.device_fit import here, misfit
 from fpenet.deploy.engines.targets import Pending
 from fpenet.kpi.predictions import Predict
 from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, check_sums
-from fpenet.provenance.digest import PACKAGE
+from fpenet.provenance.digest import SOURCE_ROOT
+from synthface import EXPRESSIONS, FaceSpec, render_face
 
 GOLDEN = "golden.npz"
 _FACES = tuple(
@@ -44,6 +44,8 @@ _FACES = tuple(
         (-10.0, 11, "disgust"),
     )
 )
+CANNOT_RUN = 3
+"""Exit status of the child where the engine cannot run on this machine; standard output has why."""
 _CONSTANT_PX = 1e-3
 """Points that move less between the faces do not depend on them."""
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
@@ -162,7 +164,7 @@ def query(
         "memory_mb": limits["memory_mb"] if runtime == "onnxruntime" else None,
     }
     code = (
-        f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r});"
+        f"import sys; sys.path.insert(0, {str(SOURCE_ROOT)!r});"
         " from fpenet.deploy.judge.golden import main; main()"
     )
     try:
@@ -239,21 +241,16 @@ def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[Checked
     return found
 
 
-CANNOT_RUN = 3
-"""Exit status when the engine cannot run on this machine; standard output then says why."""
-_SIDE = 80
-
-
 def main() -> None:
     """Answer the request on standard input."""
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a runtime prints is no part of the answer
     request = json.loads(sys.stdin.buffer.readline())
-    crops = np.frombuffer(sys.stdin.buffer.read(request["crops"] * _SIDE * _SIDE), np.uint8)
+    crops = np.frombuffer(sys.stdin.buffer.read(request["crops"] * CROP_PX * CROP_PX), np.uint8)
     engine = sys.stdin.buffer.read()
     _limit(request)
     try:
-        _answer(request, crops.reshape(-1, 1, _SIDE, _SIDE), engine, answer)
+        _answer(request, crops.reshape(-1, 1, CROP_PX, CROP_PX), engine, answer)
     except (ValueError, MemoryError) as error:
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
 

@@ -1,14 +1,14 @@
 """The crop and its inverse as ONNX, so that whoever has ONNX Runtime needs no Python of ours.
 
 Output: ``preprocess.onnx`` (an image and face boxes to crops, by the rule of
-``fpenet.data.crops.geometry``), ``place.onnx`` (points of the crops to points of the image), and both
+``data.crops.geometry``), ``place.onnx`` (points of the crops to points of the image), and both
 around a network, ``end_to_end.onnx``.
 
 An anti-aliased resize is a triangle filter in each direction, so a crop is two matrix products:
 filter of the rows x image x filter of the columns. Of the image only the part that holds all faces
 is read; what a filter reads beyond the image is its edge. A crop farther outside shows nothing but
 that edge wherever it lies, so it is moved to the edge. All is reckoned in double precision, so that
-a level that lies by a half falls to the same side as in ``fpenet.data.crops.geometry``: a net in INT8
+a level that lies by a half falls to the same side as in ``data.crops.geometry``: a net in INT8
 moves its points by tenths of a pixel when one grey level changes by one.
 """
 

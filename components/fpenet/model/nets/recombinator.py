@@ -16,6 +16,9 @@ from fpenet.data.crops.store import CROP_PX
 from fpenet.model.nets.read_maps import ReadMaps
 from fpenet.model.nets.soft_argmax import SoftArgmax
 
+GREY_LEVELS = 255.0
+"""While training, images are divided by this; the weights that ship take 0..255."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetSpec:

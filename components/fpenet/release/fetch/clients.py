@@ -16,8 +16,8 @@ from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.fetch.download import download, read_json_url
 from fpenet.release.release_manifest import RECORD, StoredFile
 from fpenet.release.store.artifacts import RECORD_DIGEST, stored_name
+from fpenet.release.store.interface import Store
 from fpenet.release.store.pointer import LINK_TAG, Link, check_link, parse_link, read_history
-from fpenet.release.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

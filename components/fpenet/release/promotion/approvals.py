@@ -25,10 +25,11 @@ from fpenet.provenance.signing import (
     signature_of,
     verify,
 )
-from fpenet.release.registry import versions as registry
+from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 from fpenet.release.release_manifest import RECORD, Release, read_release
-from fpenet.release.store.store import Store
+from fpenet.release.store.interface import Store
+from fpenet.release.store.open_store import release_store
 
 _KIND = "approval"
 
@@ -161,14 +162,12 @@ def approve_version(params: Params, version: str, reason: str, key: SigningKey) 
         ValueError: there is no such release that a trusted key signed, or the key may not.
         ConnectionError: MLflow or the store is away.
     """
-    from fpenet.release.promotion.promotion import release_store
-
     trusted = read_trusted(params.trust.public_keys)
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-approve-") as folder:
-        registered = registry.read_version(params.register_.deployable_model, version)
+        registered = versions.read_version(params.register_.deployable_model, version)
         names = (RECORD, signature_of(Path(RECORD)).name)
         if registered.run_id:
-            registry.fetch_run_files(registered.run_id, names, Path(folder))
+            versions.fetch_run_files(registered.run_id, names, Path(folder))
         release = read_release(Path(folder), trusted)
     if (release.model, release.version) != (registered.model, registered.version):
         raise ValueError(f"version {version}: its {RECORD} is that of version {release.version}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fpenet.release.evidence import PROMOTION_TAG
-from fpenet.release.registry import versions as registry
+from fpenet.release.registry import versions
 from fpenet.release.registry.versions import RegisteredVersion
 from fpenet.release.store.pointer import LINK_TAG, Link, link_json
 
@@ -45,11 +45,11 @@ def tell_on_page(answer: Answer, version: RegisteredVersion, link: Link) -> None
     why = f": {'; '.join(answer.reasons)}" if answer.reasons else ""
     said = f"{answer.action} at {link.when}, sequence {answer.sequence}{why}"
     description = with_answer(version.description, answer, link.when)
-    registry.describe_version(answer.model, version.version, description)
+    versions.describe_version(answer.model, version.version, description)
     tags = {PROMOTION_TAG: said[:_LONGEST_TAG]}
     if answer.action == "promoted":
         tags[LINK_TAG] = link_json(link)
-    registry.tag_version(answer.model, version.version, tags)
+    versions.tag_version(answer.model, version.version, tags)
 
 
 def with_answer(description: str, answer: Answer, when: str) -> str:

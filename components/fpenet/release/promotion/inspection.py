@@ -16,7 +16,7 @@ from fpenet.provenance.encryption import held_key, is_encrypted
 from fpenet.provenance.manifest import read_manifest
 from fpenet.provenance.signing import PublicKey, signature_of
 from fpenet.release.evidence import CARD, objections, read_json
-from fpenet.release.registry import versions as registry
+from fpenet.release.registry import versions
 from fpenet.release.registry.versions import RegisteredVersion
 from fpenet.release.release_manifest import ARTIFACTS, RECORD, Release, read_release
 from fpenet.release.store.encryption import open_folder
@@ -29,7 +29,7 @@ _EVIDENCE = {"gate": "gate.json", "build": "engines.json"}
 def fetch_release(version: RegisteredVersion, folder: Path) -> None:
     """Copy what is inspected of a version out of its run; what is not there is not copied."""
     if version.run_id:
-        registry.fetch_run_files(version.run_id, _FILES, folder)
+        versions.fetch_run_files(version.run_id, _FILES, folder)
 
 
 def inspect_release(

@@ -20,13 +20,14 @@ from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.promotion.approvals import Approval, count_approvals
 from fpenet.release.promotion.decision import Answer, tell_on_page
 from fpenet.release.promotion.inspection import fetch_release, inspect_release
-from fpenet.release.registry import versions as registry
+from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 from fpenet.release.registry.versions import RegisteredVersion
 from fpenet.release.release_manifest import Release
 from fpenet.release.store.artifacts import RECORD_DIGEST, publish
+from fpenet.release.store.interface import Store, Superseded
+from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import POINTER, Head, Link, move, read_head, take_token
-from fpenet.release.store.store import Store, Superseded, open_store
 
 ASKED_IN_MLFLOW = f"asked for by the alias {DEPLOYABLE} in MLflow"
 UNKNOWN = "unknown"
@@ -47,11 +48,6 @@ class Judged:
     release: Release | None
     reasons: tuple[str, ...]
     approvals: tuple[Approval, ...] = ()
-
-
-def release_store(params: Params) -> Store:
-    """Where the release pointer lies."""
-    return open_store(params.promote.store, params.storage.endpoint)
 
 
 def deployable_version(params: Params) -> str | None:
@@ -76,7 +72,7 @@ def standing_request(params: Params) -> bool:
     """
     trusted = read_trusted(params.trust.public_keys)
     with mlflow_errors():
-        asked = registry.find_alias(params.register_.deployable_model, DEPLOYABLE)
+        asked = versions.find_alias(params.register_.deployable_model, DEPLOYABLE)
     return asked != read_head(release_store(params), trusted).version
 
 
@@ -98,7 +94,7 @@ def answer_request(params: Params) -> Answer | None:
             f"{params.promote.store}: the pointer is of {head.link.model}, not {model}"
         )
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-promotion-") as folder:
-        asked = registry.find_alias(model, DEPLOYABLE)
+        asked = versions.find_alias(model, DEPLOYABLE)
         if asked == head.version:
             return None
         judged = _judge(params, store, asked, head, Path(folder), trusted)
@@ -107,7 +103,7 @@ def answer_request(params: Params) -> Answer | None:
             if not judged.reasons:
                 assert judged.release is not None
                 record = publish(store, judged.release, judged.folder)
-            if registry.find_alias(model, DEPLOYABLE) != asked:
+            if versions.find_alias(model, DEPLOYABLE) != asked:
                 raise Superseded(f"the alias {DEPLOYABLE} moved on meanwhile")
             link = move(store, head, _link(model, asked, judged, head, record), key, trusted)
         except Superseded as error:
@@ -133,8 +129,8 @@ def _judge(
     if asked is None:
         assert head.version is not None  # else the two agree
         said = f"the alias {DEPLOYABLE} was removed; ask for another version, or roll back"
-        return Judged(folder, registry.read_version(model, head.version), None, (said,))
-    version = registry.read_version(model, asked)
+        return Judged(folder, versions.read_version(model, head.version), None, (said,))
+    version = versions.read_version(model, asked)
     fetch_release(version, folder)
     release, reasons = inspect_release(version, folder, trusted, params.register_.required_targets)
     if release is None:
@@ -185,9 +181,9 @@ def _answer(link: Link, asked: str | None, judged: Judged) -> Answer:
 
 def _put_back(answer: Answer) -> None:
     """Let the alias point to what is deployable, unless somebody has moved it on."""
-    if registry.find_alias(answer.model, DEPLOYABLE) != answer.asked:
+    if versions.find_alias(answer.model, DEPLOYABLE) != answer.asked:
         return  # a request of its own
-    if answer.deployable is None or not registry.has_version(answer.model, answer.deployable):
-        registry.delete_alias(answer.model, DEPLOYABLE)
+    if answer.deployable is None or not versions.has_version(answer.model, answer.deployable):
+        versions.delete_alias(answer.model, DEPLOYABLE)
     else:
-        registry.set_alias(answer.model, DEPLOYABLE, answer.deployable)
+        versions.set_alias(answer.model, DEPLOYABLE, answer.deployable)

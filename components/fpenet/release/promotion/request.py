@@ -5,9 +5,9 @@ import time
 from fpenet.params import Params
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.evidence import DEPLOYABLE
-from fpenet.release.promotion.promotion import release_store
-from fpenet.release.registry import versions as registry
+from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
+from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import Link, read_head
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -25,9 +25,9 @@ def number_of(params: Params, version: str) -> str:
     model = params.register_.deployable_model
     with mlflow_errors():
         if version.isdecimal():
-            found = version if registry.has_version(model, version) else None
+            found = version if versions.has_version(model, version) else None
         else:
-            found = registry.find_named(model, version)
+            found = versions.find_named(model, version)
     if found is None:
         raise ValueError(f"{model}: has no version {version}; the page of the model lists them")
     return found
@@ -47,7 +47,7 @@ def ask_for(params: Params, version: str, patience_seconds: float) -> tuple[str,
     version = number_of(params, version)
     before = read_head(store, trusted)
     with mlflow_errors():
-        registry.set_alias(params.register_.deployable_model, DEPLOYABLE, version)
+        versions.set_alias(params.register_.deployable_model, DEPLOYABLE, version)
     if before.link and before.version == version:
         return version, before.link
     end = time.monotonic() + patience_seconds

@@ -17,11 +17,12 @@ from fpenet.params import Params
 from fpenet.provenance.signing import PublicKey, SigningKey, read_signing_key, read_trusted
 from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.promotion.inspection import fetch_release, inspect_release
-from fpenet.release.promotion.promotion import release_store
-from fpenet.release.registry import versions as registry
+from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 from fpenet.release.release_manifest import Release
 from fpenet.release.store.artifacts import RECORD_DIGEST, publish
+from fpenet.release.store.interface import Store, Superseded
+from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import (
     LINK_TAG,
     History,
@@ -32,7 +33,6 @@ from fpenet.release.store.pointer import (
     read_history,
     take_token,
 )
-from fpenet.release.store.store import Store, Superseded
 
 _TAKES = 20
 
@@ -60,7 +60,7 @@ def roll_back(params: Params, to: str | None, who: str, why: str) -> Link:
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-rollback-") as folder:
         release = _inspected(params, old, Path(folder), trusted)
         record = publish(store, release, Path(folder))
-        registry.set_alias(model, DEPLOYABLE, old.version)
+        versions.set_alias(model, DEPLOYABLE, old.version)
         wanted = Link(
             sequence=0,
             token=0,
@@ -78,9 +78,9 @@ def roll_back(params: Params, to: str | None, who: str, why: str) -> Link:
         try:
             link = _move(store, history.links[0], wanted, key, trusted)
         except Superseded:
-            registry.set_alias(model, DEPLOYABLE, read_head(store, trusted).version or old.version)
+            versions.set_alias(model, DEPLOYABLE, read_head(store, trusted).version or old.version)
             raise
-        registry.tag_version(model, old.version, {LINK_TAG: link_json(link)})
+        versions.tag_version(model, old.version, {LINK_TAG: link_json(link)})
     return link
 
 
@@ -116,9 +116,9 @@ def choose(history: History, to: str | None) -> Link:
 def _inspected(params: Params, old: Link, folder: Path, trusted: Sequence[PublicKey]) -> Release:
     """The old version's release in ``folder``, as sound as on the day that it was promoted."""
     assert old.version is not None
-    if not registry.has_version(old.model, old.version):
+    if not versions.has_version(old.model, old.version):
         raise ValueError(f"{old.name} (version {old.version}) was deleted in MLflow")
-    version = registry.read_version(old.model, old.version)
+    version = versions.read_version(old.model, old.version)
     fetch_release(version, folder)
     required = params.register_.required_targets
     release, reasons = inspect_release(version, folder, trusted, required)

@@ -97,12 +97,12 @@ def _fetch(params: Params, key: str, into: Path) -> str | None:
 
 def _fetch_version(model: str, version: str, alias: str, files: Sequence[str], into: Path) -> Path:
     """The folder of one version, which has one of ``files`` at its top."""
-    from fpenet.release.registry import versions as registry
+    from fpenet.release.registry import versions
 
-    version = version or registry.version_of(model, alias)
+    version = version or versions.version_of(model, alias)
     folder = into / f"{model}-{version}"
     if not folder.exists():
-        registry.fetch_version(model, version, files, folder)
+        versions.fetch_version(model, version, files, folder)
     return folder
 
 

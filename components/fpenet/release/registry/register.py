@@ -68,7 +68,7 @@ def register_release(
         ConnectionError: MLflow is not there or refused; running again goes on from what is there.
     """
     from fpenet.release.registry import tracking
-    from fpenet.release.registry import versions as registry
+    from fpenet.release.registry import versions as model_versions
 
     folders = {
         "validate": validate_dir,
@@ -118,7 +118,7 @@ def register_release(
             )
         report(1, _STEPS, "steps")
         versions = {
-            model: registry.register_version(
+            model: model_versions.register_version(
                 model,
                 source=f"{run.artifact_uri}/{folder}",
                 run_id=run.run_id,
@@ -143,7 +143,7 @@ def register_release(
             # The requirements may have changed since the same release was registered first.
             said = {NAME_TAG: names[model], "fpenet.refused": tags["fpenet.refused"]}
             said["fpenet.signed_by"] = signing_key.public.described
-            registry.tag_version(model, number, said)
+            model_versions.tag_version(model, number, said)
         release = release_record(evidence, reasons) | {
             "model": register.deployable_model,
             "version": version,
@@ -167,7 +167,7 @@ def register_release(
         report(3, _STEPS, "steps")
         if not reasons:  # last: what an alias points to is complete
             for model, number in versions.items():
-                registry.set_alias(model, CANDIDATE, number)
+                model_versions.set_alias(model, CANDIDATE, number)
         report(4, _STEPS, "steps")
     return release
 

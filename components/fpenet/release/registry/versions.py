@@ -12,6 +12,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
 from fpenet.release.evidence import NAME_TAG, RELEASE_TAG
+from fpenet.release.registry import tracking
 from fpenet.release.store.encryption import open_folder
 from fpenet.release.store.pointer import LINK_TAG
 
@@ -224,10 +225,7 @@ def link_release(release: Mapping[str, Any], url: str) -> None:
     Raises:
         ConnectionError: MLflow is away.
     """
-    from fpenet.release.registry import tracking
-    from fpenet.release.registry import versions as registry
-
     with tracking.mlflow_errors():
         tracking.link_run(release["run_id"], FLOW_RUN_TAG, url)
         for model, version in (("model", "version"), ("trainable_model", "trainable_version")):
-            registry.tag_version(release[model], release[version], {FLOW_RUN_TAG: url})
+            tag_version(release[model], release[version], {FLOW_RUN_TAG: url})

@@ -10,7 +10,7 @@ from pathlib import Path
 from fpenet.provenance.digest import digest_bytes, digest_file
 from fpenet.provenance.signing import signature_of
 from fpenet.release.release_manifest import RECORD, Release, StoredFile
-from fpenet.release.store.store import Store
+from fpenet.release.store.interface import Store
 
 RECORD_DIGEST = "record"
 """Key of ``Link.digests``: the digest of the release's record and signature."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from fpenet.provenance.digest import canonical_json, digest_json
 from fpenet.provenance.signing import PublicKey, SigningKey, parse_signature, sign, verify
-from fpenet.release.store.store import Store, Superseded
+from fpenet.release.store.interface import Store, Superseded
 
 POINTER = "pointer.json"
 LINK_TAG = "fpenet.link"

@@ -1,8 +1,4 @@
-"""Where the release pointer and the released files lie: a folder, or a prefix of an S3 bucket.
-
-One object moves, by compare-and-swap; all others are written once, under a name that their content
-decides. ``FileStore`` locks and renames; ``S3Store`` (store_s3.py) uses conditional puts.
-"""
+"""The release store in a folder: a lock, and renames."""
 
 import fcntl
 import os
@@ -11,55 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from fpenet.provenance.digest import digest_bytes, digest_file
-
-
-class Superseded(Exception):
-    """Another run was first; the one that is told so has changed nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """The content of an object, and the tag by which ``swap`` knows it again."""
-
-    data: bytes
-    tag: str
-
-
-class Store(Protocol):
-    """What the pointer needs of a place; a name is a relative path of plain words."""
-
-    def read(self, name: str) -> Stored | None:
-        """The object, or None where there is none."""
-
-    def swap(self, name: str, data: bytes, tag: str | None) -> None:
-        """Replace the object whose tag is ``tag``; None: there must be none yet.
-
-        Raises:
-            Superseded: it is another one by now.
-        """
-
-    def keep(self, name: str, data: bytes) -> None:
-        """Write an object once; nothing where the same bytes lie there.
-
-        Raises:
-            ValueError: other bytes lie there.
-        """
-
-    def keep_file(self, name: str, path: Path) -> None:
-        """``keep`` of a file, which is read back and held to its digest."""
-
-    def fetch(self, name: str, path: Path) -> None:
-        """Bring an object to ``path``, going on after the bytes that lie there.
-
-        Raises:
-            ValueError: there is none.
-        """
-
-    def names(self, prefix: str) -> list[str]:
-        """The names that begin with ``prefix``, sorted."""
+from fpenet.release.store.interface import Stored, Superseded
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +87,3 @@ class FileStore:
         with (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def open_store(place: str, endpoint: str | None = None) -> Store:
-    """The store at ``place``: a folder, or ``s3://bucket/prefix``.
-
-    Args:
-        endpoint: address of the S3 server; None: AWS, or what its own configuration says.
-    """
-    if not place.startswith("s3://"):
-        return FileStore(Path(place))
-    try:
-        from fpenet.release.store.store_s3 import S3Store
-    except ImportError as error:  # boto3 is not in the light install
-        raise ValueError(f"{place}: {error}; pip install 'fpenet[s3]'") from None
-    return S3Store.at(place, endpoint)

@@ -22,7 +22,7 @@ from fpenet.provenance.object_store import (
     s3_client,
     told,
 )
-from fpenet.release.store.store import Stored, Superseded
+from fpenet.release.store.interface import Stored, Superseded
 
 _PROBE = "conditions"
 _NEVER = '"00000000000000000000000000000000"'
