@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from fpenet.cli.main import main
 from fpenet.core.stopping import Diverged
-from fpenet.model import step as stepper
+from fpenet.model import step
 from fpenet.model.checkpoint import load_checkpoint
 from fpenet.model.step import draw_batch
 from fpenet.model.train import train_net
@@ -33,7 +33,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, bad: set[int], pixel: float) -> None:
         drawn += 1
         return batch
 
-    monkeypatch.setattr(stepper, "draw_batch", draw)
+    monkeypatch.setattr(step, "draw_batch", draw)
 
 
 @pytest.mark.parametrize("pixel", [float("nan"), float("inf"), 3e38])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from fpenet.model import step as stepper
+from fpenet.model import step
 from fpenet.model.augment import Batch
 from fpenet.model.step import Training, take_step
 from fpenet.model.train import train_net
@@ -40,7 +40,7 @@ def test_f16_a_step_that_finds_too_little_memory_is_run_again_in_two_parts(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
         return real(training, batch, *rest)
 
-    monkeypatch.setattr(stepper, "take_step", limited)
+    monkeypatch.setattr(step, "take_step", limited)
     train = params_with(QUICK | {"train.batch_size": 40, "train.epochs": 2}).train
     if most == 20:
         assert train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)["faces_seen"] == 80

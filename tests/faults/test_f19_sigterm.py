@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fpenet.core.stopping import Resumable, noted_sigterm
-from fpenet.model import step as stepper
+from fpenet.model import step
 from fpenet.model.checkpoint import load_checkpoint
 from fpenet.model.step import take_step
 from fpenet.model.train import train_net
@@ -37,7 +37,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
             os.kill(os.getpid(), signal.SIGTERM)
         return real(*arguments)
 
-    monkeypatch.setattr(stepper, "take_step", take)
+    monkeypatch.setattr(step, "take_step", take)
     return monkeypatch
 
 
