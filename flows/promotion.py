@@ -13,7 +13,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.notify import tell, version_page
 from flows.request import project_params
-from flows.secret import model_key
+from flows.tasks import model_key
 from fpenet.provenance.encryption import holding
 from fpenet.release.promotion.decision import Answer
 from fpenet.release.promotion.promotion import answer_request

@@ -6,6 +6,7 @@ of its progress becomes a progress artifact of the task run, which the UI and ``
 
 import contextvars
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,21 +20,24 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.blocks.system import Secret
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from flows.notify import flow_run_page, run_page, version_page
-from flows.secret import model_key
+from flows.tasks import model_key
 from fpenet.core.progress import LOGGER
 from fpenet.data.sources.s3_labels import local_labels
 from fpenet.params import Params
-from fpenet.provenance.encryption import holding
+from fpenet.provenance.encryption import ModelKey, holding, key_in
 from fpenet.release.registry.live_metrics import live_view
 from fpenet.release.registry.local_models import local_weights
 from fpenet.release.registry.versions import link_release
 from fpenet.stages import STAGES, cached_folder, run_stage
 
 WORK = Path("work")
+MODEL_KEY_BLOCK = "fpenet-model-key"
+"""Prefect Secret block with the model key."""
 SECONDS_BETWEEN_UPDATES = 1.0
 SERVICE_DELAYS = (2.0, 10.0, 60.0)
 """Seconds before another try of the stage that needs MLflow, whose client retries by itself too."""
@@ -109,6 +113,23 @@ def fetch_weights(params: Params) -> Params:
     """Bring weights out of the model registry here; the params with the folders in their place."""
     with holding(model_key()):
         return local_weights(params, WORK / "weights")
+
+
+def model_key() -> ModelKey | None:
+    """The key that the worker's environment or the block holds; None where neither does.
+
+    Raises:
+        ValueError: it is too short.
+    """
+    key = key_in(os.environ)
+    if key is not None:
+        return key
+    try:
+        secret = Secret.load(MODEL_KEY_BLOCK)
+    except ValueError:  # there is no such block
+        return None
+    assert isinstance(secret, Secret)
+    return ModelKey(str(secret.get()))
 
 
 def link_with_mlflow(release: Mapping[str, Any]) -> None:

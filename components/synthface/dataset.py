@@ -16,10 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fpenet.core.progress import report
-from fpenet.params.scheme import SchemeParams
 from synthface.head.landmarks import NUM_KEYPOINTS
-from synthface.head.scheme import scheme_points, with_scheme
+from synthface.head.scheme import VertexScheme, scheme_points, with_scheme
 from synthface.multipie import (
     CAMERAS,
     KPI_SUBJECTS,
@@ -64,7 +62,8 @@ def render_dataset(
     faces_per_subject: int,
     workers: int,
     views: Sequence[str] = ("all",),
-    scheme: SchemeParams | None = None,
+    scheme: VertexScheme | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Render the data set of ``seed`` into the empty folder ``out_dir``.
 
@@ -74,6 +73,7 @@ def render_dataset(
         workers: processes; they change the time it takes and nothing else.
         views: cameras and groups of them, of ``VIEWS``.
         scheme: keypoints that are labelled instead of the card's 104.
+        progress: called with the faces that are done and all faces.
 
     Returns:
         How many subjects, KPI subjects, cameras, faces, and faces above occlusion level 5 there
@@ -98,14 +98,14 @@ def render_dataset(
         whole.labels += own.labels
         whole.about += own.about
         whole.heavily_occluded += own.heavily_occluded
-        report(done * faces_per_subject, len(everyone) * faces_per_subject, "faces")
+        if progress is not None:
+            progress(done * faces_per_subject, len(everyone) * faces_per_subject)
     _write_text(out_dir / "labels.json", json_lines(whole.labels))
     _write_text(out_dir / "attributes.csv", csv_text(whole.about))
     _write_text(out_dir / "meta" / "subject_list.txt", "".join(f"{n:03d}\n" for n in everyone))
     about = {"name": "synthetic", "scheme": str(NUM_KEYPOINTS)}
     if scheme is not None:
         about = {"name": f"synthetic-{scheme.name}"[:64], "scheme": scheme.name}
-        _write_text(out_dir / "scheme.json", scheme.model_dump_json(indent=1) + "\n")
     _write_text(out_dir / "dataset.json", json.dumps(about) + "\n")
     return {
         "subjects": len(everyone),
@@ -121,7 +121,7 @@ def render_subject(
     seed: int,
     count: int,
     views: Sequence[str],
-    scheme: SchemeParams | None,
+    scheme: VertexScheme | None,
     subject: int,
 ) -> _Subject:
     """Write one subject's images and ``_lm.mat`` labels."""

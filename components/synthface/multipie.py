@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fpenet.keypoints import scheme_for
 from synthface.rng import Draws
 
 KPI_SUBJECTS = (*range(79, 85), *range(164, 170), *range(250, 256), *range(342, 347))
@@ -66,6 +65,16 @@ _HALF = (
     67,
 )
 """The half of the 68 keypoints on the image's left, with those of the midline: 39."""
+_OTHER_HALF = (
+    *range(16, 7, -1),
+    *range(26, 21, -1),
+    *(27, 28, 29, 30, 35, 34, 33),
+    *(45, 44, 43, 42, 47, 46),
+    *(54, 53, 52, 51),
+    *(57, 56, 55, 64, 63, 62),
+    *(66, 65),
+)
+"""The mirror partner of each keypoint of ``_HALF``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +128,7 @@ def labelled_keypoints(camera: str) -> Sequence[int]:
         return range(68)
     if CAMERAS[camera][0] > 0:
         return _HALF
-    mirror = scheme_for(68).flip_map
-    assert mirror is not None
-    return [mirror[k] for k in _HALF]
+    return _OTHER_HALF
 
 
 def draw_subjects(seed: int, count: int) -> list[int]:

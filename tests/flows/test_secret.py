@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 from pydantic import SecretStr
 
-from flows.secret import BLOCK, model_key
+from flows.tasks import MODEL_KEY_BLOCK, model_key
 from flows.train_and_release import train_and_release
 from fpenet.provenance.digest import files_of
 from fpenet.provenance.encryption import ModelKey
@@ -33,9 +33,9 @@ def test_the_key_reaches_the_stage_register_alone(
     project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("FPENET_MODEL_KEY", raising=False)
-    Secret.delete(BLOCK) if model_key() else None
+    Secret.delete(MODEL_KEY_BLOCK) if model_key() else None
     assert model_key() is None
-    Secret(value=SecretStr(CANARY)).save(BLOCK, overwrite=True)
+    Secret(value=SecretStr(CANARY)).save(MODEL_KEY_BLOCK, overwrite=True)
     wanted = {"register.encrypt": True}
     state = run(overrides=wanted)
     release = state.result()
@@ -58,7 +58,7 @@ def test_the_key_reaches_the_stage_register_alone(
                 break
             time.sleep(0.1)
     assert "no space left" in "".join(log.message for log in logs)
-    Secret.delete(BLOCK)
+    Secret.delete(MODEL_KEY_BLOCK)
     out, err = capfd.readouterr()
     assert CANARY not in out + err
     written = [*files_of(project), *database.parent.glob(f"{database.name}*")]

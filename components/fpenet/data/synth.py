@@ -1,8 +1,10 @@
 """Stage synth: render the embedded data set, laid out as CMU Multi-PIE is, with exact labels."""
 
 import os
+from functools import partial
 from pathlib import Path
 
+from fpenet.core.progress import report
 from fpenet.params import SynthParams
 from fpenet.params.scheme import read_scheme
 from synthface import render_dataset
@@ -14,12 +16,18 @@ def render(*, synth: SynthParams, out_dir: Path) -> dict[str, int]:
     Returns:
         counts of what was rendered.
     """
-    return render_dataset(
+    scheme = None if synth.scheme is None else read_scheme(synth.scheme)
+    counts = render_dataset(
         out_dir,
         seed=synth.seed,
         subjects=synth.subjects,
         faces_per_subject=synth.faces_per_subject,
         workers=synth.workers or len(os.sched_getaffinity(0)),
         views=synth.views,
-        scheme=None if synth.scheme is None else read_scheme(synth.scheme),
+        scheme=scheme,
+        progress=partial(report, unit="faces"),
     )
+    if scheme is not None:
+        text = scheme.model_dump_json(indent=1) + "\n"
+        (out_dir / "scheme.json").write_text(text, encoding="utf-8")
+    return counts

@@ -7,12 +7,13 @@ visibility, exact as the card's own.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpenet.params.scheme import SchemeParams
 from synthface.head.landmarks import IRISES, NUM_KEYPOINTS, landmarks
 from synthface.head.mesh import EAR, SKIN, Mesh, build_mesh
 from synthface.head.surface import front_depth
@@ -33,6 +34,24 @@ CARRIERS = [k for k in range(NUM_KEYPOINTS) if k not in IRISES]
 """The keypoints that vertices follow: all but those that follow the gaze."""
 
 
+class VertexKeypoint(Protocol):
+    """A keypoint as a mix of vertices: vertex of the mean head -> its share of the point."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def vertices(self) -> Mapping[int, float] | None: ...
+
+
+class VertexScheme(Protocol):
+    """Named keypoints, in their order."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def keypoints(self) -> Sequence[VertexKeypoint]: ...
+
+
 @cache
 def mean_head() -> tuple[Floats, Floats]:
     """(3, V) skin and ears of the mean head, in the order of the mesh, and its (104, 3) keypoints.
@@ -50,7 +69,7 @@ def _own(mesh: Mesh) -> NDArray[np.bool_]:
     return own
 
 
-def with_scheme(rendered: RenderedFace, face: FaceSpec, scheme: SchemeParams) -> RenderedFace:
+def with_scheme(rendered: RenderedFace, face: FaceSpec, scheme: VertexScheme) -> RenderedFace:
     """``rendered``, which shows ``face``, with the keypoints of ``scheme`` for its 104.
 
     Raises:
@@ -62,7 +81,7 @@ def with_scheme(rendered: RenderedFace, face: FaceSpec, scheme: SchemeParams) ->
     return dataclasses.replace(rendered, points=points, visible=visible)
 
 
-def scheme_points(scheme: SchemeParams, who: Identity, how: Expression) -> Floats:
+def scheme_points(scheme: VertexScheme, who: Identity, how: Expression) -> Floats:
     """(3, K) the keypoints of ``scheme`` on one head, head frame, mm.
 
     Raises:
@@ -78,7 +97,7 @@ def scheme_points(scheme: SchemeParams, who: Identity, how: Expression) -> Float
             what = f"vertex {odd[0]} is none" if odd else "has no vertices"
             raise ValueError(
                 f"scheme {scheme.name}, keypoint {number} ({keypoint.name}): {what}; the mean head"
-                f" has 0 to {count - 1}, which `fpenet synth --mesh FILE.obj` shows"
+                f" has 0 to {count - 1}, which ``head_obj`` writes"
             )
         mixes.append(vertices)
     wanted = [vertex for vertices in mixes for vertex in vertices]

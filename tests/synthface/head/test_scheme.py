@@ -10,6 +10,7 @@ import pytest
 
 from fpenet.data.crops.store import scheme_in
 from fpenet.data.readers import read_labels
+from fpenet.data.synth import render
 from fpenet.params import Params
 from fpenet.params.scheme import SchemeParams, read_scheme
 from synthface import EXPRESSIONS, FaceSpec, Occluder, render_dataset, render_face
@@ -56,9 +57,10 @@ def test_what_hides_the_cards_points_hides_the_ten(ten: SchemeParams, yaw: float
 def test_the_labels_of_a_scheme_are_read_with_what_its_keypoints_are(
     ten: SchemeParams, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
-    render_dataset(
-        tmp_path, seed=3, subjects=1, faces_per_subject=1, workers=1, scheme=ten, views=("05_1",)
-    )
+    settings = {"seed": 3, "subjects": 1, "faces_per_subject": 1, "workers": 1, "scheme": str(TEN)}
+    settings |= {"views": ["05_1"]}
+    synth = params_with({f"synth.{key}": value for key, value in settings.items()}).synth
+    render(synth=synth, out_dir=tmp_path)
     about = json.loads((tmp_path / "dataset.json").read_text())
     assert about == {"name": "synthetic-ten", "scheme": "ten"}
     labelled = read_labels(tmp_path, params_with().data)
