@@ -23,6 +23,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from flows.tasks import WORK, progress_artifact
+from fpenet.core.errors import InputError
 from fpenet.deploy.engines.targets import TARGETS, Precision
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, TargetName
 from fpenet.provenance.manifest import MANIFEST, verify
@@ -146,7 +147,7 @@ def _trusted(folder: Path, params: Params, log: Any) -> str | None:
     """The folder, if somebody trusted here signed what is in it; without, the engine is pending."""
     try:
         verify(folder, read_trusted(params.trust.public_keys))
-    except ValueError as error:
+    except InputError as error:
         log.error("an engine is refused: %s", error)
         return None
     return folder.as_posix()

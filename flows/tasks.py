@@ -25,7 +25,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from flows.notify import flow_run_page, run_page, version_page
-from flows.tasks import model_key
+from fpenet.core.errors import BAD_INPUT, InputError
 from fpenet.core.progress import LOGGER
 from fpenet.data.sources.s3_labels import local_labels
 from fpenet.params import Params
@@ -45,7 +45,7 @@ SERVICE_DELAYS = (2.0, 10.0, 60.0)
 
 def worth_another_try(_task: Any, _task_run: Any, state: State[Any]) -> bool:
     """Bad input stays bad; anything else may have been the disk, the network or the memory."""
-    return not isinstance(state.result(raise_on_failure=False), ValueError)
+    return not isinstance(state.result(raise_on_failure=False), BAD_INPUT)
 
 
 def stage_task(name: str) -> Task[..., str]:
@@ -119,14 +119,14 @@ def model_key() -> ModelKey | None:
     """The key that the worker's environment or the block holds; None where neither does.
 
     Raises:
-        ValueError: it is too short.
+        InputError: it is too short.
     """
     key = key_in(os.environ)
     if key is not None:
         return key
     try:
         secret = Secret.load(MODEL_KEY_BLOCK)
-    except ValueError:  # there is no such block
+    except InputError:  # there is no such block
         return None
     assert isinstance(secret, Secret)
     return ModelKey(str(secret.get()))

@@ -26,13 +26,14 @@ from flows.tasks import (
     link_with_mlflow,
     render_labels,
 )
+from fpenet.core.errors import BAD_INPUT
 from fpenet.data.sources.s3_labels import on_s3
 from fpenet.deploy.engines.merge_builds import join_builds
 from fpenet.params import Params
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.registry.local_models import in_registry
 
-BAD_INPUT = "BadInput"
+BAD_INPUT_STATE = "BadInput"
 
 
 @flow(name="fpenet", persist_result=True, result_serializer="json")
@@ -68,8 +69,8 @@ def train_and_release(
             folders[name] = stage(folders, params)
             if name == "build":
                 folders[name] = joined(folders[name], engines, params)
-    except ValueError as error:
-        return Failed(message=str(error), name=BAD_INPUT)
+    except BAD_INPUT as error:
+        return Failed(message=str(error), name=BAD_INPUT_STATE)
     release = read_release({name: Path(folder) for name, folder in folders.items()})
     summary = WORK / "summaries" / f"{runtime.flow_run.name}.md"
     summary.parent.mkdir(exist_ok=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.request import requested_params
 from fpenet.cli.main import parse_overrides
+from fpenet.core.errors import InputError
 from infra.local import down, up
 from infra.services import Ports, environment, ports_in_use, serving
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ports = ports_in_use(root, os.environ)
         os.environ.update(environment(root, ports))
         started = up(root, ports)
-    except ValueError as error:
+    except InputError as error:
         print(f"release: {error}", file=sys.stderr)
         return BAD_INPUT
     except RuntimeError as error:
@@ -133,7 +134,7 @@ def _tell(run: "FlowRun", ports: Ports) -> int:
     from rich.table import Table
 
     from flows.summary import tables_of, verdict_of
-    from flows.train_and_release import BAD_INPUT as BAD_INPUT_STATE
+    from flows.train_and_release import BAD_INPUT_STATE
 
     state = run.state
     if state is None or not state.is_completed():

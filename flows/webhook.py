@@ -26,6 +26,7 @@ from starlette.routing import Route
 from flows.promotion import promotion
 from flows.request import project_params
 from fpenet.cli.main import parse_overrides
+from fpenet.core.errors import InputError
 from fpenet.params import Params
 from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.promotion.promotion import standing_request
@@ -99,7 +100,7 @@ class Gate:
                 return PlainTextResponse("too large for an event\n", 413)
         try:
             moved = self._deliveries.accept(request.headers, body, time.time())
-        except ValueError as error:
+        except InputError as error:
             LOGGER.warning("an event was ignored: %s", error)
             return PlainTextResponse(f"{error}\n", 401)
         if moved and (moved.model, moved.alias) == (
@@ -132,10 +133,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides = parse_overrides(options.set)
         secret = os.environ.get(SECRET, "")
         if len(secret) < _SHORTEST_SECRET:
-            raise ValueError(f"{SECRET} must have {_SHORTEST_SECRET} characters or more")
+            raise InputError(f"{SECRET} must have {_SHORTEST_SECRET} characters or more")
         url = os.environ.get(URL) or f"http://{options.host}:{options.port}{PATH}"
         gate = Gate(project_params(overrides), url, secret, overrides)
-    except ValueError as error:
+    except InputError as error:
         print(f"gate: {error}", file=sys.stderr)
         return 2
     gate.start()

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from infra.services import (
     POOL,
     SERVERS,
@@ -41,7 +42,7 @@ def up(root: Path, ports: Ports) -> list[str]:
         the services that this call started; empty when all ran already.
 
     Raises:
-        ValueError: a port is taken by another program.
+        InputError: a port is taken by another program.
         RuntimeError: a service did not start; what this call started is stopped again.
     """
     with _locked(root):
@@ -149,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"stopped: {', '.join(down(root)) or 'nothing, no service ran'}")
             return 0
         print(describe(root, ports))
-    except ValueError as error:
+    except InputError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import psutil
 
+from fpenet.core.errors import InputError
+
 HOST = "127.0.0.1"
 MARK = "FPENET_SERVICE"
 START_SECONDS = 120.0
@@ -59,15 +61,15 @@ def chosen_ports(environ: Mapping[str, str]) -> Ports:
     """The ports that the environment asks for, or 4200, 5000 and 5001.
 
     Raises:
-        ValueError: a port that is not a number from 1 to 65535, or the same one twice.
+        InputError: a port that is not a number from 1 to 65535, or the same one twice.
     """
     found: dict[int, str] = {}
     for name, usual in _USUAL.items():
         text = environ.get(name) or usual
         if not (text.isdecimal() and 1 <= int(text) <= 65535):
-            raise ValueError(f"{name} is {text!r}; it must be a port from 1 to 65535")
+            raise InputError(f"{name} is {text!r}; it must be a port from 1 to 65535")
         if int(text) in found:
-            raise ValueError(f"{found[int(text)]} and {name} are both {int(text)}")
+            raise InputError(f"{found[int(text)]} and {name} are both {int(text)}")
         found[int(text)] = name
     return Ports(*found)
 
@@ -207,7 +209,7 @@ def require_free(name: str, port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise ValueError(
+            raise InputError(
                 f"port {port} on {HOST}, for the {name} server, is not free ({error.strerror});"
                 f" stop the program that has it, or choose another: FPENET_{name.upper()}_PORT=..."
             ) from None

@@ -7,6 +7,7 @@ Source: FPENet model card (68/80/104 layouts) and FACTS 1.6 (flip map), 4 (KPI r
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fpenet.core.errors import InputError
 from fpenet.params.scheme import SchemeParams
 
 
@@ -110,10 +111,10 @@ def scheme_for(num_keypoints: int) -> KeypointScheme:
     """The scheme of ``num_keypoints`` points; an unknown layout has only the region ``all``.
 
     Raises:
-        ValueError: ``num_keypoints`` is not positive.
+        InputError: ``num_keypoints`` is not positive.
     """
     if num_keypoints < 1:
-        raise ValueError(f"data.keypoints is {num_keypoints}; it must be at least 1")
+        raise InputError(f"data.keypoints is {num_keypoints}; it must be at least 1")
     if num_keypoints in SCHEMES:
         return SCHEMES[num_keypoints]
     everything = _span(0, num_keypoints)

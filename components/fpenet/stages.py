@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fpenet.core.stage_folder import locked, partial_folder
+from fpenet.core.errors import InputError
 from fpenet.data.sources.dvc_pointer import check_pointer
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_code, digest_dataset, digest_json
@@ -74,7 +75,7 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
     if stage.reads_labels:
         labels = Path(params.data.labels)
         if not labels.exists():
-            raise ValueError(
+            raise InputError(
                 f"data.labels: {labels} does not exist; run `make setup` for the embedded set, or"
                 " give the folder or label file of a data set"
             )
@@ -105,7 +106,7 @@ def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Para
         the sealed manifest.
 
     Raises:
-        ValueError: bad input; nothing is left at ``out_dir`` that was not there before.
+        InputError: bad input; nothing is left at ``out_dir`` that was not there before.
     """
     stage = STAGES[name]
     for folder in inputs.values():
@@ -119,7 +120,7 @@ def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Para
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with locked(out_dir):
         if not stage.sealed and (out_dir.is_file() or any(out_dir.glob("*"))):
-            raise ValueError(f"{out_dir}: holds something; remove it, or name another folder")
+            raise InputError(f"{out_dir}: holds something; remove it, or name another folder")
         if _is_done(stage, out_dir, pending):
             return verify(out_dir)
         partial = partial_folder(out_dir, pending.key, stage.resumable)
@@ -174,7 +175,7 @@ def _assist(
 ) -> Manifest:
     """Take part in a stage as a process that writes nothing; process 0 does."""
     if not stage.shared:
-        raise ValueError(
+        raise InputError(
             f"stage {stage.name} runs in one process; this one is number {rank} (RANK)."
             f" Only {', '.join(row.name for row in _ROWS if row.shared)} may run in several"
         )

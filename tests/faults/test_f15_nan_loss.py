@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from fpenet.cli.main import main
-from fpenet.core.stopping import Diverged
+from fpenet.core.errors import Diverged
 from fpenet.model import step
 from fpenet.model.checkpoint import load_checkpoint
 from fpenet.model.step import draw_batch

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fpenet.core.stopping import Resumable, noted_sigterm
+from fpenet.core.errors import Resumable
+from fpenet.core.stopping import noted_sigterm
 from fpenet.model import step
 from fpenet.model.checkpoint import load_checkpoint
 from fpenet.model.step import take_step

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from fpenet.cli.data import add_trusted
+from fpenet.core.errors import InputError
 
 _WANTED = ("overlay", "json", "csv")
 
@@ -74,7 +75,7 @@ def _check(options: argparse.Namespace) -> None:
     folders = [options.bundle] if (options.bundle / "model.json").is_file() else []
     folders += sorted(path.parent for path in options.bundle.glob("*/model.json"))
     if not folders:
-        raise ValueError(f"{options.bundle}: no bundle; wanted model.json or <target>/model.json")
+        raise InputError(f"{options.bundle}: no bundle; wanted model.json or <target>/model.json")
     reasons = []
     for folder in folders:
         for one in check_golden(folder, options.trusted):
@@ -82,7 +83,7 @@ def _check(options: argparse.Namespace) -> None:
             print(f"{one.engine}: {'not run here: ' if one.absent else ''}{said}")
             reasons += [f"{one.engine}: {reason}" for reason in one.reasons]
     if reasons:
-        raise ValueError("; ".join(reasons))
+        raise InputError("; ".join(reasons))
 
 
 def _infer(options: argparse.Namespace) -> None:
@@ -91,12 +92,12 @@ def _infer(options: argparse.Namespace) -> None:
     from fpenet.deploy.runtime.one_euro import Smoothing
 
     if options.detect_every < 1 or (options.fps is not None and options.fps <= 0):
-        raise ValueError("--detect-every and --fps must be positive")
+        raise InputError("--detect-every and --fps must be positive")
     smoothing: Smoothing | None = Smoothing()
     if options.smooth is not None:
         hertz, beta = options.smooth
         if min(hertz, beta) < 0 or (hertz == 0) != (beta == 0):
-            raise ValueError(f"--smooth {hertz:g} {beta:g}: both positive, or 0 0")
+            raise InputError(f"--smooth {hertz:g} {beta:g}: both positive, or 0 0")
         smoothing = Smoothing(hertz, beta) if hertz else None
     box = tuple(options.box) if options.box else None
     count = infer_files(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.evidence import DEPLOYABLE
 
@@ -46,12 +47,12 @@ def _run_get(options: argparse.Namespace) -> None:
     from fpenet.release.store.open_store import open_store
 
     if not options.source:
-        raise ValueError("--from is missing, and MLFLOW_TRACKING_URI is not set")
+        raise InputError("--from is missing, and MLFLOW_TRACKING_URI is not set")
     source: Source
     if options.source.startswith(("http://", "https://")):
         source = MlflowSource(options.source.rstrip("/"), _authorization(os.environ))
     elif "://" in options.source and not options.source.startswith("s3://"):
-        raise ValueError(f"--from {options.source}: must be http(s)://, s3:// or a folder")
+        raise InputError(f"--from {options.source}: must be http(s)://, s3:// or a folder")
     else:
         source = StoreSource(open_store(options.source, options.endpoint))
     trusted = read_trusted(options.trusted)

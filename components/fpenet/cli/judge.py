@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fpenet.core.errors import InputError
 from fpenet.data.sources.s3_labels import local_labels
 from fpenet.params import Params
 from fpenet.release.registry.local_models import local_model
@@ -51,14 +52,14 @@ def judges_model(options: argparse.Namespace) -> bool:
     """Whether a stage's command is ``evaluate --model``.
 
     Raises:
-        ValueError: an option of it is given without ``--model``.
+        InputError: an option of it is given without ``--model``.
     """
     if options.command != "evaluate":
         return False
     if options.model:
         return True
     if options.labels or options.all_faces:
-        raise ValueError("--labels and --all-faces go with --model")
+        raise InputError("--labels and --all-faces go with --model")
     return False
 
 

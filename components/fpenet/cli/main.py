@@ -2,8 +2,9 @@
 
 Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them);
 labels on S3 are fetched into ``labels`` there.
-Exit status: 0 done, 1 the training diverged or no answer came, 2 bad input, 3 refused, 75 stopped
-by SIGTERM: the same command goes on. One line says what.
+Exit status: 0 done; 1 a bug, a fault of the machine or the network, or a training that diverged;
+2 bad input; 3 refused; 75 stopped by SIGTERM, the same command continues; 130 interrupted. Every
+error is one line.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import json
 import logging
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -32,7 +35,7 @@ from fpenet.cli.plan import describe_plan
 from fpenet.cli.release import add_release_commands
 from fpenet.cli.synth import add_synth_options, synth_overrides, wants_mesh, write_mesh
 from fpenet.cli.train import add_training_commands
-from fpenet.core.stopping import Diverged, Resumable
+from fpenet.core.errors import BAD_INPUT, Diverged, InputError, Resumable
 from fpenet.data.sources.s3_labels import local_labels, on_s3
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, load_params
 from fpenet.provenance.encryption import holding, key_in
@@ -40,7 +43,7 @@ from fpenet.release.registry.live_metrics import live_view
 from fpenet.release.registry.local_models import local_weights
 from fpenet.stages import STAGES, Stage, run_stage, stage_key
 
-DONE, DIVERGED, BAD_INPUT, RESUMABLE = 0, 1, 2, 75
+DONE, FAILED, BAD_INPUT_STATUS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,12 +53,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _shown_progress(options.command), holding(key_in(os.environ)):
             status: int | None = options.run(options)
-    except (ValueError, OSError, Diverged, Resumable) as error:
-        print(f"fpenet {options.command}: {error}", file=sys.stderr)
-        if isinstance(error, Resumable):
-            return RESUMABLE
-        return DIVERGED if isinstance(error, Diverged) else BAD_INPUT
+    except Exception as error:
+        status, line = _status_of(error, options.command)
+        print(f"fpenet {options.command}: {line}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"fpenet {options.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return status or DONE
+
+
+def _status_of(error: Exception, command: str) -> tuple[int, str]:
+    """Exit status and line of an error; of a bug or a fault of the machine, the log is named."""
+    if isinstance(error, BAD_INPUT):
+        return BAD_INPUT_STATUS, str(error)
+    if isinstance(error, Resumable):
+        return RESUMABLE, str(error)
+    if isinstance(error, (Diverged, ConnectionError)):
+        return FAILED, str(error)
+    name = f"fpenet-{command}-"
+    with tempfile.NamedTemporaryFile("w", prefix=name, suffix=".log", delete=False) as log:
+        traceback.print_exception(error, file=log)
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return FAILED, f"{line}; the traceback is in {log.name}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,7 +144,7 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals):
-            raise ValueError(f"--set {pair}: must be KEY=VALUE, e.g. train.epochs=3")
+            raise InputError(f"--set {pair}: must be KEY=VALUE, e.g. train.epochs=3")
         overrides[key] = yaml.safe_load(value)
     return overrides
 
@@ -142,7 +161,7 @@ def _run_stage(options: argparse.Namespace) -> None:
     out_dir = options.out or (options.root / stage.name)
     if not stage.sealed and options.out is None:
         if on_s3(params.data.labels):
-            raise ValueError(f"data.labels is {params.data.labels}; say where to: --out FOLDER")
+            raise InputError(f"data.labels is {params.data.labels}; say where to: --out FOLDER")
         out_dir = Path(params.data.labels)
     if stage.reads_labels:
         params = local_labels(params, options.root / "labels")
@@ -156,7 +175,7 @@ def _run_stage(options: argparse.Namespace) -> None:
     if manifest.summary:  # process 0 of several has one
         print(json.dumps(_short(manifest.summary), indent=1))
     if blocking := manifest.summary.get("blocking"):
-        raise ValueError(f"{'; '.join(blocking)}; the report is in {out_dir}")
+        raise InputError(f"{'; '.join(blocking)}; the report is in {out_dir}")
 
 
 def _shown_live(

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import write_yaml
 from fpenet.params import Params, RangeParams
 from fpenet.provenance.digest import digest_json
@@ -63,7 +64,7 @@ def _sweep(options: argparse.Namespace, load: Load) -> None:
     """Try what ``sweep.space`` says, and write the best as a preset."""
     params = load(options, {})
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("one process trains a trial; several sweeps share a sweep.storage")
+        raise InputError("one process trains a trial; several sweeps share a sweep.storage")
     for key, values in params.sweep.space.items():
         ends = (values.low, values.high) if isinstance(values, RangeParams) else values
         for value in ends:

@@ -1,4 +1,4 @@
-"""Why a stage stopped short of its end, and how SIGTERM stops a long one between two steps.
+"""How SIGTERM stops a long stage between two steps.
 
 A preempted machine gets SIGTERM and a grace time. The stage notes the signal, finishes its step,
 saves, and then ends; a second SIGTERM in the meantime changes nothing.
@@ -10,17 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
-class Resumable(RuntimeError):
-    """SIGTERM ended a stage that saved where it was: the same command goes on from there."""
-
-
-class Diverged(RuntimeError):
-    """A training whose loss was not finite too often; the last good checkpoint stays."""
-
-
-class Pruned(RuntimeError):
-    """A trial of a sweep that is worse than others were at its epoch: it need not go on."""
+from fpenet.core.errors import Resumable
 
 
 @contextmanager

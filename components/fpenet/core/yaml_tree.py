@@ -6,21 +6,23 @@ from typing import Any
 
 import yaml
 
+from fpenet.core.errors import InputError
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in ``path``.
 
     Raises:
-        ValueError: no such file, not YAML, or not a mapping.
+        InputError: no such file, not YAML, or not a mapping.
     """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
-        raise ValueError(f"{path}: is {brief(tree)}; it must be a mapping of sections")
+        raise InputError(f"{path}: is {brief(tree)}; it must be a mapping of sections")
     return tree
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.images import place_image
 from fpenet.data.readers import read_labels
@@ -56,20 +57,20 @@ def convert_labels(labels: Path, data: DataParams, to: str, out_dir: Path) -> di
         counts: faces, written, rejected by reason, and what the new format could not hold.
 
     Raises:
-        ValueError: ``out_dir`` exists or lies in the set, nothing could be converted, or two faces
+        InputError: ``out_dir`` exists or lies in the set, nothing could be converted, or two faces
             of one image differ in an attribute and the format has no place for that.
     """
     if to not in WRITERS:
-        raise ValueError(f"--to is {to}; it must be one of {', '.join(WRITERS)}")
+        raise InputError(f"--to is {to}; it must be one of {', '.join(WRITERS)}")
     if out_dir.exists():
-        raise ValueError(f"{out_dir} exists; name a new folder")
+        raise InputError(f"{out_dir} exists; name a new folder")
     root = (labels if labels.is_dir() else labels.parent).resolve()
     if out_dir.resolve().is_relative_to(root):
-        raise ValueError(f"{out_dir} lies in {root}, which is read; name a folder elsewhere")
+        raise InputError(f"{out_dir} lies in {root}, which is read; name a folder elsewhere")
     labelled = read_labels(labels, data)
     if not labelled.samples:
         first = labelled.rejected[0]
-        raise ValueError(f"{labels}: not one usable face in it; the first: {first.detail}")
+        raise InputError(f"{labels}: not one usable face in it; the first: {first.detail}")
     writer = WRITERS[to]
     partial = out_dir.with_name(f".{out_dir.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -95,7 +96,7 @@ def convert_labels(labels: Path, data: DataParams, to: str, out_dir: Path) -> di
         _write_rejected(rejected, partial / REJECTED)
         if len(refused) == len(labelled.samples):
             why = next(iter(refused.values()))
-            raise ValueError(f"no face can be written as {to}: {why.detail}")
+            raise InputError(f"no face can be written as {to}: {why.detail}")
     except BaseException:
         shutil.rmtree(partial)
         raise
@@ -131,7 +132,7 @@ def _write_attributes(samples: Sequence[FaceSample], path: Path, to: str) -> Non
         if row != about:
             both = sorted(row.keys() | about.keys())
             odd = next(name for name in both if row.get(name) != about.get(name))
-            raise ValueError(
+            raise InputError(
                 f"{sample.image}: its faces differ in {odd} ({row.get(odd)!r}, {about.get(odd)!r}),"
                 f" which {to} cannot hold; use --to coco or --to table"
             )

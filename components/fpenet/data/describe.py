@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fpenet.core.errors import InputError
 from fpenet.data.checks.faces import Faces, faces_of
 from fpenet.data.overlay import PICTURE_PX, draw_face
 from fpenet.data.readers.labelled_set import LabelledSet
@@ -32,11 +33,11 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
     """Everything that is counted, as JSON values.
 
     Raises:
-        ValueError: not one usable face.
+        InputError: not one usable face.
     """
     if not labelled.samples:
         first = labelled.rejected[0].detail if labelled.rejected else "none is labelled"
-        raise ValueError(f"{labelled.root}: not one usable face in it; the first: {first}")
+        raise InputError(f"{labelled.root}: not one usable face in it; the first: {first}")
     faces = faces_of(labelled.samples)
     visible: Bools = np.stack([sample.visible for sample in labelled.samples])
     sifted = sift_faces(faces, validate, None)

@@ -32,7 +32,7 @@ def point_colours(num_keypoints: int) -> list[str]:
     """The colour of each of ``num_keypoints`` keypoints, by its region.
 
     Raises:
-        ValueError: ``num_keypoints`` is not positive.
+        InputError: ``num_keypoints`` is not positive.
     """
     colours = [_PLAIN] * num_keypoints
     for name, indices in scheme_for(num_keypoints).regions.items():

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from fpenet.core.errors import InputError
 
-class Refusal(ValueError):
+
+class Refusal(InputError):
     """One image or one label is not used; the rest of the set goes on.
 
     Attributes:

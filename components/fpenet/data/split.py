@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fpenet.core.errors import InputError
 from fpenet.data.sample import ATTRIBUTE, read_table, write_table
 from fpenet.params import SplitParams, SplitRule
 
@@ -68,7 +69,7 @@ def by_kpi_subjects(faces: Faces, split: SplitParams) -> list[str]:
     """The KPI subjects are judged; the others are trained on, a hash of them held out."""
     held_out = kpi_subjects_of(faces.subjects, split)
     if not held_out:
-        raise ValueError(
+        raise InputError(
             f"split.by is kpi_subjects, but none of split.kpi_subjects ({split.kpi_subjects[0]},"
             " ...) is in the set; use table, hash or auto"
         )
@@ -85,7 +86,7 @@ def by_table(faces: Faces, split: SplitParams) -> list[str]:
     parts: list[str] = []
     for image, part in zip(faces.images, faces.table, strict=True):
         if part not in PARTS:
-            raise ValueError(
+            raise InputError(
                 f"{image}: the column split beside the labels says {part!r}; it must be one of"
                 f" {', '.join(PARTS)}"
             )
@@ -116,14 +117,14 @@ def refuse_leaks(faces: Faces, parts: Sequence[str], split: SplitParams) -> None
     """Stop when a person is in two parts, a KPI subject in training, or a part is empty.
 
     Raises:
-        ValueError: naming the subjects.
+        InputError: naming the subjects.
     """
     parts_of: dict[str, set[str]] = {}
     for subject, part in zip(faces.subjects, parts, strict=True):
         parts_of.setdefault(subject, set()).add(part)
     torn = sorted(subject for subject, found in parts_of.items() if len(found) > 1)
     if torn:
-        raise ValueError(
+        raise InputError(
             f"{len(torn)} subjects are in more than one part: "
             + ", ".join(
                 f"{subject} ({' and '.join(sorted(parts_of[subject]))})" for subject in torn
@@ -136,11 +137,11 @@ def refuse_leaks(faces: Faces, parts: Sequence[str], split: SplitParams) -> None
             if parts_of[subject] != {"kpi"}
         )
         if leaked:
-            raise ValueError(f"KPI subjects must be judged only, but are not: {', '.join(leaked)}")
+            raise InputError(f"KPI subjects must be judged only, but are not: {', '.join(leaked)}")
     if "train" not in parts:
-        raise ValueError("no face to train on: every subject is judged; see split.by")
+        raise InputError("no face to train on: every subject is judged; see split.by")
     if "val" not in parts and "kpi" not in parts:
-        raise ValueError(
+        raise InputError(
             f"no face to judge: {len(parts_of)} subjects, split.val_fraction is"
             f" {split.val_fraction:g}"
         )
@@ -155,7 +156,7 @@ def refuse_shared_pictures(
         shared: rows of validate's shared_pictures.csv.
 
     Raises:
-        ValueError: naming the pictures.
+        InputError: naming the pictures.
     """
     parts_of: dict[str, set[str]] = {}
     for image, part in zip(images, parts, strict=True):
@@ -168,7 +169,7 @@ def refuse_shared_pictures(
         and len(parts_of[row["image"]] | parts_of[row["other"]]) > 1
     ]
     if torn:
-        raise ValueError(
+        raise InputError(
             f"{len(torn)} pictures are in more than one part under two names: "
             + "; ".join(
                 f"{row['image']} ({' and '.join(sorted(parts_of[row['image']]))}) and"
@@ -188,11 +189,11 @@ def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> 
         the rule, and faces and subjects of each part.
 
     Raises:
-        ValueError: a face of an unknown subject, a rule that does not fit the set, a leak.
+        InputError: a face of an unknown subject, a rule that does not fit the set, a leak.
     """
     table, about = read_table(validate_dir / "samples.parquet")
     if about.get("blocking"):
-        raise ValueError(f"validate found what stops a run: {about['blocking']}")
+        raise InputError(f"validate found what stops a run: {about['blocking']}")
     images = table["image"].to_pylist()
     subjects = _known_subjects(images, table["subject"].to_pylist())
     listed = (
@@ -223,7 +224,7 @@ def _known_subjects(images: Sequence[str], subjects: Sequence[str | None]) -> li
     known = [subject for subject in subjects if subject is not None]
     if len(known) < len(subjects):
         first = images[subjects.index(None)]
-        raise ValueError(
+        raise InputError(
             f"{len(subjects) - len(known)} faces have no subject, the first is {first}; give them"
             " in a CSV filename,subject beside the labels or by data.subject_pattern, or say that"
             " each image is its own subject: data.subject_per_image=true"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.bootstrap import Interval, Resamples
 from fpenet.kpi.evaluate import measured_of, too_few
@@ -85,10 +86,10 @@ def compare(
         store: the faces that both were judged on.
 
     Raises:
-        ValueError: they were judged on other faces, so that nothing can be paired.
+        InputError: they were judged on other faces, so that nothing can be paired.
     """
     if first.faces != second.faces:
-        raise ValueError(
+        raise InputError(
             f"judged on other faces: {first.faces[:16]} and {second.faces[:16]}; only predictions"
             " of the same faces can be compared"
         )
@@ -131,7 +132,7 @@ def _wanted_cells(
     cells = cells_of(measured_of(store, found), regions_of(store.scheme, how))
     missing = [name for name in wanted if name not in cells.metrics]
     if missing or not wanted:
-        raise ValueError(
+        raise InputError(
             f"gate.comparison.metrics: {missing or 'none'} of these keypoints; choose of"
             f" {sorted({name.rpartition('/')[0] for name in cells.metrics})} by region"
         )

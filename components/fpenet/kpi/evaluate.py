@@ -39,7 +39,7 @@ def evaluate(
         confidence_px: see ``describe_confidence``.
 
     Raises:
-        ValueError: the part has no face, or the predictions have another number of keypoints.
+        InputError: the part has no face, or the predictions have another number of keypoints.
     """
     found = predict_judged(predict, store, how.batch_size)
     kpi = judge(store, found, how, confidence_px)
@@ -61,7 +61,7 @@ def evaluate_folder(predict: Predict, crop_dir: Path | str, params: EvaluatePara
         params: what is measured, ``load_params(Path("params.yaml")).evaluate``.
 
     Raises:
-        ValueError: the folder has no judged face, or the predictions have another K.
+        InputError: the folder has no judged face, or the predictions have another K.
     """
     return evaluate(predict, open_crops(Path(crop_dir)), params)[0]
 

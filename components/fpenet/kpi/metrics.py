@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX, CropStore, Rows
 from fpenet.data.sample import numbers_of
 from fpenet.keypoints import KeypointScheme
@@ -171,17 +172,17 @@ def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Se
     """Region -> 0-based keypoints: those of the scheme, and the user's own.
 
     Raises:
-        ValueError: naming the key of params.yaml: no such keypoint, or a region twice.
+        InputError: naming the key of params.yaml: no such keypoint, or a region twice.
     """
     num_keypoints = scheme.num_keypoints
     regions: dict[str, Sequence[int]] = dict(scheme.regions)
     for name, numbers in evaluate.regions.items():
         key = f"evaluate.regions.{name}"
         if name in regions:
-            raise ValueError(f"{key}: is a region of {num_keypoints} keypoints already; rename it")
+            raise InputError(f"{key}: is a region of {num_keypoints} keypoints already; rename it")
         wrong = [number for number in numbers if number > num_keypoints]
         if wrong or not numbers:
-            raise ValueError(
+            raise InputError(
                 f"{key}: {wrong or 'empty'}; wanted keypoints from 1 to {num_keypoints}"
             )
         regions[name] = tuple(sorted({number - 1 for number in numbers}))

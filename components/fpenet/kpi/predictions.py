@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.crops.store import CropStore, Rows
 
@@ -57,7 +58,7 @@ def load_predictions(path: Path) -> Predictions:
     """What ``save`` wrote.
 
     Raises:
-        ValueError: naming the file: absent, or not predictions.
+        InputError: naming the file: absent, or not predictions.
     """
     try:
         with np.load(path, allow_pickle=False) as found:
@@ -66,18 +67,18 @@ def load_predictions(path: Path) -> Predictions:
                 found["points"], found["confidence"], tight, found["rows"], str(found["faces"])
             )
     except (OSError, KeyError, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not the predictions of a model: {error}") from None
+        raise InputError(f"{path}: not the predictions of a model: {error}") from None
 
 
 def judged_rows(store: CropStore) -> Rows:
     """The faces that a model is judged on.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none.
     """
     rows = store.rows(store.judged_part)
     if len(rows) == 0:
-        raise ValueError(f"no face in part {store.judged_part!r}; parts with faces: {store.parts}")
+        raise InputError(f"no face in part {store.judged_part!r}; parts with faces: {store.parts}")
     return rows
 
 
@@ -110,14 +111,14 @@ def predict_judged(predict: Predict, store: CropStore, batch_size: int) -> Predi
     """What ``predict`` says of the judged faces, on both crops.
 
     Raises:
-        ValueError: no face is judged, or the predictions have another number of keypoints.
+        InputError: no face is judged, or the predictions have another number of keypoints.
     """
     rows = judged_rows(store)
     images, tight = store.images(rows), store.tight_faces().images
     predict = reported(predict, len(images) + len(tight))
     points, confidence = predict_all(predict, images, batch_size)
     if points.shape[1:] != (store.num_keypoints, 2):
-        raise ValueError(
+        raise InputError(
             f"predictions are {points.shape[1:]} a face; the labels have"
             f" {store.num_keypoints} keypoints"
         )

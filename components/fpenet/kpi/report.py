@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.metrics import measure, nme
 from fpenet.kpi.predictions import Predictions
@@ -83,12 +84,12 @@ def read_kpi(path: Path) -> KpiReport:
     """The report that ``save`` wrote.
 
     Raises:
-        ValueError: naming the file: absent, or not a report.
+        InputError: naming the file: absent, or not a report.
     """
     try:
         return KpiReport(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a KPI report: {error}") from None
+        raise InputError(f"{path}: not a KPI report: {error}") from None
 
 
 def write_kpi(kpi: KpiReport, out_dir: Path) -> None:

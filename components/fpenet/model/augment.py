@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX
 from fpenet.keypoints import KeypointScheme
 from fpenet.model.distributed import Chance
@@ -69,10 +70,10 @@ def check_flips(scheme: KeypointScheme, augment: AugmentParams) -> None:
     """Refuse flips for a scheme whose mirror partners are not known.
 
     Raises:
-        ValueError: naming the key.
+        InputError: naming the key.
     """
     if augment.flip_probability > 0 and scheme.flip_map is None:
-        raise ValueError(
+        raise InputError(
             f"train.augment.flip_probability is {augment.flip_probability}, but"
             f" {scheme.num_keypoints} keypoints have no flip map; set it to 0"
         )

@@ -18,6 +18,7 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from fpenet.core.errors import InputError
 from fpenet.model.distributed import from_first, rank
 from fpenet.model.nets.recombinator import (
     GREY_LEVELS,
@@ -79,13 +80,13 @@ def read_about(train_dir: Path) -> dict[str, Any]:
     """``model.json``: what the net is.
 
     Raises:
-        ValueError: naming the file; it is not JSON.
+        InputError: naming the file; it is not JSON.
     """
     path = train_dir / "model.json"
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
+        raise InputError(f"{path}: not JSON: {error}") from None
     return about
 
 
@@ -93,7 +94,7 @@ def load_net(train_dir: Path) -> tuple[Recombinator, dict[str, Any]]:
     """The trained net in eval mode, and its ``model.json``.
 
     Raises:
-        ValueError: naming the file and what does not fit.
+        InputError: naming the file and what does not fit.
     """
     about = read_about(train_dir)
     net = build_net(about["net"], about["num_keypoints"])
@@ -101,7 +102,7 @@ def load_net(train_dir: Path) -> tuple[Recombinator, dict[str, Any]]:
     try:
         net.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from None
     return net.eval(), about
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from fpenet.core.errors import InputError
 from fpenet.params import TrainParams
 
 
@@ -29,10 +30,10 @@ def device_of(train: TrainParams) -> torch.device:
     """Where to train: each process of ``torchrun`` has a GPU of its own.
 
     Raises:
-        ValueError: a GPU is asked for and there is none.
+        InputError: a GPU is asked for and there is none.
     """
     if train.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("train.device is cuda, but torch sees no GPU; set it to cpu or auto")
+        raise InputError("train.device is cuda, but torch sees no GPU; set it to cpu or auto")
     if train.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

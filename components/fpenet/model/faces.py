@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX, CropStore
 
 _SHARE_OF_MEMORY = 0.5
@@ -66,12 +67,12 @@ def open_faces(
     """The faces of ``store`` and of ``unlabelled``, on ``device`` as far as they fit.
 
     Raises:
-        ValueError: their margin crops differ in size.
+        InputError: their margin crops differ in size.
     """
     device = torch.device(device)
     stored = (store.crops,) if unlabelled is None else (store.crops, unlabelled.crops)
     if stored[-1].shape[1:] != stored[0].shape[1:]:
-        raise ValueError(
+        raise InputError(
             f"train.unlabelled: its margin crops are {stored[-1].shape[1]} px, those to train on"
             f" {stored[0].shape[1]} px; crop.store_px must be the same"
         )

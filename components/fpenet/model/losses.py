@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX
 from fpenet.keypoints import KeypointScheme
 from fpenet.model.distributed import summed
@@ -36,13 +37,13 @@ def point_weights(
             to the others. None weighs every point that counts alike.
 
     Raises:
-        ValueError: a weight for a group that the scheme does not have.
+        InputError: a weight for a group that the scheme does not have.
     """
     weight = counts.float()
     if region_weights is not None:
         absent = {name for name, w in region_weights.items() if w} - set(scheme.loss_groups)
         if absent:
-            raise ValueError(
+            raise InputError(
                 f"train.region_weights has {sorted(absent)}; {scheme.num_keypoints} keypoints have"
                 f" the groups {sorted(scheme.loss_groups)}"
             )

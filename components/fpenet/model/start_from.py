@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from fpenet.core.errors import InputError
 from fpenet.model.checkpoint import load_net, read_about, write_whole
 from fpenet.model.nets.recombinator import GREY_LEVELS, NETS, Recombinator, first_convolution
 
@@ -36,7 +37,7 @@ def load_weights(net: Recombinator, name: str, folder: Path, new_head: bool) -> 
         the tensors that stay fresh.
 
     Raises:
-        ValueError: naming the folder and every tensor that does not fit.
+        InputError: naming the folder and every tensor that does not fit.
     """
     found = _read(folder, name)
     own = net.state_dict()
@@ -51,7 +52,7 @@ def load_weights(net: Recombinator, name: str, folder: Path, new_head: bool) -> 
         hint = ""
         if all(line.startswith("heatmaps.") for line in wrong):
             hint = "; train.new_head: true makes these anew"
-        raise ValueError(f"train.start_from {folder}: {'; '.join(wrong)}{hint}")
+        raise InputError(f"train.start_from {folder}: {'; '.join(wrong)}{hint}")
     net.load_state_dict({**own, **{key: found[key] for key in own if key not in fresh}})
     LOGGER.info(
         "started from %s: %d tensors; made anew: %s",
@@ -66,13 +67,13 @@ def load_teacher(folder: Path, num_keypoints: int) -> Recombinator:
     """The net of a finished training, whose points another net learns.
 
     Raises:
-        ValueError: it is not there, is damaged, or knows other keypoints.
+        InputError: it is not there, is damaged, or knows other keypoints.
     """
     if not (folder / "model.json").is_file():
-        raise ValueError(f"train.teacher {folder}: no model.json; wanted a folder of stage train")
+        raise InputError(f"train.teacher {folder}: no model.json; wanted a folder of stage train")
     net, about = load_net(folder)
     if about["num_keypoints"] != num_keypoints:
-        raise ValueError(
+        raise InputError(
             f"train.teacher {folder}: {about['num_keypoints']} keypoints; the data have"
             f" {num_keypoints}"
         )
@@ -82,23 +83,23 @@ def load_teacher(folder: Path, num_keypoints: int) -> Recombinator:
 def _read(folder: Path, name: str) -> dict[str, Tensor]:
     """The weights in ``folder`` as a net ``name`` is trained with them."""
     if not (folder / "model.json").is_file():
-        raise ValueError(
+        raise InputError(
             f"train.start_from {folder}: no model.json; wanted a folder of stage train or import"
         )
     about = read_about(folder)
     if about.get("net") != name:
-        raise ValueError(
+        raise InputError(
             f"train.start_from {folder}: its net is {about.get('net')}; train.net is {name}"
         )
     path = folder / TRAINABLE
     if not path.is_file() and NETS[name].batch_norm:
-        raise ValueError(f"{path}: absent; weights that ship have no batch norm to go on with")
+        raise InputError(f"{path}: absent; weights that ship have no batch norm to go on with")
     try:
         if path.is_file():
             return load_file(path)
         net, _ = load_net(folder)
     except SafetensorError as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from None
     with torch.no_grad():
         first_convolution(net).weight *= GREY_LEVELS
     return net.state_dict()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from fpenet.core.errors import InputError
 from fpenet.keypoints import KeypointScheme
 from fpenet.model.augment import Batch, augment_batch, softened
 from fpenet.model.distributed import Chance, rank, see_whole_batch, size, sum_gradients, summed
@@ -193,14 +194,14 @@ class Stepper:
     parts: the same batch, but the batch norm of a part sees that part alone.
 
     Raises:
-        ValueError: the batch cannot be shared by the processes, or two parts do not fit either.
+        InputError: the batch cannot be shared by the processes, or two parts do not fit either.
     """
 
     def __init__(
         self, training: Training, faces: Faces, scheme: KeypointScheme, train: TrainParams
     ) -> None:
         if train.batch_size % size():
-            raise ValueError(
+            raise InputError(
                 f"train.batch_size is {train.batch_size}; {size()} processes share it, so it must"
                 f" be a multiple of {size()}"
             )
@@ -243,7 +244,7 @@ class Stepper:
             return self._run(amount)
         except torch.OutOfMemoryError as error:
             if self.training.parts > 1 or size() > 1:
-                raise ValueError(
+                raise InputError(
                     f"the GPU's memory is too small for train.batch_size {self.train.batch_size}"
                     f" in {self.training.parts} parts: {str(error).splitlines()[0]}"
                 ) from None

@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from fpenet.core.errors import Diverged, InputError, Pruned
 from fpenet.core.progress import EpochEnd, watching
-from fpenet.core.stopping import Diverged, Pruned
 from fpenet.core.yaml_tree import nested, overlay
 from fpenet.data.crops.store import CropStore, hold_aside
 from fpenet.model.train import train_on
@@ -58,13 +58,13 @@ def run_sweep(
         folder: of the trials that are running, and of the study where it is in SQLite.
 
     Raises:
-        ValueError: nobody is held aside, or no trial came to its end.
+        InputError: nobody is held aside, or no trial came to its end.
         ConnectionError: the study's database refused or could not be reached.
         Resumable: SIGTERM came; the trial goes on next time.
     """
     store = hold_aside(store, sweep.aside_fraction, sweep.aside_seed)
     if not len(store.rows("val")):
-        raise ValueError(
+        raise InputError(
             f"sweep.aside_fraction is {sweep.aside_fraction}: nobody of train is held aside; with a"
             " sweep.aside_seed that is split.seed, they are val's already"
         )
@@ -79,7 +79,7 @@ def run_sweep(
         raise ConnectionError(f"sweep.storage: {said}") from None
     whole = study.get_trials(states=(TrialState.COMPLETE,))
     if not whole:
-        raise ValueError(f"study {name}: no trial came to its end:\n{_table(study)}")
+        raise InputError(f"study {name}: no trial came to its end:\n{_table(study)}")
     best = min(whole, key=_value)
     return Swept(best.params, _value(best), _table(study))
 

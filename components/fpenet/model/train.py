@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fpenet.core.errors import Diverged, InputError
 from fpenet.core.progress import EpochEnd, report, tell_epoch
-from fpenet.core.stopping import Diverged, noted_sigterm
+from fpenet.core.stopping import noted_sigterm
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.keypoints import KeypointScheme
 from fpenet.kpi.evaluate import predict_all
@@ -54,7 +55,7 @@ def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str,
     """Train ``train.net`` on the part ``train``; ``val`` is watched, never chosen by.
 
     Raises:
-        ValueError: no training face, flips without a flip map, weights for an unknown region, or
+        InputError: no training face, flips without a flip map, weights for an unknown region, or
             weights to start from that do not fit.
         Diverged: the loss was not finite for more than ``max_skipped_steps`` steps, or in no step
             of an epoch; the last good checkpoint stays.
@@ -70,7 +71,7 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
     point_weights(scheme, torch.ones(1, scheme.num_keypoints).bool(), train.region_weights)
     rows = torch.from_numpy(store.rows("train"))
     if len(rows) < train.batch_size:
-        raise ValueError(
+        raise InputError(
             f"{len(rows)} training faces; train.batch_size is {train.batch_size} and needs as many"
         )
     device = device_of(train)

@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
 )
 
+from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import brief, nested, overlay, read_yaml
 from fpenet.params.build import BuildParams as BuildParams
 from fpenet.params.build import ParityParams as ParityParams
@@ -211,7 +212,7 @@ def load_params(
         overrides: ``{"train.epochs": 3}``.
 
     Raises:
-        ValueError: naming file, key, value and what is allowed.
+        InputError: naming file, key, value and what is allowed.
     """
     tree = read_yaml(path)
     overrides = dict(overrides or {})
@@ -219,14 +220,14 @@ def load_params(
     presets = path.parent / "presets"
     known = sorted(file.stem for file in presets.glob("*.yaml"))
     if tree["preset"] not in known:
-        raise ValueError(f"{path}: preset is {tree['preset']!r}; choose one of {known}")
+        raise InputError(f"{path}: preset is {tree['preset']!r}; choose one of {known}")
     source = f"{path} with preset {tree['preset']}"
     tree = overlay(tree, read_yaml(presets / f"{tree['preset']}.yaml"))
     tree = overlay(tree, nested(overrides))
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        raise ValueError(f"{source}: {'; '.join(map(_complaint, error.errors()))}") from None
+        raise InputError(f"{source}: {'; '.join(map(_complaint, error.errors()))}") from None
 
 
 def _complaint(problem: Any) -> str:

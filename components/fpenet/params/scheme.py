@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import brief, read_yaml
 from fpenet.params.section import Name, Section
 
@@ -40,7 +41,7 @@ class SchemeParams(Section):
             odd = [number for number in numbers if number > len(self.keypoints)]
             if odd or len(set(numbers)) != len(numbers):
                 what = f"{odd[0]} is no keypoint" if odd else "a keypoint is there twice"
-                raise ValueError(f"{key}: {what}; choose of 1 to {len(self.keypoints)}")
+                raise InputError(f"{key}: {what}; choose of 1 to {len(self.keypoints)}")
         return self
 
 
@@ -48,7 +49,7 @@ def read_scheme(path: Path) -> SchemeParams:
     """The scheme in a YAML or JSON file.
 
     Raises:
-        ValueError: naming file, key, value and what is allowed.
+        InputError: naming file, key, value and what is allowed.
     """
     tree = read_yaml(path)
     try:
@@ -58,4 +59,4 @@ def read_scheme(path: Path) -> SchemeParams:
         key = ".".join(map(str, first["loc"])) or "scheme"
         said = str(first["msg"]).removeprefix("Value error, ")
         where = f"{key} is {brief(first['input'])}: " if first["loc"] else ""
-        raise ValueError(f"{path}: {where}{said}") from None
+        raise InputError(f"{path}: {where}{said}") from None

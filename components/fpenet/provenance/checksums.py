@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_bytes, digest_file, files_of
 from fpenet.provenance.signing import (
     KEYS,
@@ -43,17 +44,17 @@ class Sums:
         """What a listed file holds, its digest checked on the very bytes that are returned.
 
         Raises:
-            ValueError: naming the file: not listed, missing or changed.
+            InputError: naming the file: not listed, missing or changed.
         """
         path = self.folder / name
         if name not in self.digests:
-            raise ValueError(f"{path}: not among the files that {SUMS} lists")
+            raise InputError(f"{path}: not among the files that {SUMS} lists")
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise ValueError(f"{path}: {error.strerror}; {SUMS} lists it") from None
+            raise InputError(f"{path}: {error.strerror}; {SUMS} lists it") from None
         if digest_bytes(data) != self.digests[name]:
-            raise ValueError(f"{path}: is not the file that {SUMS} lists")
+            raise InputError(f"{path}: is not the file that {SUMS} lists")
         return data
 
 
@@ -70,14 +71,14 @@ def check_sums(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> Sums:
     """The signed folder, once its signature and every listed file were as they should be.
 
     Raises:
-        ValueError: not signed, or by whom nobody here trusts; or naming the first file that is
+        InputError: not signed, or by whom nobody here trusts; or naming the first file that is
             missing or changed.
     """
     path = folder / SUMS
     if not path.is_file():
         targets = ", ".join(sorted(one.parent.name for one in folder.glob(f"*/{SUMS}")))
         told = f"holds several targets; name one: {targets}" if targets else "is not a bundle"
-        raise ValueError(f"{path}: missing; {folder} {told}")
+        raise InputError(f"{path}: missing; {folder} {told}")
     text, signed_by = read_signed(path, trusted)
     sums = Sums(folder, dict(_lines(path, text.decode("utf-8", errors="replace"))), signed_by)
     for name in sums.digests:
@@ -89,7 +90,7 @@ def read_signed(path: Path, trusted: Trusted) -> tuple[bytes, PublicKey | None]:
     """What a file holds, and which of ``trusted`` signed it; None where anyone is trusted.
 
     Raises:
-        ValueError: naming the file; it says how to open it all the same.
+        InputError: naming the file; it says how to open it all the same.
     """
     if isinstance(trusted, str) and trusted == ANYONE:
         return path.read_bytes(), None
@@ -98,10 +99,10 @@ def read_signed(path: Path, trusted: Trusted) -> tuple[bytes, PublicKey | None]:
     keys += read_trusted(key for key in given if isinstance(key, Path))
     try:
         return verify_file(path, keys)
-    except ValueError as error:
+    except InputError as error:
         if signature_of(path).exists():
             raise
-        raise ValueError(f"{error}; trusted={ANYONE!r} opens it all the same") from None
+        raise InputError(f"{error}; trusted={ANYONE!r} opens it all the same") from None
 
 
 def _lines(path: Path, text: str) -> list[tuple[str, str]]:
@@ -110,6 +111,6 @@ def _lines(path: Path, text: str) -> list[tuple[str, str]]:
         digest, space, name = line.partition("  ")
         inside = (path.parent / name).resolve().is_relative_to(path.parent.resolve())
         if not (space and len(digest) == 64 and name and inside):
-            raise ValueError(f"{path}, line {number}: not a digest and a file of this folder")
+            raise InputError(f"{path}, line {number}: not a digest and a file of this folder")
         found.append((name, digest))
     return found

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_file
 
 MAGIC = b"fpenet-encrypted-1\n"
@@ -43,14 +44,14 @@ class ModelKey:
     """A secret of 16 characters or more; a random one is best: ``openssl rand -base64 32``.
 
     Raises:
-        ValueError: it is shorter.
+        InputError: it is shorter.
     """
 
     secret: str = field(repr=False)
 
     def __post_init__(self) -> None:
         if len(self.secret) < _SHORTEST:
-            raise ValueError(
+            raise InputError(
                 f"the model key has fewer than {_SHORTEST} characters and could be guessed;"
                 " take `openssl rand -base64 32`"
             )
@@ -106,13 +107,13 @@ def decrypt_file(source: Path, target: Path, name: str, key: ModelKey) -> None:
     """Write what ``encrypt_file`` was given to ``target``, which exists only if all of it holds.
 
     Raises:
-        ValueError: naming the file: not encrypted, another key, or changed since.
+        InputError: naming the file: not encrypted, another key, or changed since.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     with source.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise ValueError(f"{source}: not an encrypted file")
+            raise InputError(f"{source}: not an encrypted file")
         salt, file_salt = file.read(SALT_BYTES), file.read(_FILE_SALT_BYTES)
         cipher = ChaCha20Poly1305(_derive(_stretched(key.secret, salt), file_salt, b"file key"))
         try:
@@ -121,7 +122,7 @@ def decrypt_file(source: Path, target: Path, name: str, key: ModelKey) -> None:
                     plain.write(cipher.decrypt(nonce, chunk, name.encode()))
         except InvalidTag:
             partial.unlink()
-            raise ValueError(
+            raise InputError(
                 f"{name}: cannot be decrypted: this is not the model key that it was encrypted"
                 " with, or it was changed since"
             ) from None

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_file, digest_json, files_of
 from fpenet.provenance.signing import PublicKey, signature_of, verify_file
 
@@ -72,20 +73,20 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of ``folder``, its files not yet checked.
 
     Raises:
-        ValueError: no manifest there, or not one of ours.
+        InputError: no manifest there, or not one of ours.
     """
     path = folder / MANIFEST
     try:
         return _parse(path, path.read_bytes())
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; the folder is not a finished stage") from None
+        raise InputError(f"{path}: no such file; the folder is not a finished stage") from None
 
 
 def _parse(path: Path, data: bytes) -> Manifest:
     try:
         return Manifest(**json.loads(data))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a manifest: {error}") from None
+        raise InputError(f"{path}: not a manifest: {error}") from None
 
 
 def verify(folder: Path, trusted: Sequence[PublicKey] | None = None) -> Manifest:
@@ -95,7 +96,7 @@ def verify(folder: Path, trusted: Sequence[PublicKey] | None = None) -> Manifest
         trusted: who must have signed the manifest, of a folder that another machine made.
 
     Raises:
-        ValueError: naming the first file that is missing, added or changed; or the manifest that
+        InputError: naming the first file that is missing, added or changed; or the manifest that
             nobody trusted signed.
     """
     path = folder / MANIFEST
@@ -107,12 +108,12 @@ def verify(folder: Path, trusted: Sequence[PublicKey] | None = None) -> Manifest
     present -= {MANIFEST, signature_of(path).name}
     for name in sorted(present | set(manifest.files)):
         if name not in present:
-            raise ValueError(f"{folder / name}: missing; the manifest lists it")
+            raise InputError(f"{folder / name}: missing; the manifest lists it")
         if name not in manifest.files:
-            raise ValueError(f"{folder / name}: not in the manifest of this folder")
+            raise InputError(f"{folder / name}: not in the manifest of this folder")
         found = digest_file(folder / name)
         if found != manifest.files[name]:
-            raise ValueError(
+            raise InputError(
                 f"{folder / name}: SHA-256 is {found[:16]}..., sealed as"
                 f" {manifest.files[name][:16]}...; remove the folder and run the stage again"
             )
@@ -123,13 +124,13 @@ def digest_given(folder: Path, key: str) -> str:
     """Digest of the files in a folder that a person gave as ``key``; a sealed one is verified.
 
     Raises:
-        ValueError: it is not there or empty, naming the key; or a file differs from its seal.
+        InputError: it is not there or empty, naming the key; or a file differs from its seal.
     """
     if (folder / MANIFEST).exists():
         return verify(folder).content
     files = files_of(folder) if folder.is_dir() else []
     if not files:
-        raise ValueError(
+        raise InputError(
             f"{key}: {folder} is not a folder with files; wanted that of a finished stage or of"
             " imported weights"
         )

@@ -30,6 +30,8 @@ from botocore.exceptions import (
 )
 from botocore.httpchecksum import Crc32Checksum, Sha1Checksum, Sha256Checksum
 
+from fpenet.core.errors import InputError
+
 S3_ERRORS = (BotoCoreError, ClientError, Boto3Error)
 """What a library raises that reaches S3 by boto3 itself."""
 ATTEMPTS = 5
@@ -65,7 +67,7 @@ def s3_client(endpoint: str | None) -> Any:
     500, 503 and a connection that fails are tried again, with growing waits.
 
     Raises:
-        ValueError: no region, profile or address that botocore can use.
+        InputError: no region, profile or address that botocore can use.
     """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
@@ -77,7 +79,7 @@ def s3_client(endpoint: str | None) -> Any:
         # not the default session, which keeps the credentials that it found first
         return boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
     except (BotoCoreError, ValueError) as error:
-        raise ValueError(f"storage.endpoint is {endpoint}: {_line(error)}") from None
+        raise InputError(f"storage.endpoint is {endpoint}: {_line(error)}") from None
 
 
 def list_objects(client: Any, bucket: str, prefix: str) -> list[S3Object]:
@@ -86,7 +88,7 @@ def list_objects(client: Any, bucket: str, prefix: str) -> list[S3Object]:
     The empty objects with a slash at their end, by which some tools mark a folder, are left out.
 
     Raises:
-        ValueError: no such bucket, no access, or a key that is not a path below the prefix.
+        InputError: no such bucket, no access, or a key that is not a path below the prefix.
         ConnectionError: the server failed at every try.
     """
     found: list[S3Object] = []
@@ -121,7 +123,7 @@ def download(client: Any, wanted: S3Object, path: Path) -> str:
         SHA-256 of the file, as lower-case hex.
 
     Raises:
-        ValueError: no access, or the object changed since it was listed.
+        InputError: no access, or the object changed since it was listed.
         ConnectionError: the server failed, or sent other bytes, at every try.
     """
     problem = ConnectionError(wanted.url)
@@ -219,11 +221,11 @@ def _require_paths(objects: list[S3Object]) -> None:
             or re.search(r"[\x00-\x1f\x7f\\]", one.name)
             or any(len(part.encode()) > 255 for part in parts)
         ):
-            raise ValueError(f"{one.url!r}: the key is not a plain path below the prefix")
+            raise InputError(f"{one.url!r}: the key is not a plain path below the prefix")
         for depth in range(1, len(parts)):
             if "/".join(parts[:depth]) in names:
                 folder = "/".join(parts[:depth])
-                raise ValueError(f"{one.url!r}: {folder} is an object and a folder of others")
+                raise InputError(f"{one.url!r}: {folder} is an object and a folder of others")
 
 
 @contextmanager
@@ -238,18 +240,18 @@ def told(client: Any, url: str) -> Iterator[None]:
         code = str(said.get("Code", status))
         if status >= 500 or code in ("SlowDown", "RequestTimeout"):
             raise ConnectionError(f"{url}: the server answers {status} {code}") from None
-        raise ValueError(f"{url}: {_refused(code, status, said.get('Message', ''))}") from None
+        raise InputError(f"{url}: {_refused(code, status, said.get('Message', ''))}") from None
     except (NoCredentialsError, PartialCredentialsError):
-        raise ValueError(
+        raise InputError(
             f"{url}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
             " AWS_PROFILE"
         ) from None
     except EndpointConnectionError:
-        raise ValueError(f"{url}: nothing answers at {endpoint} (storage.endpoint)") from None
+        raise InputError(f"{url}: nothing answers at {endpoint} (storage.endpoint)") from None
     except (HTTPClientError, IncompleteReadError) as error:
         raise ConnectionError(f"{url}: the connection failed: {_line(error)}") from None
     except BotoCoreError as error:
-        raise ValueError(f"{url}: {_line(error)}") from None
+        raise InputError(f"{url}: {_line(error)}") from None
 
 
 def _refused(code: str, status: int, message: str) -> str:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_bytes
 
 KEYS = Path(".keys")
@@ -103,16 +104,16 @@ def verify(
         source: what the payload is, for the message.
 
     Raises:
-        ValueError: naming ``source`` and the key: not trusted, or not what that key signed.
+        InputError: naming ``source`` and the key: not trusted, or not what that key signed.
     """
     for key in trusted:
         if key.id == signature.key_id:
             try:
                 Ed25519PublicKey.from_public_bytes(key.raw).verify(signature.value, payload)
             except InvalidSignature:
-                raise ValueError(f"{source}: is not what the {key} signed") from None
+                raise InputError(f"{source}: is not what the {key} signed") from None
             return key
-    raise ValueError(
+    raise InputError(
         f"{source}: signed by key {signature.key_id}, which is not trusted here; trusted are"
         f" {', '.join(map(str, trusted)) or 'none'}"
     )
@@ -122,11 +123,11 @@ def parse_signature(text: str, source: Path | str) -> Signature:
     """The signature that ``str`` wrote.
 
     Raises:
-        ValueError: naming ``source``: not one.
+        InputError: naming ``source``: not one.
     """
     found = _LINE.fullmatch(text)
     if not found:
-        raise ValueError(f"{source}: not a signature; wanted 'ed25519 KEY-ID BASE64', one line")
+        raise InputError(f"{source}: not a signature; wanted 'ed25519 KEY-ID BASE64', one line")
     return Signature(found[1], base64.b64decode(found[2]))
 
 
@@ -140,7 +141,7 @@ def verify_file(path: Path, trusted: Sequence[PublicKey]) -> tuple[bytes, Public
     """What a signed file holds, and the trusted key that signed it.
 
     Raises:
-        ValueError: naming the file and the key: not there, not signed, not trusted, or changed.
+        InputError: naming the file and the key: not there, not signed, not trusted, or changed.
     """
     beside = signature_of(path)
     try:
@@ -151,7 +152,7 @@ def verify_file(path: Path, trusted: Sequence[PublicKey]) -> tuple[bytes, Public
         what = (
             "missing" if Path(error.filename) == path else f"not signed; {beside.name} is missing"
         )
-        raise ValueError(f"{path}: {what}") from None
+        raise InputError(f"{path}: {what}") from None
     return payload, verify(payload, parse_signature(text, beside), trusted, path)
 
 
@@ -164,16 +165,16 @@ def make_key(path: Path) -> SigningKey:
     """Make a key: ``path``, for its owner alone, and its public half beside it.
 
     Raises:
-        ValueError: the path does not end in ``.pem``, or is taken.
+        InputError: the path does not end in ``.pem``, or is taken.
     """
     if path.suffix != ".pem":
-        raise ValueError(f"{path}: a private key's file is called NAME.pem")
+        raise InputError(f"{path}: a private key's file is called NAME.pem")
     private = Ed25519PrivateKey.generate()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise ValueError(f"{path}: there is a key already") from None
+        raise InputError(f"{path}: there is a key already") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -189,17 +190,17 @@ def read_signing_key(path: Path) -> SigningKey:
     """The private key in a file.
 
     Raises:
-        ValueError: naming the file: absent, open to other people, or no Ed25519 key.
+        InputError: naming the file: absent, open to other people, or no Ed25519 key.
     """
     data = _read_key(path, "; `make setup` makes the development key, `fpenet key` another")
     if path.stat().st_mode & 0o007:
-        raise ValueError(f"{path}: a private key that everybody can read; chmod 600 {path}")
+        raise InputError(f"{path}: a private key that everybody can read; chmod 600 {path}")
     try:
         private = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         private = None
     if not isinstance(private, Ed25519PrivateKey):
-        raise ValueError(f"{path}: not an Ed25519 private key in PEM")
+        raise InputError(f"{path}: not an Ed25519 private key in PEM")
     raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return SigningKey(PublicKey(path.stem, raw), private)
 
@@ -208,13 +209,13 @@ def read_trusted(paths: Iterable[Path]) -> tuple[PublicKey, ...]:
     """The public keys in some files, and in the ``*.pub`` of some folders.
 
     Raises:
-        ValueError: naming what is not there, holds no key, or is none.
+        InputError: naming what is not there, holds no key, or is none.
     """
     found: list[PublicKey] = []
     for path in paths:
         files = sorted(path.glob("*.pub")) if path.is_dir() else [path]
         if not files:
-            raise ValueError(f"{path}: no public key (*.pub) there, so nothing can be trusted")
+            raise InputError(f"{path}: no public key (*.pub) there, so nothing can be trusted")
         found += map(_read_public_key, files)
     return tuple(found)
 
@@ -226,7 +227,7 @@ def _read_public_key(path: Path) -> PublicKey:
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise ValueError(f"{path}: not an Ed25519 public key in PEM")
+        raise InputError(f"{path}: not an Ed25519 public key in PEM")
     return PublicKey(path.stem, key.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
 
@@ -235,4 +236,4 @@ def _read_key(path: Path, remedy: str) -> bytes:
         with path.open("rb") as file:
             return file.read(_LARGEST_KEY_BYTES)
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}{remedy}") from None
+        raise InputError(f"{path}: {error.strerror}{remedy}") from None

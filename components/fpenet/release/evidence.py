@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import Manifest, read_manifest
 
@@ -81,7 +82,7 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
     """What the stage folders hold.
 
     Raises:
-        ValueError: naming the file that is missing or not JSON.
+        InputError: naming the file that is missing or not JSON.
     """
     return Evidence(
         folders,
@@ -217,7 +218,7 @@ def read_curve(train_dir: Path) -> list[dict[str, float]]:
     """The lines of ``curve.jsonl``: numbers of each epoch."""
     path = train_dir / "curve.jsonl"
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; train writes one line an epoch")
+        raise InputError(f"{path}: no such file; train writes one line an epoch")
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     return [
         {key: float(value) for key, value in line.items() if isinstance(value, int | float)}
@@ -229,9 +230,9 @@ def read_json(path: Path) -> Any:
     """The JSON value in a file.
 
     Raises:
-        ValueError: the file is missing or not JSON, naming it.
+        InputError: the file is missing or not JSON, naming it.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}") from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_file, digest_json, files_of
 from fpenet.provenance.signing import PublicKey, verify_file
 
@@ -88,14 +89,14 @@ def read_release(folder: Path, trusted: Sequence[PublicKey]) -> Release:
     """The release whose record and signature lie in ``folder``.
 
     Raises:
-        ValueError: naming the file: missing, not signed by a trusted key, changed, or no record.
+        InputError: naming the file: missing, not signed by a trusted key, changed, or no record.
     """
     path = folder / RECORD
     payload, public = verify_file(path, trusted)
     try:
         said = json.loads(payload)
         if said["kind"] != _KIND:
-            raise ValueError(f"a signed {said['kind']}, not a release")
+            raise InputError(f"a signed {said['kind']}, not a release")
         files = {name: StoredFile(**row) for name, row in said["files"].items()}
         release = Release(
             said["release"],
@@ -108,12 +109,12 @@ def read_release(folder: Path, trusted: Sequence[PublicKey]) -> Release:
             said,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not the record of a release: {error}") from None
+        raise InputError(f"{path}: not the record of a release: {error}") from None
     if digest_json(dict(release.digests)) != release.digest:
-        raise ValueError(f"{path}: its digests are not those of release {release.digest[:12]}")
+        raise InputError(f"{path}: its digests are not those of release {release.digest[:12]}")
     leaving = [name for name in files if not _inside(name)]
     if leaving:
-        raise ValueError(f"{path}: names a file outside of the release: {leaving[0]}")
+        raise InputError(f"{path}: names a file outside of the release: {leaving[0]}")
     return release
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX
 from fpenet.deploy.onnx.network import CONVOLUTIONS, read_network
 from fpenet.kpi.evaluate import Predict
@@ -69,13 +70,13 @@ def import_onnx(path: Path, out_dir: Path) -> dict[str, Any]:
         net, number of keypoints, and the largest difference of a point, px of the 80x80 crop.
 
     Raises:
-        ValueError: naming the file, and the first layer that is none of ours; or the points differ.
+        InputError: naming the file, and the first layer that is none of ours; or the points differ.
             Nothing is written.
     """
     if out_dir.exists():
-        raise ValueError(f"--out {out_dir}: exists; give another folder")
+        raise InputError(f"--out {out_dir}: exists; give another folder")
     if path.suffix.lower() != ".onnx":
-        raise ValueError(
+        raise InputError(
             f"{path}: neither .yaml nor .onnx; a .hdf5, .tlt or .etlt becomes ONNX by TAO 5's own"
             " `tao model fpenet export`"
         )
@@ -95,7 +96,7 @@ def import_onnx(path: Path, out_dir: Path) -> dict[str, Any]:
     net = net_of(name, num_keypoints, weights)
     largest = _largest_difference(model.SerializeToString(), path, torch_predict(net))
     if not largest <= TOLERANCE_PX:
-        raise ValueError(
+        raise InputError(
             f"{path}: its layers are those of {name}, but on random crops its points differ from"
             f" that net's by up to {largest:.3g} px; at most {TOLERANCE_PX} is allowed"
         )
@@ -108,11 +109,11 @@ def read_layers(graph: gs.Graph, source: str) -> list[Layer]:
     """The layers of the graph as far as its last convolution, which makes the heat maps.
 
     Raises:
-        ValueError: there is no convolution, or one whose weights are not in the file.
+        InputError: there is no convolution, or one whose weights are not in the file.
     """
     places = [place for place, node in enumerate(graph.nodes) if node.op in CONVOLUTIONS]
     if not places:
-        raise ValueError(f"{source}: no convolution; wanted the FPENet that TAO exports")
+        raise InputError(f"{source}: no convolution; wanted the FPENet that TAO exports")
     layers: list[Layer] = []
     scale = math.prod(_factor(node) for node in graph.nodes[: places[0]])
     for node in graph.nodes[: places[-1] + 1]:
@@ -128,7 +129,7 @@ def choose_net(layers: Sequence[Layer], source: str) -> tuple[str, list[NetLayer
     """The net of ours whose layers these are, and those layers.
 
     Raises:
-        ValueError: none; naming the first layer that differs from the net that is nearest.
+        InputError: none; naming the first layer that differs from the net that is nearest.
     """
     agreed: dict[str, int] = {}
     nets = {name: layers_of(name, layers[-1].shape[0]) for name in CANDIDATES}
@@ -146,7 +147,7 @@ def choose_net(layers: Sequence[Layer], source: str) -> tuple[str, list[NetLayer
         found = f"layer {layer.name} is {_words(layer.operator, layer.shape)}"
     if place < len(wanted):
         meant = f"{_words(*wanted[place][1:])}, {wanted[place].path}"
-    raise ValueError(f"{source}: no net of ours; the nearest is {name}: {found}, wanted {meant}")
+    raise InputError(f"{source}: no net of ours; the nearest is {name}: {found}, wanted {meant}")
 
 
 def _words(operator: str, shape: tuple[int, ...]) -> str:
@@ -160,7 +161,7 @@ def _name(node: gs.Node) -> str:
 def _convolution(node: gs.Node, source: str, scale: float) -> Layer:
     """A convolution of ``scale`` times its input, the Add and batch norm behind it folded in."""
     if not all(isinstance(each, gs.Constant) for each in node.inputs[1:]):
-        raise ValueError(f"{source}: layer {_name(node)}: its weights are not in the file")
+        raise InputError(f"{source}: layer {_name(node)}: its weights are not in the file")
     weight, *rest = (np.array(each.values, np.float32) for each in node.inputs[1:])
     weight *= np.float32(scale)
     bias: Array | None = rest[0] if rest else None
@@ -224,7 +225,7 @@ def _largest_difference(content: bytes, path: Path, predict: Predict) -> float:
         answers = session.run(None, {entry.name: given})
         said = [one for one in answers if one.shape[-2:] == wanted.shape]
         if len(said) != 1:
-            raise ValueError(
+            raise InputError(
                 f"{path}: outputs of shapes {[list(one.shape) for one in answers]}; wanted one of"
                 f" {list(wanted.shape)}"
             )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import brief, nested, read_yaml, write_yaml
 from fpenet.params import load_params
 from fpenet.provenance.digest import digest_bytes
@@ -21,15 +22,15 @@ def import_spec(spec: Path, params: Path, out: Path) -> str:
         params: params.yaml, by whose rules the result is checked.
 
     Raises:
-        ValueError: naming the file, the key and its value; nothing is written.
+        InputError: naming the file, the key and its value; nothing is written.
     """
     if out.exists():
-        raise ValueError(f"--out {out}: exists; give another file")
+        raise InputError(f"--out {out}: exists; give another file")
     settings, rows = read_spec(read_yaml(spec), str(spec))
     try:
         load_params(params, overrides=settings)
-    except ValueError as error:
-        raise ValueError(f"{spec}, laid over {error}") from None
+    except InputError as error:
+        raise InputError(f"{spec}, laid over {error}") from None
     digest = digest_bytes(spec.read_bytes())
     write_yaml(nested(settings), f"From {spec.name}, SHA-256 {digest[:16]}", out)
     return _table(rows)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import brief
 from fpenet.data.crops.store import CROP_PX
 from fpenet.keypoints import scheme_for
@@ -89,21 +90,21 @@ class _Spec:
             raise self.error(key, found, f"one of {sorted(known)}")
         return found
 
-    def error(self, key: str, value: Any, wanted: str) -> ValueError:
-        return ValueError(f"{self.source}: {key} is {brief(value)}; it must be {wanted}")
+    def error(self, key: str, value: Any, wanted: str) -> InputError:
+        return InputError(f"{self.source}: {key} is {brief(value)}; it must be {wanted}")
 
 
 def read_spec(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], list[SpecRow]]:
     """The keys of params.yaml that the spec means, and a row for every key of the spec.
 
     Raises:
-        ValueError: not a spec of FPENet, or naming the key whose value it cannot have.
+        InputError: not a spec of FPENet, or naming the key whose value it cannot have.
     """
     spec = _Spec(tree, source)
     if spec.value("__class_name__", "") != "FpeNetTrainer":
         raise spec.error("__class_name__", spec.leaves.get("__class_name__"), "FpeNetTrainer")
     if unknown := [line for key, value in spec.leaves.items() if (line := _unknown(key, value))]:
-        raise ValueError(f"{source}: {'; '.join(unknown)}; take out what is not meant")
+        raise InputError(f"{source}: {'; '.join(unknown)}; take out what is not meant")
     settings = _settings(spec)
     rows = [_row(key, value, settings) for key, value in spec.leaves.items()]
     told = {ours for row in rows for ours in row.became}

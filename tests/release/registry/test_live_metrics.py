@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from fpenet.cli.main import main
+from fpenet.core.errors import Diverged
 from fpenet.core.progress import EpochEnd, tell_epoch
-from fpenet.core.stopping import Diverged
 from fpenet.release.registry.live_metrics import draw_watched, live_view, worth_a_picture
 from tests.dots import losses
 

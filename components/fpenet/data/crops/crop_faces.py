@@ -49,7 +49,7 @@ def crop_faces(
         counts, and how much of the crops lies outside their images.
 
     Raises:
-        ValueError: naming an image that cannot be read.
+        InputError: naming an image that cannot be read.
     """
     parts = read_table(split_dir / "parts.parquet")[0]["part"]
     judged = "kpi" if pc.any(pc.equal(parts, "kpi")).as_py() else "val"

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX, CropStore, Rows
 from fpenet.data.sample import Floats, numbers_of
 
@@ -59,12 +60,12 @@ def face_crop_box(face_box: tuple[float, float, float, float], scale: float) -> 
         face_box: (x, y, width, height), image pixels.
 
     Raises:
-        ValueError: the box has no area or is not finite.
+        InputError: the box has no area or is not finite.
     """
     x, y, width, height = face_box
     side = max(width, height) * scale
     if not (math.isfinite(x + y + side) and side > 0):
-        raise ValueError(f"face box {face_box}: width and height must be positive and finite")
+        raise InputError(f"face box {face_box}: width and height must be positive and finite")
     return CropBox(x + width / 2, y + height / 2, side)
 
 

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fpenet.core.child_process import start_process
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.crops.geometry import CropBox, Grey, cut
 from fpenet.data.crops.store import CROP_PX
@@ -69,7 +70,7 @@ class Shards:
         """Decode, cut and write one shard; returns the digest of its bytes.
 
         Raises:
-            ValueError: naming the image that cannot be used.
+            InputError: naming the image that cannot be used.
         """
         rows = self.rows(shard)
         table = self.faces.read_row_group(shard, columns=["image", *_BOX])
@@ -84,7 +85,7 @@ class Shards:
             try:
                 grey = read_grey(self.root / image)
             except Refusal as refusal:
-                raise ValueError(f"{self.root / image}: {refusal.detail}") from None
+                raise InputError(f"{self.root / image}: {refusal.detail}") from None
             x, y, side = boxes[index].tolist()
             margins[index] = cut(grey, CropBox(x, y, side * px / CROP_PX), px)
             if next_tight < last and places[next_tight] == rows.start + index:
@@ -119,7 +120,7 @@ def fill_store(crop_dir: Path, root: Path, workers: int | None = None) -> None:
         workers: number of processes; None: one for each processor that this process may use.
 
     Raises:
-        ValueError: naming the first image that cannot be used; finished shards stay.
+        InputError: naming the first image that cannot be used; finished shards stay.
         TimeoutError: no process made a shard within LONGEST_SHARD_SECONDS; as above.
     """
     shards = Shards(crop_dir, root)
@@ -151,7 +152,7 @@ def _made_here(shards: Shards, todo: Sequence[int]) -> Made:
 def _made_by_processes(shards: Shards, todo: Sequence[int], count: int) -> Made:
     """Shard and digest as they are made; each process has one shard at a time."""
     left, lock = iter(todo), threading.Lock()
-    results: SimpleQueue[tuple[int, str] | ValueError] = SimpleQueue()
+    results: SimpleQueue[tuple[int, str] | Exception] = SimpleQueue()
     folders = (str(shards.crop_dir.resolve()), str(shards.root))
 
     def feed(process: "subprocess.Popen[str]") -> None:
@@ -169,10 +170,10 @@ def _made_by_processes(shards: Shards, todo: Sequence[int], count: int) -> Made:
                 answer = None
             if answer is None:
                 status = process.wait()
-                results.put(ValueError(f"a process that cuts crops ended with status {status}"))
+                results.put(RuntimeError(f"a process that cuts crops ended with status {status}"))
                 return
             if "error" in answer:
-                results.put(ValueError(answer["error"]))
+                results.put(InputError(answer["error"]))
                 return
             results.put((shard, answer["digest"]))
 
@@ -189,7 +190,7 @@ def _made_by_processes(shards: Shards, todo: Sequence[int], count: int) -> Made:
                     f"{shards.crop_dir}: no crops came within {LONGEST_SHARD_SECONDS:g} s;"
                     " what is finished stays, and the same command goes on from there"
                 ) from None
-            if isinstance(result, ValueError):
+            if isinstance(result, Exception):
                 raise result
             yield result
 
@@ -209,7 +210,7 @@ def serve(crop_dir: str, root: str) -> None:
     for line in sys.stdin:
         try:
             answer = {"digest": shards.make(int(line))}
-        except (ValueError, OSError) as error:
+        except InputError as error:
             answer = {"error": str(error)}
         print(json.dumps(answer), flush=True)
 

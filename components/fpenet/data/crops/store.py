@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.data.sample import ATTRIBUTE, Bools, numbers_of, points_of, read_table, visible_of
 from fpenet.data.split import hash_part
 from fpenet.keypoints import KeypointScheme, custom_scheme, scheme_for
@@ -139,7 +140,7 @@ def _mapped(path: Path) -> Greys:
     try:
         return open_memmap(path, mode="r")
     except ValueError as error:
-        raise ValueError(f"{path}: not an array: {error}") from None
+        raise InputError(f"{path}: not an array: {error}") from None
 
 
 def open_crops(crop_dir: Path) -> CropStore:
@@ -147,7 +148,7 @@ def open_crops(crop_dir: Path) -> CropStore:
     table, about = read_table(crop_dir / "faces.parquet")
     crops = _mapped(crop_dir / "crops.npy")
     if len(crops) != len(table) or crops.dtype != np.uint8:
-        raise ValueError(
+        raise InputError(
             f"{crop_dir / 'crops.npy'}: {crops.dtype} of {len(crops)} crops; faces.parquet lists"
             f" {len(table)} faces and wants uint8"
         )

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import ImageDraw
 
+from fpenet.core.errors import InputError
 from fpenet.data.overlay import face_picture, picture_box
 from fpenet.data.readers.labelled_set import LabelledSet
 from fpenet.data.sample import FaceSample, Floats
@@ -68,10 +69,10 @@ def diff_sets(old: LabelledSet, new: LabelledSet) -> list[FaceDiff]:
     Faces are paired within an image by the mean way of their points, nearest first.
 
     Raises:
-        ValueError: the numbers of keypoints differ, or no image is in both.
+        InputError: the numbers of keypoints differ, or no image is in both.
     """
     if old.num_keypoints != new.num_keypoints:
-        raise ValueError(
+        raise InputError(
             f"{new.root}: {new.num_keypoints} keypoints; {old.root} has {old.num_keypoints}"
         )
     before: dict[str, list[FaceSample]] = defaultdict(list)
@@ -83,7 +84,7 @@ def diff_sets(old: LabelledSet, new: LabelledSet) -> list[FaceDiff]:
     common = [image for image in after if image in before]
     if not common:
         example = next(iter(after))
-        raise ValueError(f"{new.root}: no image of {old.root} is in it; it has e.g. {example}")
+        raise InputError(f"{new.root}: no image of {old.root} is in it; it has e.g. {example}")
     found = [
         _diff(was, now) for image in common for was, now in _pairs(before[image], after[image])
     ]

@@ -17,7 +17,7 @@ def interface_xml(num_keypoints: int) -> str:
     """The interface for ``num_keypoints`` keypoints.
 
     Raises:
-        ValueError: ``num_keypoints`` is not positive.
+        InputError: ``num_keypoints`` is not positive.
     """
     view = ElementTree.Element("View")
     ElementTree.SubElement(

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.images import image_size
 from fpenet.data.readers.coco import is_coco, read_coco
@@ -43,10 +44,10 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     """Read the labelled set at ``labels``, a folder or a label file.
 
     Raises:
-        ValueError: nothing there, no format fits, no face in it, or a file beside it is broken.
+        InputError: nothing there, no format fits, no face in it, or a file beside it is broken.
     """
     if not labels.exists():
-        raise ValueError(f"data.labels: {labels} does not exist")
+        raise InputError(f"data.labels: {labels} does not exist")
     root = labels if labels.is_dir() else labels.parent
     pattern = subject_pattern(data.subject_pattern)
     format_name = find_format(labels) if data.format == "auto" else data.format
@@ -84,7 +85,7 @@ def find_format(labels: Path) -> DatasetFormat:
     """The format of a labelled set, by looking at the folder.
 
     Raises:
-        ValueError: nothing in it looks like labels.
+        InputError: nothing in it looks like labels.
     """
     root = labels if labels.is_dir() else labels.parent
     if is_multi_pie(root):
@@ -101,7 +102,7 @@ def find_format(labels: Path) -> DatasetFormat:
         return "wflw"
     if pts_files(labels):
         return "pts"
-    raise ValueError(
+    raise InputError(
         f"data.labels: {labels} has neither a label file (*.json), a table with x1 and y1 (*.csv,"
         " *.parquet), a WFLW list (list_98pt*.txt), *.pts files nor a Multi-PIE tree (session<SS>);"
         f" data.format is one of {sorted(READERS)}"
@@ -112,14 +113,14 @@ def subject_pattern(text: str) -> re.Pattern[str]:
     """``data.subject_pattern``, compiled.
 
     Raises:
-        ValueError: not a regular expression with a group ``subject``.
+        InputError: not a regular expression with a group ``subject``.
     """
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise ValueError(f"data.subject_pattern is {text!r}: {error}") from None
+        raise InputError(f"data.subject_pattern is {text!r}: {error}") from None
     if "subject" not in pattern.groupindex:
-        raise ValueError(f"data.subject_pattern is {text!r}; it must have a group (?P<subject>...)")
+        raise InputError(f"data.subject_pattern is {text!r}; it must have a group (?P<subject>...)")
     return pattern
 
 
@@ -131,12 +132,12 @@ def _settle_keypoints(
     if not read:
         unread = next((face for face in faces if isinstance(face, Unread)), None)
         because = f"; the first: {unread.where}: {unread.refusal.detail}" if unread else ""
-        raise ValueError(f"{labels}: not one usable face in it{because}")
+        raise InputError(f"{labels}: not one usable face in it{because}")
     largest = max(len(face.points) for face in read)
     if wanted == "auto":
         return largest
     if wanted > largest:
-        raise ValueError(
+        raise InputError(
             f"data.keypoints is {wanted}, but no face of {labels} labels more than {largest}; give"
             f" {largest} or auto"
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.data.readers.json_records import read_json
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
@@ -42,13 +43,13 @@ def read_coco(labels: Path) -> Iterator[LabelledFace | Unread]:
     Images lie beside the file, under their ``file_name`` or below ``images/``.
 
     Raises:
-        ValueError: no such file, or it has no lists ``images`` and ``annotations``.
+        InputError: no such file, or it has no lists ``images`` and ``annotations``.
     """
     for file in label_files(labels):
         about = read_json(file)
         lists = [about.get(key) if isinstance(about, Mapping) else None for key in _KEYS]
         if not all(isinstance(each, list) for each in lists):
-            raise ValueError(f"{file}: a COCO file is an object with the lists {', '.join(_KEYS)}")
+            raise InputError(f"{file}: a COCO file is an object with the lists {', '.join(_KEYS)}")
         root = str(file.parent.resolve())
         names = {
             row.get("id"): row.get("file_name")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
+
 _SPACE = " \t\r\n"
 
 
@@ -31,15 +33,15 @@ def read_json(path: Path) -> Any:
     """The one JSON value in a small file such as dataset.json.
 
     Raises:
-        ValueError: naming the file and what is wrong.
+        InputError: naming the file and what is wrong.
     """
     text = _read_text(path)
     repeated: list[str] = []
     value, end = _decode(path, _decoder(repeated), text, _skip_space(text, 0), "the file")
     if repeated:
-        raise ValueError(f"{path}: key {repeated[0]!r} is given twice")
+        raise InputError(f"{path}: key {repeated[0]!r} is given twice")
     if _skip_space(text, end) != len(text):
-        raise ValueError(f"{path}: text after the end of the JSON value, at character {end}")
+        raise InputError(f"{path}: text after the end of the JSON value, at character {end}")
     return value
 
 
@@ -47,12 +49,12 @@ def read_records(path: Path) -> Iterator[Record]:
     """The elements of the list in a label file, in order.
 
     Raises:
-        ValueError: the file is not a JSON list; broken from a record on, which is named.
+        InputError: the file is not a JSON list; broken from a record on, which is named.
     """
     text = _read_text(path)
     place = _skip_space(text, 0)
     if text[place : place + 1] != "[":
-        raise ValueError(
+        raise InputError(
             f"{path}: starts with {text[place : place + 20]!r}; a label file is a JSON list of"
             ' {"filename": ..., "annotations": [...]}'
         )
@@ -69,16 +71,16 @@ def read_records(path: Path) -> Iterator[Record]:
         if text[place : place + 1] == ",":
             place = _skip_space(text, place + 1)
         elif text[place : place + 1] != "]":
-            raise ValueError(f"{path}: ends within the list, after record {row}")
+            raise InputError(f"{path}: ends within the list, after record {row}")
 
 
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
 
 
 def _decoder(repeated: list[str]) -> json.JSONDecoder:
@@ -103,13 +105,13 @@ def _decode(
     try:
         return decoder.raw_decode(text, place)
     except json.JSONDecodeError as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: {what}, line {error.lineno} column {error.colno}: {error.msg}"
         ) from None
     except RecursionError:
-        raise ValueError(f"{path}: {what} is nested too deeply to be a label") from None
+        raise InputError(f"{path}: {what} is nested too deeply to be a label") from None
     except ValueError as error:  # an integer with thousands of digits
-        raise ValueError(f"{path}: {what}: {error}") from None
+        raise InputError(f"{path}: {what}: {error}") from None
 
 
 def _skip_space(text: str, place: int) -> int:

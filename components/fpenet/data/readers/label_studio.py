@@ -36,7 +36,7 @@ def read_label_studio(labels: Path) -> Iterator[LabelledFace | Unread]:
     """Every face of an export, in order.
 
     Raises:
-        ValueError: no label file there, or one that is not a JSON list.
+        InputError: no label file there, or one that is not a JSON list.
     """
     for file in label_files(labels):
         root = str(file.parent.resolve())

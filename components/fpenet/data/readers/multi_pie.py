@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.data.readers.labelled_set import LabelledFace, Unread, contained
 from fpenet.data.readers.sloth import LABELS, read_sloth
 from fpenet.data.rejected import Refusal
@@ -129,7 +130,7 @@ def read_multi_pie(labels: Path, keypoints: int | None = None) -> Iterator[Label
         keypoints: 39: the 39-point labels of the six profile cameras, and no others.
 
     Raises:
-        ValueError: no labels there.
+        InputError: no labels there.
     """
     root = labels if labels.is_dir() else labels.parent
     has_json = labels.is_file() or (root / LABELS).is_file()
@@ -150,7 +151,7 @@ def read_multi_pie(labels: Path, keypoints: int | None = None) -> Iterator[Label
 def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace | Unread]:
     files = sorted(root.glob("MPie_Labels/labels/*/*_lm.mat"))
     if not files:
-        raise ValueError(
+        raise InputError(
             f"{root}: a Multi-PIE tree without labels; expected {LABELS} or"
             " MPie_Labels/labels/<CCC>/*_lm.mat"
         )
@@ -201,7 +202,7 @@ def read_mat(path: Path, profile: bool = False) -> tuple[Floats, Bools]:
 
     try:
         if path.stat().st_size > _MAT_BYTES:
-            raise ValueError(f"larger than {_MAT_BYTES >> 20} MiB")
+            raise InputError(f"larger than {_MAT_BYTES >> 20} MiB")
         points: Any = loadmat(path, variable_names=["pts"])["pts"]
         points = np.asarray(points, dtype=np.float64)
     except Exception as error:  # SciPy raises nearly anything on a foreign file

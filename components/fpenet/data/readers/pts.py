@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     LabelledFace,
@@ -35,12 +36,12 @@ def read_pts_set(labels: Path) -> Iterator[LabelledFace | Unread]:
     """The face of each ``.pts`` file, in the order of their paths.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none.
     """
     root = labels if labels.is_dir() else labels.parent
     files = pts_files(labels)
     if not files:
-        raise ValueError(f"{labels}: no *.pts file in it")
+        raise InputError(f"{labels}: no *.pts file in it")
     real = str(root.resolve())
     for file in files:
         where = file.relative_to(root).as_posix()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from fpenet.core.errors import InputError
 from fpenet.data.readers.json_records import read_json
 from fpenet.data.readers.sloth import ABOUT, SCHEME
 from fpenet.params.scheme import SchemeParams, read_scheme
@@ -21,7 +22,7 @@ def dataset_name(root: Path) -> str | None:
     """The name in ``root/dataset.json``, or None where there is no such file.
 
     Raises:
-        ValueError: the file has no usable name.
+        InputError: the file has no usable name.
     """
     path = root / ABOUT
     if not path.is_file():
@@ -31,7 +32,7 @@ def dataset_name(root: Path) -> str | None:
     try:
         return TypeAdapter(Name).validate_python(name, strict=True)
     except ValidationError:
-        raise ValueError(
+        raise InputError(
             f"{path}: name is {name!r}; it must be letters, digits and ._- (64 at most)"
         ) from None
 
@@ -40,14 +41,14 @@ def own_scheme(root: Path, num_keypoints: int) -> SchemeParams | None:
     """The scheme in ``root/scheme.json``, or None where there is no such file.
 
     Raises:
-        ValueError: the file is no scheme, or one of another number of keypoints.
+        InputError: the file is no scheme, or one of another number of keypoints.
     """
     path = root / SCHEME
     if not path.is_file():
         return None
     scheme = read_scheme(path)
     if len(scheme.keypoints) != num_keypoints:
-        raise ValueError(
+        raise InputError(
             f"{path}: scheme {scheme.name} has {len(scheme.keypoints)} keypoints; the labels have"
             f" {num_keypoints}"
         )
@@ -73,7 +74,7 @@ def image_columns(root: Path, labels: Path | None = None) -> dict[str, Attribute
         labels: a table of the labels themselves, which is not about images.
 
     Raises:
-        ValueError: naming file and line: an image twice, a ragged line, a column in two files.
+        InputError: naming file and line: an image twice, a ragged line, a column in two files.
     """
     merged: dict[str, Attributes] = {}
     taken: dict[str, Path] = {}
@@ -87,9 +88,9 @@ def image_columns(root: Path, labels: Path | None = None) -> dict[str, Attribute
             if column == "filename":
                 continue
             if not COLUMN.fullmatch(column):
-                raise ValueError(f"{path}: column {column!r}; a name is letters, digits and _")
+                raise InputError(f"{path}: column {column!r}; a name is letters, digits and _")
             if column in taken:
-                raise ValueError(f"{path}: column {column!r} is in {taken[column].name} too")
+                raise InputError(f"{path}: column {column!r} is in {taken[column].name} too")
             taken[column] = path
             values = {name: row[column] for name, row in rows.items() if row[column] != ""}
             numeric = column != "subject" and all(map(is_number, values.values()))
@@ -107,18 +108,18 @@ def _read_csv(path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
             if "filename" not in names:
                 return names, rows
             if len(set(names)) != len(names):
-                raise ValueError(f"{path}: a column is named twice in {names}")
+                raise InputError(f"{path}: a column is named twice in {names}")
             for line in lines:
                 if len(line) != len(names):
                     found = f"{len(line)} values for {len(names)} columns"
-                    raise ValueError(f"{path}, line {lines.line_num}: {found}")
+                    raise InputError(f"{path}, line {lines.line_num}: {found}")
                 row = dict(zip(names, map(str.strip, line), strict=True))
                 name = os.path.normpath(row["filename"].replace("\\", "/"))
                 if name in rows:
-                    raise ValueError(f"{path}, line {lines.line_num}: {name} is there twice")
+                    raise InputError(f"{path}, line {lines.line_num}: {name} is there twice")
                 rows[name] = row
             return names, rows
     except csv.Error as error:
-        raise ValueError(f"{path}: not a CSV: {error}") from None
+        raise InputError(f"{path}: not a CSV: {error}") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None

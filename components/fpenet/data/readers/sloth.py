@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.data.readers.json_records import read_records
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
@@ -49,11 +50,11 @@ def read_sloth(labels: Path) -> Iterator[LabelledFace | Unread]:
     """Every face of a Sloth label file or folder, in order.
 
     Raises:
-        ValueError: no label file there, or one that is not a JSON list.
+        InputError: no label file there, or one that is not a JSON list.
     """
     files = label_files(labels)
     if not files:
-        raise ValueError(f"{labels}: no label file; expected {LABELS} or other *.json there")
+        raise InputError(f"{labels}: no label file; expected {LABELS} or other *.json there")
     for file in files:
         root = str(file.parent.resolve())
         for record in read_records(file):

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fpenet.core.errors import InputError
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     Box,
@@ -58,7 +59,7 @@ def find_table(labels: Path) -> Path | None:
     """The table of a folder, or ``labels`` itself when it is one.
 
     Raises:
-        ValueError: more than one there.
+        InputError: more than one there.
     """
     if labels.is_file():
         return labels if labels.suffix in (".csv", ".parquet") else None
@@ -66,7 +67,7 @@ def find_table(labels: Path) -> Path | None:
     tables = [path for path in files if any(map(_KEYPOINT.fullmatch, _names(path)))]
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
-        raise ValueError(f"data.labels: {labels} holds {names}; name the one to read")
+        raise InputError(f"data.labels: {labels} holds {names}; name the one to read")
     return tables[0] if tables else None
 
 
@@ -74,11 +75,11 @@ def read_table(labels: Path) -> Iterator[LabelledFace | Unread]:
     """Every face of a table.
 
     Raises:
-        ValueError: no table there, or its columns cannot be used.
+        InputError: no table there, or its columns cannot be used.
     """
     file = find_table(labels)
     if file is None:
-        raise ValueError(f"{labels}: no table with the columns filename, x1, y1, ... in it")
+        raise InputError(f"{labels}: no table with the columns filename, x1, y1, ... in it")
     root = str(file.parent.resolve())
     columns = columns_of(file, _names(file))
     numbers = _number_columns(file, columns) if file.suffix == ".csv" else set()
@@ -103,13 +104,13 @@ def columns_of(file: Path, names: Sequence[str]) -> Columns:
     """What the columns ``names`` are.
 
     Raises:
-        ValueError: naming the file and the column.
+        InputError: naming the file and the column.
     """
     if "filename" not in names:
-        raise ValueError(f"{file}: has no column filename")
+        raise InputError(f"{file}: has no column filename")
     if len(set(names)) != len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
-        raise ValueError(f"{file}: two columns are named {twice!r}")
+        raise InputError(f"{file}: two columns are named {twice!r}")
     found: dict[tuple[str, int], str] = {}
     attributes = []
     for name in names:
@@ -117,18 +118,18 @@ def columns_of(file: Path, names: Sequence[str]) -> Columns:
             found[match[1], int(match[2])] = name
         elif name not in _OWN:
             if not COLUMN.fullmatch(name):
-                raise ValueError(f"{file}: column {name!r}; a name is letters, digits and _")
+                raise InputError(f"{file}: column {name!r}; a name is letters, digits and _")
             attributes.append(name)
     first = 0 if ("x", 0) in found else 1
     numbers = sorted(number for axis, number in found if axis == "x")
     if not numbers or numbers[-1] - first >= MAX_POINTS:
-        raise ValueError(f"{file}: needs the columns x1 and y1, and at most {MAX_POINTS} of them")
+        raise InputError(f"{file}: needs the columns x1 and y1, and at most {MAX_POINTS} of them")
     for axis, number in found:
         if ("x", number) not in found or ("y", number) not in found:
-            raise ValueError(f"{file}: column {axis}{number} without x{number} and y{number}")
+            raise InputError(f"{file}: column {axis}{number} without x{number} and y{number}")
     box = [name for name in _BOX if name in names]
     if box and len(box) != len(_BOX):
-        raise ValueError(f"{file}: has {', '.join(box)}; a box is {', '.join(_BOX)}")
+        raise InputError(f"{file}: has {', '.join(box)}; a box is {', '.join(_BOX)}")
     places = {number - first: (found["x", number], found["y", number]) for number in numbers}
     hidden = {n - first: name for (axis, n), name in found.items() if axis == "occluded"}
     return Columns(places, hidden, tuple(attributes))
@@ -139,12 +140,12 @@ def _names(file: Path) -> list[str]:
         try:
             return list(pq.read_schema(file).names)
         except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{file}: not Parquet: {error}") from None
+            raise InputError(f"{file}: not Parquet: {error}") from None
     with file.open(encoding="utf-8-sig", newline="", errors="replace") as opened:
         try:
             return [name.strip() for name in next(csv.reader(opened, strict=True), [])]
         except csv.Error as error:
-            raise ValueError(f"{file}: not a CSV: {error}") from None
+            raise InputError(f"{file}: not a CSV: {error}") from None
 
 
 def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
@@ -161,12 +162,12 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
             for line in lines:
                 if len(line) != len(names):
                     found = f"{len(line)} values for {len(names)} columns"
-                    raise ValueError(f"{file}, line {lines.line_num}: {found}")
+                    raise InputError(f"{file}, line {lines.line_num}: {found}")
                 yield dict(zip(names, map(str.strip, line), strict=True))
     except csv.Error as error:
-        raise ValueError(f"{file}: not a CSV: {error}") from None
+        raise InputError(f"{file}: not a CSV: {error}") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not UTF-8 at byte {error.start}") from None
+        raise InputError(f"{file}: not UTF-8 at byte {error.start}") from None
 
 
 def _number_columns(file: Path, columns: Columns) -> set[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.data.readers.labelled_set import (
     Box,
     LabelledFace,
@@ -62,12 +63,12 @@ def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | Un
         keypoints: 68: those of the 68-point order; else all 98.
 
     Raises:
-        ValueError: no list there.
+        InputError: no list there.
     """
     root = labels if labels.is_dir() else labels.parent
     lists = wflw_lists(labels)
     if not lists:
-        raise ValueError(f"{labels}: no list_98pt*.txt in it")
+        raise InputError(f"{labels}: no list_98pt*.txt in it")
     images = f"{_IMAGES}/" if (root / _IMAGES).is_dir() else ""
     real = str(root.resolve())
     for file in lists:

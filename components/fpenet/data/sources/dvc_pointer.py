@@ -10,6 +10,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import read_yaml
 from fpenet.provenance.digest import files_of
 
@@ -18,7 +19,7 @@ def check_pointer(labels: Path) -> None:
     """Hold a labelled set to ``<folder>.dvc`` beside its folder or a folder that it lies in.
 
     Raises:
-        ValueError: its bytes differ from the pointer, the pointer from what git has staged or
+        InputError: its bytes differ from the pointer, the pointer from what git has staged or
             committed, or it does not name the folder.
     """
     root = (labels if labels.is_dir() else labels.parent).absolute()
@@ -36,7 +37,7 @@ def _check(folder: Path, pointer: Path) -> None:
         " recorded faces back"
     )
     if _differs_from_git(pointer):
-        raise ValueError(
+        raise InputError(
             f"{pointer}: differs from what git has; `git add {pointer.name}` accepts these faces,"
             f" or `git checkout {pointer.name}`, {again}"
         )
@@ -45,7 +46,7 @@ def _check(folder: Path, pointer: Path) -> None:
     found = hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
     if found != wanted:
         first = _first(pointer, wanted, files)
-        raise ValueError(
+        raise InputError(
             f"{folder}: MD5 is {found}, but {pointer} says {wanted}{first};"
             f" {again}, or `dvc add {folder.name}` and `git add {pointer.name}` record these"
         )
@@ -77,7 +78,7 @@ def _recorded(pointer: Path, name: str) -> str:
     for out in outs if isinstance(outs, list) else []:
         if isinstance(out, dict) and out.get("path") == name and out.get("hash") == "md5":
             return str(out.get("md5"))
-    raise ValueError(f"{pointer}: has no md5 of {name}; `dvc add {name}` writes it")
+    raise InputError(f"{pointer}: has no md5 of {name}; `dvc add {name}` writes it")
 
 
 def _differs_from_git(pointer: Path) -> bool:

@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.params import StorageParams
 
 REMOTE = "storage"
@@ -16,7 +17,7 @@ def configure_remote(storage: StorageParams, project: Path) -> str:
     are not written: DVC finds them where botocore does.
 
     Raises:
-        ValueError: no bucket, no access to it, or no DVC project.
+        InputError: no bucket, no access to it, or no DVC project.
         ConnectionError: the server failed at every try.
     """
     from dvc.exceptions import NotDvcRepoError
@@ -25,7 +26,7 @@ def configure_remote(storage: StorageParams, project: Path) -> str:
     from fpenet.provenance.object_store import reach, s3_client
 
     if storage.bucket is None:
-        raise ValueError("storage.bucket is null; name the bucket of the remote")
+        raise InputError("storage.bucket is null; name the bucket of the remote")
     url = f"s3://{storage.bucket}/{storage.prefix}"
     with closing(s3_client(storage.endpoint)) as client:
         reach(client, storage.bucket, storage.prefix)
@@ -37,5 +38,5 @@ def configure_remote(storage: StorageParams, project: Path) -> str:
             config["remote"][REMOTE] = remote
             config["core"]["remote"] = REMOTE
     except NotDvcRepoError:
-        raise ValueError(f"{project.absolute()}: not a DVC project (no .dvc/ there)") from None
+        raise InputError(f"{project.absolute()}: not a DVC project (no .dvc/ there)") from None
     return url

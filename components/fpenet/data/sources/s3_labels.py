@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_bytes, digest_file, digest_json, files_of
@@ -58,7 +59,7 @@ def fetch_labels(url: str, into: Path, endpoint: str | None = None) -> Path:
         endpoint: address of the S3 server; None: AWS, or what its own configuration says.
 
     Raises:
-        ValueError: no such bucket, nothing at the prefix, no access, no server, an unusable key.
+        InputError: no such bucket, nothing at the prefix, no access, no server, an unusable key.
         ConnectionError: the server failed at every try; another fetch goes on from here.
     """
     from fpenet.provenance.object_store import list_objects, s3_client
@@ -68,9 +69,9 @@ def fetch_labels(url: str, into: Path, endpoint: str | None = None) -> Path:
     with _locked(into), closing(s3_client(endpoint)) as client:
         objects = list_objects(client, bucket, prefix)
         if not objects:
-            raise ValueError(f"data.labels: {url}: nothing lies there; give the prefix of a set")
+            raise InputError(f"data.labels: {url}: nothing lies there; give the prefix of a set")
         if label_file and label_file not in {one.name for one in objects}:
-            raise ValueError(f"data.labels: {url}: no such object")
+            raise InputError(f"data.labels: {url}: no such object")
         known = into / ".known" / f"{digest_bytes(f'{endpoint} {bucket}/{prefix}'.encode())}.jsonl"
         digests = _bring(client, objects, into / ".objects", known)
         name = (prefix.rstrip("/") or bucket).rsplit("/", 1)[-1]
@@ -81,14 +82,14 @@ def parse_url(url: str) -> tuple[str, str, str]:
     """Bucket, prefix with its last slash, and the label file's name or nothing.
 
     Raises:
-        ValueError: the URL names no bucket, or holds something that is not of one.
+        InputError: the URL names no bucket, or holds something that is not of one.
 
     >>> parse_url("s3://faces/2026/march"), parse_url("s3://faces/labels.json")
     (('faces', '2026/march/', ''), ('faces', '', 'labels.json'))
     """
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
-        raise ValueError("data.labels: must be s3://bucket/prefix; the bucket is no bucket's name")
+        raise InputError("data.labels: must be s3://bucket/prefix; the bucket is no bucket's name")
     folder, slash, last = key.rstrip("/").rpartition("/")
     if last.endswith(_LABEL_FILES):
         return bucket, folder + slash, last

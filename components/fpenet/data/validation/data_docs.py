@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpenet.core.errors import InputError
 from fpenet.data.validation.expectations import Expectation
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def evaluate_suites(
         suites: name -> its table and what the table must meet.
 
     Raises:
-        ValueError: a table without rows, a suite without expectations, an expectation of an unknown
+        InputError: a table without rows, a suite without expectations, an expectation of an unknown
             kind, or one that was not evaluated.
     """
     import great_expectations as gx
@@ -75,13 +76,13 @@ def evaluate_suites(
     results: dict[str, SuiteResult] = {}
     for name, (table, expected) in suites.items():
         if not (len(table) and len(expected)):
-            raise ValueError(
+            raise InputError(
                 f"suite {name}: {len(table)} rows and {len(expected)} expectations; nothing would"
                 " be validated, which is a failure"
             )
         for expectation in expected:
             if not hasattr(kinds, expectation.kind):
-                raise ValueError(f"suite {name}: unknown expectation {expectation.kind!r}")
+                raise InputError(f"suite {name}: unknown expectation {expectation.kind!r}")
         made = [
             getattr(kinds, e.kind)(
                 **e.settings,
@@ -101,7 +102,7 @@ def evaluate_suites(
             run_id=RunIdentifier(run_name="validate", run_time=_RUN_TIME),
         )
         if run.statistics["evaluated_expectations"] != len(expected):
-            raise ValueError(
+            raise InputError(
                 f"suite {name}: {run.statistics['evaluated_expectations']} of {len(expected)}"
                 " expectations were evaluated"
             )

@@ -1,6 +1,7 @@
 """The expectation suites in a process of their own.
 
 Great Expectations takes seconds to import and keeps hundreds of megabytes: the process starts to
+from fpenet.core.errors import InputError
 import it while the pictures are looked at, is handed the tables as Parquet and the expectations as
 JSON, and ends with its result. It ends too when its standard input does, so it outlives nobody.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpenet.core.child_process import start_process
+from fpenet.core.errors import InputError
 from fpenet.data.validation.data_docs import SuiteResult, evaluate_suites
 from fpenet.data.validation.expectations import Expectation
 
@@ -37,7 +39,8 @@ class SuiteProcess:
         """``evaluate_suites`` there.
 
         Raises:
-            ValueError: as ``evaluate_suites``, or the process ended without a result.
+            InputError: as ``evaluate_suites``.
+            RuntimeError: the process ended without a result.
             TimeoutError: it has not ended within LONGEST_SECONDS.
         """
         if self.process is None:
@@ -58,13 +61,13 @@ class SuiteProcess:
                 ) from None
             result = folder / "result.json"
             if not result.is_file():
-                raise ValueError(
+                raise RuntimeError(
                     f"the expectation suites ended with status {self.process.returncode} and"
                     " without a result"
                 )
             found = json.loads(result.read_text("utf-8"))
         if "error" in found:
-            raise ValueError(found["error"])
+            raise InputError(found["error"])
         return {suite: SuiteResult(**each) for suite, each in found.items()}
 
 
@@ -107,6 +110,6 @@ def serve() -> None:
     try:
         results = evaluate_suites(suites, Path(job["docs_dir"]))
         found = {suite: dataclasses.asdict(result) for suite, result in results.items()}
-    except ValueError as error:
+    except InputError as error:
         found = {"error": str(error)}
     (folder / "result.json").write_text(json.dumps(found), "utf-8")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.data.overlay import draw_face
 from fpenet.data.sample import FaceSample
 from fpenet.data.validation.run_checks import Sifted, suspicion
@@ -31,7 +32,7 @@ def _figure(sample: FaceSample, root: Path, caption: str) -> str:
     said = f"<figcaption>{html.escape(sample.image)}<br>{html.escape(caption)}</figcaption>"
     try:
         picture = draw_face(sample, root)
-    except ValueError as error:  # refused, or no place in its image
+    except InputError as error:  # refused, or no place in its image
         return f"<figure>{html.escape(str(error))}{said}</figure>"
     file = io.BytesIO()
     picture.save(file, format="JPEG", quality=80)

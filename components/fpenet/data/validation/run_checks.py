@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.checks import CHECKS, KEYPOINT_COUNT, LABEL_CHECKS, SET_CHECKS, gather
 from fpenet.data.checks.duplicates import find_stray_counts
@@ -85,7 +86,7 @@ def sift(
         scheme: the set's own.
 
     Raises:
-        ValueError: there is nothing to check, or no check ran.
+        InputError: there is nothing to check, or no check ran.
     """
     faces = faces_of(samples, scheme)
     return sift_faces(faces, params, lambda faces: look_at(root, faces, params))
@@ -111,7 +112,7 @@ def sift_faces(
 ) -> Sifted:
     """``sift`` on arrays; without ``look`` the labels are judged by themselves."""
     if not len(faces):
-        raise ValueError("there is no face to check, which is a failure")
+        raise InputError("there is no face to check, which is a failure")
     record = _Record(len(faces), params)
     everyone = np.arange(len(faces))
     for name, check in LABEL_CHECKS.items():
@@ -189,7 +190,7 @@ class _Record:
         self, faces: Faces, num_keypoints: int, shared: list[tuple[str, str, Pair]], looks: int
     ) -> Sifted:
         if all(outcome.skipped is not None for outcome in self.outcomes.values()):
-            raise ValueError("no check ran, which is a failure")
+            raise InputError("no check ran, which is a failure")
         rejected = dict(self.rejected)
         for face, (name, detail) in self.reasons.items():
             rejected.setdefault(

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.data.checks.faces import faces_of
 from fpenet.data.readers import LabelledSet, read_labels
 from fpenet.data.rejected import Rejected
@@ -43,7 +44,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
         found, and what is blocking.
 
     Raises:
-        ValueError: no labels, no check that ran, too few usable faces.
+        InputError: no labels, no check that ran, too few usable faces.
     """
     with suite_process() as process:
         labelled = read_labels(Path(data.labels), data)
@@ -53,7 +54,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
         faces = len(labelled.samples) + len(labelled.rejected)
         dropped = dict(Counter(one.reason for one in rejected).most_common())
         if len(sifted.kept) < max(validate.min_faces, 1):
-            raise ValueError(
+            raise InputError(
                 f"{data.labels}: {len(sifted.kept)} usable faces of {faces}, fewer than"
                 f" validate.min_faces {validate.min_faces}; dropped: {dropped or 'none'};"
                 f" {_first_of_each(rejected)}"

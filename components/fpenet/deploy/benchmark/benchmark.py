@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.crops.store import open_crops
 from fpenet.deploy.benchmark.machine_state import machine_state, throttling
@@ -88,7 +89,7 @@ def benchmark_engines(
         p50 at batch 1 by engine, which engines were not timed, and what held the machine down.
 
     Raises:
-        ValueError: an engine file is not the one that was built, or trtexec refuses it.
+        InputError: an engine file is not the one that was built, or trtexec refuses it.
     """
     store = open_crops(crop_dir)
     faces = store.images(store.rows(store.judged_part)[:256])
@@ -190,7 +191,7 @@ def _opened(engine: dict[str, Any], build_dir: Path, threads: int) -> Predict | 
     path = build_dir / engine["file"]
     data = path.read_bytes()
     if digest_bytes(data) != engine["sha256"]:
-        raise ValueError(f"{path}: is not the engine that was built; run the build stage again")
+        raise InputError(f"{path}: is not the engine that was built; run the build stage again")
     predict = RUNTIMES[engine["runtime"]].load(data, str(path), threads)
     return None if isinstance(predict, Pending) else predict
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.deploy.onnx.onnx_file import INPUT
 
 WHERE_JETPACK_PUTS_IT = "/usr/src/tensorrt/bin"
@@ -76,15 +77,15 @@ def read_times(path: Path, copies: bool) -> NDArray[np.float64]:
     """(runs,) milliseconds out of ``--exportTimes``: of a face's way with copies, or of computing.
 
     Raises:
-        ValueError: the file has no such times.
+        InputError: the file has no such times.
     """
     try:
         rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         times = np.array([row["latencyMs" if copies else "computeMs"] for row in rows], float)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path.name}: not the times of trtexec: {error!r}") from None
+        raise InputError(f"{path.name}: not the times of trtexec: {error!r}") from None
     if times.size == 0 or not (times > 0).all():
-        raise ValueError(f"{path.name}: {times.size} times, not all of them positive")
+        raise InputError(f"{path.name}: {times.size} times, not all of them positive")
     return times
 
 
@@ -111,7 +112,7 @@ def time_engine(
         name: target and precision.
 
     Raises:
-        ValueError: trtexec refuses, with its last words.
+        InputError: trtexec refuses, with its last words.
     """
     modes = []
     with tempfile.TemporaryDirectory(prefix="fpenet-trtexec-") as scratch:
@@ -134,4 +135,4 @@ def _run(command: Sequence[str]) -> None:
     )
     if done.returncode != 0:
         last = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise ValueError(f"trtexec ended with {done.returncode}: {' '.join(last[-2:])[:400]}")
+        raise InputError(f"trtexec ended with {done.returncode}: {' '.join(last[-2:])[:400]}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.crops.store import CROP_PX
 from fpenet.deploy.bundle.deepstream import write_deepstream
@@ -73,7 +74,7 @@ def bundle_target(
         rows: of ``engines.json``, those that ship.
 
     Raises:
-        ValueError: an engine is not the one that was built.
+        InputError: an engine is not the one that was built.
     """
     target = target_named(name)
     pending = [row["precision"] for row in rows if row["status"] == "pending"]
@@ -244,7 +245,7 @@ def bundle_targets(
 def _copy_engine(row: dict[str, Any], build_dir: Path, out_dir: Path) -> None:
     source = build_dir / row["file"]
     if digest_file(source) != row["sha256"]:
-        raise ValueError(f"{source}: is not the engine that was built; run the build stage again")
+        raise InputError(f"{source}: is not the engine that was built; run the build stage again")
     (out_dir / "1").mkdir(exist_ok=True)
     shutil.copyfile(source, out_dir / "1" / source.name)
 
@@ -260,7 +261,7 @@ def _copy_sources(target: GpuTarget, precision: Precision, inputs: Inputs, out_d
             folder = inputs.export_dir if name.endswith("fp16.onnx") else inputs.calibrate_dir
             found = folder / f"opset{target.opset}" / Path(name).name
         if not found.is_file():
-            raise ValueError(f"{found}: missing; {target.device} is built from it")
+            raise InputError(f"{found}: missing; {target.device} is built from it")
         shutil.copyfile(found, out_dir / name)
 
 

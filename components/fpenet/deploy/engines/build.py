@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.deploy.engines.cuda_device import driver_cuda
@@ -110,11 +111,11 @@ def network_for(
     """The files that an engine is built from.
 
     Raises:
-        ValueError: the network was not exported at the target's opset.
+        InputError: the network was not exported at the target's opset.
     """
     opset = f"opset{target.opset}"
     if not (export_dir / opset).is_dir():
-        raise ValueError(
+        raise InputError(
             f"export.opsets has no {target.opset}, which {target.device} wants; it was exported at"
             f" {sorted(folder.name for folder in export_dir.glob('opset*'))}"
         )
@@ -143,7 +144,7 @@ def build_engine(
     """Build one engine into ``out_dir``/<target>/ and, where it runs here, judge it.
 
     Raises:
-        ValueError: the runtime refuses the network, or the engine does not give the golden points.
+        InputError: the runtime refuses the network, or the engine does not give the golden points.
     """
     target = target_named(name)
     runtime = RUNTIMES[target.runtime]
@@ -168,7 +169,7 @@ def build_engine(
     limits = build.golden.model_dump()
     checked = check_engine(about, built.engine, judged.golden, limits, path.name)
     if checked.reasons:
-        raise ValueError(f"golden vectors: {'; '.join(checked.reasons)}")
+        raise InputError(f"golden vectors: {'; '.join(checked.reasons)}")
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_bytes(built.engine)
@@ -202,7 +203,7 @@ def climb(judged: Judged, export_dir: Path, calibrate_dir: Path) -> dict[str, An
     """Points of every rung of the ladder at the newest opset, ONNX Runtime executing each.
 
     Raises:
-        ValueError: a rendering is missing.
+        InputError: a rendering is missing.
     """
     newest = _newest(export_dir)
     files = {

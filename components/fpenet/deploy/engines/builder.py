@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.deploy.engines.targets import Built, GpuTarget, Network, Precision
 from fpenet.params import BuildParams
 from fpenet.provenance.digest import digest_bytes
@@ -44,7 +45,7 @@ def build_in_child(
         memory_mb: of the child's address space; None where a GPU driver maps more than there is.
 
     Raises:
-        ValueError: the builder refuses the network, takes too long, or was ended; it says which.
+        InputError: the builder refuses the network, takes too long, or was ended; it says which.
     """
     with tempfile.TemporaryDirectory(prefix="fpenet-build-") as scratch:
         engine, timings = Path(scratch) / "engine", Path(scratch) / "timings"
@@ -81,21 +82,21 @@ def _run(request: Mapping[str, Any], what: str) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         told = what.format("did not build")
-        raise ValueError(f"{told} within build.longest_seconds = {seconds} s") from None
+        raise InputError(f"{told} within build.longest_seconds = {seconds} s") from None
     if child.returncode < 0:
-        raise ValueError(
+        raise InputError(
             f"{what.format('was ended while it built')}: signal {-child.returncode}, which may be"
             " for want of memory (build.workspace_mb)"
         )
     output = child.stdout + child.stderr
     if child.returncode != 0 and any(words in output for words in _NO_MEMORY):
-        raise ValueError(
+        raise InputError(
             f"{what.format('had no memory left for')}: build.memory_mb is"
             f" {request['build']['memory_mb']}, build.workspace_mb"
             f" {request['build']['workspace_mb']}: {_last_words(output)}"
         )
     if child.returncode != 0 or not Path(request["engine"]).is_file():
-        raise ValueError(
+        raise InputError(
             f"{what.format('refuses')}: {_last_words(output)} (exit status {child.returncode})"
         )
     said: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])

@@ -47,7 +47,7 @@ def join_builds(
         trusted: the workers' keys.
 
     Raises:
-        ValueError: a folder does not have the bytes that were sealed, or nobody trusted signed it.
+        InputError: a folder does not have the bytes that were sealed, or nobody trusted signed it.
     """
     base = verify(build_dir)
     parts = {engine: verify(folder, trusted) for engine, folder in sorted(engine_dirs.items())}

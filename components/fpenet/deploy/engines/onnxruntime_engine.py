@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.deploy.engines.targets import Built, GpuTarget, Network, Pending, Precision
 from fpenet.deploy.onnx.onnx_file import (
     CONFIDENCE,
@@ -25,7 +26,7 @@ def build(
     """The engine is the network, once ONNX Runtime has taken it.
 
     Raises:
-        ValueError: it does not, or it has other inputs and outputs than ours.
+        InputError: it does not, or it has other inputs and outputs than ours.
     """
     engine = read_onnx(network.onnx)
     _session(engine, str(network.onnx), threads=1)
@@ -39,7 +40,7 @@ def open_engine(path: Path, threads: int = 0) -> Predict:
         threads: 0 takes all cores.
 
     Raises:
-        ValueError: naming the file and what is wrong with it.
+        InputError: naming the file and what is wrong with it.
     """
     return load_engine(read_onnx(path), str(path), threads)
 
@@ -62,7 +63,7 @@ def read_metadata(network: bytes, source: str) -> dict[str, str]:
     """What the export stage wrote into the ONNX file that ``source`` names about its use.
 
     Raises:
-        ValueError: naming the file and what is wrong with it.
+        InputError: naming the file and what is wrong with it.
     """
     session = _session(network, source, threads=1)
     metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
@@ -77,13 +78,13 @@ def _session(data: bytes, source: str, threads: int) -> Any:
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no base but this
-        raise ValueError(
+        raise InputError(
             f"{source}: ONNX Runtime {onnxruntime.__version__} refuses it:"
             f" {' '.join(str(error).split())[:600]}"
         ) from None
     names = [value.name for value in [*session.get_inputs(), *session.get_outputs()]]
     if names != [INPUT, KEYPOINTS, CONFIDENCE]:
-        raise ValueError(
+        raise InputError(
             f"{source}: its inputs and outputs are {names}; wanted {[INPUT, KEYPOINTS, CONFIDENCE]}"
         )
     return session

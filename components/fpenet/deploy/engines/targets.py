@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from fpenet.core.errors import InputError
 from fpenet.params import Precision as Precision
 from fpenet.params import TargetName
 
@@ -137,12 +138,12 @@ def target_named(name: str) -> GpuTarget:
     """The target called ``name``.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none.
     """
     for known, target in TARGETS.items():
         if known == name:
             return target
-    raise ValueError(f"unknown target {name!r}; choose one of {sorted(TARGETS)}")
+    raise InputError(f"unknown target {name!r}; choose one of {sorted(TARGETS)}")
 
 
 _SERVER_BATCH = (1, 8, 32)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.deploy.engines.builder import build_in_child
 from fpenet.deploy.engines.cuda_device import CudaDevice, compute_capability, cuda_device
 from fpenet.deploy.engines.targets import (
@@ -81,7 +82,7 @@ def build(
     """Build the engine on this device, if it is the target's and free.
 
     Raises:
-        ValueError: TensorRT refuses the network, or does not finish.
+        InputError: TensorRT refuses the network, or does not finish.
     """
     pending = absence(target, cuda_device(), missing(), build)
     if pending:
@@ -106,7 +107,7 @@ def plan(
     """Polygraphy's network and builder config, in the child process.
 
     Raises:
-        ValueError: the calibration cache is not this version's.
+        InputError: the calibration cache is not this version's.
     """
     from polygraphy.backend.trt import Calibrator, CreateConfig, Profile, network_from_onnx_path
 
@@ -161,7 +162,7 @@ def chosen_source(network: Network, version: Version) -> tuple[Path, Path | None
     A cache is taken only by the very version that it was written for, and never from 11 on.
 
     Raises:
-        ValueError: the cache is not one, or another version's.
+        InputError: the cache is not one, or another version's.
     """
     caches = dict(network.caches)
     number = tensorrt_number(version)
@@ -169,10 +170,10 @@ def chosen_source(network: Network, version: Version) -> tuple[Path, Path | None
         return network.onnx, None
     try:
         written_for, _ = read_cache(caches[number].read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{caches[number]}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{caches[number]}: {error}") from None
     if written_for != number:
-        raise ValueError(f"{caches[number]}: is of TensorRT {written_for}, not {number}")
+        raise InputError(f"{caches[number]}: is of TensorRT {written_for}, not {number}")
     return network.unquantised, caches[number]
 
 
@@ -202,7 +203,7 @@ def deserialised(module: str, engine: bytes, source: str) -> Predict:
     allow it, so none of them is used.
 
     Raises:
-        ValueError: naming ``source``: the runtime cannot read it here.
+        InputError: naming ``source``: the runtime cannot read it here.
     """
     from polygraphy.backend.trt import TrtRunner, get_trt_logger
 
@@ -212,7 +213,7 @@ def deserialised(module: str, engine: bytes, source: str) -> Predict:
         runtime.engine_host_code_allowed = False
     found = runtime.deserialize_cuda_engine(engine)
     if found is None:
-        raise ValueError(f"{source}: {module} {trt.__version__} cannot read this engine here")
+        raise InputError(f"{source}: {module} {trt.__version__} cannot read this engine here")
     runner = TrtRunner(found)
     runner.activate()
 
@@ -224,7 +225,7 @@ def deserialised(module: str, engine: bytes, source: str) -> Predict:
 
 
 def _refuse_calibration(cache: Path) -> Any:
-    raise ValueError(f"{cache}: TensorRT did not accept this calibration cache")
+    raise InputError(f"{cache}: TensorRT did not accept this calibration cache")
 
 
 def _dotted(capability: tuple[int, int]) -> str:

@@ -24,7 +24,7 @@ def build(
     """Build the engine in a child process.
 
     Raises:
-        ValueError: the builder refuses the network, or does not finish.
+        InputError: the builder refuses the network, or does not finish.
     """
     missing = [name for name in ("tensorrt_rtx", "polygraphy") if find_spec(name) is None]
     if missing:

@@ -16,6 +16,7 @@ from typing import Any
 
 from onnx import ModelProto
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore, Rows, open_crops
 from fpenet.deploy.engines.targets import TARGETS, cache_name, tensorrt_number
 from fpenet.deploy.int8.calibration_faces import draw_faces, write_faces
@@ -42,11 +43,11 @@ def calibrate_ranges(
     """Write the table and all that is rendered from it.
 
     Raises:
-        ValueError: no usable face, a degenerate range, or networks that differ between opsets.
+        InputError: no usable face, a degenerate range, or networks that differ between opsets.
     """
     opsets = sorted(int(path.name.removeprefix("opset")) for path in export_dir.glob("opset*"))
     if not opsets:
-        raise ValueError(f"{export_dir}: no opset*/fp32.onnx; export.opsets is empty")
+        raise InputError(f"{export_dir}: no opset*/fp32.onnx; export.opsets is empty")
     newest = export_dir / f"opset{opsets[-1]}"
     networks = [read_network(newest / f"{name}.onnx") for name in ("fp32", "fp32_cpu")]
     about = json.loads((export_dir / "model.json").read_text(encoding="utf-8"))

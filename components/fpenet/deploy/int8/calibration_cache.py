@@ -7,12 +7,14 @@ The header names the exact TensorRT version, which rejects another's; the scale 
 import struct
 from collections.abc import Mapping
 
+from fpenet.core.errors import InputError
+
 
 def write_cache(version_number: int, scales: Mapping[str, float]) -> str:
     """The cache for the version with TensorRT's own number ``version_number``.
 
     Raises:
-        ValueError: the name of a tensor cannot stand in a cache.
+        InputError: the name of a tensor cannot stand in a cache.
 
     >>> write_cache(8502, {"input": 1.0})
     'TRT-8502-EntropyCalibration2\\ninput: 3f800000\\n'
@@ -20,7 +22,7 @@ def write_cache(version_number: int, scales: Mapping[str, float]) -> str:
     lines = [f"TRT-{version_number}-EntropyCalibration2"]
     for name, scale in scales.items():
         if not name.isprintable() or " " in name or ":" in name:
-            raise ValueError(f"tensor {name!r}: a calibration cache has no way to write that name")
+            raise InputError(f"tensor {name!r}: a calibration cache has no way to write that name")
         lines.append(f"{name}: {struct.pack('>f', scale).hex()}")
     return "\n".join(lines) + "\n"
 
@@ -29,15 +31,15 @@ def read_cache(text: str) -> tuple[int, dict[str, float]]:
     """Version number and tensor -> scale of a calibration cache.
 
     Raises:
-        ValueError: it is not one.
+        InputError: it is not one.
     """
     header, *lines = text.splitlines() or [""]
     try:
         product, number, method = header.split("-")
         if (product, method) != ("TRT", "EntropyCalibration2"):
-            raise ValueError(header)
+            raise InputError(header)
         pairs = (line.rsplit(": ", 1) for line in lines)
         scales = {name: struct.unpack(">f", bytes.fromhex(code))[0] for name, code in pairs}
         return int(number), scales
     except (ValueError, struct.error):
-        raise ValueError(f"not a calibration cache: it begins {header[:60]!r}") from None
+        raise InputError(f"not a calibration cache: it begins {header[:60]!r}") from None

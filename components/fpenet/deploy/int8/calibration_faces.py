@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.crops.store import CropStore, Rows
 from fpenet.deploy.onnx.onnx_file import INPUT
@@ -33,11 +34,11 @@ def draw_faces(store: CropStore, count: int, seed: int, but: Collection[int] = (
         but: rows that are not drawn.
 
     Raises:
-        ValueError: there is no training face, or more than a tenth of those drawn are no faces.
+        InputError: there is no training face, or more than a tenth of those drawn are no faces.
     """
     rows = np.setdiff1d(store.rows("train"), np.array(list(but), dtype=np.int64))
     if len(rows) == 0:
-        raise ValueError(f"no face in part 'train' to calibrate on; parts: {store.parts}")
+        raise InputError(f"no face in part 'train' to calibrate on; parts: {store.parts}")
     strata: dict[tuple[str, ...], list[int]] = {}
     for row, key in zip(rows.tolist(), _strata(store, rows), strict=True):
         strata.setdefault(key, []).append(row)
@@ -50,7 +51,7 @@ def draw_faces(store: CropStore, count: int, seed: int, but: Collection[int] = (
     fit = looks_like_faces(store.images(chosen))
     if np.mean(~fit) > _MOST_UNFIT:
         name = store.table["image"].to_pylist()[chosen[~fit][0]]
-        raise ValueError(
+        raise InputError(
             f"{int((~fit).sum())} of {len(fit)} calibration crops are one grey or noise, the first"
             f" of {name}; they are not faces"
         )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from fpenet.core.errors import InputError
 from fpenet.deploy.onnx.network import float_activations
 from fpenet.params import CalibrateParams, CalibrationMethod
 
@@ -41,12 +42,12 @@ class Histogram:
         """Count ``values``.
 
         Raises:
-            ValueError: there are none, or one is not finite.
+            InputError: there are none, or one is not finite.
         """
         magnitude = np.abs(values.reshape(-1)).astype(np.float32, copy=False)
         largest = float(magnitude.max()) if magnitude.size else float("nan")
         if not np.isfinite(largest):
-            raise ValueError(f"{magnitude.size} values, the largest {largest}: no range")
+            raise InputError(f"{magnitude.size} values, the largest {largest}: no range")
         self.largest = max(self.largest, largest)
         if largest > self.limit:
             self._widen(largest)
@@ -136,7 +137,7 @@ def collect_histograms(
     """A histogram of every float tensor of the network over all ``batches``.
 
     Raises:
-        ValueError: no batch came, or a tensor has a value that is not finite.
+        InputError: no batch came, or a tensor has a value that is not finite.
     """
     from polygraphy.backend.onnx import BytesFromOnnx, modify_outputs
     from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
@@ -155,11 +156,11 @@ def collect_histograms(
                 for name, histogram in histograms.items():
                     try:
                         histogram.add(found[name])
-                    except ValueError as error:
-                        raise ValueError(f"tensor {name}, batch {count + 1}: {error}") from None
+                    except InputError as error:
+                        raise InputError(f"tensor {name}, batch {count + 1}: {error}") from None
                 count += 1
     if count == 0:
-        raise ValueError(
+        raise InputError(
             "calibration saw no batch: there is no face, or the batches were a generator that was"
             " used before"
         )

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from fpenet.core.errors import InputError
 from fpenet.deploy.int8.calibration_cache import write_cache
 from fpenet.deploy.onnx.network import CONVOLUTIONS, body_nodes, heatmap_convolution, rebuilt
 from fpenet.deploy.onnx.onnx_file import INPUT
@@ -66,7 +67,7 @@ def final_ranges(
     """``amax`` as it is rendered: the input's is 255, a selecting node's that of what it selects.
 
     Raises:
-        ValueError: a tensor that is stored as INT8 has no range, or a degenerate one.
+        InputError: a tensor that is stored as INT8 has no range, or a degenerate one.
     """
     final = dict(amax) | {INPUT: _INPUT_AMAX}
     for node in body_nodes(model):
@@ -75,7 +76,7 @@ def final_ranges(
     for name in quantised_tensors(model, single):
         value = final.get(name)
         if value is None or not (np.isfinite(value) and value > 0):
-            raise ValueError(
+            raise InputError(
                 f"tensor {name}: range is {value}; it must be positive and finite. Either its layer"
                 " is dead, or the calibration faces are not faces"
             )
@@ -191,7 +192,7 @@ def render_qdq(
         single: what the convolutions give that stay in floating point.
 
     Raises:
-        ValueError: a range is missing or degenerate.
+        InputError: a range is missing or degenerate.
     """
     ranges = final_ranges(model, amax, single)
     chosen = quantised_tensors(model, single)
@@ -230,7 +231,7 @@ def render_cache(
         version_number: as ``targets.tensorrt_number`` gives it; another version's is rejected.
 
     Raises:
-        ValueError: a range is missing or degenerate, or a name cannot stand in a cache.
+        InputError: a range is missing or degenerate, or a name cannot stand in a cache.
     """
     ranges = final_ranges(model, amax, single)
     chosen = quantised_tensors(model, single)

@@ -43,7 +43,7 @@ def render_cpu(
         single: what the convolutions give that stay in floating point.
 
     Raises:
-        ValueError: a range is missing or degenerate.
+        InputError: a range is missing or degenerate.
     """
     ranges = final_ranges(model, amax, single)
     chosen = set(quantised_tensors(model, single)) - {INPUT}

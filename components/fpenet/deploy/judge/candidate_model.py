@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.geometry import rescaled
 from fpenet.data.crops.store import CROP_PX, CropStore, first_keypoints
 from fpenet.deploy.runtime.landmarker import Landmarker
@@ -58,12 +59,12 @@ def open_bundle(
     """The engines of a bundle that run here, a target's default first; and why others do not.
 
     Raises:
-        ValueError: there is no bundle, nobody trusted signed it, or a file is not what was signed.
+        InputError: there is no bundle, nobody trusted signed it, or a file is not what was signed.
     """
     targets = [folder] if (folder / "model.json").is_file() else []
     targets += sorted(path.parent for path in folder.glob("*/model.json"))
     if not targets:
-        raise ValueError(f"{folder}: no bundle; wanted model.json or <target>/model.json there")
+        raise InputError(f"{folder}: no bundle; wanted model.json or <target>/model.json there")
     opened, reasons = [], []
     for target in targets:
         model = json.loads(check_sums(target, trusted).read("model.json"))
@@ -72,7 +73,7 @@ def open_bundle(
         ):
             try:
                 landmarker = Landmarker(target, engine["precision"], trusted=trusted)
-            except ValueError as error:  # of another device, or not built yet
+            except InputError as error:  # of another device, or not built yet
                 reasons.append(str(error))
                 continue
             opened.append(
@@ -92,13 +93,13 @@ def shared_keypoints(store: CropStore, num_keypoints: int) -> CropStore:
     """``store`` with the keypoints that a model of ``num_keypoints`` has too.
 
     Raises:
-        ValueError: theirs are numbered otherwise.
+        InputError: theirs are numbered otherwise.
     """
     own = store.num_keypoints
     if num_keypoints == own:
         return store
     if not {own, num_keypoints} <= set(SCHEMES):
-        raise ValueError(
+        raise InputError(
             f"it has {num_keypoints} keypoints, the faces {own}; only {sorted(SCHEMES)} are"
             " numbered alike"
         )

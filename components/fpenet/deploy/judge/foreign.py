@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX
 from fpenet.deploy.judge.candidate_model import Contestant
 from fpenet.deploy.onnx.onnx_file import read_onnx
@@ -29,13 +30,13 @@ def open_onnx(path: Path, box_scale: float) -> Contestant:
         box_scale: of the crop, where the file does not say which it was made for.
 
     Raises:
-        ValueError: naming the file, and what of the contract it does not keep.
+        InputError: naming the file, and what of the contract it does not keep.
     """
     session = _session(path)
     inputs = session.get_inputs()
     (name, shape, kind) = (inputs[0].name, inputs[0].shape, inputs[0].type)
     if len(inputs) != 1 or shape[1:] != [1, CROP_PX, CROP_PX] or kind not in _TYPES:
-        raise ValueError(
+        raise InputError(
             f"{path}: takes {[(one.name, one.type, one.shape) for one in inputs]}; wanted one"
             f" input (N, 1, {CROP_PX}, {CROP_PX}) of {sorted(_TYPES)}"
         )
@@ -81,11 +82,11 @@ def check_frame(found: Predictions, source: str) -> None:
     """Refuse points that cannot be pixels of the crop.
 
     Raises:
-        ValueError: all lie within 2 of 0, as normalised ones do, or none is a number.
+        InputError: all lie within 2 of 0, as normalised ones do, or none is a number.
     """
     largest = np.abs(found.points[np.isfinite(found.points)]).max(initial=0.0)
     if largest <= 2.0:
-        raise ValueError(
+        raise InputError(
             f"{source}: its points lie between -{largest:.3g} and {largest:.3g}; wanted pixels of"
             f" the {CROP_PX}x{CROP_PX} crop, so they seem to be normalised"
         )
@@ -98,7 +99,7 @@ def _session(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no base but this
-        raise ValueError(
+        raise InputError(
             f"{path}: ONNX Runtime {onnxruntime.__version__} refuses it:"
             f" {' '.join(str(error).split())[:300]}"
         ) from None
@@ -108,12 +109,12 @@ def _only(path: Path, outputs: dict[str, Any], wanted: str, fits: Any) -> str:
     """The one output that fits.
 
     Raises:
-        ValueError: none does, or several do.
+        InputError: none does, or several do.
     """
     names = [name for name, array in outputs.items() if fits(array)]
     if len(names) != 1:
         shapes = {name: array.shape for name, array in outputs.items()}
-        raise ValueError(f"{path}: its outputs are {shapes}; wanted one of {wanted}")
+        raise InputError(f"{path}: its outputs are {shapes}; wanted one of {wanted}")
     return names[0]
 
 

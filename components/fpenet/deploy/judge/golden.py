@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.geometry import cut, face_crop_box
 from fpenet.data.crops.store import CROP_PX
 from fpenet.deploy.engines.device_fit import here, misfit
@@ -96,16 +97,16 @@ def read_golden(data: bytes, source: Path | str) -> Golden:
     """What ``save`` wrote.
 
     Raises:
-        ValueError: naming ``source``: not golden vectors.
+        InputError: naming ``source``: not golden vectors.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as found:
             golden = Golden(found["crops"], found["points"])
     except (OSError, KeyError, ValueError, EOFError) as error:
-        raise ValueError(f"{source}: not golden vectors: {error}") from None
+        raise InputError(f"{source}: not golden vectors: {error}") from None
     wanted = (len(golden.points), 1, CROP_PX, CROP_PX)
     if golden.points.ndim != 3 or golden.crops.shape != wanted or golden.crops.dtype != np.uint8:
-        raise ValueError(f"{source}: crops are {golden.crops.dtype} {golden.crops.shape}")
+        raise InputError(f"{source}: crops are {golden.crops.dtype} {golden.crops.shape}")
     return golden
 
 
@@ -152,7 +153,7 @@ def query(
             than there is), ``seconds``.
 
     Raises:
-        ValueError: naming ``source``: it crashed, took too long or too much, or was refused.
+        InputError: naming ``source``: it crashed, took too long or too much, or was refused.
     """
     crops = golden.crops
     request = {
@@ -178,17 +179,17 @@ def query(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ValueError(f"{source}: gave no points within {limits['seconds']} s") from None
+        raise InputError(f"{source}: gave no points within {limits['seconds']} s") from None
     if child.returncode == CANNOT_RUN:
         return Pending(child.stdout.decode())
     if child.returncode != 0:
         how = f"signal {-child.returncode}" if child.returncode < 0 else "refused"
         last = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
-        raise ValueError(f"{source}: could not be queried ({how}): {last[0][:400]}")
+        raise InputError(f"{source}: could not be queried ({how}): {last[0][:400]}")
     count = golden.points.shape[1]
     wanted = len(crops) * count * 3  # x, y and confidence
     if len(child.stdout) != 4 * wanted:
-        raise ValueError(f"{source}: gave {len(child.stdout)} bytes; {count} keypoints are wanted")
+        raise InputError(f"{source}: gave {len(child.stdout)} bytes; {count} keypoints are wanted")
     said = np.frombuffer(child.stdout, np.float32)
     points, confidence = said[: wanted * 2 // 3], said[wanted * 2 // 3 :]
     return points.reshape(len(crops), count, 2), confidence.reshape(len(crops), count)
@@ -212,7 +213,7 @@ def check_engine(
         return Checked(name, None, absent=unfit)
     try:
         said = query(about["runtime"], engine, golden, about["batch"], limits, source)
-    except ValueError as error:
+    except InputError as error:
         return Checked(name, None, (str(error),))
     if isinstance(said, Pending):
         return Checked(name, None, absent=said.reason)
@@ -223,7 +224,7 @@ def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[Checked
     """Every engine of one target's folder in a bundle, queried on this machine.
 
     Raises:
-        ValueError: nobody trusted signed the folder, or a file is not what was signed.
+        InputError: nobody trusted signed the folder, or a file is not what was signed.
     """
     sums = check_sums(folder, trusted)
     model = json.loads(sums.read("model.json"))

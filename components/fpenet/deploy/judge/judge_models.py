@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore
 from fpenet.deploy.judge.candidate_model import (
     Contestant,
@@ -42,7 +43,7 @@ def judge_model(
     """Everything that the judge measures, in the contestant's own box.
 
     Raises:
-        ValueError: its keypoints are numbered otherwise, or its points are no pixels of the crop.
+        InputError: its keypoints are numbered otherwise, or its points are no pixels of the crop.
     """
     own = framed(contestant, store)
     how = how.model_copy(update={"batch_size": min(how.batch_size, contestant.max_batch_size)})
@@ -85,7 +86,7 @@ def open_model(path: Path, box_scale: float, trusted: Trusted = DEFAULT_TRUST) -
         trusted: whose signature a bundle must bear; an ONNX file is anybody's.
 
     Raises:
-        ValueError: there is none, or none that runs here.
+        InputError: there is none, or none that runs here.
     """
     if path.is_file():
         return open_onnx(path, box_scale)
@@ -93,7 +94,7 @@ def open_model(path: Path, box_scale: float, trusted: Trusted = DEFAULT_TRUST) -
         return _open_trained(path)
     opened, absent = open_bundle(path, trusted)
     if not opened:
-        raise ValueError(f"{path}: none of its engines runs here: {'; '.join(absent)}")
+        raise InputError(f"{path}: none of its engines runs here: {'; '.join(absent)}")
     return opened[0]
 
 
@@ -135,7 +136,7 @@ def _said(path: Path, store: CropStore, how: EvaluateParams, trusted: Trusted) -
     """What a model said of the judged faces, then or now.
 
     Raises:
-        ValueError: what it said is of other faces.
+        InputError: what it said is of other faces.
     """
     kept = path / "predictions.npz"
     if not kept.is_file():
@@ -145,7 +146,7 @@ def _said(path: Path, store: CropStore, how: EvaluateParams, trusted: Trusted) -
     found = load_predictions(kept)
     faces = digest_faces(store, judged_rows(store))
     if found.faces != faces:
-        raise ValueError(
+        raise InputError(
             f"{kept}: of the faces {found.faces[:16]}; these are {faces[:16]}. Give its model"
             " instead, to judge it on these faces"
         )

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.deploy.judge.candidate_model import (
     Contestant,
@@ -105,20 +106,20 @@ def _compare_all(
     try:
         opened, absent = open_bundle(folder, trusted)
         if not opened:
-            raise ValueError(f"none of its engines runs here: {'; '.join(absent)}")
+            raise InputError(f"none of its engines runs here: {'; '.join(absent)}")
         shared = shared_keypoints(store, opened[0].num_keypoints)
         found: dict[str, Predictions] = {}
         differences, engines = {}, {}
         for name, candidate in candidates.items():
             if candidate.faces != faces:
-                raise ValueError(f"build: {name} was judged on other faces than those of crop")
+                raise InputError(f"build: {name} was judged on other faces than those of crop")
             rival = _rival(name, opened)
             if rival.name not in found:
                 found[rival.name] = ask(rival, shared, evaluate.batch_size)
             engines[name] = _write(rival, found[rival.name], shared, evaluate, out_dir)
             own = only_shared(candidate, shared)
             differences[name] = compare(shared, found[rival.name], own, evaluate, gate.comparison)
-    except ValueError as error:
+    except InputError as error:
         return Champion("not comparable", str(error), folder.name), {}
     why = "judged again on these faces, engine by engine"
     if shared.num_keypoints != store.num_keypoints:

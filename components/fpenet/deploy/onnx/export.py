@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 import torch
 from onnx import ModelProto, TensorProto, helper
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.crops.store import CROP_PX
 from fpenet.deploy.onnx.network import (
@@ -51,7 +52,7 @@ def onnx_from_net(net: Recombinator, opset: int, products: bool = False) -> Mode
         products: the soft-argmax by matrix products, for a CPU.
 
     Raises:
-        ValueError: the exporter gave another opset.
+        InputError: the exporter gave another opset.
     """
     with tempfile.TemporaryDirectory(prefix="fpenet-onnx-") as scratch, warnings.catch_warnings():
         # torch 2.13's new exporter cannot write opset 13; the old one writes all of 13 to 20, with
@@ -75,7 +76,7 @@ def onnx_from_net(net: Recombinator, opset: int, products: bool = False) -> Mode
     folded = gs.export_onnx(graph)
     _set_output_shapes(folded, net)
     if opset_of(folded) != opset:
-        raise ValueError(f"asked for opset {opset}, the exporter wrote {opset_of(folded)}")
+        raise InputError(f"asked for opset {opset}, the exporter wrote {opset_of(folded)}")
     return rebuilt(folded, folded.graph.node, folded.graph.initializer)
 
 
@@ -118,7 +119,7 @@ def export_onnx(*, train_dir: Path, export: ExportParams, out_dir: Path) -> dict
     """Write the network at every opset; returns the file sizes.
 
     Raises:
-        ValueError: the train folder or the exported network is not as it should be.
+        InputError: the train folder or the exported network is not as it should be.
     """
     net, about = load_net(train_dir)
     weights = digest_file(train_dir / "model.safetensors")
@@ -149,13 +150,13 @@ def _write(model: ModelProto, opset: int, path: Path) -> int:
     """Write a network and read it again; returns its size in bytes.
 
     Raises:
-        ValueError: the file is not valid, has data elsewhere, or is of another opset.
+        InputError: the file is not valid, has data elsewhere, or is of another opset.
     """
     data = model.SerializeToString(deterministic=True)
     path.write_bytes(data)
     found = opset_of(read_network(path))
     if found != opset:
-        raise ValueError(f"{path}: is of opset {found}, not {opset}")
+        raise InputError(f"{path}: is of opset {found}, not {opset}")
     return len(data)
 
 

@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from fpenet.core.errors import InputError
 from fpenet.deploy.onnx.onnx_file import INPUT, read_onnx
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
@@ -21,14 +22,14 @@ def read_network(path: Path) -> ModelProto:
     """The network in an ONNX file, checked.
 
     Raises:
-        ValueError: naming the file and what is wrong.
+        InputError: naming the file and what is wrong.
     """
     data = read_onnx(path)
     try:
         model = onnx.load_from_string(data)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # protobuf, checker and shape inference each have their own
-        raise ValueError(f"{path}: not a valid ONNX model: {_one_line(error)}") from None
+        raise InputError(f"{path}: not a valid ONNX model: {_one_line(error)}") from None
     return model
 
 
@@ -43,11 +44,11 @@ def heatmap_convolution(model: ModelProto) -> NodeProto:
     """The node that makes the heat maps: the last convolution.
 
     Raises:
-        ValueError: the network has no convolution.
+        InputError: the network has no convolution.
     """
     nodes: list[NodeProto] = [node for node in model.graph.node if node.op_type in CONVOLUTIONS]
     if not nodes:
-        raise ValueError("the network has no convolution")
+        raise InputError("the network has no convolution")
     return nodes[-1]
 
 
@@ -94,7 +95,7 @@ def half_precision(model: ModelProto) -> ModelProto:
     Inputs and outputs stay FP32: one Cast stands behind the input, one behind the heat maps.
 
     Raises:
-        ValueError: a weight has no finite FP16 value.
+        InputError: a weight has no finite FP16 value.
     """
     half = ModelProto()
     half.CopyFrom(model)
@@ -132,7 +133,7 @@ def _half_tensor(tensor: TensorProto, name: str) -> TensorProto:
     with np.errstate(over="ignore"):
         rounded = values.astype(np.float16)
     if not np.isfinite(rounded).all():
-        raise ValueError(f"weight {tensor.name}: {np.abs(values).max():g} has no finite FP16 value")
+        raise InputError(f"weight {tensor.name}: {np.abs(values).max():g} has no finite FP16 value")
     return numpy_helper.from_array(rounded, name)
 
 
@@ -142,7 +143,7 @@ def rebuilt(
     """``model`` with other nodes and weights (unused ones are left out), shapes inferred, checked.
 
     Raises:
-        ValueError: the result is not a valid model.
+        InputError: the result is not a valid model.
     """
     nodes = [_copied(node) for node in nodes]
     used = {name for node in nodes for name in node.input}
@@ -162,7 +163,7 @@ def rebuilt(
         result = onnx.shape_inference.infer_shapes(result, strict_mode=True)
         onnx.checker.check_model(result, full_check=True)
     except Exception as error:
-        raise ValueError(f"the rendered network is not valid ONNX: {_one_line(error)}") from None
+        raise InputError(f"the rendered network is not valid ONNX: {_one_line(error)}") from None
     return result
 
 

@@ -1,11 +1,13 @@
 """An ONNX file as everything here takes it: the names of its tensors, and no data outside the file.
 
 Input: bytes of unknown origin. Does: walks the protobuf wire format, without a protobuf library (an
-edge device has none). Output: the same bytes, or a ValueError.
+edge device has none). Output: the same bytes, or an InputError.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
+
+from fpenet.core.errors import InputError
 
 INPUT = "input_face_images"
 """(N, 1, 80, 80) float32, grey levels 0..255."""
@@ -43,15 +45,15 @@ def read_onnx(path: Path) -> bytes:
     """The bytes of an ONNX file that holds all of its weights.
 
     Raises:
-        ValueError: naming the file: absent, too large, not ONNX, or with data elsewhere.
+        InputError: naming the file: absent, too large, not ONNX, or with data elsewhere.
     """
     try:
         size = path.stat().st_size
         if size > LARGEST_BYTES:
-            raise ValueError(f"{path}: {size} bytes; at most {LARGEST_BYTES} are read")
+            raise InputError(f"{path}: {size} bytes; at most {LARGEST_BYTES} are read")
         data = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+        raise InputError(f"{path}: {error.strerror}") from None
     refuse_external_data(data, str(path))
     return data
 
@@ -60,19 +62,19 @@ def refuse_external_data(data: bytes, source: str) -> None:
     """Check that no tensor of the ONNX model in ``data`` lies in another file.
 
     Raises:
-        ValueError: naming ``source``: a tensor does, or this is not ONNX.
+        InputError: naming ``source``: a tensor does, or this is not ONNX.
     """
     try:
         seen_graph = _check("model", memoryview(data), 0)
     except _External:
-        raise ValueError(
+        raise InputError(
             f"{source}: its weights lie in another file; only ONNX files that hold all of their"
             " weights are read"
         ) from None
     except (IndexError, RecursionError):
         seen_graph = False
     if not seen_graph:
-        raise ValueError(f"{source}: not an ONNX file")
+        raise InputError(f"{source}: not an ONNX file")
 
 
 class _External(Exception):

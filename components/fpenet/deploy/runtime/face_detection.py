@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
+
 FaceBox = tuple[float, float, float, float]
 """(x, y, width, height), image pixels."""
 
@@ -32,12 +34,12 @@ def detect_faces(grey: NDArray[np.uint8]) -> list[FaceBox]:
     """The tight boxes of all faces in a grey image (H, W), the largest first.
 
     Raises:
-        ValueError: dlib is not installed.
+        InputError: dlib is not installed.
     """
     try:
         dlib: Any = import_module("dlib")
     except ImportError:
-        raise ValueError(
+        raise InputError(
             "finding faces needs dlib: pip install 'fpenet[detect]'; or give the face's box, or"
             " take the whole image as the face"
         ) from None

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.overlay import point_colours
 from fpenet.deploy.runtime.face_detection import FaceBox
@@ -62,12 +63,12 @@ def infer_files(inputs: Sequence[Path], landmarker: Landmarker, out: Path, how: 
         of how many images and videos.
 
     Raises:
-        ValueError: naming the input or the box, and what is wrong with it.
+        InputError: naming the input or the box, and what is wrong with it.
     """
     files = list(_files(inputs, how))
     twice = [stem for stem, count in Counter(path.stem for path in files).items() if count > 1]
     if twice:
-        raise ValueError(f"{twice[0]}: two inputs with that name would write the same file")
+        raise InputError(f"{twice[0]}: two inputs with that name would write the same file")
     for path in files:
         if _is_image(path):
             grey_levels(path)
@@ -203,7 +204,7 @@ def _files(inputs: Sequence[Path], how: How) -> Iterator[Path]:
         inside = sorted(path.iterdir())
         found = [one for one in inside if one.suffix.lower() in _IMAGES + SUFFIXES]
         if not found:
-            raise ValueError(f"{path}: no image and no video in it; wanted {_IMAGES + SUFFIXES}")
+            raise InputError(f"{path}: no image and no video in it; wanted {_IMAGES + SUFFIXES}")
         yield from [path] if how.frames_per_second else found
 
 

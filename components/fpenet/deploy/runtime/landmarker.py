@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.geometry import cut, face_crop_box
 from fpenet.data.images import read_grey
 from fpenet.deploy.engines.device_fit import here, misfit
@@ -66,7 +67,7 @@ class Landmarker:
             not sign. By default the public keys in ``.keys/`` of the working directory.
 
     Raises:
-        ValueError: naming the file and what is wrong, or why the engine cannot run here.
+        InputError: naming the file and what is wrong, or why the engine cannot run here.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Landmarker:
             (N, K, 2) pixels of the crops, and (N, K) confidence.
         """
         if crops.ndim != 4 or crops.shape[1:] != (1, 80, 80) or crops.dtype != np.uint8:
-            raise ValueError(
+            raise InputError(
                 f"crops are {crops.dtype} {crops.shape}; they must be uint8 (N, 1, 80, 80)"
             )
         return self._predict(crops)
@@ -118,7 +119,7 @@ class Landmarker:
             the faces, the largest first; none where none was found.
 
         Raises:
-            ValueError: naming the image or the box and what is wrong.
+            InputError: naming the image or the box and what is wrong.
         """
         grey = grey_levels(image)
         height, width = grey.shape
@@ -127,7 +128,7 @@ class Landmarker:
         elif face_box == "whole":
             boxes = [(-0.5, -0.5, float(width), float(height))]
         elif isinstance(face_box, str):
-            raise ValueError(f"face_box is {face_box!r}; give four numbers, 'whole' or 'detect'")
+            raise InputError(f"face_box is {face_box!r}; give four numbers, 'whole' or 'detect'")
         else:
             boxes = [_checked(face_box, width, height)]
         faces = self.look(grey, boxes, 1.0 if face_box == "whole" else self.box_scale)
@@ -182,9 +183,9 @@ def _checked(box: FaceBox, width: int, height: int) -> FaceBox:
     """A box that somebody gave, once it has an area and shows some of the image."""
     x, y, box_width, box_height = box
     if not (np.isfinite(box).all() and box_width > 0 and box_height > 0):
-        raise ValueError(f"face box {box}: width and height must be positive and finite")
+        raise InputError(f"face box {box}: width and height must be positive and finite")
     if not (x < width and y < height and x + box_width > 0 and y + box_height > 0):
-        raise ValueError(f"face box {box}: lies outside the {width}x{height} image")
+        raise InputError(f"face box {box}: lies outside the {width}x{height} image")
     return box
 
 
@@ -192,18 +193,18 @@ def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W) grey levels of a file or an array.
 
     Raises:
-        ValueError: naming the file, or the array's type and shape.
+        InputError: naming the file, or the array's type and shape.
     """
     if isinstance(image, (str, Path)):
         try:
             return read_grey(Path(image), turn=True)
-        except ValueError as error:
-            raise ValueError(f"{image}: {error}") from None
+        except InputError as error:
+            raise InputError(f"{image}: {error}") from None
     if image.dtype == np.uint8 and image.size and image.ndim == 2:
         return image
     if image.dtype == np.uint8 and image.size and image.ndim == 3 and image.shape[2] == 3:
         return np.asarray(Image.fromarray(image).convert("L"))  # as of files
-    raise ValueError(
+    raise InputError(
         f"the image is {image.dtype} {image.shape}; it must be uint8 (H, W) or (H, W, 3)"
     )
 
@@ -216,18 +217,18 @@ def _open_bundle(
     engines = {engine["precision"]: engine for engine in model["engines"]}
     wanted = precision or model["default"]
     if wanted not in engines:
-        raise ValueError(f"{folder}: no {wanted} engine; it has {sorted(engines)}")
+        raise InputError(f"{folder}: no {wanted} engine; it has {sorted(engines)}")
     file = engines[wanted]["file"]
     if file is None:
-        raise ValueError(f"{folder}: its {wanted} engine is not built yet; run its build.sh")
+        raise InputError(f"{folder}: its {wanted} engine is not built yet; run its build.sh")
     engine = sums.read(file)
     runtime = model["runtime"]
     unfit = misfit({"runtime": runtime} | engines[wanted], here(runtime))
     if unfit is not None:
-        raise ValueError(f"{folder / file}: {unfit}")
+        raise InputError(f"{folder / file}: {unfit}")
     predict = RUNTIMES[runtime].load(engine, str(folder / file), threads)
     if isinstance(predict, Pending):
-        raise ValueError(f"{folder / file}: {predict.reason}")
+        raise InputError(f"{folder / file}: {predict.reason}")
     return model, predict
 
 
@@ -237,5 +238,5 @@ def _open_file(path: Path, threads: int, trusted: Trusted) -> tuple[dict[str, An
     metadata: dict[str, Any] = dict(read_metadata(network, str(path)))
     missing = [key for key in ("num_keypoints", "box_scale") if key not in metadata]
     if missing:
-        raise ValueError(f"{path}: its metadata has no {' and no '.join(missing)}; not ours")
+        raise InputError(f"{path}: its metadata has no {' and no '.join(missing)}; not ours")
     return metadata, load_engine(network, str(path), threads)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.errors import InputError
+
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
@@ -49,7 +51,7 @@ class OneEuro:
             side_px: of the face.
 
         Raises:
-            ValueError: time did not go on.
+            InputError: time did not go on.
         """
         if not self._started:
             self._started = True
@@ -58,7 +60,7 @@ class OneEuro:
         then, raw, smooth, speed = self._before
         step = seconds - then
         if step <= 0:
-            raise ValueError(f"a frame at {seconds} s comes after one at {then} s")
+            raise InputError(f"a frame at {seconds} s comes after one at {then} s")
         moved = np.linalg.norm(points - raw, axis=1, keepdims=True) / side_px / step  # (K, 1)
         speed = _mixed(moved, speed, self._how.speed_cutoff_hz, step)
         smooth = _mixed(points, smooth, self._how.min_cutoff_hz + self._how.beta * speed, step)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.images import place_image
 from fpenet.data.labelling.guide import guide_page
@@ -48,10 +49,10 @@ def judge_labels(labelled: LabelledSet, landmarker: Landmarker) -> list[Judged]:
     """The faces of the set, those farthest from the model first.
 
     Raises:
-        ValueError: the model has another number of keypoints, or an image cannot be read.
+        InputError: the model has another number of keypoints, or an image cannot be read.
     """
     if landmarker.num_keypoints != labelled.num_keypoints:
-        raise ValueError(
+        raise InputError(
             f"the model has {landmarker.num_keypoints} keypoints; the labels have"
             f" {labelled.num_keypoints}"
         )
@@ -83,10 +84,10 @@ def export_tasks(
         counts.
 
     Raises:
-        ValueError: ``out_dir`` exists, the model does not fit, or ``findings`` is no such table.
+        InputError: ``out_dir`` exists, the model does not fit, or ``findings`` is no such table.
     """
     if out_dir.exists():
-        raise ValueError(f"{out_dir} exists; name a new folder")
+        raise InputError(f"{out_dir} exists; name a new folder")
     why = _read_findings(findings) if findings else {}
     chosen: list[tuple[Judged, list[str]]] = []
     for rank, each in enumerate(judge_labels(labelled, landmarker)):
@@ -148,7 +149,7 @@ def _read_findings(path: Path) -> Mapping[str, set[str]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         if not {"image", "check"} <= set(rows.fieldnames or ()):
-            raise ValueError(f"{path}: columns are {rows.fieldnames}; it must have image and check")
+            raise InputError(f"{path}: columns are {rows.fieldnames}; it must have image and check")
         for row in rows:
             named[row["image"]].add(row["check"])
     return named

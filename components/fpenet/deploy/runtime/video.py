@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fpenet.core.errors import InputError
+
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 _USUAL_FPS = 25.0
 _MILLISECOND = Fraction(1, 1000)
@@ -29,13 +31,13 @@ def read_frames(path: Path | str) -> Iterator[Frame]:
     """The frames of a video in their order, turned as the file asks, in quarters.
 
     Raises:
-        ValueError: naming the file: not a video, damaged, or PyAV is not installed.
+        InputError: naming the file: not a video, damaged, or PyAV is not installed.
     """
     av = _av()
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise ValueError(f"{path}: holds no video")
+                raise InputError(f"{path}: holds no video")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             first = last = None
@@ -49,7 +51,7 @@ def read_frames(path: Path | str) -> Iterator[Frame]:
                 quarters = round(frame.rotation / 90)  # counterclockwise
                 yield Frame(seconds - first, np.rot90(frame.to_ndarray(format="rgb24"), quarters))
     except av.error.FFmpegError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from None
+        raise InputError(f"{path}: {error.strerror or error}") from None
 
 
 def count_frames(path: Path) -> int:
@@ -102,7 +104,7 @@ def _av() -> Any:
     try:
         return import_module("av")
     except ImportError:
-        raise ValueError(
+        raise InputError(
             "reading a video needs PyAV: pip install 'fpenet[video]'; or give a folder of its"
             " frames, and --fps"
         ) from None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX
 from fpenet.model.nets.read_maps import ReadMaps
 from fpenet.model.nets.soft_argmax import SoftArgmax
@@ -204,7 +205,7 @@ def first_convolution(net: Recombinator) -> nn.Conv2d:
 def build_net(name: str, num_keypoints: int, batch_norm: bool = False) -> Recombinator:
     """The variant ``name`` of NETS with fresh weights."""
     if name not in NETS:
-        raise ValueError(f"unknown net {name!r}; choose one of {sorted(NETS)}")
+        raise InputError(f"unknown net {name!r}; choose one of {sorted(NETS)}")
     return Recombinator(NETS[name], num_keypoints, batch_norm)
 
 

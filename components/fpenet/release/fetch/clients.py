@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.signing import PublicKey, signature_of
 from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.fetch.download import download, read_json_url
@@ -51,7 +52,7 @@ class Source(Protocol):
         """What ``wanted`` stands for.
 
         Raises:
-            ValueError: nothing, or a version that only claims to be deployable.
+            InputError: nothing, or a version that only claims to be deployable.
         """
 
     def fetch(self, choice: Choice, name: str, stored: StoredFile | None, path: Path) -> None:
@@ -83,14 +84,14 @@ class MlflowSource:
         tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
         called = f"{wanted.model} version {version} is called {DEPLOYABLE} in MLflow"
         if LINK_TAG not in tags:
-            raise ValueError(f"{called}, but the gate did not promote it")
+            raise InputError(f"{called}, but the gate did not promote it")
         try:
             link = parse_link(json.loads(tags[LINK_TAG]))
             check_link(link, trusted)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{called}, but its tag {LINK_TAG} does not hold: {error}") from None
+            raise InputError(f"{called}, but its tag {LINK_TAG} does not hold: {error}") from None
         if (link.model, link.version) != (wanted.model, version):
-            raise ValueError(f"{called}, but the gate's word is of {link.model} {link.version}")
+            raise InputError(f"{called}, but the gate's word is of {link.model} {link.version}")
         return Choice(version, run_id, link)
 
     def fetch(self, choice: Choice, name: str, stored: StoredFile | None, path: Path) -> None:
@@ -111,20 +112,20 @@ class StoreSource:
 
     def choose(self, wanted: Wanted, trusted: Sequence[PublicKey]) -> Choice:
         if wanted.version is None and wanted.alias != DEPLOYABLE:
-            raise ValueError(
+            raise InputError(
                 f"the release store knows {DEPLOYABLE} only; {wanted.alias} is told by MLflow"
             )
         history = read_history(self.store, trusted)
         if not history.links:
             said = "; ".join(history.problems)
-            raise ValueError(said or "nothing was promoted in this release store")
+            raise InputError(said or "nothing was promoted in this release store")
         links = [one for one in history.links if one.model == wanted.model]
         asked = f"version {wanted.version}" if wanted.version else DEPLOYABLE
         version = wanted.version or history.links[0].version
         # a refusal repeats what stays; the word that chose it is an earlier one
         links = [one for one in links if one.version == version and one.action != "refused"]
         if not links:
-            raise ValueError(f"no {asked} of {wanted.model} in this release store")
+            raise InputError(f"no {asked} of {wanted.model} in this release store")
         link = links[0]
         assert link.version is not None
         return Choice(link.version, link.digests.get(RECORD_DIGEST, ""), link)

@@ -11,6 +11,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from fpenet.core.errors import InputError
+
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.25
 TIMEOUT_SECONDS = 60
@@ -22,7 +24,7 @@ def download(url: str, path: Path, headers: Mapping[str, str]) -> None:
     """Bring what lies at ``url`` to ``path``, going on after the bytes that lie there.
 
     Raises:
-        ValueError: it is not there, or access is refused.
+        InputError: it is not there, or access is refused.
         ConnectionError: the server failed at every try; another call goes on from here.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +52,7 @@ def read_json_url(url: str, headers: Mapping[str, str]) -> Any:
     """The JSON value at ``url``.
 
     Raises:
-        ValueError: it is not there, not JSON, or access is refused.
+        InputError: it is not there, not JSON, or access is refused.
         ConnectionError: the server failed at every try.
     """
 
@@ -83,17 +85,17 @@ def _try(url: str, get: Any) -> Any:
         except HTTPError as error:
             said = f"{where}: the server answers {error.code}{_message(error)}"
             if error.code in (401, 403):
-                raise ValueError(
+                raise InputError(
                     f"{said}; set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and"
                     " MLFLOW_TRACKING_PASSWORD"
                 ) from None
             if error.code < 500 and error.code != 429:
-                raise ValueError(said) from None
+                raise InputError(said) from None
             problem = ConnectionError(said)
         except (URLError, HTTPException, OSError) as error:
             problem = ConnectionError(f"{where}: {getattr(error, 'reason', None) or error}")
         except ValueError as error:
-            raise ValueError(f"{where}: not JSON: {error}") from None
+            raise InputError(f"{where}: not JSON: {error}") from None
     raise problem
 
 

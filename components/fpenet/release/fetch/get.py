@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.provenance.checksums import check_sums
 from fpenet.provenance.digest import digest_file
@@ -47,7 +48,7 @@ def get_release(
     """Bring the bundle of ``target`` to ``out_dir``, in place of what an earlier call brought.
 
     Raises:
-        ValueError: no such version or target, a signature or digest that does not hold, an older
+        InputError: no such version or target, a signature or digest that does not hold, an older
             word of the gate than that of ``out_dir``, or a folder that is not of this command;
             ``out_dir`` is as it was.
         ConnectionError: the source failed at every try; another call goes on from here.
@@ -84,7 +85,7 @@ def _require_ours(out_dir: Path) -> None:
             old.rename(out_dir)
     empty = not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir()))
     if not empty and not (out_dir / RECORD).is_file():
-        raise ValueError(f"{out_dir}: holds something that `fpenet get` did not bring")
+        raise InputError(f"{out_dir}: holds something that `fpenet get` did not bring")
 
 
 def _refuse_older(out_dir: Path, link: Link | None, trusted: Sequence[PublicKey]) -> None:
@@ -96,9 +97,9 @@ def _refuse_older(out_dir: Path, link: Link | None, trusted: Sequence[PublicKey]
         before = parse_link(json.loads(path.read_text(encoding="utf-8")))
         check_link(before, trusted)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}; remove {out_dir} and get it again") from None
+        raise InputError(f"{path}: {error}; remove {out_dir} and get it again") from None
     if link.sequence < before.sequence:
-        raise ValueError(
+        raise InputError(
             f"the source is at sequence {link.sequence}, but {out_dir} came from sequence"
             f" {before.sequence}: it was put back, or is another one; to start anew remove"
             f" {out_dir}"
@@ -114,12 +115,12 @@ def _bring_record(
         source.fetch(choice, name, None, partial / name)
     release = read_release(partial, trusted)
     if (release.model, release.version) != (wanted.model, choice.version):
-        raise ValueError(
+        raise InputError(
             f"{wanted.model} version {choice.version}: its signed record is of {release.model}"
             f" version {release.version}"
         )
     if choice.link is not None and choice.link.release != release.digest:
-        raise ValueError(
+        raise InputError(
             f"{wanted.model} version {choice.version}: its signed record is of release"
             f" {release.digest[:12]}, the gate promoted {str(choice.link.release)[:12]}"
         )
@@ -133,7 +134,7 @@ def _bring_bundle(
     above = f"deployable/{target}/"
     wanted = {name: stored for name, stored in release.files.items() if name.startswith(above)}
     if not wanted:
-        raise ValueError(f"{release.name} ships nothing for target {target}; {_targets(release)}")
+        raise InputError(f"{release.name} ships nothing for target {target}; {_targets(release)}")
     bundle = partial / "bundle"
     shutil.rmtree(bundle, ignore_errors=True)
     megabytes = 0.0
@@ -157,7 +158,7 @@ def _bring(source: Source, choice: Choice, name: str, stored: StoredFile, path: 
         if digest_file(path) == stored.sha256:
             return path
         path.unlink()
-    raise ValueError(f"{name}: other bytes came than the signed record lists, twice over")
+    raise InputError(f"{name}: other bytes came than the signed record lists, twice over")
 
 
 def _targets(release: Release) -> str:

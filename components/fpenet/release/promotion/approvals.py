@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.params import Params, PromoteParams
 from fpenet.provenance.digest import canonical_json, digest_bytes
 from fpenet.provenance.signing import (
@@ -54,16 +55,16 @@ def approve(
     """Sign that ``release`` may be deployable, and keep it in the store.
 
     Raises:
-        ValueError: the key may not approve this release, or no reason is given.
+        InputError: the key may not approve this release, or no reason is given.
     """
     if not reason.strip():
-        raise ValueError("--reason: say why; it stays in the history of the release")
+        raise InputError("--reason: say why; it stays in the history of the release")
     approvers = read_trusted(promote.approvers)
     if key.public.id not in {one.id for one in approvers}:
         known = ", ".join(map(str, approvers)) or "none"
-        raise ValueError(f"the {key.public} may not approve; promote.approvers: {known}")
+        raise InputError(f"the {key.public} may not approve; promote.approvers: {known}")
     if key.public.id == release.released_by.id:
-        raise ValueError(f"the {key.public} released {release.name}; another person must approve")
+        raise InputError(f"the {key.public} released {release.name}; another person must approve")
     until = now + timedelta(hours=promote.approval_hours)
     said = {
         "kind": _KIND,
@@ -101,7 +102,7 @@ def count_approvals(
         try:
             approval = _checked(found.data, name, release, approvers)
             _check_time(approval, promote, now)
-        except ValueError as error:
+        except InputError as error:
             ignored.append(str(error))
             continue
         counted[approval.by.id] = approval
@@ -118,7 +119,7 @@ def _checked(data: bytes, name: str, release: Release, approvers: Sequence[Publi
     """The approval in a file of the store, whatever its time.
 
     Raises:
-        ValueError: it is none, or none of an approver, or not for this release.
+        InputError: it is none, or none of an approver, or not for this release.
     """
     try:
         signed: dict[str, Any] = json.loads(data)
@@ -131,25 +132,25 @@ def _checked(data: bytes, name: str, release: Release, approvers: Sequence[Publi
         )
         kind, digest = said["kind"], said["release"]
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{name}: not an approval: {error!r}") from None
+        raise InputError(f"{name}: not an approval: {error!r}") from None
     if kind != _KIND:
-        raise ValueError(f"{name}: a signed {kind}, not an approval")
+        raise InputError(f"{name}: a signed {kind}, not an approval")
     if digest != release.digest:
-        raise ValueError(
+        raise InputError(
             f"the approval by the {found.by} is for release {digest[:12]}, not this one"
         )
     if found.by.id == release.released_by.id:
-        raise ValueError(f"the {found.by} released it; its own approval does not count")
+        raise InputError(f"the {found.by} released it; its own approval does not count")
     return found
 
 
 def _check_time(approval: Approval, promote: PromoteParams, now: datetime) -> None:
-    """Raise ValueError for what is over, or ends later than an approval that is made now could."""
+    """Raise InputError for what is over, or ends later than an approval that is made now could."""
     latest = now + timedelta(hours=promote.approval_hours, seconds=promote.event_seconds)
     if approval.until <= now:
-        raise ValueError(f"the approval by the {approval.by} ended at {_text(approval.until)}")
+        raise InputError(f"the approval by the {approval.by} ended at {_text(approval.until)}")
     if approval.until > latest:
-        raise ValueError(
+        raise InputError(
             f"the approval by the {approval.by} would end at {_text(approval.until)}, more than"
             f" {promote.approval_hours:g} h from {_text(now)}: one of the two clocks is wrong"
         )
@@ -159,7 +160,7 @@ def approve_version(params: Params, version: str, reason: str, key: SigningKey) 
     """Approve the release of a registered version; what was signed, in words.
 
     Raises:
-        ValueError: there is no such release that a trusted key signed, or the key may not.
+        InputError: there is no such release that a trusted key signed, or the key may not.
         ConnectionError: MLflow or the store is away.
     """
     trusted = read_trusted(params.trust.public_keys)
@@ -170,7 +171,7 @@ def approve_version(params: Params, version: str, reason: str, key: SigningKey) 
             versions.fetch_run_files(registered.run_id, names, Path(folder))
         release = read_release(Path(folder), trusted)
     if (release.model, release.version) != (registered.model, registered.version):
-        raise ValueError(f"version {version}: its {RECORD} is that of version {release.version}")
+        raise InputError(f"version {version}: its {RECORD} is that of version {release.version}")
     now = datetime.now(timezone.utc)
     approval = approve(release_store(params), release, reason, key, params.promote, now)
     return (

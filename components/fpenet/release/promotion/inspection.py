@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.deploy.judge.golden import check_golden
 from fpenet.provenance.digest import digest_file, files_of
 from fpenet.provenance.encryption import held_key, is_encrypted
@@ -44,18 +45,18 @@ def inspect_release(
         the release, None where nobody trusted has signed one; the reasons, empty when it is sound.
 
     Raises:
-        ValueError: it is encrypted with another model key than this machine's.
+        InputError: it is encrypted with another model key than this machine's.
     """
     if not (folder / RECORD).is_file():
         return None, [f"it has no {RECORD}: it was not made and signed by this pipeline"]
     try:
         release = read_release(folder, trusted)
-    except ValueError as error:
+    except InputError as error:
         return None, [_without(folder, error)]
     reasons = [*_mismatches(release, version), *_changed_files(release, folder)]
     try:
         evidence = {stage: _evidence(release, folder, stage) for stage in _EVIDENCE}
-    except ValueError as error:
+    except InputError as error:
         return release, [*reasons, _without(folder, error)]
     reasons += objections(evidence["gate"], evidence["build"], required_targets)
     reasons += _missing_engines(release, evidence["build"], required_targets)
@@ -97,16 +98,16 @@ def _evidence(release: Release, folder: Path, stage: str) -> Any:
     """The JSON of one stage, once its digest is the one that was signed.
 
     Raises:
-        ValueError: it is missing, or not that one.
+        InputError: it is missing, or not that one.
     """
     path = folder / stage / _EVIDENCE[stage]
     manifest = read_manifest(folder / "manifests" / stage)
     if manifest.content != release.digests[stage]:
-        raise ValueError(f"{folder}/manifests/{stage}: is not that of the release")
+        raise InputError(f"{folder}/manifests/{stage}: is not that of the release")
     if not path.is_file():
-        raise ValueError(f"{path}: missing")
+        raise InputError(f"{path}: missing")
     if digest_file(path) != manifest.files[path.name]:
-        raise ValueError(f"{path}: is not the one that the gate saw")
+        raise InputError(f"{path}: is not the one that the gate saw")
     return read_json(path)
 
 
@@ -135,7 +136,7 @@ def _opened(folder: Path) -> Path:
     lies below it.
 
     Raises:
-        ValueError: this machine has another key.
+        InputError: this machine has another key.
     """
     bundles = folder / "deployable"
     if not any(map(is_encrypted, files_of(bundles))):
@@ -153,13 +154,13 @@ def _wrong_points(folder: Path, trusted: Sequence[PublicKey]) -> list[str]:
     for target in sorted(path for path in folder.glob("deployable/*") if path.is_dir()):
         try:
             checked = check_golden(target, trusted)
-        except ValueError as error:
+        except InputError as error:
             reasons.append(_without(folder, error))
             continue
         reasons += [f"{one.engine}: {reason}" for one in checked for reason in one.reasons]
     return reasons
 
 
-def _without(folder: Path, error: ValueError) -> str:
+def _without(folder: Path, error: InputError) -> str:
     """The message with paths as they are in the run."""
     return str(error).replace(f"{folder}/", "")

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fpenet.core.errors import InputError
 from fpenet.params import Params
 from fpenet.provenance.signing import PublicKey, read_signing_key, read_trusted
 from fpenet.release.evidence import DEPLOYABLE
@@ -54,7 +55,7 @@ def deployable_version(params: Params) -> str | None:
     """The version of the deployable model that the release pointer names, whatever the alias says.
 
     Raises:
-        ValueError: the pointer is not one that was signed by a trusted key.
+        InputError: the pointer is not one that was signed by a trusted key.
     """
     store = release_store(params)
     if store.read(POINTER) is None:
@@ -68,7 +69,7 @@ def standing_request(params: Params) -> bool:
 
     Raises:
         ConnectionError: MLflow or the store could not be asked.
-        ValueError: the pointer is not one that was signed by a trusted key.
+        InputError: the pointer is not one that was signed by a trusted key.
     """
     trusted = read_trusted(params.trust.public_keys)
     with mlflow_errors():
@@ -81,7 +82,7 @@ def answer_request(params: Params) -> Answer | None:
 
     Raises:
         ConnectionError: MLflow or the store is away; the alias stays, the answer is still to come.
-        ValueError: a key of ours, or the pointer, is not readable; the alias stays as well.
+        InputError: a key of ours, or the pointer, is not readable; the alias stays as well.
     """
     key = read_signing_key(params.trust.signing_key)
     trusted = read_trusted(params.trust.public_keys)
@@ -90,7 +91,7 @@ def answer_request(params: Params) -> Answer | None:
         return None
     head = take_token(store, trusted)
     if head.link and head.link.model != model:
-        raise ValueError(
+        raise InputError(
             f"{params.promote.store}: the pointer is of {head.link.model}, not {model}"
         )
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-promotion-") as folder:

@@ -2,6 +2,7 @@
 
 import time
 
+from fpenet.core.errors import InputError
 from fpenet.params import Params
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.evidence import DEPLOYABLE
@@ -20,7 +21,7 @@ def number_of(params: Params, version: str) -> str:
         version: its number, or what it is called: ``deployable_v3.0``.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none.
     """
     model = params.register_.deployable_model
     with mlflow_errors():
@@ -29,7 +30,7 @@ def number_of(params: Params, version: str) -> str:
         else:
             found = versions.find_named(model, version)
     if found is None:
-        raise ValueError(f"{model}: has no version {version}; the page of the model lists them")
+        raise InputError(f"{model}: has no version {version}; the page of the model lists them")
     return found
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fpenet.core.errors import InputError
 from fpenet.params import Params
 from fpenet.provenance.signing import PublicKey, SigningKey, read_signing_key, read_trusted
 from fpenet.release.evidence import DEPLOYABLE
@@ -47,7 +48,7 @@ def roll_back(params: Params, to: str | None, who: str, why: str) -> Link:
         the pointer's new link; the latest one where only the alias was behind.
 
     Raises:
-        ValueError: it was never deployable, or no longer holds: all that is missing or changed.
+        InputError: it was never deployable, or no longer holds: all that is missing or changed.
         Superseded: the pointer moved meanwhile; nothing of ours changed it.
         ConnectionError: MLflow or the store is away; the same command goes on.
     """
@@ -92,24 +93,24 @@ def choose(history: History, to: str | None) -> Link:
             one that is, so that a second rollback does not go back to what the first one left.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none.
     """
     if not history.links:
-        raise ValueError("; ".join(history.problems) or "nothing was ever deployable")
+        raise InputError("; ".join(history.problems) or "nothing was ever deployable")
     chosen = [one for one in history.links if one.action != "refused" and one.version]
     now = history.links[0].version
     if to is not None:
         found = [one for one in chosen if to in (one.version, one.name)]
         if not found:
             known = ", ".join(dict.fromkeys(f"{one.version} ({one.name})" for one in chosen))
-            raise ValueError(f"version {to} was never deployable; those that were: {known}")
+            raise InputError(f"version {to} was never deployable; those that were: {known}")
         return found[0]
     promoted = [
         place for place, one in enumerate(chosen) if (one.action, one.version) == ("promoted", now)
     ]
     before = [one for one in chosen[promoted[0] :] if one.version != now] if promoted else []
     if not before:
-        raise ValueError(f"nothing was deployable before version {now}; name one: --to VERSION")
+        raise InputError(f"nothing was deployable before version {now}; name one: --to VERSION")
     return before[0]
 
 
@@ -117,7 +118,7 @@ def _inspected(params: Params, old: Link, folder: Path, trusted: Sequence[Public
     """The old version's release in ``folder``, as sound as on the day that it was promoted."""
     assert old.version is not None
     if not versions.has_version(old.model, old.version):
-        raise ValueError(f"{old.name} (version {old.version}) was deleted in MLflow")
+        raise InputError(f"{old.name} (version {old.version}) was deleted in MLflow")
     version = versions.read_version(old.model, old.version)
     fetch_release(version, folder)
     required = params.register_.required_targets
@@ -127,7 +128,7 @@ def _inspected(params: Params, old: Link, folder: Path, trusted: Sequence[Public
             f"its release is {release.digest[:12]}; {str(old.release)[:12]} was promoted"
         )
     if release is None or reasons:
-        raise ValueError(f"{old.name} (version {old.version}) does not hold: {'; '.join(reasons)}")
+        raise InputError(f"{old.name} (version {old.version}) does not hold: {'; '.join(reasons)}")
     return release
 
 

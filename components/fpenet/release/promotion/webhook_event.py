@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fpenet.core.errors import InputError
+
 _SIGNATURE, _TIMESTAMP, _DELIVERY = (
     "x-mlflow-signature",
     "x-mlflow-timestamp",
@@ -49,25 +51,25 @@ class Deliveries:
             now: seconds since the epoch.
 
         Raises:
-            ValueError: it is not to be believed, or was delivered before.
+            InputError: it is not to be believed, or was delivered before.
         """
         delivery, timestamp = headers.get(_DELIVERY, ""), headers.get(_TIMESTAMP, "")
         wanted = signature_of(self.secret, delivery, timestamp, body)
         if not hmac.compare_digest(headers.get(_SIGNATURE, "").encode(), wanted.encode()):
-            raise ValueError("not signed with the secret that MLflow was given")
+            raise InputError("not signed with the secret that MLflow was given")
         if not (timestamp.isdecimal() and 0 < len(delivery) <= _LONGEST_ID):
-            raise ValueError("no time, or no delivery id")
+            raise InputError("no time, or no delivery id")
         age = now - int(timestamp)
         if abs(age) > self.window_seconds:
             when = f"{age:.0f} s ago" if age > 0 else f"{-age:.0f} s from now"
-            raise ValueError(
+            raise InputError(
                 f"sent {when} by MLflow's clock; believed is {self.window_seconds:g} s"
             )
         self._seen = {
             one: at for one, at in self._seen.items() if abs(now - at) <= self.window_seconds
         }
         if delivery in self._seen:
-            raise ValueError(f"delivery {delivery} came before")
+            raise InputError(f"delivery {delivery} came before")
         self._seen[delivery] = float(timestamp)
         return _parse(body)
 
@@ -85,4 +87,4 @@ def _parse(body: bytes) -> AliasMoved | None:
             return None
         return AliasMoved(str(said["data"]["name"]), str(said["data"]["alias"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"not an event of MLflow: {error}") from None
+        raise InputError(f"not an event of MLflow: {error}") from None

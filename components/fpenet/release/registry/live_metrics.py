@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fpenet.core.errors import InputError, Pruned
 from fpenet.core.progress import EpochEnd, watching
-from fpenet.core.stopping import Pruned
 from fpenet.data.overlay import draw_points
 
 LOGGER = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def end_sweep(experiment: str, trial: TrialOf, value: float) -> None:
         with tracking.mlflow_errors():
             experiment_id = tracking.find_experiment(experiment)
             tracking.end_sweep(experiment_id, trial.sweep, trial.settings, value)
-    except (OSError, ValueError) as error:
+    except (OSError, InputError) as error:
         LOGGER.warning("the sweep is not in MLflow: %s", error)
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from fpenet.params import Params
 
 _SCHEME = "models:/"
@@ -41,7 +42,7 @@ def local_weights(
         into: where folders are made that are not there yet.
 
     Raises:
-        ValueError: the name is not of a model, a version or an alias.
+        InputError: the name is not of a model, a version or an alias.
         ConnectionError: MLflow refused or could not be reached.
     """
     for key in in_registry(params, sections):
@@ -56,7 +57,7 @@ def local_model(name: str, into: Path) -> Path:
     """The folder or file ``name`` on this machine, or a registered model's, fetched below ``into``.
 
     Raises:
-        ValueError: it is not there, or the name is not of a model and a version.
+        InputError: it is not there, or the name is not of a model and a version.
         ConnectionError: MLflow refused or could not be reached.
     """
     path = Path(name)
@@ -66,7 +67,7 @@ def local_model(name: str, into: Path) -> Path:
         with tracking.mlflow_errors():
             path = _fetch_version(*_parse(name, "model"), ("bundle.json", "model.json"), into)
     if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
+        raise InputError(f"{path}: no such file or folder")
     return path
 
 
@@ -113,5 +114,5 @@ def _parse(name: str, key: str) -> tuple[str, str, str]:
         return model, "", alias
     model, _, version = model.partition("/")
     if not version.isdecimal():
-        raise ValueError(f"{key}: {name}; wanted models:/NAME/VERSION or models:/NAME@ALIAS")
+        raise InputError(f"{key}: {name}; wanted models:/NAME/VERSION or models:/NAME@ALIAS")
     return model, version, ""

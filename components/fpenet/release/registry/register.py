@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.params import RegisterParams
 from fpenet.provenance.digest import digest_file
@@ -63,7 +64,7 @@ def register_release(
         what release.json holds.
 
     Raises:
-        ValueError: a stage's file is missing or not readable, or the model key is; or the release
+        InputError: a stage's file is missing or not readable, or the model key is; or the release
             was registered with another encryption.
         ConnectionError: MLflow is not there or refused; running again goes on from what is there.
     """
@@ -91,7 +92,7 @@ def register_release(
     tags = version_tags(evidence, reasons) | {ENCRYPTION_TAG: encryption}
     card = report_dir / CARD
     if not card.exists():
-        raise ValueError(f"{card}: missing; a release needs it")
+        raise InputError(f"{card}: missing; a release needs it")
     text = card.read_text(encoding="utf-8")
     check_card(text, folders)
     description = describe_version(text)
@@ -112,7 +113,7 @@ def register_release(
             description=description,
         )
         if run.encryption != encryption:
-            raise ValueError(
+            raise InputError(
                 f"run {run.run_id} holds this release with encryption {run.encryption!r}, not"
                 f" {encryption!r}; register it as before, or delete that run and its versions"
             )
@@ -175,7 +176,7 @@ def register_release(
 def _required_key() -> ModelKey:
     key = held_key()
     if key is None:
-        raise ValueError(
+        raise InputError(
             f"register.encrypt is true, and there is no model key: set {VARIABLE}, or the Prefect"
             " Secret block fpenet-model-key"
         )
@@ -237,5 +238,5 @@ def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
     ]
     missing = [path for path, _ in files if not path.exists()]
     if missing:
-        raise ValueError(f"{missing[0]}: missing; a release needs it")
+        raise InputError(f"{missing[0]}: missing; a release needs it")
     return files

@@ -17,6 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 from requests import RequestException
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.object_store import S3_ERRORS
 from fpenet.release.evidence import RELEASE_TAG
 from fpenet.release.store.encryption import ENCRYPTION_TAG, PLAIN
@@ -70,7 +71,7 @@ def find_experiment(name: str) -> str:
     """The id of the experiment called ``name``, which is made when there is none.
 
     Raises:
-        ValueError: it was deleted in MLflow.
+        InputError: it was deleted in MLflow.
     """
     client = MlflowClient()
     found = client.get_experiment_by_name(name)
@@ -82,7 +83,7 @@ def find_experiment(name: str) -> str:
             if found is None:
                 raise
     if found.lifecycle_stage != "active":
-        raise ValueError(
+        raise InputError(
             f"register.experiment is {name!r}, which was deleted in MLflow; restore it or give"
             " another name"
         )

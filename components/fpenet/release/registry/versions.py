@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
+from fpenet.core.errors import InputError
 from fpenet.release.evidence import NAME_TAG, RELEASE_TAG
 from fpenet.release.registry import tracking
 from fpenet.release.store.encryption import open_folder
@@ -117,7 +118,7 @@ def fetch_version(model: str, version: str, files: Sequence[str], folder: Path) 
     """Copy the artifacts of ``version`` to ``folder``: what lies beside the first of ``files``.
 
     Raises:
-        ValueError: it holds none of them, or is encrypted and the model key is not held.
+        InputError: it holds none of them, or is encrypted and the model key is not held.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -126,7 +127,7 @@ def fetch_version(model: str, version: str, files: Sequence[str], folder: Path) 
     download_artifacts(artifact_uri=source, dst_path=str(partial))
     found = [path for file in files for path in partial.rglob(file)]
     if not found:
-        raise ValueError(f"{model} version {version}: holds no {' and no '.join(files)}")
+        raise InputError(f"{model} version {version}: holds no {' and no '.join(files)}")
     open_folder(found[0].parent)
     found[0].parent.rename(folder)
     shutil.rmtree(partial, ignore_errors=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_file
 from fpenet.release.evidence import Evidence, engine_rows
 from fpenet.release.report import nvidia_card
@@ -66,13 +67,13 @@ def check_card(card: str, folders: Mapping[str, Path]) -> None:
         folders: stage -> its finished folder.
 
     Raises:
-        ValueError: naming the first file that the card has another digest of, or none.
+        InputError: naming the first file that the card has another digest of, or none.
     """
     told = dict(re.findall(r"^\| `([^`]+)` \| `([0-9a-f]{64})` \|$", card, re.MULTILINE))
     for path in SOURCES.values():
         file = _file(folders, path)
         if digest_file(file) != told.get(path):
-            raise ValueError(f"{file}: not the one of the model card; run stage report again")
+            raise InputError(f"{file}: not the one of the model card; run stage report again")
 
 
 def _verdict(reasons: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ def report_release(
     """Write the report and the model card (see the top of this file).
 
     Raises:
-        ValueError: a stage's file is missing or not readable.
+        InputError: a stage's file is missing or not readable.
     """
     evidence = read_evidence(
         {

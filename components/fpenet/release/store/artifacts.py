@@ -7,6 +7,7 @@ gets its bundle from there without MLflow, and a rollback finds all of an old re
 
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_bytes, digest_file
 from fpenet.provenance.signing import signature_of
 from fpenet.release.release_manifest import RECORD, Release, StoredFile
@@ -26,14 +27,14 @@ def publish(store: Store, release: Release, folder: Path) -> str:
         the digest that the link names as ``RECORD_DIGEST``.
 
     Raises:
-        ValueError: naming a file that is missing, or is not the one that the record lists.
+        InputError: naming a file that is missing, or is not the one that the record lists.
     """
     for name, stored in release.files.items():
         path = folder / name
         if not path.is_file():
-            raise ValueError(f"{path}: missing; the record of {release.name} lists it")
+            raise InputError(f"{path}: missing; the record of {release.name} lists it")
         if digest_file(path) != stored.sha256:
-            raise ValueError(f"{path}: is not the file that the record of {release.name} lists")
+            raise InputError(f"{path}: is not the file that the record of {release.name} lists")
         store.keep_file(stored_name(stored), path)
     record, signature = folder / RECORD, signature_of(folder / RECORD)
     digest = digest_bytes(record.read_bytes() + signature.read_bytes())

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_file, files_of
 from fpenet.provenance.encryption import (
     CIPHER,
@@ -67,14 +68,14 @@ def open_file(source: Path, target: Path, name: str) -> None:
         name: in the run, as ``deployable/cpu/model.json``.
 
     Raises:
-        ValueError: it is encrypted and there is no key, or another one.
+        InputError: it is encrypted and there is no key, or another one.
     """
     if not is_encrypted(source):
         shutil.copyfile(source, target)
         return
     key = held_key()
     if key is None:
-        raise ValueError(f"{name} is encrypted, and there is no model key; set {VARIABLE}")
+        raise InputError(f"{name} is encrypted, and there is no model key; set {VARIABLE}")
     decrypt_file(source, target, name, key)
 
 
@@ -82,7 +83,7 @@ def open_folder(folder: Path) -> None:
     """Decrypt, in place, what is encrypted in a folder that is called as it is in the run.
 
     Raises:
-        ValueError: as ``open_file``.
+        InputError: as ``open_file``.
     """
     for path in files_of(folder):
         if is_encrypted(path):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_bytes, digest_file
 from fpenet.release.store.interface import Stored, Superseded
 
@@ -38,7 +39,7 @@ class FileStore:
             if found is None:
                 self._write(name, data)
             elif found.data != data:
-                raise ValueError(f"{self.folder / name}: holds other bytes than it should")
+                raise InputError(f"{self.folder / name}: holds other bytes than it should")
 
     def keep_file(self, name: str, path: Path) -> None:
         target, wanted = self.folder / name, digest_file(path)
@@ -49,11 +50,11 @@ class FileStore:
                 os.fsync(file.fileno())
             partial.replace(target)
         if digest_file(target) != wanted:
-            raise ValueError(f"{target}: holds other bytes than it should; remove it")
+            raise InputError(f"{target}: holds other bytes than it should; remove it")
 
     def fetch(self, name: str, path: Path) -> None:
         if not (self.folder / name).is_file():
-            raise ValueError(f"{self.folder / name}: no such file")
+            raise InputError(f"{self.folder / name}: no such file")
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.folder / name, path)
 

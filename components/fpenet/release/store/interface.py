@@ -38,7 +38,7 @@ class Store(Protocol):
         """Write an object once; nothing where the same bytes lie there.
 
         Raises:
-            ValueError: other bytes lie there.
+            InputError: other bytes lie there.
         """
 
     def keep_file(self, name: str, path: Path) -> None:
@@ -48,7 +48,7 @@ class Store(Protocol):
         """Bring an object to ``path``, going on after the bytes that lie there.
 
         Raises:
-            ValueError: there is none.
+            InputError: there is none.
         """
 
     def names(self, prefix: str) -> list[str]:

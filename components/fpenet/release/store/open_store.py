@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from fpenet.params import Params
 from fpenet.release.store.folder import FileStore
 from fpenet.release.store.interface import Store
@@ -18,7 +19,7 @@ def open_store(place: str, endpoint: str | None = None) -> Store:
     try:
         from fpenet.release.store.s3 import S3Store
     except ImportError as error:  # boto3 is not in the light install
-        raise ValueError(f"{place}: {error}; pip install 'fpenet[s3]'") from None
+        raise InputError(f"{place}: {error}; pip install 'fpenet[s3]'") from None
     return S3Store.at(place, endpoint)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import canonical_json, digest_json
 from fpenet.provenance.signing import PublicKey, SigningKey, parse_signature, sign, verify
 from fpenet.release.store.interface import Store, Superseded
@@ -97,7 +98,7 @@ def read_head(store: Store, trusted: Sequence[PublicKey]) -> Head:
     """The pointer as it lies in the store.
 
     Raises:
-        ValueError: it is not one, or not signed by a trusted key.
+        InputError: it is not one, or not signed by a trusted key.
     """
     found = store.read(POINTER)
     if found is None:
@@ -107,11 +108,11 @@ def read_head(store: Store, trusted: Sequence[PublicKey]) -> Head:
         link = None if said["link"] is None else parse_link(said["link"])
         head = Head(link, int(said["token"]), found.tag)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{POINTER} of the release store: not a pointer: {error}") from None
+        raise InputError(f"{POINTER} of the release store: not a pointer: {error}") from None
     if head.link is not None:
         check_link(head.link, trusted)
         if head.token < head.link.token:
-            raise ValueError(f"{POINTER} of the release store: a token after {head.token} was used")
+            raise InputError(f"{POINTER} of the release store: a token after {head.token} was used")
     return head
 
 
@@ -193,7 +194,7 @@ def check_link(link: Link, trusted: Sequence[PublicKey]) -> PublicKey:
     """The trusted key that signed a link.
 
     Raises:
-        ValueError: none did, or it was changed since.
+        InputError: none did, or it was changed since.
     """
     source = f"{_KIND}, sequence {link.sequence}"
     return verify(link.content, parse_signature(link.signature, source), trusted, source)
@@ -216,7 +217,7 @@ def read_history(store: Store, trusted: Sequence[PublicKey], witnessed: int = 0)
     problems: list[str] = []
     try:
         head = read_head(store, trusted)
-    except ValueError as error:
+    except InputError as error:
         return History((), (str(error),))
     links = [head.link] if head.link else []
     wanted = head.link.previous if head.link else None

@@ -13,6 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_bytes, digest_file
 from fpenet.provenance.object_store import (
     ATTEMPTS,
@@ -66,7 +67,7 @@ class S3Store:
         self._put(name, data, IfNoneMatch="*")
         found = self.read(name)
         if found is None or found.data != data:
-            raise ValueError(f"{self._url(name)}: holds other bytes than it should")
+            raise InputError(f"{self._url(name)}: holds other bytes than it should")
 
     def keep_file(self, name: str, path: Path) -> None:
         self._require_conditions()
@@ -76,7 +77,7 @@ class S3Store:
             self._put(name, file, IfNoneMatch="*", ChecksumSHA256=checksum)
         found = self.read(name)
         if found is None or digest_bytes(found.data) != wanted:
-            raise ValueError(f"{self._url(name)}: holds other bytes than it should; remove it")
+            raise InputError(f"{self._url(name)}: holds other bytes than it should; remove it")
 
     def fetch(self, name: str, path: Path) -> None:
         key = self.prefix + name
@@ -125,7 +126,7 @@ class S3Store:
         for condition in ({"IfNoneMatch": "*"}, {"IfMatch": _NEVER}):
             if self._put(_PROBE, b"", **condition):
                 (word,) = condition
-                raise ValueError(
+                raise InputError(
                     f"{self._url('')}: the server ignores {word} of a put, so that two releases"
                     " could both win; take one with conditional writes, or a folder"
                 )
