@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import tomllib
 import yaml
 
-from fpenet import params as params_module
 from fpenet.params import load_params
 from fpenet.provenance.digest import imported_files
 from fpenet.stages import STAGES
@@ -169,26 +168,6 @@ def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == ""
-
-
-@pytest.mark.parametrize(
-    ("literal", "module", "registry"),
-    [
-        ("DatasetFormat", "fpenet.data.readers", "READERS"),
-        ("ViewName", "synthface.multipie", "VIEWS"),
-        ("SplitRule", "fpenet.data.split", "RULES"),
-        ("LossName", "fpenet.model.losses", "LOSSES"),
-        ("NetName", "fpenet.model.nets.recombinator", "NETS"),
-        ("TargetName", "fpenet.deploy.engines.targets", "TARGETS"),
-        ("CalibrationMethod", "fpenet.deploy.int8.histogram", "METHODS"),
-        ("CheckName", "fpenet.data.checks", "CHECKS"),
-    ],
-)
-def test_a_literal_in_params_has_the_names_of_its_registry(
-    literal: str, module: str, registry: str
-) -> None:
-    names = set(get_args(getattr(params_module, literal)))
-    assert names == set(getattr(import_module(module), registry))
 
 
 def test_every_stage_function_takes_what_its_row_gives() -> None:

@@ -46,12 +46,12 @@ CAMERAS: dict[str, tuple[float, float, int]] = {
 """Camera -> (yaw, height) in degrees and its share in percent."""
 PROFILES = tuple(name for name, (yaw, _, _) in CAMERAS.items() if abs(yaw) >= 60)
 """The six cameras whose labels have 39 points."""
-VIEWS: dict[str, tuple[str, ...]] = {
+CAMERA_GROUPS: dict[str, tuple[str, ...]] = {
     "all": tuple(CAMERAS),
     "near-frontal": tuple(name for name in CAMERAS if name not in PROFILES),
     "profile": PROFILES,
-    **{name: (name,) for name in CAMERAS},
 }
+VIEWS = CAMERA_GROUPS | {name: (name,) for name in CAMERAS}
 """What ``synth.views`` may name: groups of cameras, and each camera by itself."""
 
 _HALF = (

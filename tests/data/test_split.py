@@ -7,7 +7,7 @@ import pytest
 
 from fpenet.data.sample import FaceSample, read_table, table_of, write_table
 from fpenet.data.split import PARTS, RULES, SHARED, split_subjects
-from fpenet.params import Params, SplitRule
+from fpenet.params import Params
 
 Row = tuple[str, str | None, dict[str, str | float]]
 Split = Callable[..., tuple[Mapping[str, Any], dict[str, str], dict[str, str]]]
@@ -60,10 +60,6 @@ def split(tmp_path: Path, params_with: Callable[..., Params]) -> Split:
 
 def multi_pie(subjects: Sequence[str]) -> list[Row]:
     return [(f"{s}_{k}.png", s, {"recording": "01"}) for s in subjects for k in range(2)]
-
-
-def test_the_rules_are_those_of_params() -> None:
-    assert set(RULES) == set(get_args(SplitRule))
 
 
 def test_kpi_subjects_are_judged_and_the_others_are_hashed(split: Split) -> None:

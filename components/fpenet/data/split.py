@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fpenet.core.errors import InputError
 from fpenet.data.sample import ATTRIBUTE, read_table, write_table
-from fpenet.params import SplitParams, SplitRule
+from fpenet.params import SplitParams
 
 PARTS = ("train", "val", "kpi")
 _TABLE_COLUMN = ATTRIBUTE + "split"
@@ -100,7 +100,7 @@ def by_hash(faces: Faces, split: SplitParams) -> list[str]:
     return ["val" if subject in val else "train" for subject in faces.subjects]
 
 
-def choose_rule(faces: Faces, split: SplitParams) -> SplitRule:
+def choose_rule(faces: Faces, split: SplitParams) -> str:
     """The rule for ``split.by: auto``."""
     if faces.is_multi_pie and kpi_subjects_of(faces.subjects, split):
         return "kpi_subjects"

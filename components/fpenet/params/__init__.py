@@ -30,6 +30,7 @@ from fpenet.params.evaluate import GateParams as GateParams
 from fpenet.params.evaluate import IntervalParams as IntervalParams
 from fpenet.params.evaluate import SliceParams as SliceParams
 from fpenet.params.promote import PromoteParams as PromoteParams
+from fpenet.params.registered import Registered
 from fpenet.params.section import Fraction, Name, Section
 from fpenet.params.sweep import RangeParams as RangeParams
 from fpenet.params.sweep import SweepParams as SweepParams
@@ -42,32 +43,13 @@ from fpenet.params.validate import CheckName as CheckName
 from fpenet.params.validate import Severity as Severity
 from fpenet.params.validate import ValidateParams as ValidateParams
 
-DatasetFormat = Literal["sloth", "label_studio", "coco", "pts", "wflw", "multi_pie", "table"]
-ViewName = Literal[
-    "all",
-    "near-frontal",
-    "profile",
-    "05_1",
-    "05_0",
-    "14_0",
-    "04_1",
-    "13_0",
-    "19_0",
-    "08_0",
-    "19_1",
-    "08_1",
-    "20_0",
-    "09_0",
-    "01_0",
-    "12_0",
-    "24_0",
-    "11_0",
+ViewName = Annotated[
+    str, Registered(("synthface.multipie:CAMERA_GROUPS", "synthface.multipie:CAMERAS"))
 ]
 SIGNING_KEY_VARIABLE = "FPENET_SIGNING_KEY"
 """Where the private key lies; read at the edge (cli, flows), which lays it over params.yaml."""
-SplitRule = Literal["kpi_subjects", "table", "hash"]
-CalibrationMethod = Literal["minmax", "percentile", "entropy", "mse"]
-RecoveryRung = Literal["exclude", "correct_biases", "equalise", "train"]
+CalibrationMethod = Annotated[str, Registered(("fpenet.deploy.int8.histogram:METHODS",))]
+RecoveryRung = Annotated[str, Registered(("fpenet.deploy.int8.recover:RUNGS",))]
 
 
 class TrustParams(Section):
@@ -101,7 +83,7 @@ class StorageParams(Section):
 class DataParams(Section):
     labels: str
     """Folder of a labelled data set, or its label file, here or at ``s3://bucket/prefix``."""
-    format: Literal[DatasetFormat, "auto"]
+    format: Annotated[str, Registered(("fpenet.data.readers:READERS",), ("auto",))]
     name: Name | Literal["auto"]
     """Keys the gate's thresholds; auto takes it from the set itself."""
     keypoints: PositiveInt | Literal["auto"]
@@ -112,7 +94,7 @@ class DataParams(Section):
 
 
 class SplitParams(Section):
-    by: Literal[SplitRule, "auto"]
+    by: Annotated[str, Registered(("fpenet.data.split:RULES",), ("auto",))]
     kpi_subjects: tuple[str, ...]
     val_fraction: Fraction
     seed: NonNegativeInt

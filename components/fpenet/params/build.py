@@ -5,26 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from fpenet.params.registered import Registered
 from fpenet.params.section import Section
 
 Precision = Literal["fp32", "fp16", "int8"]
-TargetName = Literal[
-    "cpu",
-    "t4",
-    "a100",
-    "a10",
-    "l4",
-    "rtx-blackwell",
-    "nano",
-    "xavier-nx",
-    "xavier-agx",
-    "orin-nano",
-    "orin-nx",
-    "orin-agx",
-    "thor",
-    "h100",
-    "h200",
-]
+TargetName = Annotated[str, Registered(("fpenet.deploy.engines.targets:TARGETS",))]
 
 
 class ParityParams(Section):

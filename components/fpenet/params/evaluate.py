@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     Field,
@@ -13,11 +13,10 @@ from pydantic import (
     field_validator,
 )
 
+from fpenet.params.registered import Registered
 from fpenet.params.section import Name, Section
 
-CorruptionName = Literal[
-    "shift", "scale", "gamma", "blur", "noise", "jpeg", "low_resolution", "patch"
-]
+CorruptionName = Annotated[str, Registered(("fpenet.kpi.robustness:CORRUPTIONS",))]
 ErrorName = Annotated[
     str, Field(pattern=r"^(image_px|crop_px|tight/image_px|nme_[a-z]+)(_visible)?/[\w.-]+$")
 ]

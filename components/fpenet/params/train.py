@@ -12,11 +12,12 @@ from pydantic import (
     model_validator,
 )
 
+from fpenet.params.registered import Registered
 from fpenet.params.section import Fraction, Section
 
-NetName = Literal["base", "base_5x5", "release", "public", "nano", "small", "large"]
-LossName = Literal["l1", "square_euclidean", "wing", "soft_wing"]
-HeatmapLossName = Literal["js", "cross_entropy"]
+NetName = Annotated[str, Registered(("fpenet.model.nets.recombinator:NETS",))]
+LossName = Annotated[str, Registered(("fpenet.model.losses:LOSSES",))]
+HeatmapLossName = Annotated[str, Registered(("fpenet.model.losses:HEATMAP_LOSSES",))]
 
 
 class AugmentParams(Section):

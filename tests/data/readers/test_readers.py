@@ -7,16 +7,12 @@ import pytest
 
 from fpenet.data.readers import READERS, read_labels
 from fpenet.data.readers.labelled_set import LabelledSet
-from fpenet.params import DatasetFormat, Params
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 
 def read(labels: Path, params_with: Callable[..., Params], **overrides: object) -> LabelledSet:
     return read_labels(labels, params_with({f"data.{k}": v for k, v in overrides.items()}).data)
-
-
-def test_the_formats_of_params_are_the_readers() -> None:
-    assert set(READERS) == set(typing.get_args(DatasetFormat))
 
 
 def test_a_sloth_folder_becomes_samples_with_subject_size_and_name(

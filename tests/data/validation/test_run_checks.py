@@ -13,7 +13,7 @@ from fpenet.data.readers.labelled_set import LabelledSet
 from fpenet.data.sample import FaceSample
 from fpenet.data.validation import run_checks as sift_module
 from fpenet.data.validation.run_checks import kept_samples, sift, sift_faces, suspicion
-from fpenet.params import CheckName, Params
+from fpenet.params import Params
 from tests.conftest import TinyLabels
 
 FIVE = np.array([[20.0, 24.0], [43.0, 24.0], [32.0, 34.0], [24.0, 44.0], [40.0, 44.5]])
@@ -24,10 +24,6 @@ def labelled(
     tiny_labels: TinyLabels, params_with: Callable[..., Params]
 ) -> Callable[[], LabelledSet]:
     return lambda: read_labels(tiny_labels.write(), params_with().data)
-
-
-def test_the_checks_are_those_of_params() -> None:
-    assert set(CHECKS) == set(get_args(CheckName))
 
 
 def test_a_face_is_dropped_for_its_first_reason_and_every_finding_is_told(

@@ -112,12 +112,13 @@ SET_CHECKS: dict[str, SetCheck] = {
     "shared picture": SetCheck(lambda e, p: e.shared[0]),
     "balance": SetCheck(_imbalance, broken=False),
 }
-KEYPOINT_COUNT = "keypoint count"
+COUNT_CHECKS: dict[str, bool] = {"keypoint count": True}
 """The check between the two: it settles K, which the checks on the set need."""
+(KEYPOINT_COUNT,) = COUNT_CHECKS
 
 CHECKS: dict[str, bool] = {
     **{name: check.broken for name, check in LABEL_CHECKS.items()},
-    KEYPOINT_COUNT: True,
+    **COUNT_CHECKS,
     **{name: check.broken for name, check in SET_CHECKS.items()},
 }
 """Every check, in the order in which they give a face's reason: name -> ``broken``."""

@@ -33,7 +33,7 @@ from fpenet.data.readers.table import find_table, read_table
 from fpenet.data.readers.wflw import read_wflw, wflw_lists
 from fpenet.data.rejected import Refusal, Rejected
 from fpenet.data.sample import FaceSample, keypoints_box
-from fpenet.params import DataParams, DatasetFormat
+from fpenet.params import DataParams
 
 __all__ = ["READERS", "LabelledSet", "find_format", "read_labels"]
 
@@ -81,7 +81,7 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     return LabelledSet(name, root.resolve(), num_keypoints, samples, rejected, scheme)
 
 
-def find_format(labels: Path) -> DatasetFormat:
+def find_format(labels: Path) -> str:
     """The format of a labelled set, by looking at the folder.
 
     Raises:
