@@ -25,6 +25,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from flows.notify import flow_run_page, run_page, version_page
+from fpenet.cli.environment import has_mlflow
 from fpenet.core.errors import BAD_INPUT, InputError
 from fpenet.core.progress import LOGGER
 from fpenet.data.sources.s3_labels import local_labels
@@ -73,9 +74,9 @@ def stage_task(name: str) -> Task[..., str]:
 
 def shown(name: str, out_dir: Path, params: Params) -> AbstractContextManager[None]:
     """MLflow's live view of the stage train, whose folder is named by its key."""
-    return (
-        live_view(params.register_.experiment, out_dir.name) if name == "train" else nullcontext()
-    )
+    if name != "train" or not has_mlflow(os.environ):
+        return nullcontext()
+    return live_view(params.register_.experiment, out_dir.name)
 
 
 @task(name="synth", task_run_name="synth", cache_policy=NO_CACHE, persist_result=False)
@@ -112,7 +113,7 @@ def fetch_labels(params: Params) -> Params:
 def fetch_weights(params: Params) -> Params:
     """Bring weights out of the model registry here; the params with the folders in their place."""
     with holding(model_key()):
-        return local_weights(params, WORK / "weights")
+        return local_weights(params, WORK / "weights", has_registry=has_mlflow(os.environ))
 
 
 def model_key() -> ModelKey | None:

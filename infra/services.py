@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 
+from fpenet.cli.environment import thread_settings
 from fpenet.core.errors import InputError
 
 HOST = "127.0.0.1"
@@ -98,6 +99,7 @@ def environment(root: Path, ports: Ports) -> dict[str, str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_TRACKING_URI": ports.mlflow_url,
         "GX_ANALYTICS_ENABLED": "false",
+        **thread_settings(os.environ),
     }
 
 

@@ -8,7 +8,6 @@ called it.
 
 import dataclasses
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,12 +94,15 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
     return Manifest(stage.name, key, digests, sections, code, tools, {}, {})
 
 
-def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Params) -> Manifest:
+def run_stage(
+    name: str, out_dir: Path, inputs: Mapping[str, Path], params: Params, rank: int = 0
+) -> Manifest:
     """Run the stage ``name`` into ``out_dir``, unless its result is already there.
 
     Args:
         inputs: a finished folder for each input stage; all are verified first, as are the labels
             where a DVC pointer lies beside them.
+        rank: number of this process among those of ``torchrun``; only process 0 writes.
 
     Returns:
         the sealed manifest.
@@ -114,7 +116,6 @@ def run_stage(name: str, out_dir: Path, inputs: Mapping[str, Path], params: Para
     pending = stage_key(stage, inputs, params)
     if stage.reads_labels:
         check_pointer(Path(params.data.labels))
-    rank = int(os.environ.get("RANK", "0"))
     if rank > 0:
         return _assist(stage, rank, out_dir, inputs, params, pending)
     out_dir.parent.mkdir(parents=True, exist_ok=True)

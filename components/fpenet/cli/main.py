@@ -23,6 +23,7 @@ import yaml
 
 from fpenet.cli.data import add_label_commands
 from fpenet.cli.deploy import add_bundle_commands
+from fpenet.cli.environment import has_mlflow, rank_in, thread_settings
 from fpenet.cli.get import add_get_command
 from fpenet.cli.history import add_history_commands
 from fpenet.cli.judge import (
@@ -49,7 +50,9 @@ DONE, FAILED, BAD_INPUT_STATUS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # ours is drawn
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # ours is shown
+    for name, value in thread_settings(os.environ).items():
+        os.environ.setdefault(name, value)
     try:
         with _shown_progress(options.command), holding(key_in(os.environ)):
             status: int | None = options.run(options)
@@ -166,10 +169,12 @@ def _run_stage(options: argparse.Namespace) -> None:
     if stage.reads_labels:
         params = local_labels(params, options.root / "labels")
     if stage.reads_folders:
-        params = local_weights(params, options.root / "weights", [stage.name])
+        params = local_weights(
+            params, options.root / "weights", [stage.name], has_registry=has_mlflow(os.environ)
+        )
     inputs = {name: options.root / name for name in stage.inputs}
     with _shown_live(stage, inputs, params):
-        manifest = run_stage(stage.name, out_dir, inputs, params)
+        manifest = run_stage(stage.name, out_dir, inputs, params, rank_in(os.environ))
     if stage.name == "benchmark":
         print((out_dir / "benchmark.md").read_text(encoding="utf-8"))
     if manifest.summary:  # process 0 of several has one
@@ -182,7 +187,7 @@ def _shown_live(
     stage: Stage, inputs: Mapping[str, Path], params: Params
 ) -> AbstractContextManager[None]:
     """MLflow's live view of a training, in the process that writes."""
-    if stage.name != "train" or os.environ.get("RANK", "0") != "0":
+    if stage.name != "train" or not has_mlflow(os.environ) or rank_in(os.environ) > 0:
         return nullcontext()
     return live_view(params.register_.experiment, stage_key(stage, inputs, params).key[:16])
 
@@ -197,7 +202,7 @@ def _short(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def _run_plan(options: argparse.Namespace) -> None:
     params = local_labels(_params(options), options.root / "labels")
-    params = local_weights(params, options.root / "weights")
+    params = local_weights(params, options.root / "weights", has_registry=has_mlflow(os.environ))
     print(describe_plan(options.root, params))
 
 

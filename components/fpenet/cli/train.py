@@ -4,10 +4,11 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from fpenet.cli.environment import has_mlflow
 from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import write_yaml
 from fpenet.params import Params, RangeParams
@@ -71,7 +72,9 @@ def _sweep(options: argparse.Namespace, load: Load) -> None:
             load(options, {key: value})
     inputs = {"crop": options.root / "crop"}
     verify(inputs["crop"])
-    local = local_weights(params, options.root / "weights", ["train"])
+    local = local_weights(
+        params, options.root / "weights", ["train"], has_registry=has_mlflow(os.environ)
+    )
     whole = stage_key(STAGES["train"], inputs, local).key
     own = params.sweep.model_dump(mode="json", exclude={"trials", "storage"})
     name = digest_json([whole, own])[:12]
@@ -79,13 +82,16 @@ def _sweep(options: argparse.Namespace, load: Load) -> None:
     from fpenet.model.sweep import run_sweep, settings_of
 
     def shown(trial: str, tried: Mapping[str, Any]) -> AbstractContextManager[None]:
+        if not has_mlflow(os.environ):
+            return nullcontext()
         return live_view(params.register_.experiment, trial, TrialOf(name, tried))
 
     folder = options.root / "sweep"
     store = open_crops(inputs["crop"])
     found = run_sweep(store, local.train, params.sweep, name, folder, shown)
     print(found.table)
-    end_sweep(params.register_.experiment, TrialOf(name, found.best), found.value)
+    if has_mlflow(os.environ):
+        end_sweep(params.register_.experiment, TrialOf(name, found.best), found.value)
     best = settings_of(params.train, found.best).model_dump(mode="json")
     out = options.out or folder / "best.yaml"
     title = f"Study {name}: {found.value:.3f} px of the 80x80 crop on people of train held aside"

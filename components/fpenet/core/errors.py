@@ -2,8 +2,8 @@
 
 ``InputError`` is a mistake of the person: a wrong file, key or value; its message names it, and
 what is allowed. A command ends with status 2, a flow run in the state ``BadInput``, and nothing is
-tried again. Any other exception is a bug, or a fault of the machine or the network: status 1, a traceback
-in a log, tried again by Prefect.
+tried again. Any other exception is a bug, or a fault of the machine or the network: status 1, a
+traceback in a log, tried again by Prefect.
 """
 
 

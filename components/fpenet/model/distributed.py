@@ -4,7 +4,6 @@ Each process takes its share of every batch. Sums over the batch, those of batch
 go over all processes, so the training is that of one process. Process 0 alone writes.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,13 +16,13 @@ from fpenet.params import TrainParams
 
 
 def rank() -> int:
-    """The number of this process; ``torchrun`` says it."""
-    return int(os.environ.get("RANK", "0"))
+    """The number of this process among those that have joined; alone, 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def size() -> int:
     """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def device_of(train: TrainParams) -> torch.device:
@@ -36,15 +35,15 @@ def device_of(train: TrainParams) -> torch.device:
         raise InputError("train.device is cuda, but torch sees no GPU; set it to cpu or auto")
     if train.device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = torch.device("cuda", distributed.get_node_local_rank(0))
     torch.cuda.set_device(device)
     return device
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Meet the other processes: over NCCL on GPUs, over gloo on CPUs."""
-    if size() == 1 or distributed.is_initialized():
+    """Join the other processes of ``torchrun``: over NCCL on GPUs, over gloo on CPUs."""
+    if not distributed.is_torchelastic_launched() or distributed.is_initialized():
         yield
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -109,7 +109,8 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
                     save_run(training, checkpoint)
             if stopped():
                 save_run(training, checkpoint)
-    return _finish(training, store, train, out_dir) | {"made_anew": fresh} if rank() == 0 else {}
+        writes = rank() == 0
+    return _finish(training, store, train, out_dir) | {"made_anew": fresh} if writes else {}
 
 
 def _begin(

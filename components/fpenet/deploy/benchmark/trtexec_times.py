@@ -6,7 +6,6 @@ be: the model card's numbers are trtexec's, batch 1, FP16, at a Jetson's MAX-N.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -51,7 +50,7 @@ class Mode:
 
 def trtexec() -> str | None:
     """Where trtexec is; None where it is not on this machine."""
-    return shutil.which("trtexec", path=f"{os.environ.get('PATH', '')}:{WHERE_JETPACK_PUTS_IT}")
+    return shutil.which("trtexec") or shutil.which("trtexec", path=WHERE_JETPACK_PUTS_IT)
 
 
 def options(engine: str, batch: int, copies: bool, graph: bool, runs: int, times: str) -> list[str]:

@@ -6,7 +6,6 @@ again by the training's key: one that was killed goes on where its curve ended.
 """
 
 import logging
-import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping
@@ -38,15 +37,12 @@ class TrialOf:
 
 @contextmanager
 def live_view(experiment: str, key: str, trial: TrialOf | None = None) -> Iterator[None]:
-    """Show the training that runs meanwhile, where ``MLFLOW_TRACKING_URI`` says; else do nothing.
+    """Log the training that runs meanwhile to MLflow, after each epoch.
 
     Args:
         key: of the training; its run has the tag ``fpenet.training``.
         trial: what it is a trial of.
     """
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        yield
-        return
     ends: queue.Queue[EpochEnd | str] = queue.Queue()
     thread = threading.Thread(target=_tell, args=(ends, experiment, key, trial), daemon=True)
     thread.start()
@@ -96,8 +92,6 @@ def draw_watched(end: EpochEnd) -> Image.Image:
 
 def end_sweep(experiment: str, trial: TrialOf, value: float) -> None:
     """Put what was best, and its ``value``, into the sweep's own run, and end it."""
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        return
     from fpenet.release.registry import tracking
 
     try:

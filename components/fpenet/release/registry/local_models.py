@@ -3,10 +3,9 @@
 ``models:/fpenet-trainable@candidate`` or ``models:/fpenet-trainable/3`` as ``train.start_from``,
 ``train.teacher`` or ``gate.champion`` becomes a folder on this machine, named by the version.
 ``gate.champion: auto`` is the version of the deployable model that the release pointer names; null
-where there is none, or no registry (``MLFLOW_TRACKING_URI``): a first release.
+where there is none, or no registry: a first release.
 """
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -34,12 +33,17 @@ def in_registry(params: Params, sections: Collection[str] = ("train", "gate")) -
 
 
 def local_weights(
-    params: Params, into: Path, sections: Collection[str] = ("train", "gate")
+    params: Params,
+    into: Path,
+    sections: Collection[str] = ("train", "gate"),
+    *,
+    has_registry: bool = True,
 ) -> Params:
     """``params`` with what these sections name in the registry as folders on this machine.
 
     Args:
         into: where folders are made that are not there yet.
+        has_registry: whether MLflow is configured; without, the champion ``auto`` is none.
 
     Raises:
         InputError: the name is not of a model, a version or an alias.
@@ -47,7 +51,7 @@ def local_weights(
     """
     for key in in_registry(params, sections):
         section, name = key.split(".")
-        folder = _fetch(params, key, into)
+        folder = _fetch(params, key, into, has_registry)
         own = params.section(section).model_copy(update={name: folder})
         params = params.model_copy(update={section: own})
     return params
@@ -76,10 +80,10 @@ def _value(params: Params, key: str) -> str:
     return getattr(params.section(section), name) or ""
 
 
-def _fetch(params: Params, key: str, into: Path) -> str | None:
+def _fetch(params: Params, key: str, into: Path, has_registry: bool) -> str | None:
     """The folder of one version; None for a champion that there is not."""
     name = _value(params, key)
-    if name == _AUTO and not os.environ.get("MLFLOW_TRACKING_URI"):
+    if name == _AUTO and not has_registry:
         return None
     from fpenet.release.promotion.promotion import deployable_version
     from fpenet.release.registry import tracking
