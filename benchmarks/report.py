@@ -26,7 +26,8 @@ from fpenet.model.nets.recombinator import build_net
 from fpenet.params import Params, load_params
 from fpenet.provenance.manifest import Manifest, seal
 from fpenet.provenance.signing import make_key
-from fpenet.stages import STAGES, run_stage
+from fpenet.run_stage import run_stage
+from fpenet.stages import STAGES
 
 MEASURES = ("fpenet.release.report.report",)
 TOLD = ("evaluate", "export", "calibrate", "build", "benchmark", "gate", "bundle")

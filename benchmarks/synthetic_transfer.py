@@ -29,7 +29,8 @@ from fpenet.model.checkpoint import load_net
 from fpenet.model.evaluate import torch_predict
 from fpenet.model.train import train_on
 from fpenet.params import Params, load_params
-from fpenet.stages import STAGES, run_stage
+from fpenet.run_stage import run_stage
+from fpenet.stages import STAGES
 
 MEASURES = ("synthface.dataset", "fpenet.model.train")
 KEYPOINTS = 68

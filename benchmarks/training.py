@@ -32,7 +32,8 @@ from fpenet.model.step import draw_batch, start, take_step
 from fpenet.model.targets import objective, wanted_of
 from fpenet.model.train import freed_memory_kept
 from fpenet.params import Params, TrainParams, load_params
-from fpenet.stages import STAGES, cached_folder, run_stage
+from fpenet.run_stage import cached_folder, run_stage
+from fpenet.stages import STAGES
 
 MEASURES = ("fpenet.model.step", "fpenet.model.faces")
 

@@ -28,7 +28,8 @@ from fpenet.deploy.engines.targets import TARGETS, Precision
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, TargetName
 from fpenet.provenance.manifest import MANIFEST, verify
 from fpenet.provenance.signing import read_signing_key, read_trusted, sign_file, signature_of
-from fpenet.stages import STAGES, cached_folder, run_stage
+from fpenet.run_stage import cached_folder, run_stage
+from fpenet.stages import STAGES
 
 FLOW = "fpenet-engine"
 LONGEST_JUDGEMENT_SECONDS = 1800.0

@@ -34,7 +34,8 @@ from fpenet.provenance.encryption import ModelKey, holding, key_in
 from fpenet.release.registry.live_metrics import live_view
 from fpenet.release.registry.local_models import local_weights
 from fpenet.release.registry.versions import link_release
-from fpenet.stages import STAGES, cached_folder, run_stage
+from fpenet.run_stage import cached_folder, run_stage
+from fpenet.stages import STAGES
 
 WORK = Path("work")
 MODEL_KEY_BLOCK = "fpenet-model-key"

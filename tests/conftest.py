@@ -288,8 +288,7 @@ def register(
         card = card or f"# Model card\n\n{evidence_table(folders)}\n"
         (report_dir / "model_card.md").write_text(card)
         release = register_release(
-            **{f"{name}_dir": folder for name, folder in folders.items()},
-            report_dir=report_dir,
+            inputs={**folders, "report": report_dir},
             register=params.register_,
             signing_key=development_key,
             out_dir=out_dir,

@@ -176,7 +176,8 @@ def test_every_stage_function_takes_what_its_row_gives() -> None:
     for stage in STAGES.values():
         module, function = stage.run.split(":")
         takes = set(inspect.signature(getattr(import_module(module), function)).parameters)
-        gives = {f"{name}_dir" for name in stage.inputs} | set(stage.sections) | {"out_dir"}
+        gives = {"inputs"} if stage.reads_all else {f"{name}_dir" for name in stage.inputs}
+        gives |= set(stage.sections) | {"out_dir"}
         gives |= {"signing_key"} if stage.signs else set()
         gives |= {"trusted"} if stage.trusts else set()
         assert takes == gives, stage.name

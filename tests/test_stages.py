@@ -12,7 +12,8 @@ import pytest
 
 from fpenet import stages
 from fpenet.params import Params
-from fpenet.stages import STAGES, Stage, cached_folder, run_stage
+from fpenet.run_stage import cached_folder, run_stage
+from fpenet.stages import STAGES, Stage
 
 CALLS: list[str] = []
 HERE = __name__

@@ -11,7 +11,7 @@ import pytest
 
 from fpenet.cli import main as cli
 from fpenet.provenance.manifest import Manifest, seal
-from fpenet.stages import run_stage
+from fpenet.run_stage import run_stage
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 Run = Callable[..., tuple[int, str]]

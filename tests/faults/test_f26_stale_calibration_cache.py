@@ -12,7 +12,8 @@ from fpenet.deploy.int8.quantise import quantised_tensors
 from fpenet.deploy.onnx.network import opset_of, read_network
 from fpenet.params import Params
 from fpenet.provenance.manifest import Manifest, seal
-from fpenet.stages import STAGES, stage_key
+from fpenet.run_stage import stage_key
+from fpenet.stages import STAGES
 
 ORIN = TARGETS["orin-nx"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from fpenet.params import Params
 from fpenet.provenance.manifest import MANIFEST, Manifest, seal
-from fpenet.stages import run_stage
+from fpenet.run_stage import run_stage
 
 
 def test_the_stage_ends_with_the_file_named_and_leaves_no_folder(

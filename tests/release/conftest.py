@@ -91,7 +91,7 @@ def report_dir(
     """What stage report makes of it."""
     out_dir = tmp_path_factory.mktemp("report")
     report_release(
-        **{f"{name}_dir": folder for name, folder in finished.items()},
+        inputs=finished,
         register=params.register_,
         out_dir=out_dir,
     )

@@ -42,7 +42,8 @@ from fpenet.params import SIGNING_KEY_VARIABLE, Params, load_params
 from fpenet.provenance.encryption import holding, key_in
 from fpenet.release.registry.live_metrics import live_view
 from fpenet.release.registry.local_models import local_weights
-from fpenet.stages import STAGES, Stage, run_stage, stage_key
+from fpenet.run_stage import run_stage, stage_key
+from fpenet.stages import STAGES, Stage
 
 DONE, FAILED, BAD_INPUT_STATUS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
 

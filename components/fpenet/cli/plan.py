@@ -4,7 +4,8 @@ from pathlib import Path
 
 from fpenet.params import Params
 from fpenet.provenance.manifest import MANIFEST, Manifest, read_manifest
-from fpenet.stages import STAGES, stage_key
+from fpenet.run_stage import stage_key
+from fpenet.stages import STAGES
 
 
 def describe_plan(root: Path, params: Params) -> str:

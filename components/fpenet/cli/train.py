@@ -16,7 +16,8 @@ from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import verify
 from fpenet.release.registry.live_metrics import TrialOf, end_sweep, live_view
 from fpenet.release.registry.local_models import local_weights
-from fpenet.stages import STAGES, stage_key
+from fpenet.run_stage import stage_key
+from fpenet.stages import STAGES
 
 Load = Callable[[argparse.Namespace, Mapping[str, Any]], Params]
 

@@ -42,23 +42,15 @@ _STEPS = 4
 
 def register_release(
     *,
-    validate_dir: Path,
-    split_dir: Path,
-    crop_dir: Path,
-    train_dir: Path,
-    evaluate_dir: Path,
-    export_dir: Path,
-    calibrate_dir: Path,
-    build_dir: Path,
-    benchmark_dir: Path,
-    gate_dir: Path,
-    bundle_dir: Path,
-    report_dir: Path,
+    inputs: Mapping[str, Path],
     register: RegisterParams,
     signing_key: SigningKey,
     out_dir: Path,
 ) -> dict[str, Any]:
     """Register the release (see the top of this file).
+
+    Args:
+        inputs: the folder of every stage before this one, by the stage's name.
 
     Returns:
         what release.json holds.
@@ -71,32 +63,20 @@ def register_release(
     from fpenet.release.registry import tracking
     from fpenet.release.registry import versions as model_versions
 
-    folders = {
-        "validate": validate_dir,
-        "split": split_dir,
-        "crop": crop_dir,
-        "train": train_dir,
-        "evaluate": evaluate_dir,
-        "export": export_dir,
-        "calibrate": calibrate_dir,
-        "build": build_dir,
-        "benchmark": benchmark_dir,
-        "gate": gate_dir,
-        "bundle": bundle_dir,
-    }
+    folders = {name: folder for name, folder in inputs.items() if name != "report"}
     evidence = read_evidence(folders)
-    curve = read_curve(train_dir)
+    curve = read_curve(inputs["train"])
     reasons = refusals(evidence, register.required_targets)
     key = _required_key() if register.encrypt else None
     encryption = encryption_of(evidence.release, key)
     tags = version_tags(evidence, reasons) | {ENCRYPTION_TAG: encryption}
-    card = report_dir / CARD
+    card = inputs["report"] / CARD
     if not card.exists():
         raise InputError(f"{card}: missing; a release needs it")
     text = card.read_text(encoding="utf-8")
     check_card(text, folders)
     description = describe_version(text)
-    artifacts = [*artifact_files(folders), (card, ""), (report_dir / PUBLISHED, "report")]
+    artifacts = [*artifact_files(folders), (card, ""), (inputs["report"] / PUBLISHED, "report")]
     report(0, _STEPS, "steps")
     with tracking.mlflow_errors(), TemporaryDirectory(prefix="fpenet-encrypted-") as scratch:
         plain: dict[str, str] = {}
@@ -156,7 +136,7 @@ def register_release(
             "experiment_id": run.experiment_id,
             "encryption": encryption,
             "files": stored_files(artifacts, plain),
-            "report": (report_dir / REPORT).as_posix(),
+            "report": (inputs["report"] / REPORT).as_posix(),
             "model_card": card.as_posix(),
             "model_card_sha256": digest_file(card),
         }

@@ -6,6 +6,7 @@ Output: ``report.html``, with faces, for the machine that made the release; ``mo
 without a picture or a file name of the labelled set.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +23,17 @@ _STEPS = 4
 
 
 def report_release(
-    *,
-    validate_dir: Path,
-    split_dir: Path,
-    crop_dir: Path,
-    train_dir: Path,
-    evaluate_dir: Path,
-    export_dir: Path,
-    calibrate_dir: Path,
-    build_dir: Path,
-    benchmark_dir: Path,
-    gate_dir: Path,
-    bundle_dir: Path,
-    register: RegisterParams,
-    out_dir: Path,
+    *, inputs: Mapping[str, Path], register: RegisterParams, out_dir: Path
 ) -> dict[str, Any]:
     """Write the report and the model card (see the top of this file).
+
+    Args:
+        inputs: the folder of every stage before this one, by the stage's name.
 
     Raises:
         InputError: a stage's file is missing or not readable.
     """
-    evidence = read_evidence(
-        {
-            "validate": validate_dir,
-            "split": split_dir,
-            "crop": crop_dir,
-            "train": train_dir,
-            "evaluate": evaluate_dir,
-            "export": export_dir,
-            "calibrate": calibrate_dir,
-            "build": build_dir,
-            "benchmark": benchmark_dir,
-            "gate": gate_dir,
-            "bundle": bundle_dir,
-        }
-    )
+    evidence = read_evidence(inputs)
     reasons = refusals(evidence, register.required_targets)
     report(0, _STEPS, "steps")
     page = Page(evidence, reasons)

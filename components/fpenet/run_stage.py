@@ -1,0 +1,172 @@
+"""Running a stage: its key, its folder, and whether the result is there already.
+
+A stage is content-addressed: its key is the digest of its inputs, its params, its code and its tool
+versions. It writes into a temporary sibling folder that is renamed at the end: a folder that exists
+is complete.
+"""
+
+import dataclasses
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fpenet.core.errors import InputError
+from fpenet.data.sources.dvc_pointer import check_pointer
+from fpenet.params import Params
+from fpenet.provenance.digest import digest_code, digest_dataset, digest_json
+from fpenet.provenance.manifest import (
+    MANIFEST,
+    Manifest,
+    digest_given,
+    read_manifest,
+    seal,
+    tool_versions,
+    verify,
+)
+from fpenet.provenance.signing import read_signing_key, read_trusted
+from fpenet.stages import STAGES, Stage
+
+
+def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manifest:
+    """The manifest of a stage before it ran: its key and all that the key is made of."""
+    digests = {name: read_manifest(inputs[name]).content for name in stage.inputs}
+    if stage.reads_labels:
+        labels = Path(params.data.labels)
+        if not labels.exists():
+            raise InputError(
+                f"data.labels: {labels} does not exist; run `make setup` for the embedded set, or"
+                " give the folder or label file of a data set"
+            )
+        digests["labels"] = digest_dataset(labels)
+    sections = {name: params.section(name).model_dump(mode="json") for name in stage.sections}
+    for key in stage.reads_folders:
+        folder = sections[stage.name][key]
+        if folder is not None:
+            digests[key] = digest_given(Path(folder), f"{stage.name}.{key}")
+    if stage.signs:
+        digests["signing_key"] = read_signing_key(params.trust.signing_key).public.id
+    if stage.trusts:
+        digests["trusted"] = " ".join(key.id for key in read_trusted(params.trust.public_keys))
+    code = digest_code(stage.run.split(":")[0])
+    tools = tool_versions(stage.tools)
+    key = digest_json([stage.name, digests, sections, code, tools])
+    return Manifest(stage.name, key, digests, sections, code, tools, {}, {})
+
+
+def run_stage(
+    name: str, out_dir: Path, inputs: Mapping[str, Path], params: Params, rank: int = 0
+) -> Manifest:
+    """Run the stage ``name`` into ``out_dir``, unless its result is already there.
+
+    Args:
+        inputs: a finished folder for each input stage; all are verified first, as are the labels
+            where a DVC pointer lies beside them.
+        rank: number of this process among those of ``torchrun``; only process 0 writes.
+
+    Returns:
+        the sealed manifest.
+
+    Raises:
+        InputError: bad input; nothing is left at ``out_dir`` that was not there before.
+    """
+    stage = STAGES[name]
+    for folder in inputs.values():
+        verify(folder)
+    pending = stage_key(stage, inputs, params)
+    if stage.reads_labels:
+        check_pointer(Path(params.data.labels))
+    if rank > 0:
+        return _assist(stage, rank, out_dir, inputs, params, pending)
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(out_dir):
+        if not stage.sealed and (out_dir.is_file() or any(out_dir.glob("*"))):
+            raise InputError(f"{out_dir}: holds something; remove it, or name another folder")
+        if _is_done(stage, out_dir, pending):
+            return verify(out_dir)
+        partial = _partial_folder(out_dir, pending.key, stage.resumable)
+        try:
+            summary = _call(stage, partial, inputs, params)
+        except BaseException:
+            if not stage.resumable:
+                shutil.rmtree(partial)
+            raise
+        summary = json.loads(json.dumps(summary, allow_nan=False))
+        manifest = dataclasses.replace(pending, summary=summary)
+        if stage.sealed:
+            manifest = seal(partial, manifest)
+        if out_dir.exists():
+            shutil.rmtree(out_dir)
+        partial.rename(out_dir)
+    return manifest
+
+
+def cached_folder(work: Path, name: str, inputs: Mapping[str, Path], params: Params) -> Path:
+    """Where the flow keeps the result of this stage for these inputs: ``work/<stage>/<key>``."""
+    return work / name / stage_key(STAGES[name], inputs, params).key[:16]
+
+
+def _is_done(stage: Stage, out_dir: Path, pending: Manifest) -> bool:
+    """Whether a finished folder is there whose key is the one that is wanted."""
+    there = stage.cached and (out_dir / MANIFEST).exists()
+    return there and read_manifest(out_dir).key == pending.key
+
+
+def _call(
+    stage: Stage, out_dir: Path, inputs: Mapping[str, Path], params: Params
+) -> Mapping[str, Any]:
+    module, function = stage.run.split(":")
+    folders = {name: inputs[name] for name in stage.inputs}
+    summary: Mapping[str, Any] = getattr(import_module(module), function)(
+        **({"inputs": folders} if stage.reads_all else _named(folders)),
+        **{section: params.section(section) for section in stage.sections},
+        **({"signing_key": read_signing_key(params.trust.signing_key)} if stage.signs else {}),
+        **({"trusted": read_trusted(params.trust.public_keys)} if stage.trusts else {}),
+        out_dir=out_dir,
+    )
+    return summary
+
+
+def _named(folders: Mapping[str, Path]) -> dict[str, Path]:
+    """The folders as a stage function takes them: ``crop`` as ``crop_dir``."""
+    return {f"{name}_dir": folder for name, folder in folders.items()}
+
+
+def _assist(
+    stage: Stage,
+    rank: int,
+    out_dir: Path,
+    inputs: Mapping[str, Path],
+    params: Params,
+    pending: Manifest,
+) -> Manifest:
+    """Take part in a stage as a process that writes nothing; process 0 does."""
+    if not stage.shared:
+        raise InputError(
+            f"stage {stage.name} runs in one process; this one is number {rank} (RANK)."
+            f" Only {', '.join(row.name for row in STAGES.values() if row.shared)} may run in several"
+        )
+    if not _is_done(stage, out_dir, pending):
+        _call(stage, out_dir, inputs, params)
+    return pending
+
+
+def _partial_folder(out_dir: Path, key: str, resumable: bool) -> Path:
+    """The folder to rename at the end: emptied, unless it holds a resumable run of this key."""
+    partial = out_dir.parent / f".{out_dir.name}.{key[:16]}.partial"
+    if not (resumable and partial.exists()):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+    return partial
+
+
+@contextmanager
+def _locked(out_dir: Path) -> Iterator[None]:
+    """Let one process at a time write ``out_dir``; the next one finds it finished."""
+    with (out_dir.parent / f".{out_dir.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
