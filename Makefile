@@ -19,7 +19,7 @@ RELEASE := $(if $(LABELS),--labels '$(LABELS)') $(if $(PRESET),--preset '$(PRESE
            $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(TARGETS),--targets $(TARGETS)) \
            $(if $(SET),--set $(foreach pair,$(SET),'$(pair)'))
 
-.PHONY: help setup release up down test test-slow test-all check fix bench bench-check lock clean
+.PHONY: help setup release up down test test-slow test-all check fix bench bench-check lock project-files clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -52,6 +52,9 @@ check: $(BIN)/.setup ## formatting, lint and types
 fix: $(BIN)/.setup ## format, and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+project-files: $(BIN)/.setup ## write dvc.yaml and prefect.yaml from the rows of STAGES and TARGETS
+	$(BIN)/python -m infra.project_files
 
 bench: setup ## run every benchmark on the embedded faces and print its figures: [SAVE=1] writes them to benchmarks/results/
 	@for script in $$(grep -l '^MEASURES' benchmarks/*.py); do \

@@ -21,12 +21,12 @@ import torch
 from benchmarks.kpi import KEYPOINTS, crops_of
 from benchmarks.result_file import run_benchmark
 from fpenet.data.sample import fixed_lists, write_table
+from fpenet.execution import run_stage
 from fpenet.model.checkpoint import save_net
 from fpenet.model.nets.recombinator import build_net
 from fpenet.params import Params, load_params
 from fpenet.provenance.manifest import Manifest, seal
 from fpenet.provenance.signing import make_key
-from fpenet.run_stage import run_stage
 from fpenet.stages import STAGES
 
 MEASURES = ("fpenet.release.report.report",)

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from benchmarks.result_file import NothingToMeasure, run_benchmark
 from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
+from fpenet.execution import run_stage
 from fpenet.keypoints import scheme_for
 from fpenet.kpi.metrics import interocular, nme, point_errors
 from fpenet.model.checkpoint import load_net
 from fpenet.model.evaluate import torch_predict
 from fpenet.model.train import train_on
 from fpenet.params import Params, load_params
-from fpenet.run_stage import run_stage
 from fpenet.stages import STAGES
 
 MEASURES = ("synthface.dataset", "fpenet.model.train")

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.result_file import run_benchmark
 from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.execution import cached_folder, run_stage
 from fpenet.keypoints import KeypointScheme, scheme_for
 from fpenet.model.augment import Batch
 from fpenet.model.distributed import Chance
@@ -32,7 +33,6 @@ from fpenet.model.step import draw_batch, start, take_step
 from fpenet.model.targets import objective, wanted_of
 from fpenet.model.train import freed_memory_kept
 from fpenet.params import Params, TrainParams, load_params
-from fpenet.run_stage import cached_folder, run_stage
 from fpenet.stages import STAGES
 
 MEASURES = ("fpenet.model.step", "fpenet.model.faces")

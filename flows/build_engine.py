@@ -25,10 +25,10 @@ from prefect.exceptions import ObjectNotFound
 from flows.tasks import WORK, progress_artifact
 from fpenet.core.errors import InputError
 from fpenet.deploy.engines.targets import TARGETS, Precision
+from fpenet.execution import cached_folder, run_stage
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, TargetName
 from fpenet.provenance.manifest import MANIFEST, verify
 from fpenet.provenance.signing import read_signing_key, read_trusted, sign_file, signature_of
-from fpenet.run_stage import cached_folder, run_stage
 from fpenet.stages import STAGES
 
 FLOW = "fpenet-engine"
@@ -74,7 +74,7 @@ def engines_elsewhere(params: Params) -> list[tuple[TargetName, Precision]]:
     return [
         (name, precision)
         for name in params.build.targets
-        if TARGETS[name].runtime == "tensorrt"
+        if TARGETS[name].built_on_device
         for precision in TARGETS[name].precisions
         if precision in params.build.precisions
     ]

@@ -7,9 +7,9 @@ from typing import Any
 
 from fpenet.core.errors import InputError
 from fpenet.data.sources.s3_labels import on_s3, parse_url
+from fpenet.execution import stage_key
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, load_params
 from fpenet.provenance.digest import digest_file, digest_json
-from fpenet.run_stage import stage_key
 from fpenet.stages import STAGES
 
 PARAMS = Path("params.yaml")

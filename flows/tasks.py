@@ -29,12 +29,12 @@ from fpenet.cli.environment import has_mlflow
 from fpenet.core.errors import BAD_INPUT, InputError
 from fpenet.core.progress import LOGGER
 from fpenet.data.sources.s3_labels import local_labels
+from fpenet.execution import cached_folder, run_stage
 from fpenet.params import Params
 from fpenet.provenance.encryption import ModelKey, holding, key_in
 from fpenet.release.registry.live_metrics import live_view
 from fpenet.release.registry.local_models import local_weights
 from fpenet.release.registry.versions import link_release
-from fpenet.run_stage import cached_folder, run_stage
 from fpenet.stages import STAGES
 
 WORK = Path("work")

@@ -252,7 +252,7 @@ def test_each_device_that_builds_for_itself_has_a_deployment_in_its_own_pool() -
     deployments = _yaml("prefect.yaml")["deployments"]
     pools = {each["name"]: each["work_pool"]["name"] for each in deployments}
     devices: dict[str, str] = {
-        name: target.pool for name, target in TARGETS.items() if target.runtime == "tensorrt"
+        name: target.pool for name, target in TARGETS.items() if target.built_on_device
     }
     assert pools == {"train-and-release": "fpenet", "answer": "fpenet", **devices}
     for deployment in deployments:

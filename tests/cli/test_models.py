@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fpenet.cli import main as cli
+from fpenet.execution import run_stage
 from fpenet.provenance.manifest import Manifest, seal
-from fpenet.run_stage import run_stage
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 Run = Callable[..., tuple[int, str]]

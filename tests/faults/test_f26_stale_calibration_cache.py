@@ -10,9 +10,9 @@ from fpenet.deploy.engines.tensorrt_engine import chosen_source
 from fpenet.deploy.int8.calibration_cache import read_cache
 from fpenet.deploy.int8.quantise import quantised_tensors
 from fpenet.deploy.onnx.network import opset_of, read_network
+from fpenet.execution import stage_key
 from fpenet.params import Params
 from fpenet.provenance.manifest import Manifest, seal
-from fpenet.run_stage import stage_key
 from fpenet.stages import STAGES
 
 ORIN = TARGETS["orin-nx"]

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from fpenet.execution import run_stage
 from fpenet.params import Params
 from fpenet.provenance.manifest import MANIFEST, Manifest, seal
-from fpenet.run_stage import run_stage
 
 
 def test_the_stage_ends_with_the_file_named_and_leaves_no_folder(

@@ -11,9 +11,9 @@ import pytest
 from fpenet.deploy.int8.quantise import quantised_tensors, render_qdq
 from fpenet.deploy.int8.quantise_cpu import render_cpu
 from fpenet.deploy.onnx.network import read_network
+from fpenet.execution import run_stage
 from fpenet.params import Params
 from fpenet.provenance.manifest import Manifest, seal
-from fpenet.run_stage import run_stage
 
 
 def test_a_byte_of_one_face_stops_the_stage_before_it_calibrates(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from fpenet.core.errors import InputError
 from fpenet.data.sources.s3_labels import local_labels
+from fpenet.execution import cached_folder, run_stage
 from fpenet.params import Params
 from fpenet.release.registry.local_models import local_model
-from fpenet.run_stage import cached_folder, run_stage
 from fpenet.stages import STAGES
 
 if TYPE_CHECKING:

@@ -38,11 +38,11 @@ from fpenet.cli.synth import add_synth_options, synth_overrides, wants_mesh, wri
 from fpenet.cli.train import add_training_commands
 from fpenet.core.errors import BAD_INPUT, Diverged, InputError, Resumable
 from fpenet.data.sources.s3_labels import local_labels, on_s3
+from fpenet.execution import run_stage, stage_key
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, load_params
 from fpenet.provenance.encryption import holding, key_in
 from fpenet.release.registry.live_metrics import live_view
 from fpenet.release.registry.local_models import local_weights
-from fpenet.run_stage import run_stage, stage_key
 from fpenet.stages import STAGES, Stage
 
 DONE, FAILED, BAD_INPUT_STATUS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from fpenet.execution import stage_key
 from fpenet.params import Params
 from fpenet.provenance.manifest import MANIFEST, Manifest, read_manifest
-from fpenet.run_stage import stage_key
 from fpenet.stages import STAGES
 
 

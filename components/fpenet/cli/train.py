@@ -11,12 +11,12 @@ from typing import Any
 from fpenet.cli.environment import has_mlflow
 from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import write_yaml
+from fpenet.execution import stage_key
 from fpenet.params import Params, RangeParams
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import verify
 from fpenet.release.registry.live_metrics import TrialOf, end_sweep, live_view
 from fpenet.release.registry.local_models import local_weights
-from fpenet.run_stage import stage_key
 from fpenet.stages import STAGES
 
 Load = Callable[[argparse.Namespace, Mapping[str, Any]], Params]

@@ -20,6 +20,7 @@ from fpenet.data.crops.store import CROP_PX
 from fpenet.deploy.bundle.deepstream import write_deepstream
 from fpenet.deploy.bundle.readme import readme
 from fpenet.deploy.bundle.triton import engine_place, write_repository
+from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import GpuTarget, Precision, cache_name, target_named
 from fpenet.deploy.engines.trtexec import CACHE, build_script, sources
 from fpenet.deploy.judge.golden import GOLDEN
@@ -96,7 +97,7 @@ def bundle_target(
         key=lambda row: (row["status"] != "ready", FASTEST_FIRST.index(row["precision"])),
     )
     first = rows[0] if rows[0]["status"] == "ready" else _least_reduced(rows)
-    suffix = ".onnx" if target.runtime == "onnxruntime" else ".engine"
+    suffix = RUNTIMES[target.runtime].suffix
     on_device = first["status"] == "pending"
     if engine_place(target) is not None:
         write_repository(
@@ -107,7 +108,7 @@ def bundle_target(
             inputs.export_dir / f"opset{target.opset}",
             None if on_device else out_dir / "1" / f"{first['precision']}{suffix}",
         )
-    if target.runtime == "tensorrt":
+    if target.built_on_device:
         write_deepstream(
             out_dir / "deepstream", target, first["precision"], bundle.max_batch_size, on_device
         )

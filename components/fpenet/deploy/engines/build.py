@@ -119,7 +119,7 @@ def network_for(
             f"export.opsets has no {target.opset}, which {target.device} wants; it was exported at"
             f" {sorted(folder.name for folder in export_dir.glob('opset*'))}"
         )
-    rendering = f"{precision}_cpu" if target.runtime == "onnxruntime" else precision
+    rendering = target.rendering(precision)
     if precision != "int8":
         return Network(export_dir / opset / f"{rendering}.onnx")
     return Network(
@@ -153,7 +153,7 @@ def build_engine(
     if isinstance(built, Pending):
         return _with(row, reason=built.reason)
     path = out_dir / name / f"{precision}{runtime.suffix}"
-    on_device = target.runtime == "tensorrt"
+    on_device = target.built_on_device
     row = _with(
         row,
         file=path.relative_to(out_dir).as_posix(),

@@ -1,4 +1,4 @@
-"""RUNTIMES: how each runtime builds an engine and opens one. A runtime is one file beside this."""
+"""RUNTIMES: how each runtime builds and loads an engine; one module of this folder each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,15 +18,21 @@ class Runtime:
         load: an engine's bytes, whose signature and digest were checked, the file's name for
             messages and a number of threads to a predict function, or why it cannot run here.
         suffix: of the engine's file name.
+        needs_gpu: whether it executes engines on a GPU, whose driver maps a large address space.
     """
 
     build: Callable[[Network, GpuTarget, Precision, BuildParams], Built | Pending]
     load: Callable[[bytes, str, int], Predict | Pending]
     suffix: str
+    needs_gpu: bool
 
 
 RUNTIMES: dict[RuntimeName, Runtime] = {
-    "onnxruntime": Runtime(onnxruntime_engine.build, onnxruntime_engine.load_engine, ".onnx"),
-    "tensorrt_rtx": Runtime(tensorrt_rtx_engine.build, tensorrt_rtx_engine.load_engine, ".engine"),
-    "tensorrt": Runtime(tensorrt_engine.build, tensorrt_engine.load_engine, ".engine"),
+    "onnxruntime": Runtime(
+        onnxruntime_engine.build, onnxruntime_engine.load_engine, ".onnx", False
+    ),
+    "tensorrt_rtx": Runtime(
+        tensorrt_rtx_engine.build, tensorrt_rtx_engine.load_engine, ".engine", True
+    ),
+    "tensorrt": Runtime(tensorrt_engine.build, tensorrt_engine.load_engine, ".engine", True),
 }

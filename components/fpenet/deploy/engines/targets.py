@@ -58,14 +58,23 @@ class GpuTarget:
     card: Card | None = None
 
     @property
+    def built_on_device(self) -> bool:
+        """Whether only the device itself can build its engines."""
+        return self.runtime == "tensorrt"
+
+    def rendering(self, precision: Precision) -> str:
+        """The name of the ONNX rendering that an engine of this target is built from."""
+        return f"{precision}_cpu" if self.runtime == "onnxruntime" else precision
+
+    @property
     def runtime_version(self) -> Version | None:
         """The ``tensorrt`` that a bundle is made for; None where the one installed here builds."""
-        return self.versions[0] if self.runtime == "tensorrt" else None
+        return self.versions[0] if self.built_on_device else None
 
     @property
     def calibrated(self) -> tuple[Version, ...]:
         """Versions that take a calibration cache: TensorRT 11 and RTX have no calibrators."""
-        if self.runtime != "tensorrt" or "int8" not in self.precisions:
+        if not self.built_on_device or "int8" not in self.precisions:
             return ()
         return tuple(version for version in self.versions if version < (11, 0, 0))
 

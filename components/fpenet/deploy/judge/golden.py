@@ -25,7 +25,8 @@ from fpenet.core.errors import InputError
 from fpenet.data.crops.geometry import cut, face_crop_box
 from fpenet.data.crops.store import CROP_PX
 from fpenet.deploy.engines.device_fit import here, misfit
-from fpenet.deploy.engines.targets import Pending
+from fpenet.deploy.engines.runtimes import RUNTIMES
+from fpenet.deploy.engines.targets import Pending, RuntimeName
 from fpenet.kpi.predictions import Predict
 from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, check_sums
 from fpenet.provenance.digest import SOURCE_ROOT
@@ -143,7 +144,12 @@ def faults(
 
 
 def query(
-    runtime: str, engine: bytes, golden: Golden, batch: int, limits: Mapping[str, Any], source: str
+    runtime: RuntimeName,
+    engine: bytes,
+    golden: Golden,
+    batch: int,
+    limits: Mapping[str, Any],
+    source: str,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | Pending:
     """What the engine says of the golden crops, asked in a clean child process.
 
@@ -162,7 +168,7 @@ def query(
         "crops": len(crops),
         "batch": batch,
         "seconds": limits["seconds"],
-        "memory_mb": limits["memory_mb"] if runtime == "onnxruntime" else None,
+        "memory_mb": None if RUNTIMES[runtime].needs_gpu else limits["memory_mb"],
     }
     code = (
         f"import sys; sys.path.insert(0, {str(SOURCE_ROOT)!r});"
@@ -270,8 +276,6 @@ def _limit(request: dict[str, Any]) -> None:
 
 
 def _answer(request: dict[str, Any], crops: Any, engine: bytes, answer: BinaryIO) -> None:
-    from fpenet.deploy.engines.runtimes import RUNTIMES
-    from fpenet.deploy.engines.targets import Pending
     from fpenet.kpi.predictions import predict_all
 
     runtime: Any = request["runtime"]

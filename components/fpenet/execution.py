@@ -6,7 +6,6 @@ is complete.
 """
 
 import dataclasses
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fpenet.core.errors import InputError
+from fpenet.core.stage_folder import locked, partial_folder
 from fpenet.data.sources.dvc_pointer import check_pointer
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_code, digest_dataset, digest_json
@@ -83,12 +83,12 @@ def run_stage(
     if rank > 0:
         return _assist(stage, rank, out_dir, inputs, params, pending)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(out_dir):
+    with locked(out_dir):
         if not stage.sealed and (out_dir.is_file() or any(out_dir.glob("*"))):
             raise InputError(f"{out_dir}: holds something; remove it, or name another folder")
         if _is_done(stage, out_dir, pending):
             return verify(out_dir)
-        partial = _partial_folder(out_dir, pending.key, stage.resumable)
+        partial = partial_folder(out_dir, pending.key, stage.resumable)
         try:
             summary = _call(stage, partial, inputs, params)
         except BaseException:
@@ -148,25 +148,9 @@ def _assist(
     if not stage.shared:
         raise InputError(
             f"stage {stage.name} runs in one process; this one is number {rank} (RANK)."
-            f" Only {', '.join(row.name for row in STAGES.values() if row.shared)} may run in several"
+            f" Only {', '.join(row.name for row in STAGES.values() if row.shared)} may run in"
+            " several"
         )
     if not _is_done(stage, out_dir, pending):
         _call(stage, out_dir, inputs, params)
     return pending
-
-
-def _partial_folder(out_dir: Path, key: str, resumable: bool) -> Path:
-    """The folder to rename at the end: emptied, unless it holds a resumable run of this key."""
-    partial = out_dir.parent / f".{out_dir.name}.{key[:16]}.partial"
-    if not (resumable and partial.exists()):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-    return partial
-
-
-@contextmanager
-def _locked(out_dir: Path) -> Iterator[None]:
-    """Let one process at a time write ``out_dir``; the next one finds it finished."""
-    with (out_dir.parent / f".{out_dir.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
