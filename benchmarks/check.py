@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.result_file import RESULTS, ROOT, Header, read_headers
-from fpenet.provenance.digest import PACKAGE, imported_files
+from fpenet.provenance.digest import SOURCE_ROOT, imported_files
 
 _SHOWN = 3
 
@@ -40,7 +40,7 @@ def measured_files(script: Path) -> list[Path]:
     found: set[Path] = set()
     pending = []
     for module in measured_modules(script):
-        stem = PACKAGE.parent.joinpath(*module.split("."))
+        stem = SOURCE_ROOT.joinpath(*module.split("."))
         sources = [s for s in (stem.with_suffix(".py"), stem / "__init__.py") if s.is_file()]
         if not sources:
             raise ValueError(f"{script}: MEASURES names {module}, which is not there")

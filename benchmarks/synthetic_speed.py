@@ -14,11 +14,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from synthface import render_dataset
-from synthface.png import encode_png
-
 from benchmarks.result_file import run_benchmark
 from fpenet.data.images import read_grey
+from synthface import render_dataset
+from synthface.png import encode_png
 
 MEASURES = ("synthface.dataset",)
 WORKERS = {"one process": 1, "two processes": 2}

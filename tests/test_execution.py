@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fpenet import execution
+from fpenet import execution, stages
 from fpenet.execution import cached_folder, run_stage
 from fpenet.params import Params
 from fpenet.stages import STAGES, Stage
@@ -44,6 +44,7 @@ def two_stages(monkeypatch: pytest.MonkeyPatch) -> None:
         "source": Stage("source", f"{HERE}:source", (), ("split",)),
         "sink": Stage("sink", f"{HERE}:sink", ("source",), ()),
     }
+    monkeypatch.setattr(stages, "STAGES", rows)
     monkeypatch.setattr(execution, "STAGES", rows)
     monkeypatch.setattr(execution, "import_module", lambda _name: _ThisModule)
     monkeypatch.setattr(execution, "digest_code", lambda _name: "code")
@@ -140,8 +141,8 @@ def test_a_stage_that_fails_leaves_the_old_result_and_nothing_new(
 def test_a_resumable_stage_keeps_its_half_done_folder_for_the_same_key(
     tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
-    row = dataclasses.replace(execution.STAGES["source"], resumable=True)
-    execution.STAGES["source"] = row
+    row = dataclasses.replace(stages.STAGES["source"], resumable=True)
+    stages.STAGES["source"] = row
     failing = params_with({"split.val_fraction": 0.5})
     with pytest.raises(ValueError, match="val_fraction"):
         run_stage("source", tmp_path / "source", {}, failing)
@@ -177,7 +178,7 @@ def test_two_runs_at_once_run_it_once(
 def test_a_data_set_that_exists_is_not_overwritten(
     tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
-    execution.STAGES["source"] = dataclasses.replace(execution.STAGES["source"], sealed=False)
+    stages.STAGES["source"] = dataclasses.replace(stages.STAGES["source"], sealed=False)
     run_stage("source", tmp_path / "data", {}, params_with())
     assert files_below(tmp_path) == ["half", "seed"]  # no manifest among the data
     with pytest.raises(ValueError, match="holds something; remove it, or name another folder"):

@@ -1,12 +1,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fpenet.data.sample import FaceSample, read_table, table_of, write_table
-from fpenet.data.split import PARTS, RULES, SHARED, split_subjects
+from fpenet.data.split import PARTS, SHARED, split_subjects
 from fpenet.params import Params
 
 Row = tuple[str, str | None, dict[str, str | float]]

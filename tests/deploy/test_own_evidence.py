@@ -29,7 +29,9 @@ def move_points(path: Path) -> None:
     model = onnx.load(path)
     last = next(node for node in model.graph.node if KEYPOINTS in node.output)
     last.output[:] = ["exact"]
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(LOST_PX), "lost_px"))
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.array(LOST_PX, np.float32), "lost_px")
+    )
     model.graph.node.append(onnx.helper.make_node("Add", ["exact", "lost_px"], [KEYPOINTS]))
     path.write_bytes(model.SerializeToString())
 

@@ -57,7 +57,7 @@ def train_and_die(crop_dir: Path, train: TrainParams, root: Path) -> None:
         shutil.rmtree(folder)
         sys.exit(0)
 
-    checkpoint.save_checkpoint = save  # type: ignore[attr-defined]
+    checkpoint.save_checkpoint = save
     train_net(crop_dir=crop_dir, train=train, out_dir=folder)
 
 

@@ -3,15 +3,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from synthface import EXPRESSIONS
-from synthface.head.landmarks import landmarks
-from synthface.population import draw_identity
 
 from fpenet.data.checks.faces import Faces, faces_of
 from fpenet.data.sample import FaceSample, keypoints_box
 from fpenet.data.validation.run_checks import sift_faces
 from fpenet.keypoints import scheme_for
 from fpenet.params import Params
+from synthface import EXPRESSIONS
+from synthface.head.landmarks import landmarks
+from synthface.population import draw_identity
 
 YAWS = (-60, -30, 0, 15, 45)
 

@@ -86,7 +86,7 @@ def never_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"{source} was parsed")
 
     for name, own in list(RUNTIMES.items()):
-        monkeypatch.setitem(RUNTIMES, name, Runtime(own.build, load, own.suffix))
+        monkeypatch.setitem(RUNTIMES, name, Runtime(own.build, load, own.suffix, own.needs_gpu))
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def built(
 
     def run(engine: bytes) -> Any:
         own = RUNTIMES["onnxruntime"]
-        runtime = Runtime(lambda *_: Built(engine, "1"), own.load, own.suffix)
+        runtime = Runtime(lambda *_: Built(engine, "1"), own.load, own.suffix, False)
         monkeypatch.setitem(RUNTIMES, "onnxruntime", runtime)
         network = Network(stages.export / "opset17" / "fp32_cpu.onnx")
         return build_engine("cpu", "fp32", network, judged, params.build, tmp_path)

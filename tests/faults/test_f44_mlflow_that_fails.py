@@ -15,7 +15,7 @@ DOWN = refused(500, "down")
 FAULTS = (DOWN, refused(401, "who?"), lost)
 ALIAS = "POST registered-models/alias"
 SIGNATURE = "/release.json.sig"
-CALLS = (
+CALLS: tuple[tuple[list[tuple[str, Fault]], tuple[bool, bool]], ...] = (
     # What fails, how, and whether (trainable, deployable) have the alias afterwards.
     ([("POST experiments/create", DOWN)], (False, False)),
     ([("PUT /release.json", DOWN)], (False, False)),
@@ -67,7 +67,7 @@ def test_f44_the_alias_is_set_only_once_the_signed_record_is_stored(
         assert aliases_of(names) == tuple(["candidate"] * there for there in expected), number
         if any(expected):
             model = names["register.trainable_model"]
-            run_id = client.get_model_version_by_alias(model, "candidate").run_id
+            run_id = str(client.get_model_version_by_alias(model, "candidate").run_id)
             stored = tmp_path / f"stored{number}"
             stored.mkdir()
             for name in ("release.json", "release.json.sig"):

@@ -9,11 +9,12 @@ from fpenet.cli.main import main
 from fpenet.provenance.digest import digest_bytes
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.promotion import promotion, rollback
-from fpenet.release.promotion.promotion import answer_request, release_store
+from fpenet.release.promotion.promotion import answer_request
 from fpenet.release.promotion.rollback import roll_back
 from fpenet.release.store.artifacts import publish
+from fpenet.release.store.interface import Superseded
+from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import read_history
-from fpenet.release.store.store import Superseded
 from tests.promoting import Promoting
 
 

@@ -186,7 +186,7 @@ def detail(batch: Batch) -> Tensor:
 
 
 def test_a_face_is_blurred_or_sharpened_as_often_as_it_says_and_never_both() -> None:
-    wide = {"blur_probability": 0.25, "blur_px": 4.0}
+    wide: dict[str, Any] = {"blur_probability": 0.25, "blur_px": 4.0}
     left = detail(augmented(stripes(400), sharpen_probability=0.5, **wide))
     blurred, sharpened = left < 0.999, left > 1.001
     assert 70 < int(blurred.sum()) < 130
@@ -212,7 +212,7 @@ def test_a_blur_is_as_wide_as_its_limit_at_most() -> None:
 
 
 def test_sharpening_adds_at_most_its_share_of_the_detail() -> None:
-    plain = dict(sharpen_probability=1.0, blur_px=4.0)
+    plain: dict[str, Any] = dict(sharpen_probability=1.0, blur_px=4.0)
     some = detail(augmented(stripes(300), sharpen=0.5, **plain))
     more = detail(augmented(stripes(300), sharpen=1.0, **plain))
     # A wide blur takes stripes away wholly: detail added is the share alone.

@@ -11,6 +11,7 @@ import pytest
 from fpenet.model import step as step_module
 from fpenet.model import step as stepper_module
 from fpenet.model import train as train_module
+from fpenet.model.augment import augment_batch
 from fpenet.model.step import learning_rate, start, strength
 from fpenet.model.train import planned_epochs, train_net
 from fpenet.params import AugmentParams, Params, TrainParams
@@ -108,7 +109,7 @@ def test_the_last_steps_augment_with_every_limit_scaled_but_the_flip(
     params_with: Callable[..., Params],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real, seen = step_module.augment_batch, []
+    real, seen = augment_batch, list[AugmentParams]()
 
     def noted(*arguments: Any) -> Any:
         seen.extend(one for one in arguments if isinstance(one, AugmentParams))

@@ -278,7 +278,8 @@ def poison_the_loss(training: Training, batch: Batch) -> None:
 
 def poison_a_gradient(training: Training, batch: Batch) -> None:
     weight = next(training.net.parameters())
-    weight.register_hook(lambda gradient: torch.full_like(gradient, math.inf))
+    hook: Any = weight.register_hook
+    hook(lambda gradient: torch.full_like(gradient, math.inf))
 
 
 def poison_a_statistic(training: Training, batch: Batch) -> None:

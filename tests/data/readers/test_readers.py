@@ -1,11 +1,10 @@
-import typing
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fpenet.data.readers import READERS, read_labels
+from fpenet.data.readers import read_labels
 from fpenet.data.readers.labelled_set import LabelledSet
 from fpenet.params import Params
 from tests.conftest import TinyLabels

@@ -1,12 +1,10 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 
-from fpenet.data.checks import CHECKS
 from fpenet.data.checks.faces import faces_of
 from fpenet.data.readers import read_labels
 from fpenet.data.readers.labelled_set import LabelledSet

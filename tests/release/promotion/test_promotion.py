@@ -19,8 +19,9 @@ from fpenet.provenance.digest import digest_bytes
 from fpenet.provenance.manifest import MANIFEST, read_manifest, seal
 from fpenet.provenance.signing import SigningKey, read_trusted
 from fpenet.release.promotion import promotion
-from fpenet.release.promotion.promotion import answer_request, release_store, standing_request
+from fpenet.release.promotion.promotion import answer_request, standing_request
 from fpenet.release.store.artifacts import publish
+from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import link_json, read_history
 from tests.promoting import Promoting
 from tests.waiting import join
