@@ -27,8 +27,8 @@ from fpenet.deploy.engines.onnxruntime_engine import open_engine
 from fpenet.deploy.onnx.export import export_onnx
 from fpenet.keypoints import scheme_for
 from fpenet.kpi.bootstrap import Resamples
-from fpenet.kpi.evaluate import evaluate, judge, measured_of
-from fpenet.kpi.metric_table import cells_of
+from fpenet.kpi.evaluate import errors_of, evaluate, judge
+from fpenet.kpi.metric_table import metric_table
 from fpenet.kpi.metrics import regions_of
 from fpenet.kpi.predictions import Predict, Predictions, predict_all, predict_judged
 from fpenet.model.checkpoint import fold, save_net
@@ -127,12 +127,12 @@ def measure(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         store = crops_of(options.faces, Path(name))
         found = guesses(store)
-        cells = cells_of(measured_of(store, found), regions)
+        cells = metric_table(errors_of(store, found), regions)
         people = store.subjects(found.rows)
         slices = len(judge(store, found, how).slices)
         works: dict[str, Callable[[], object]] = {
-            "every number, predictions given": lambda: cells_of(
-                measured_of(store, found), regions
+            "every number, predictions given": lambda: metric_table(
+                errors_of(store, found), regions
             ).means(),
             f"their intervals, {how.interval.resamples} resamples": lambda: Resamples.of(
                 people, how.interval

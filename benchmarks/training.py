@@ -26,11 +26,11 @@ from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.execution import cached_folder, run_stage
 from fpenet.keypoints import KeypointScheme, scheme_for
 from fpenet.model.augment import Batch
-from fpenet.model.distributed import Chance
+from fpenet.model.distributed import BatchRng
 from fpenet.model.faces import open_faces
-from fpenet.model.nets.recombinator import GREY_LEVELS, Answer, Recombinator, build_net
-from fpenet.model.step import draw_batch, start, take_step
-from fpenet.model.targets import objective, wanted_of
+from fpenet.model.nets.recombinator import GREY_LEVELS, NetOutput, Recombinator, build_net
+from fpenet.model.step import sample_batch, start, take_step
+from fpenet.model.targets import objective, targets_of
 from fpenet.model.train import freed_memory_kept
 from fpenet.params import Params, TrainParams, load_params
 from fpenet.stages import STAGES
@@ -54,25 +54,25 @@ class OneByOne(Dataset[tuple[torch.Tensor, ...]]):
     def __init__(self, store: CropStore, scheme: KeypointScheme, train: TrainParams) -> None:
         self.faces, self.scheme, self.train = open_faces(store, "cpu"), scheme, train
         self.rows = torch.from_numpy(store.rows("train"))
-        self.chance = Chance(0)
+        self.chance = BatchRng(0)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
         rows = self.rows[index : index + 1]
-        batch = draw_batch(self.faces, rows, self.scheme, self.train, self.chance)
+        batch = sample_batch(self.faces, rows, self.scheme, self.train, self.chance)
         return batch.images[0], batch.points[0], batch.visible[0]
 
 
-def plain_answer(net: Recombinator, images: torch.Tensor) -> Answer:
+def plain_answer(net: Recombinator, images: torch.Tensor) -> NetOutput:
     """What the net says, by ordinary operations."""
     maps = net.maps(net.features(images))
     points, cells = net.soft_argmax(maps[:, : net.num_keypoints])
     logits = None
     if net.ours:
         logits = (cells * maps[:, net.num_keypoints :].flatten(2)).sum(dim=2)
-    return Answer(points, logits, net.soft_argmax.marginals(cells))
+    return NetOutput(points, logits, net.soft_argmax.marginals(cells))
 
 
 def plain_steps(store: CropStore, scheme: KeypointScheme, train: TrainParams) -> Iterator[None]:
@@ -83,7 +83,7 @@ def plain_steps(store: CropStore, scheme: KeypointScheme, train: TrainParams) ->
     while True:
         for images, points, visible in DataLoader(faces, train.batch_size, drop_last=True):
             answer = plain_answer(net, images / GREY_LEVELS)
-            wanted = wanted_of(Batch(images, points, visible), net, None, scheme, train)
+            wanted = targets_of(Batch(images, points, visible), net, None, scheme, train)
             loss = objective(answer, wanted, train)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -135,7 +135,7 @@ def rates(
 ) -> tuple[float, float, float]:
     """Median faces a second of one cached batch, of the trainer's step and of the plain loop."""
     scheme = scheme_for(store.num_keypoints)
-    rows, chance = torch.from_numpy(store.rows("train")), Chance(0)
+    rows, chance = torch.from_numpy(store.rows("train")), BatchRng(0)
     faces = open_faces(store, "cpu")
     training = start(train, scheme.num_keypoints)
     training.rate.fill_(1e-4)
@@ -145,7 +145,7 @@ def rates(
     def draw() -> Batch:
         nonlocal drawn
         drawn = (drawn + train.batch_size) % (len(rows) - train.batch_size)
-        return draw_batch(faces, rows[drawn : drawn + train.batch_size], scheme, train, chance)
+        return sample_batch(faces, rows[drawn : drawn + train.batch_size], scheme, train, chance)
 
     cached, plain_step = draw(), plain_steps(store, scheme, train).__next__
     loops: list[Callable[[], object]] = [

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.result_file import run_benchmark
-from fpenet.data.checks.faces import faces_of
-from fpenet.data.checks.shape_outliers import fit_shapes
+from fpenet.data.checks.faces import labelled_faces
+from fpenet.data.checks.shape_outliers import fit_shape_model
 from fpenet.data.readers import read_labels
 from fpenet.data.sample import FaceSample, keypoints_box
 from fpenet.data.validation.docs_process import suite_process
-from fpenet.data.validation.run_checks import kept_samples, sift_faces
+from fpenet.data.validation.run_checks import kept_samples, run_face_checks
 from fpenet.data.validation.validate import suites_of
 from fpenet.params import Params, load_params
 
@@ -37,8 +37,8 @@ _JITTER_PX = 0.5
 
 def render(count: int, params: Params) -> list[FaceSample]:
     """``count`` faces in images of 640x480."""
-    given = faces_of(read_labels(Path(params.data.labels), params.data).samples)
-    shapes = fit_shapes(given.take(np.arange(len(given)), KEYPOINTS))
+    given = labelled_faces(read_labels(Path(params.data.labels), params.data).samples)
+    shapes = fit_shape_model(given.take(np.arange(len(given)), KEYPOINTS))
     if isinstance(shapes, str):
         raise ValueError(f"{params.data.labels}: {shapes}")
     random = np.random.default_rng(35)
@@ -65,7 +65,7 @@ def measure_one(count: int, params: Params) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
     with suite_process() as process, tempfile.TemporaryDirectory() as docs:
-        sifted = sift_faces(faces_of(samples), validate, None)
+        sifted = run_face_checks(labelled_faces(samples), validate, None)
         checked = time.perf_counter()
         suites = suites_of(kept_samples(samples, sifted), sifted, validate)
         results = process.evaluate(suites, Path(docs))

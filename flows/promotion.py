@@ -14,9 +14,9 @@ from prefect.artifacts import create_markdown_artifact
 from flows.notify import tell, version_page
 from flows.request import project_params
 from flows.tasks import model_key
-from fpenet.provenance.encryption import holding
-from fpenet.release.promotion.decision import Answer
-from fpenet.release.promotion.promotion import answer_request
+from fpenet.provenance.encryption import model_key_context
+from fpenet.release.promotion.decision import PromotionDecision
+from fpenet.release.promotion.promotion import decide_request
 
 FLOW = "fpenet-promotion"
 NOTHING_ASKED = "nothing asked"
@@ -29,8 +29,8 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     Args:
         overrides: keys of params.yaml, dotted: ``{"promote.approvals": 1}``.
     """
-    with holding(model_key()):
-        answer = answer_request(project_params(overrides))
+    with model_key_context(model_key()):
+        answer = decide_request(project_params(overrides))
     if answer is None:
         return {"action": NOTHING_ASKED}
     get_run_logger().info("%s", answer)
@@ -41,7 +41,7 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     return asdict(answer)
 
 
-def markdown_of(answer: Answer) -> str:
+def markdown_of(answer: PromotionDecision) -> str:
     """The answer as a Markdown page."""
     stays = f"Deployable is version {answer.deployable}." if answer.deployable else ""
     lines = [f"# {answer.name or answer.model}: {answer.action}", "", f"{answer}", "", stays]

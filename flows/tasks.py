@@ -31,8 +31,8 @@ from fpenet.core.progress import LOGGER
 from fpenet.data.sources.s3_labels import local_labels
 from fpenet.execution import cached_folder, run_stage
 from fpenet.params import Params
-from fpenet.provenance.encryption import ModelKey, holding, key_in
-from fpenet.release.registry.live_metrics import live_view
+from fpenet.provenance.encryption import ModelKey, key_in, model_key_context
+from fpenet.release.registry.live_metrics import live_metrics
 from fpenet.release.registry.local_models import local_weights
 from fpenet.release.registry.versions import link_release
 from fpenet.stages import STAGES
@@ -57,7 +57,7 @@ def stage_task(name: str) -> Task[..., str]:
         inputs = {stage: Path(folders[stage]) for stage in STAGES[name].inputs}
         out_dir = cached_folder(WORK, name, inputs, params)
         key = model_key() if name == "register" and params.register_.encrypt else None
-        with progress_artifact(name), shown(name, out_dir, params), holding(key):
+        with progress_artifact(name), shown(name, out_dir, params), model_key_context(key):
             run_stage(name, out_dir, inputs, params)
         return out_dir.as_posix()
 
@@ -77,7 +77,7 @@ def shown(name: str, out_dir: Path, params: Params) -> AbstractContextManager[No
     """MLflow's live view of the stage train, whose folder is named by its key."""
     if name != "train" or not has_mlflow(os.environ):
         return nullcontext()
-    return live_view(params.register_.experiment, out_dir.name)
+    return live_metrics(params.register_.experiment, out_dir.name)
 
 
 @task(name="synth", task_run_name="synth", cache_policy=NO_CACHE, persist_result=False)
@@ -113,7 +113,7 @@ def fetch_labels(params: Params) -> Params:
 )
 def fetch_weights(params: Params) -> Params:
     """Bring weights out of the model registry here; the params with the folders in their place."""
-    with holding(model_key()):
+    with model_key_context(model_key()):
         return local_weights(params, WORK / "weights", has_registry=has_mlflow(os.environ))
 
 

@@ -28,7 +28,7 @@ from flows.tasks import (
 )
 from fpenet.core.errors import BAD_INPUT
 from fpenet.data.sources.s3_labels import on_s3
-from fpenet.deploy.engines.merge_builds import join_builds
+from fpenet.deploy.engines.merge_builds import merge_builds
 from fpenet.params import Params
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.registry.local_models import in_registry
@@ -105,4 +105,4 @@ def joined(build: str, engines: dict[str, PrefectFuture[str | None]], params: Pa
     if not built:
         return build
     trusted = read_trusted(params.trust.public_keys)
-    return join_builds(Path(build), built, trusted, WORK / "build").as_posix()
+    return merge_builds(Path(build), built, trusted, WORK / "build").as_posix()

@@ -29,7 +29,7 @@ from fpenet.cli.main import parse_overrides
 from fpenet.core.errors import InputError
 from fpenet.params import Params
 from fpenet.release.evidence import DEPLOYABLE
-from fpenet.release.promotion.promotion import standing_request
+from fpenet.release.promotion.promotion import pending_request
 from fpenet.release.promotion.webhook_event import Deliveries
 from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
@@ -87,7 +87,7 @@ class Gate:
                 f"fpenet-{model}", self._url, self._secret, refresh=not self._registered
             )
         self._registered = True
-        if standing_request(self._params):
+        if pending_request(self._params):
             state = promotion(self._overrides, return_state=True)
             LOGGER.info("%s", state.result() if state.is_completed() else state.message)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from fpenet.deploy.judge.golden import GOLDEN, Golden
 from fpenet.params import Params, load_params
-from fpenet.provenance.checksums import write_sums
+from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.digest import digest_bytes
 from fpenet.provenance.manifest import Manifest, seal
 from fpenet.provenance.signing import SigningKey, read_signing_key
@@ -187,7 +187,7 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
         write(folders["bundle"] / "cpu/model.json", about)
         nothing = np.zeros((1, 1, 80, 80), np.uint8), np.zeros((1, 68, 2), np.float32)
         Golden(*nothing).save(folders["bundle"] / "cpu" / GOLDEN)
-        write_sums(folders["bundle"] / "cpu", signing_key)
+        write_checksums(folders["bundle"] / "cpu", signing_key)
         for stage, folder in folders.items():
             params = {stage: {"seed": 35, "nested": {"zoom": 0.2}, "nothing": None}}
             params |= {"bundle": {"version": "v3"}} if stage == "bundle" else {}

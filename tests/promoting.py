@@ -11,7 +11,7 @@ import pytest
 from fpenet.params import Params
 from fpenet.provenance.signing import PublicKey, read_trusted
 from fpenet.release.evidence import DEPLOYABLE
-from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import Head, read_head
 
@@ -94,7 +94,7 @@ def gate_of_three(
     gate = promoting()
     for version in ("1", "2"):
         gate.ask(version)
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
         assert answer is not None
         assert answer.action == "promoted"
     return gate

@@ -23,12 +23,12 @@ from synthface.multipie import (
     KPI_SUBJECTS,
     RECORDINGS,
     cameras_of,
-    draw_photographs,
-    draw_subjects,
     labelled_keypoints,
+    sample_photographs,
+    sample_subjects,
 )
 from synthface.png import encode_png
-from synthface.population import draw_face, draw_identity
+from synthface.population import sample_face, sample_identity
 from synthface.records import (
     about_face,
     csv_text,
@@ -86,8 +86,8 @@ def render_dataset(
         raise ValueError(f"{out_dir} is not empty; the data set needs a folder of its own")
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
-    everyone = sorted([*KPI_SUBJECTS, *draw_subjects(seed, subjects)])
-    draw_photographs(seed, everyone[0], faces_per_subject, views)  # wrong ones are told at once
+    everyone = sorted([*KPI_SUBJECTS, *sample_subjects(seed, subjects)])
+    sample_photographs(seed, everyone[0], faces_per_subject, views)  # wrong ones are told at once
     if scheme is not None:
         scheme_points(scheme, Identity(), Expression())
     render = functools.partial(
@@ -125,17 +125,17 @@ def render_subject(
     subject: int,
 ) -> _Subject:
     """Write one subject's images and ``_lm.mat`` labels."""
-    who = draw_identity(seed, subject)
+    who = sample_identity(seed, subject)
     own = _Subject()
     labelled: set[str] = set()
-    for photograph in draw_photographs(seed, subject, count, views):
+    for photograph in sample_photographs(seed, subject, count, views):
         camera = photograph.camera
         yaw, height, _ = CAMERAS[camera]
         take = (photograph.session, photograph.recording)
         # Not by the light: the twenty of a capture show the same 0.7 seconds.
         name = (seed, 23, subject, *take, int(camera.replace("_", "")))
         expression = EXPRESSIONS[RECORDINGS[take]]
-        face = draw_face(who, expression, (yaw, height), photograph.illumination, name)
+        face = sample_face(who, expression, (yaw, height), photograph.illumination, name)
         rendered = render_face(face)
         _write(out_dir / photograph.path(), encode_png(rendered.image))
         if photograph.capture not in labelled:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synthface.rng import Draws
+from synthface.rng import SeededRng
 
 KPI_SUBJECTS = (*range(79, 85), *range(164, 170), *range(250, 256), *range(342, 347))
 LAST_SUBJECT = 346
@@ -131,16 +131,16 @@ def labelled_keypoints(camera: str) -> Sequence[int]:
     return _OTHER_HALF
 
 
-def draw_subjects(seed: int, count: int) -> list[int]:
+def sample_subjects(seed: int, count: int) -> list[int]:
     """``count`` ids out of 1..346 that are no KPI subject's, ascending."""
     free = [number for number in range(1, LAST_SUBJECT + 1) if number not in KPI_SUBJECTS]
     if not 0 <= count <= len(free):
         raise ValueError(f"subjects is {count}; choose 0 to {len(free)} beside the KPI subjects")
-    draw = Draws(seed, 21)
+    draw = SeededRng(seed, 21)
     return sorted(free.pop(draw.index(len(free))) for _ in range(count))
 
 
-def draw_photographs(
+def sample_photographs(
     seed: int, subject: int, count: int, views: Sequence[str] = ("all",)
 ) -> list[Photograph]:
     """``count`` different photographs of ``subject``, by path; cameras by their shares.
@@ -154,7 +154,7 @@ def draw_photographs(
         raise ValueError(
             f"faces_per_subject is {count}; choose 1 to {most} of {len(cameras)} views"
         )
-    draw = Draws(seed, 22, subject)
+    draw = SeededRng(seed, 22, subject)
     takes = [(*take, light) for take in RECORDINGS for light in range(LIGHTS)]
     free = {camera: list(takes) for camera in cameras}
     lots = [camera for camera in cameras for _ in range(CAMERAS[camera][2])]

@@ -3,7 +3,7 @@
 import dataclasses
 
 from synthface.exact import circle
-from synthface.rng import Draws
+from synthface.rng import SeededRng
 from synthface.spec import Expression, FaceSpec, Identity, Occluder, OccluderKind
 
 KINDS: tuple[OccluderKind, ...] = ("box", "hand", "mic")
@@ -13,9 +13,9 @@ HEAVY_OCCLUDER_SHARE = 0.016
 """Faces so covered that their occlusion level passes 5, for the validation rules to drop."""
 
 
-def draw_identity(seed: int, subject: int) -> Identity:
+def sample_identity(seed: int, subject: int) -> Identity:
     """The subject numbered ``subject`` of the population ``seed``."""
-    draw = Draws(seed, 11, subject)
+    draw = SeededRng(seed, 11, subject)
     between = draw.between
     skin = between(0.34, 0.74)
     long_hair = draw.chance(0.4)
@@ -23,7 +23,7 @@ def draw_identity(seed: int, subject: int) -> Identity:
     hair = between(0.45, 0.75) if grey_haired else between(0.07, 0.07 + 0.6 * skin)
     bearded = not long_hair and draw.chance(0.35)
     eye_half_width = between(13.8, 16.2)
-    more = Draws(seed, 12, subject)
+    more = SeededRng(seed, 12, subject)
     male = bearded or (not long_hair and more.chance(0.55))
     full_beard = more.between(0.55, 0.95) if bearded and more.chance(0.45) else 0.0
     bald = male and more.chance(0.15)
@@ -71,7 +71,7 @@ def draw_identity(seed: int, subject: int) -> Identity:
     )
 
 
-def draw_face(
+def sample_face(
     who: Identity,
     expression: Expression,
     camera_deg: tuple[float, float],
@@ -79,7 +79,7 @@ def draw_face(
     seed: tuple[int, ...],
 ) -> FaceSpec:
     """A photograph of ``who`` by the camera at ``camera_deg`` (yaw, height), by the ``seed``."""
-    draw = Draws(*seed)
+    draw = SeededRng(*seed)
     yaw = camera_deg[0] + draw.between(-5.0, 5.0)
     pitch = camera_deg[1] + draw.between(-6.0, 6.0)
     scale = draw.between(1.18, 1.4)
@@ -92,13 +92,13 @@ def draw_face(
     face_px = (centre[0] + 1.5 * aside, centre[1] + 42.0 * scale + 1.5 * lower)
     return FaceSpec(
         identity=who,
-        expression=_blinking(_varied(expression, draw), Draws(*seed, 6)),
+        expression=_blinking(_varied(expression, draw), SeededRng(*seed, 6)),
         yaw_deg=yaw,
         pitch_deg=pitch,
         roll_deg=draw.between(-10.0, 10.0),
         centre_px=centre,
         px_per_mm=scale,
-        camera_mm=Draws(*seed, 7).between(650.0, 1500.0),
+        camera_mm=SeededRng(*seed, 7).between(650.0, 1500.0),
         illumination=illumination,
         gaze_mm=(draw.between(-2.5, 2.5), draw.between(-1.0, 1.0)),
         occluder=_draw_occluder(draw, face_px, scale),
@@ -106,7 +106,7 @@ def draw_face(
     )
 
 
-def _varied(expression: Expression, draw: Draws) -> Expression:
+def _varied(expression: Expression, draw: SeededRng) -> Expression:
     """``expression`` stronger or weaker, with small changes of brows, lids and lip corners."""
     strength = draw.between(0.7, 1.1)
     moved = {
@@ -120,14 +120,14 @@ def _varied(expression: Expression, draw: Draws) -> Expression:
     return Expression(**moved)
 
 
-def _blinking(expression: Expression, draw: Draws) -> Expression:
+def _blinking(expression: Expression, draw: SeededRng) -> Expression:
     """``expression``, now and then with the lids closed or nearly so."""
     if not draw.chance(BLINK_SHARE):
         return expression
     return dataclasses.replace(expression, eye_open=draw.between(0.02, 0.3))
 
 
-def _draw_occluder(draw: Draws, face_px: tuple[float, float], scale: float) -> Occluder | None:
+def _draw_occluder(draw: SeededRng, face_px: tuple[float, float], scale: float) -> Occluder | None:
     lot = draw.between(0.0, 1.0)
     if lot < HEAVY_OCCLUDER_SHARE:
         return Occluder(

@@ -23,7 +23,7 @@ def noise_bytes(count: int, *seed: int) -> NDArray[np.uint8]:
     return raw.astype("<u8").view(np.uint8)[:count]
 
 
-class Draws:
+class SeededRng:
     """Uniform numbers taken one after the other from one seed."""
 
     def __init__(self, *seed: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fpenet.data.readers import read_labels
-from fpenet.data.validation.run_checks import sift
+from fpenet.data.validation.run_checks import run_checks
 from fpenet.params import Params
 from tests.conftest import TinyLabels
 
@@ -15,7 +15,7 @@ def rejections(folder: Path, params_with: Callable[..., Params]) -> list[tuple[s
     """Every rejection of readers and checks, as (reason, detail)."""
     params = params_with()
     labelled = read_labels(folder, params.data)
-    sifted = sift(labelled.samples, labelled.root, params.validate_)
+    sifted = run_checks(labelled.samples, labelled.root, params.validate_)
     assert len(sifted.kept) == 20
     return [(one.reason, one.detail) for one in [*labelled.rejected, *sifted.rejected]]
 

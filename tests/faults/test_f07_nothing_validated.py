@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fpenet.data.checks.faces import faces_of
+from fpenet.data.checks.faces import labelled_faces
 from fpenet.data.readers import read_labels
 from fpenet.data.validation.data_docs import evaluate_suites
 from fpenet.data.validation.expectations import Expectation, keypoint_table
@@ -16,7 +16,9 @@ ROWS = Expectation("ExpectTableRowCountToBeBetween", {"min_value": 0}, "any numb
 
 @pytest.fixture
 def table(tiny_labels: TinyLabels, params_with: Callable[..., Params]) -> pd.DataFrame:
-    return keypoint_table(faces_of(read_labels(tiny_labels.write(), params_with().data).samples))
+    return keypoint_table(
+        labelled_faces(read_labels(tiny_labels.write(), params_with().data).samples)
+    )
 
 
 def test_f07_a_suite_without_expectations_is_a_failure(table: pd.DataFrame, tmp_path: Path) -> None:

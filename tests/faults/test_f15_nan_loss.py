@@ -14,7 +14,7 @@ from fpenet.cli.main import main
 from fpenet.core.errors import Diverged
 from fpenet.model import step
 from fpenet.model.checkpoint import load_checkpoint
-from fpenet.model.step import draw_batch
+from fpenet.model.step import sample_batch
 from fpenet.model.train import train_net
 from fpenet.params import Params
 from tests.dots import QUICK
@@ -22,7 +22,7 @@ from tests.dots import QUICK
 
 def spoil(monkeypatch: pytest.MonkeyPatch, bad: set[int], pixel: float) -> None:
     """Put ``pixel`` into one image of the batches whose numbers are ``bad``."""
-    real = draw_batch
+    real = sample_batch
     drawn = 0
 
     def draw(*arguments: Any) -> Any:

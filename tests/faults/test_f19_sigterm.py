@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fpenet.core.errors import Resumable
-from fpenet.core.stopping import noted_sigterm
+from fpenet.core.stopping import deferred_sigterm
 from fpenet.model import step
 from fpenet.model.checkpoint import load_checkpoint
 from fpenet.model.step import take_step
@@ -93,7 +93,7 @@ def test_f19_a_prefect_run_saves_and_then_ends_its_own_way(
 
 
 def test_f19_without_a_signal_nothing_is_raised() -> None:
-    with noted_sigterm() as came:
+    with deferred_sigterm() as came:
         assert not came()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.evaluate import evaluate
-from fpenet.kpi.gate import Champion, Judged, judge
+from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
 from fpenet.kpi.report import KpiReport, write_kpi
 from fpenet.params import ComparisonParams, EvaluateParams, GateParams
 
@@ -57,8 +57,8 @@ def test_f21_the_gate_fails_closed(store_of: Callable[..., CropStore], how: Eval
         ),
     )
     kpi = hidden_mouths(store_of, how)
-    engine = Judged("cpu/fp32", kpi, "build/cpu/fp32.kpi.json", 0.0, 0.1)
-    found = judge(kpi, [engine], Champion("first release", ""), gate)
+    engine = JudgedEngine("cpu/fp32", kpi, "build/cpu/fp32.kpi.json", 0.0, 0.1)
+    found = decide(kpi, [engine], ChampionResult("first release", ""), gate)
     assert not found["passed"]
     assert found["reasons"] == [
         "cpu/fp32: crop_px_visible/mouth was not measured; must be below 9"

@@ -10,7 +10,7 @@ import pytest
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.compare import compare
 from fpenet.kpi.evaluate import judge as judge_kpi
-from fpenet.kpi.gate import Champion, Judged, judge
+from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
 from fpenet.kpi.predictions import Predictions, predict_judged
 from fpenet.params import ComparisonParams, EvaluateParams, GateParams
 
@@ -51,9 +51,9 @@ def verdict(
     )
     rows = () if champion is None else compare(store, champion, found, how, AGAINST)
     kpi = judge_kpi(store, found, how)
-    engine = Judged("cpu/fp32", kpi, "kpi.json", 0.0, 0.1, rows)
-    state = Champion("first release" if champion is None else "compared", "")
-    return judge(kpi, [engine], state, gate)
+    engine = JudgedEngine("cpu/fp32", kpi, "kpi.json", 0.0, 0.1, rows)
+    state = ChampionResult("first release" if champion is None else "compared", "")
+    return decide(kpi, [engine], state, gate)
 
 
 def test_f23_exactly_at_the_threshold_does_not_pass(store: CropStore, how: EvaluateParams) -> None:

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 import fpenet
-from fpenet.provenance.checksums import SUMS, check_sums, write_sums
+from fpenet.provenance.checksums import SUMS, verify_checksums, write_checksums
 from fpenet.provenance.digest import files_of
 from fpenet.provenance.manifest import MANIFEST, Manifest, seal, verify
 from fpenet.provenance.signing import make_key
@@ -96,7 +96,7 @@ def test_f32_an_engine_replaced_along_with_its_digest_is_found(
 ) -> None:
     signed = (bundle / f"{SUMS}.sig").read_bytes()
     (bundle / "1" / "int8.onnx").write_bytes(b"another engine")
-    write_sums(bundle, make_key(tmp_path / "stranger.pem"))
+    write_checksums(bundle, make_key(tmp_path / "stranger.pem"))
     with pytest.raises(ValueError, match=r"SHA256SUMS: signed by key [0-9a-f]{16}, which is not"):
         fpenet.Landmarker(bundle)
     (bundle / f"{SUMS}.sig").write_bytes(signed)
@@ -110,7 +110,7 @@ def test_f32_an_engine_replaced_along_with_its_digest_is_found(
 
 def test_f32_every_file_of_every_target_is_under_the_signature(stages: SimpleNamespace) -> None:
     for folder in (path.parent for path in stages.bundle.glob(f"*/{SUMS}")):
-        sums = check_sums(folder)
+        sums = verify_checksums(folder)
         assert sums.signed_by is not None
         assert sums.signed_by.name == "development"
         present = {path.relative_to(folder).as_posix() for path in files_of(folder)}

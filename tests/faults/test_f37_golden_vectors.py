@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from fpenet.data.crops.store import open_crops
-from fpenet.deploy.engines.build import Judged, build_engine
+from fpenet.deploy.engines.build import EvaluationSet, build_engine
 from fpenet.deploy.engines.runtimes import RUNTIMES, Runtime
 from fpenet.deploy.engines.targets import Built, Network
-from fpenet.deploy.judge.golden import GOLDEN, Golden, faults, query, read_golden
+from fpenet.deploy.judge.golden import GOLDEN, Golden, faults, predict_in_child, read_golden
 from fpenet.deploy.onnx.network import read_network
 from fpenet.kpi.predictions import load_predictions
 from fpenet.kpi.report import read_kpi
@@ -72,7 +72,7 @@ def built(
         read_kpi(stages.evaluate / "kpi.json"),
         load_predictions(stages.evaluate / "predictions.npz"),
     )
-    judged = Judged(
+    judged = EvaluationSet(
         open_crops(stages.crop), found.points, params.evaluate, kpi.confidence["within_px"], golden
     )
 
@@ -104,7 +104,7 @@ def test_f37_a_spoilt_engine_is_not_built(
 
 def test_f37_an_engine_that_crashes_or_is_none_is_refused_and_says_why(golden: Golden) -> None:
     with pytest.raises(ValueError, match=r"x\.onnx: could not be queried \(refused\): ValueError"):
-        query("onnxruntime", b"\x08\x07 no engine", golden, 8, LIMITS, "x.onnx")
+        predict_in_child("onnxruntime", b"\x08\x07 no engine", golden, 8, LIMITS, "x.onnx")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_f37_an_engine_that_takes_too_much_is_ended(
 ) -> None:
     engine = (stages.build / "cpu" / "fp32.onnx").read_bytes()
     with pytest.raises(ValueError, match=said):
-        query("onnxruntime", engine, golden, 8, limits, "fp32.onnx")
+        predict_in_child("onnxruntime", engine, golden, 8, limits, "fp32.onnx")
 
 
 def test_f37_one_keypoint_that_is_no_number_is_enough(golden: Golden) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import release_store
 from tests.promoting import Promoting
@@ -57,7 +57,7 @@ def test_f39_a_zombie_cannot_promote(
         assert zombie.stdout is not None
         assert zombie.stdout.readline() == "hangs\n"  # it holds token 1
         gate.ask("2")
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
         assert answer is not None
         assert (answer.action, answer.asked, gate.head.token) == ("promoted", "2", 2)
         gate.ask("1")  # as it was when the zombie last looked

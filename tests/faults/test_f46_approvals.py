@@ -12,8 +12,8 @@ from fpenet.cli.main import main
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_bytes
 from fpenet.provenance.signing import make_key
-from fpenet.release.promotion.approvals import approve, count_approvals
-from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.promotion.approvals import count_approvals, sign_approval
+from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.release_manifest import Release, read_release
 from fpenet.release.store.open_store import release_store
 from tests.promoting import Promoting
@@ -53,7 +53,7 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     gate: Promoting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gate.ask("1")
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     missing = "approvals: 0 of 1; fpenet approve 1 --reason '...' --key NAME.pem"
     assert (answer.reasons, gate.alias) == ((missing,), None)
@@ -67,7 +67,7 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     assert "approved by the ann key" in said
     assert said.endswith(": eyes are better\n")
     gate.ask("1")
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, gate.alias) == ("promoted", "1")
     link = gate.head.link
@@ -76,7 +76,7 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     assert link.why == "asked for by the alias deployable in MLflow; ann: eyes are better"
     assert link.who == "unknown"
     gate.ask("2")  # trained again: what was approved is another release
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert answer.reasons[0].startswith("approvals: 0 of 1")
     assert gate.alias == "1"
@@ -115,7 +115,7 @@ def write(gate: Promoting, release: Release, said: dict[str, Any], key: Path) ->
 def test_f46_what_is_over_or_lasts_too_long_does_not_count(gate: Promoting, tmp_path: Path) -> None:
     release, store = release_of(gate, "1"), release_store(gate.params)
     promote, ann = gate.params.promote, key_of(tmp_path, "ann")
-    approval = approve(store, release, "fine", ann, promote, NOW)
+    approval = sign_approval(store, release, "fine", ann, promote, NOW)
     assert approval.until == NOW + 72 * HOUR
 
     def reasons_at(now: datetime) -> list[str]:
@@ -137,7 +137,7 @@ def test_f46_an_approval_of_other_bytes_of_a_stranger_or_edited_does_not_count(
 ) -> None:
     first, again = release_of(gate, "1"), release_of(gate, "2")
     store, promote, bob = release_store(gate.params), gate.params.promote, key_of(tmp_path, "bob")
-    approve(store, first, "fine", bob, promote, NOW)
+    sign_approval(store, first, "fine", bob, promote, NOW)
     (name,) = store.names(f"approvals/{first.digest}/")
     found = store.read(name)
     assert found is not None
@@ -148,9 +148,9 @@ def test_f46_an_approval_of_other_bytes_of_a_stranger_or_edited_does_not_count(
     with pytest.raises(
         ValueError, match=r"stranger key .* may not approve; promote\.approvers: ann"
     ):
-        approve(store, again, "fine", stranger, promote, NOW)
+        sign_approval(store, again, "fine", stranger, promote, NOW)
     with pytest.raises(ValueError, match="--reason: say why"):
-        approve(store, again, " ", bob, promote, NOW)
+        sign_approval(store, again, " ", bob, promote, NOW)
     said = {"kind": "approval", "release": again.digest, "reason": "", "until": "2999-01-01"}
     write(gate, again, said, tmp_path / "keys/stranger.pem")
     write(gate, again, said | {"kind": "release pointer"}, tmp_path / "people/bob.pem")
@@ -174,13 +174,13 @@ def test_f46_two_approvals_are_of_two_people(
     release, store = release_of(gate, "1"), release_store(gate.params)
     ann, bob = key_of(tmp_path, "ann"), key_of(tmp_path, "bob")
     for hour in (0, 1):  # one person twice is one person
-        approve(store, release, "fine", ann, two, NOW - hour * HOUR)
+        sign_approval(store, release, "fine", ann, two, NOW - hour * HOUR)
     counted, reasons = count_approvals(store, release, two, NOW)
     assert [one.by for one in counted] == [ann.public]
     assert reasons == [
         f"approvals: 1 of 2 (by {ann.public}); fpenet approve 1 --reason '...' --key NAME.pem"
     ]
-    approve(store, release, "mouth too", bob, two, NOW)
+    sign_approval(store, release, "mouth too", bob, two, NOW)
     counted, reasons = count_approvals(store, release, two, NOW)
     assert ({one.by for one in counted}, reasons) == ({ann.public, bob.public}, [])
     with pytest.raises(ValueError, match="approvals is 1 and approvers is empty"):

@@ -9,7 +9,7 @@ from fpenet.cli.main import main
 from fpenet.provenance.digest import digest_bytes
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.promotion import promotion, rollback
-from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.promotion.rollback import roll_back
 from fpenet.release.store.artifacts import publish
 from fpenet.release.store.interface import Superseded
@@ -40,12 +40,12 @@ def test_f47_a_promotion_under_way_is_superseded(
 
     with monkeypatch.context() as patch:
         patch.setattr(promotion, "publish", meanwhile)
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, answer.sequence) == ("superseded", None)
     assert (gate.alias, gate.head.version) == ("1", "1")
     assert answers_of(gate) == [("rolled back", "1"), ("promoted", "2"), ("promoted", "1")]
-    assert answer_request(gate.params) is None
+    assert decide_request(gate.params) is None
 
 
 def test_f47_a_promotion_that_came_first_stays(
@@ -56,7 +56,7 @@ def test_f47_a_promotion_that_came_first_stays(
 
     def meanwhile(*given: Any) -> str:
         gate.ask("3")
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
         assert answer is not None
         assert answer.action == "promoted"
         return real(*given)

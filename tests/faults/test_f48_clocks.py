@@ -7,7 +7,7 @@ import pytest
 
 from fpenet.provenance.signing import PublicKey, SigningKey
 from fpenet.release.promotion import promotion
-from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.promotion.rollback import choose
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import release_store
@@ -48,7 +48,7 @@ def test_f48_a_gate_whose_clock_jumps_still_moves_on_from_what_came_last(
 
         monkeypatch.setattr(promotion, "datetime", Clock)
         gate.ask(version)
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
         assert answer is not None
         assert (answer.action, gate.alias, gate.head.version) == ("promoted", version, version)
         assert gate.head.link is not None

@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import State
 
 from flows.promotion import promotion
 from flows.webhook import PATH, Gate, server_of
-from fpenet.release.promotion.webhook_event import signature_of
+from fpenet.release.promotion.webhook_event import event_signature
 from tests.promoting import Promoting
 from tests.waiting import join, wait_for
 
@@ -124,7 +124,7 @@ def test_an_event_is_answered_at_once_and_an_error_does_not_end_the_gate(
         body = json.dumps({"entity": "model_version_alias", "data": data}).encode()
         sent = str(int(time.time()))
         headers = {
-            "X-MLflow-Signature": signature_of(SECRET.encode(), delivery, sent, body),
+            "X-MLflow-Signature": event_signature(SECRET.encode(), delivery, sent, body),
             "X-MLflow-Timestamp": sent,
             "X-MLflow-Delivery-Id": delivery,
         }

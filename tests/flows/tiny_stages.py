@@ -112,7 +112,7 @@ def register(
     *, register: RegisterParams, signing_key: Any, out_dir: Path, **folders: Path
 ) -> dict[str, Any]:
     """What the real stage writes down, with no registry; in the experiment `crash` it crashes."""
-    from fpenet.provenance.encryption import held_key
+    from fpenet.provenance.encryption import current_model_key
     from fpenet.release.evidence import read_evidence, refusals
     from fpenet.release.registry.register import release_record
 
@@ -122,7 +122,7 @@ def register(
         key: (folders["report_dir"] / name).as_posix()
         for key, name in (("report", "report.html"), ("model_card", "model_card.md"))
     }
-    key = held_key()
+    key = current_model_key()
     if register.experiment == "crash":
         raise ValueError(f"no space left, {key}")  # which is not tried again
     record["encryption"] = key.id(b"salt") if key else "none"

@@ -16,8 +16,8 @@ from fpenet.data.crops.geometry import tight_crop_box
 from fpenet.data.crops.store import CropStore
 from fpenet.keypoints import scheme_for
 from fpenet.kpi.evaluate import evaluate, judge
-from fpenet.kpi.gate import Champion, Judged, check_kpi
-from fpenet.kpi.gate import judge as judge_gate
+from fpenet.kpi.gate import ChampionResult, JudgedEngine, check_kpi
+from fpenet.kpi.gate import decide as judge_gate
 from fpenet.kpi.metrics import regions_of
 from fpenet.kpi.predictions import Predictions, load_predictions, predict_judged
 from fpenet.kpi.report import KpiReport, read_kpi, write_kpi
@@ -214,13 +214,13 @@ def test_multi_pie_meets_the_card_s_bar_on_the_original_s_crop(
         "tight/image_px/mouth": 2.96,
     }
     kpi = judge(dataclasses.replace(case.store, dataset="multi_pie"), case.said, how)
-    checks = check_kpi(Judged("cpu/fp32", kpi, "kpi.json", 0.0, 0.1), kpi.faces, gate)
+    checks = check_kpi(JudgedEngine("cpu/fp32", kpi, "kpi.json", 0.0, 0.1), kpi.faces, gate)
     assert [check.limit for check in checks] == [6.1, 3.33, 2.96]
     assert [check.value for check in checks] == [
         kpi.metrics[f"tight/image_px/{region}"] for region in ("all", "eyes", "mouth")
     ]
     just = {"tight/image_px/all": 6.09, "tight/image_px/eyes": 3.33, "tight/image_px/mouth": 2.95}
     at: KpiReport = dataclasses.replace(kpi, metrics=just, num_faces=500, num_subjects=23)
-    engine = Judged("cpu/fp32", at, "kpi.json", 0.0, 0.1)
-    found = judge_gate(at, [engine], Champion("first release", ""), gate)
+    engine = JudgedEngine("cpu/fp32", at, "kpi.json", 0.0, 0.1)
+    found = judge_gate(at, [engine], ChampionResult("first release", ""), gate)
     assert [row["name"] for row in found["checks"] if not row["passed"]] == ["tight/image_px/eyes"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fpenet.kpi.compare import Difference
-from fpenet.kpi.gate import Champion, Judged, judge
+from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
 from fpenet.kpi.report import KpiReport
 from fpenet.params import ComparisonParams, GateParams
 
@@ -19,7 +19,7 @@ GATE = GateParams(
         margin=0.05, slice_margin=0.15, metrics=("crop_px/all",), slices={}
     ),
 )
-FIRST = Champion("first release", "none yet")
+FIRST = ChampionResult("first release", "none yet")
 
 
 def report(value: float | None, dataset: str = "known", **changes: Any) -> KpiReport:
@@ -38,15 +38,17 @@ def report(value: float | None, dataset: str = "known", **changes: Any) -> KpiRe
     return KpiReport(**(empty | named | changes))
 
 
-def engine(name: str, value: float | None, **changes: Any) -> Judged:
+def engine(name: str, value: float | None, **changes: Any) -> JudgedEngine:
     evidence = f"build/{name}.kpi.json"
-    known = Judged(name, report(value), evidence, parity_px=0.001, parity_budget_px=0.01)
+    known = JudgedEngine(name, report(value), evidence, parity_px=0.001, parity_budget_px=0.01)
     return dataclasses.replace(known, **changes)
 
 
-def verdict(*engines: Judged, faces: int = 20, people: int = 5, champion: Champion = FIRST) -> Any:
+def verdict(
+    *engines: JudgedEngine, faces: int = 20, people: int = 5, champion: ChampionResult = FIRST
+) -> Any:
     trained = report(5.0, num_faces=faces, num_subjects=people)
-    return judge(trained, engines, champion, GATE)
+    return decide(trained, engines, champion, GATE)
 
 
 def difference(passed: bool, required: bool = True, where: str | None = None) -> Difference:
@@ -132,7 +134,9 @@ def test_a_first_release_is_compared_with_none_and_says_so() -> None:
 
 
 def test_a_loss_to_the_champion_refuses_the_engine() -> None:
-    champion = Champion("compared", "", "v1", {"cpu/fp32": {"kpi": "champion/cpu.fp32.kpi.json"}})
+    champion = ChampionResult(
+        "compared", "", "v1", {"cpu/fp32": {"kpi": "champion/cpu.fp32.kpi.json"}}
+    )
     rows = (difference(True), difference(False, where="yaw_range=above 60"))
     found = verdict(engine("cpu/fp32", 5.0, differences=rows), champion=champion)
     assert found["reasons"] == [
@@ -143,13 +147,15 @@ def test_a_loss_to_the_champion_refuses_the_engine() -> None:
 
 
 def test_a_slice_that_is_not_required_is_told_and_refuses_nothing() -> None:
-    champion = Champion("compared", "", "v1", {"cpu/fp32": {"kpi": "champion/cpu.fp32.kpi.json"}})
+    champion = ChampionResult(
+        "compared", "", "v1", {"cpu/fp32": {"kpi": "champion/cpu.fp32.kpi.json"}}
+    )
     rows = (difference(True), difference(False, required=False, where="session=01"))
     assert verdict(engine("cpu/fp32", 5.0, differences=rows), champion=champion)["passed"]
 
 
 def test_a_champion_that_could_not_be_compared_refuses() -> None:
-    champion = Champion("not comparable", "v1: no bundle", "v1")
+    champion = ChampionResult("not comparable", "v1: no bundle", "v1")
     assert verdict(engine("cpu/fp32", 5.0), champion=champion)["reasons"] == [
         "cpu/fp32: not compared with the champion: v1: no bundle (gate.champion)"
     ]

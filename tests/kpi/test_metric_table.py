@@ -8,8 +8,8 @@ import pytest
 
 from fpenet.data.crops.store import CropStore
 from fpenet.keypoints import scheme_for
-from fpenet.kpi.metric_table import Cells, cells_of
-from fpenet.kpi.metrics import Measured, measure
+from fpenet.kpi.metric_table import MetricTable, metric_table
+from fpenet.kpi.metrics import FaceErrors, face_errors
 
 NAN = math.nan
 
@@ -19,14 +19,14 @@ def means() -> dict[str, float]:
     """Two faces of three keypoints; the third of the second face is unlabelled, one is hidden."""
     errors = np.array([[1.0, 2.0, 6.0], [3.0, 0.5, NAN]])
     visible = np.array([[True, False, True], [True, True, False]])
-    found = Measured(
+    found = FaceErrors(
         errors,
         visible,
         side=np.array([80.0, 160.0]),
         norms={"interocular": np.array([20.0, 40.0]), "box": np.array([50.0, 10.0])},
         tight=np.array([[4.0, 4.0, 4.0], [NAN, NAN, NAN]]),
     )
-    return cells_of(found, {"all": (0, 1, 2), "pair": (0, 1)}).means()
+    return metric_table(found, {"all": (0, 1, 2), "pair": (0, 1)}).means()
 
 
 def test_crop_pixels_are_the_mean_of_the_means_of_the_points(means: dict[str, float]) -> None:
@@ -68,12 +68,12 @@ def test_failure_rate_and_area_are_read_off_the_headline_nme(means: dict[str, fl
 
 def test_the_area_is_that_under_the_stepped_curve() -> None:
     nme = np.random.default_rng(2).uniform(0, 0.15, 50)
-    found = Measured(
+    found = FaceErrors(
         nme[:, None] * 40, np.ones((50, 1), bool), np.full(50, 80.0), {"box": np.full(50, 40.0)}
     )
     grid = np.linspace(0, 0.08, 200_001)
     curve = np.searchsorted(np.sort(nme), grid, side="right") / 50
-    area = cells_of(found, {"all": (0,)}).means()["auc_box_8/all"]
+    area = metric_table(found, {"all": (0,)}).means()["auc_box_8/all"]
     assert area == pytest.approx(np.trapezoid(curve, grid) / 0.08, abs=1e-5)
 
 
@@ -87,13 +87,13 @@ def test_pck_is_the_share_of_points_nearer_than_so_much_of_the_length(
 
 
 def test_a_point_without_a_visible_sample_is_no_number_and_never_zero() -> None:
-    found = Measured(
+    found = FaceErrors(
         np.array([[1.0, 2.0]]),
         np.array([[True, False]]),
         np.array([80.0]),
         {"box": np.array([9.0])},
     )
-    means = cells_of(found, {"all": (0, 1), "first": (0,)}).means()
+    means = metric_table(found, {"all": (0, 1), "first": (0,)}).means()
     assert math.isnan(means["crop_px_visible/all"])
     assert means["crop_px_visible/first"] == 1.0
 
@@ -105,8 +105,8 @@ def test_a_prediction_that_is_no_number_spoils_its_metrics(
     store = store_of(points, ["a", "b"])
     predicted = points.astype(np.float32)
     predicted[1, 2, 0] = np.nan
-    found = measure(store, np.arange(2), predicted)
-    means = cells_of(found, {"all": (0, 1, 2), "pair": (0, 1)}).means()
+    found = face_errors(store, np.arange(2), predicted)
+    means = metric_table(found, {"all": (0, 1, 2), "pair": (0, 1)}).means()
     assert means["crop_px/all"] == math.inf
     assert means["failure_rate_box_10/all"] == 0.5
     assert means["crop_px/pair"] == pytest.approx(0, abs=1e-5)
@@ -116,7 +116,7 @@ def test_the_lengths_are_those_of_the_labels(store_of: Callable[..., CropStore])
     points = np.zeros((1, 80, 2))
     points[0, 36], points[0, 45] = (10.0, 20.0), (40.0, 60.0)
     points[0, 68:72], points[0, 72:76] = (20.0, 30.0), (32.0, 35.0)
-    norms = measure(store_of(points, ["a"], side=160.0), np.arange(1), points).norms
+    norms = face_errors(store_of(points, ["a"], side=160.0), np.arange(1), points).norms
     # The face box is 80 px square in the image, 40 px in the crop.
     found = {name: float(values[0]) for name, values in norms.items()}
     assert found == pytest.approx(
@@ -146,7 +146,9 @@ def test_head_pose_set_pupils_and_ears_are_regions() -> None:
 
 
 def test_chosen_metrics_keep_their_values() -> None:
-    cells = Cells(np.array([[1.0, 2.0, 3.0], [3.0, NAN, 5.0]]), {"a": (0, 2), "b": (1,), "c": (2,)})
+    cells = MetricTable(
+        np.array([[1.0, 2.0, 3.0], [3.0, NAN, 5.0]]), {"a": (0, 2), "b": (1,), "c": (2,)}
+    )
     kept = cells.chosen(lambda name: name != "b")
     assert kept.values.shape == (2, 2)
     assert kept.means() == {"a": 3.0, "c": 4.0}

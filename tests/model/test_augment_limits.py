@@ -19,7 +19,7 @@ from fpenet.model.augment import (
     shade,
     softened,
 )
-from fpenet.model.distributed import Chance
+from fpenet.model.distributed import BatchRng
 from fpenet.params import AugmentParams, Params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,7 +50,7 @@ def augmented(crops: Tensor, points: Tensor | None = None, **settings: Any) -> B
     visible = torch.ones(points.shape[:2]).bool()
     augment = NOTHING.model_copy(update=settings)
     scheme = scheme_for(points.shape[1])
-    return augment_batch(crops, points, visible, scheme, augment, Chance(7))
+    return augment_batch(crops, points, visible, scheme, augment, BatchRng(7))
 
 
 def levels(count: int, level: int) -> Tensor:
@@ -65,7 +65,7 @@ def stripes(count: int) -> Tensor:
 
 def test_turns_zooms_and_shifts_fill_their_limits_and_no_more() -> None:
     augment = NOTHING.model_copy(update={"rotate_deg": 20.0, "zoom": 0.25, "shift_px": 8.0})
-    matrix, shift = random_maps(4000, augment, Chance(0))
+    matrix, shift = random_maps(4000, augment, BatchRng(0))
     zoom = matrix.det().sqrt()
     angle = torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0]) * 180 / math.pi
     torch.testing.assert_close(matrix[:, 0, 0], matrix[:, 1, 1])  # a turn and a zoom alone

@@ -17,7 +17,7 @@ from fpenet.model.losses import (
     js_divergence,
     point_weights,
 )
-from fpenet.model.nets.recombinator import Answer
+from fpenet.model.nets.recombinator import NetOutput
 from fpenet.params import Params, TrainParams
 
 Load = Callable[..., TrainParams]
@@ -98,7 +98,7 @@ def test_a_heat_map_is_compared_with_a_gaussian_about_the_label(cells: int, trai
             seen = marginals[0, point, axis].tolist()
             entropy = -sum(w * math.log(p) for w, p in zip(wanted, seen, strict=True))
             known += weight[0, point].item() * entropy / 2
-    answer = Answer(target, None, marginals.flatten(2))
+    answer = NetOutput(target, None, marginals.flatten(2))
     assert heatmap_loss(answer, target, weight, settings).item() == pytest.approx(known, rel=1e-5)
 
 
@@ -117,7 +117,7 @@ def test_a_label_outside_the_crop_has_no_heat_map(
     x: float, y: float, counts: bool, train: Load
 ) -> None:
     target = torch.tensor([[[x, y]]])
-    answer = Answer(target, None, torch.full((1, 1, 80), 1 / 40))
+    answer = NetOutput(target, None, torch.full((1, 1, 80), 1 / 40))
     value = heatmap_loss(answer, target, torch.ones(1, 1), train(heatmap_loss="cross_entropy"))
     assert value.item() == pytest.approx(math.log(40) if counts else 0.0, abs=1e-5)
 
@@ -132,7 +132,7 @@ def test_a_point_is_rightly_placed_within_the_distance_that_is_set(
     points = torch.full((1, 1, 2), 40.0)
     target = points + torch.tensor([0.0, away])
     logits = torch.full((1, 1), 2.0)
-    answer = Answer(points, logits, torch.zeros(1, 1, 80))
+    answer = NetOutput(points, logits, torch.zeros(1, 1, 80))
     seen = torch.tensor([[visible]])
     value = confidence_loss(answer, target, 0.5 * torch.ones(1, 1), seen, train(confidence_px=4.0))
     # -ln sigmoid(2) where it is right, -ln sigmoid(-2) where it is not.

@@ -17,7 +17,7 @@ from fpenet.model.augment import Batch
 from fpenet.model.checkpoint import fold, save_net
 from fpenet.model.nets.recombinator import build_net
 from fpenet.model.start_from import load_teacher, load_weights, save_trainable
-from fpenet.model.targets import wanted_of
+from fpenet.model.targets import targets_of
 from fpenet.params import Params
 from fpenet.provenance.manifest import Manifest, read_manifest, seal
 from tests.dots import losses
@@ -81,7 +81,7 @@ def test_a_teacher_says_where_the_points_are(
     images = torch.rand(2, 1, 80, 80) * 255
     unlabelled = torch.full((2, 12, 2), float("nan"))
     batch = Batch(images, unlabelled, torch.zeros(2, 12).bool())
-    labels, said = wanted_of(batch, net, teacher, scheme_for(12), train).targets
+    labels, said = targets_of(batch, net, teacher, scheme_for(12), train).targets
     assert labels.weight.sum().item() == 0.0
     assert torch.equal(said.points, teacher(images)[0])
     assert said.weight.sum().item() == pytest.approx(0.25)

@@ -12,10 +12,10 @@ from torch import Tensor
 from fpenet.keypoints import scheme_for
 from fpenet.model.augment import Batch, augment_batch, softened
 from fpenet.model.checkpoint import fold
-from fpenet.model.distributed import Chance
-from fpenet.model.faces import Faces
-from fpenet.model.step import Training, draw_batch, start, take_step
-from fpenet.model.targets import objective, wanted_of
+from fpenet.model.distributed import BatchRng
+from fpenet.model.faces import TrainingFaces
+from fpenet.model.step import Training, sample_batch, start, take_step
+from fpenet.model.targets import objective, targets_of
 from fpenet.params import Params, TrainParams
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -158,7 +158,7 @@ def gradients(training: Training, batch: Batch, settings: TrainParams) -> list[T
     net = copy.deepcopy(training.net)
     scheme = scheme_for(batch.points.shape[1])
     answer = net.answer(batch.images / 255)
-    wanted = wanted_of(batch, training.average, None, scheme, settings)
+    wanted = targets_of(batch, training.average, None, scheme, settings)
     parameters = list(net.parameters())
     found = torch.autograd.grad(objective(answer, wanted, settings), parameters, allow_unused=True)
     return [
@@ -263,12 +263,12 @@ def test_the_average_never_sees_a_batch_of_its_own(train: Load) -> None:
     generator = torch.Generator().manual_seed(1)
     crops = torch.randint(0, 255, (2, 112, 112), generator=generator, dtype=torch.uint8)
     points = torch.full((2, 2, 2), 50.0)
-    faces = Faces((crops.numpy(),), None, points, torch.ones(2, 2).bool())
+    faces = TrainingFaces((crops.numpy(),), None, points, torch.ones(2, 2).bool())
     settings = settings.model_copy(
         update={"augment": settings.augment.model_copy(update={"flip_probability": 0.0})}
     )
-    batch = draw_batch(faces, torch.arange(2), scheme, settings, Chance(0))
-    wanted_of(batch, training.average, None, scheme, settings)
+    batch = sample_batch(faces, torch.arange(2), scheme, settings, BatchRng(0))
+    targets_of(batch, training.average, None, scheme, settings)
     assert_same(training.average.state_dict(), before)
 
 
@@ -363,16 +363,18 @@ def test_a_batch_is_drawn_from_its_rows_with_as_much_of_the_augmentation_as_is_l
     crops = torch.randint(0, 255, (3, 112, 112), generator=generator, dtype=torch.uint8)
     points = torch.rand(3, 68, 2, generator=generator) * 80 + 16
     visible = torch.rand(3, 68, generator=generator) < 0.8
-    faces = Faces((crops.numpy(),), None, points, visible)
+    faces = TrainingFaces((crops.numpy(),), None, points, visible)
     rows = torch.tensor([2, 0])
     for amount in (1.0, 0.25):
-        batch = draw_batch(faces, rows, scheme, settings, Chance(3), amount)
+        batch = sample_batch(faces, rows, scheme, settings, BatchRng(3), amount)
         augment = softened(settings.augment, amount)
-        alone = augment_batch(crops[rows], points[rows], visible[rows], scheme, augment, Chance(3))
+        alone = augment_batch(
+            crops[rows], points[rows], visible[rows], scheme, augment, BatchRng(3)
+        )
         assert torch.equal(batch.images, alone.images)
         assert torch.equal(batch.points, alone.points)
         assert torch.equal(batch.visible, alone.visible)
         assert batch.plain is None
-    asked = draw_batch(faces, rows, scheme, train(elt_weight=0.1), Chance(3))
+    asked = sample_batch(faces, rows, scheme, train(elt_weight=0.1), BatchRng(3))
     assert asked.plain is not None
     assert torch.equal(asked.plain[:, 0], crops[rows][:, 16:96, 16:96].float())

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from fpenet.keypoints import scheme_for
 from fpenet.model.augment import Batch, View
-from fpenet.model.nets.recombinator import Answer
-from fpenet.model.targets import Target, Wanted, objective, wanted_of
+from fpenet.model.nets.recombinator import NetOutput
+from fpenet.model.targets import Target, TrainTargets, objective, targets_of
 from fpenet.params import Params, TrainParams
 
 Load = Callable[..., TrainParams]
@@ -47,9 +47,9 @@ def batch_of(points: Tensor, visible: Tensor | None = None, **more: Any) -> Batc
     return Batch(torch.full((len(points), 1, 80, 80), 255.0), points, seen, **more)
 
 
-def labels_of(batch: Batch, train: TrainParams) -> Wanted:
+def labels_of(batch: Batch, train: TrainParams) -> TrainTargets:
     nobody: Any = None
-    return wanted_of(batch, nobody, None, scheme_for(batch.points.shape[1]), train)
+    return targets_of(batch, nobody, None, scheme_for(batch.points.shape[1]), train)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_teacher_counts_where_its_points_are_in_the_crop(train: Load) -> None:
     nobody: Any = None
     batch = batch_of(torch.full((1, 8, 2), NAN))
     settings = train(teacher_weight=0.6)
-    _, target = wanted_of(batch, nobody, teacher, scheme_for(8), settings).targets
+    _, target = targets_of(batch, nobody, teacher, scheme_for(8), settings).targets
     torch.testing.assert_close(target.points, said, equal_nan=True)
     assert target.weight[0].tolist() == pytest.approx([0.2, 0.2, 0.2, *[0.0] * 5])
     assert target.heatmaps
@@ -119,7 +119,7 @@ def test_the_average_s_points_move_with_the_view_and_count_where_they_stay_insid
     points = torch.full((3, 1, 2), NAN)
     batch = batch_of(points, view=view, plain=torch.full((3, 1, 80, 80), 255.0))
     settings = train(elt_weight=0.5)
-    _, target = wanted_of(batch, average, None, scheme_for(1), settings).targets
+    _, target = targets_of(batch, average, None, scheme_for(1), settings).targets
     known = torch.tensor([[[34.5, 39.5]], [[39.5, 29.5]], [[89.5, 39.5]]])
     torch.testing.assert_close(target.points, known)
     assert target.weight.tolist() == [[0.25], [0.25], [0.0]]
@@ -136,7 +136,7 @@ def test_a_flipped_face_s_points_are_renamed_before_they_are_learnt(train: Load)
     batch = batch_of(
         torch.full((1, 68, 2), NAN), view=view, plain=torch.full((1, 1, 80, 80), 255.0)
     )
-    _, target = wanted_of(batch, average, None, scheme, train(elt_weight=0.5)).targets
+    _, target = targets_of(batch, average, None, scheme, train(elt_weight=0.5)).targets
     x, y = said[0, scheme.flip_map[36]].tolist()
     assert target.points[0, 36].tolist() == pytest.approx([79 - x, y], abs=1e-4)
 
@@ -146,7 +146,7 @@ def test_the_same_of_some_faces_is_theirs_alone() -> None:
     weight = torch.arange(8.0).view(4, 2)
     visible = torch.tensor([[True, False], [False, False], [True, True], [False, True]])
     targets = (Target(points, weight, True), Target(points + 1, weight + 1, False))
-    part = Wanted(targets, weight + 2, points + 3, visible).of(slice(1, 3))
+    part = TrainTargets(targets, weight + 2, points + 3, visible).of(slice(1, 3))
     first, second = part.targets
     assert torch.equal(first.points, points[1:3])
     assert torch.equal(first.weight, weight[1:3])
@@ -174,9 +174,9 @@ def test_the_loss_is_the_sum_of_its_parts_by_their_weights(
     points = torch.full((1, 2, 2), 40.0)
     # Flat marginals of 40 cells: a cross entropy of ln 40. Logits of 0: one of ln 2.
     marginals = torch.full((1, 2, 80), 1 / 40)
-    answer = Answer(points, torch.zeros(1, 2) if learned else None, marginals)
+    answer = NetOutput(points, torch.zeros(1, 2) if learned else None, marginals)
     half = torch.full((1, 2), 0.5)
-    wanted = Wanted(
+    wanted = TrainTargets(
         (
             Target(points + 3, half, heatmaps=True),
             Target(points - 5, 0.5 * half, heatmaps=False),

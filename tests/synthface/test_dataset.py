@@ -29,11 +29,11 @@ from synthface import (
 from synthface.multipie import (
     CAMERAS,
     KPI_SUBJECTS,
-    draw_photographs,
-    draw_subjects,
     labelled_keypoints,
+    sample_photographs,
+    sample_subjects,
 )
-from synthface.population import draw_face, draw_identity
+from synthface.population import sample_face, sample_identity
 from synthface.records import mat_label
 
 NAME = re.compile(
@@ -143,14 +143,14 @@ def test_a_count_out_of_range_is_named(
 
 
 def test_training_subjects_are_never_kpi_subjects() -> None:
-    drawn = draw_subjects(seed=5, count=323)
+    drawn = sample_subjects(seed=5, count=323)
     assert len(set(drawn)) == 323
     assert not set(drawn) & set(KPI_SUBJECTS)
-    assert draw_subjects(seed=5, count=0) == []
+    assert sample_subjects(seed=5, count=0) == []
 
 
 def test_photographs_of_a_subject_differ_and_are_mostly_near_frontal() -> None:
-    photographs = [p for subject in range(1, 41) for p in draw_photographs(9, subject, 50)]
+    photographs = [p for subject in range(1, 41) for p in sample_photographs(9, subject, 50)]
     assert len(set(photographs)) == 2000
     cameras = Counter(photograph.camera for photograph in photographs)
     near_frontal = sum(cameras[name] for name in ("05_1", "05_0", "14_0", "04_1", "13_0"))
@@ -159,7 +159,7 @@ def test_photographs_of_a_subject_differ_and_are_mostly_near_frontal() -> None:
 
 
 def test_all_photographs_of_a_few_views_can_be_asked_for() -> None:
-    photographs = draw_photographs(9, 1, 440, ("24_0", "11_0"))
+    photographs = sample_photographs(9, 1, 440, ("24_0", "11_0"))
     assert len(set(photographs)) == 440
     assert Counter(photograph.camera for photograph in photographs) == {"24_0": 220, "11_0": 220}
 
@@ -178,9 +178,9 @@ def test_a_profile_is_labelled_on_the_half_that_it_shows() -> None:
 
 
 def test_the_lights_of_one_capture_show_the_same_moment(dataset: Path) -> None:
-    who = draw_identity(3, 79)
+    who = sample_identity(3, 79)
     dark, bright = (
-        draw_face(who, EXPRESSIONS["smile"], (0.0, 0.0), light, (3, 23, 79, 1, 2, 51))
+        sample_face(who, EXPRESSIONS["smile"], (0.0, 0.0), light, (3, 23, 79, 1, 2, 51))
         for light in (0, 7)
     )
     assert dataclasses.replace(dark, illumination=7) == bright
@@ -226,7 +226,7 @@ def test_a_mat_label_has_no_time_in_it() -> None:
 
 def test_one_or_two_faces_in_a_hundred_are_heavily_covered() -> None:
     faces = [
-        draw_face(Identity(), EXPRESSIONS["neutral"], (0.0, 0.0), 7, (1, number))
+        sample_face(Identity(), EXPRESSIONS["neutral"], (0.0, 0.0), 7, (1, number))
         for number in range(3000)
     ]
     sizes = [face.occluder.size / face.px_per_mm for face in faces if face.occluder is not None]
@@ -234,6 +234,6 @@ def test_one_or_two_faces_in_a_hundred_are_heavily_covered() -> None:
 
 
 def test_subjects_look_different_and_a_subject_always_the_same() -> None:
-    assert draw_identity(1, 79) == draw_identity(1, 79)
-    assert draw_identity(1, 79) != draw_identity(1, 80)
-    assert draw_identity(1, 79) != draw_identity(2, 79)
+    assert sample_identity(1, 79) == sample_identity(1, 79)
+    assert sample_identity(1, 79) != sample_identity(1, 80)
+    assert sample_identity(1, 79) != sample_identity(2, 79)

@@ -87,7 +87,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _infer(options: argparse.Namespace) -> None:
-    from fpenet.deploy.runtime.infer import How, infer_files
+    from fpenet.deploy.runtime.infer import InferOptions, infer_files
     from fpenet.deploy.runtime.landmarker import Landmarker
     from fpenet.deploy.runtime.one_euro import Smoothing
 
@@ -104,7 +104,7 @@ def _infer(options: argparse.Namespace) -> None:
         options.inputs,
         Landmarker(options.model, options.precision, trusted=options.trusted),
         options.out,
-        How(
+        InferOptions(
             box or ("whole" if options.detector == "whole" else "detect"),
             options.write,
             options.fps,

@@ -42,21 +42,26 @@ def add_get_command(commands: "argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _run_get(options: argparse.Namespace) -> None:
-    from fpenet.release.fetch.clients import MlflowSource, Source, StoreSource, Wanted
+    from fpenet.release.fetch.clients import (
+        RegistryClient,
+        ReleaseClient,
+        StoreClient,
+        VersionQuery,
+    )
     from fpenet.release.fetch.get import get_release
     from fpenet.release.store.open_store import open_store
 
     if not options.source:
         raise InputError("--from is missing, and MLFLOW_TRACKING_URI is not set")
-    source: Source
+    source: ReleaseClient
     if options.source.startswith(("http://", "https://")):
-        source = MlflowSource(options.source.rstrip("/"), _authorization(os.environ))
+        source = RegistryClient(options.source.rstrip("/"), _authorization(os.environ))
     elif "://" in options.source and not options.source.startswith("s3://"):
         raise InputError(f"--from {options.source}: must be http(s)://, s3:// or a folder")
     else:
-        source = StoreSource(open_store(options.source, options.endpoint))
+        source = StoreClient(open_store(options.source, options.endpoint))
     trusted = read_trusted(options.trusted)
-    wanted = Wanted(options.model, options.alias, options.version)
+    wanted = VersionQuery(options.model, options.alias, options.version)
     got = get_release(source, wanted, options.target, options.out, trusted)
     release, link = got.release, got.link
     print(

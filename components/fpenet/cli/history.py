@@ -36,13 +36,13 @@ def add_history_commands(
 def _history(options: argparse.Namespace, params: Params) -> int:
     from fpenet.provenance.signing import read_trusted
     from fpenet.release.store.open_store import release_store
-    from fpenet.release.store.pointer import link_json, read_history
+    from fpenet.release.store.pointer import entry_json, read_history
 
     trusted = read_trusted(params.trust.public_keys)
     history = read_history(release_store(params), trusted, _witnessed(params))
     for link in history.links:
         if options.json:
-            print(link_json(link))
+            print(entry_json(link))
             continue
         stays = f", {link.name} stays" if link.action == "refused" and link.name else ""
         asked = link.name if link.action != "refused" else f"version {link.asked}"

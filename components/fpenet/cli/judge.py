@@ -66,10 +66,10 @@ def judges_model(options: argparse.Namespace) -> bool:
 
 def judge_model(options: argparse.Namespace, params: Params) -> None:
     """``fpenet evaluate --model``: write what the model is worth, and print the card."""
-    from fpenet.deploy.judge.judge_models import write_judged
+    from fpenet.deploy.judge.judge_models import write_evaluation
 
     out_dir = options.out or options.root / "judged"
-    write_judged(
+    write_evaluation(
         local_model(options.model, options.root / "weights"),
         _judged_faces(options, params),
         params.evaluate,
@@ -114,7 +114,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 def _judged_faces(options: argparse.Namespace, params: Params) -> "CropStore":
     """The crops of ROOT/crop, or of the labelled set, made once below ROOT."""
     from fpenet.data.crops.store import open_crops
-    from fpenet.deploy.judge.judge_models import all_judged
+    from fpenet.deploy.judge.judge_models import all_faces_judged
     from fpenet.provenance.manifest import verify
 
     crop_dir = options.root / "crop"
@@ -131,4 +131,4 @@ def _judged_faces(options: argparse.Namespace, params: Params) -> "CropStore":
         crop_dir = folders["crop"]
     verify(crop_dir)
     store = open_crops(crop_dir)
-    return all_judged(store) if options.all_faces else store
+    return all_faces_judged(store) if options.all_faces else store

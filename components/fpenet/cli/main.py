@@ -40,8 +40,8 @@ from fpenet.core.errors import BAD_INPUT, Diverged, InputError, Resumable
 from fpenet.data.sources.s3_labels import local_labels, on_s3
 from fpenet.execution import run_stage, stage_key
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, load_params
-from fpenet.provenance.encryption import holding, key_in
-from fpenet.release.registry.live_metrics import live_view
+from fpenet.provenance.encryption import key_in, model_key_context
+from fpenet.release.registry.live_metrics import live_metrics
 from fpenet.release.registry.local_models import local_weights
 from fpenet.stages import STAGES, Stage
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in thread_settings(os.environ).items():
         os.environ.setdefault(name, value)
     try:
-        with _shown_progress(options.command), holding(key_in(os.environ)):
+        with _shown_progress(options.command), model_key_context(key_in(os.environ)):
             status: int | None = options.run(options)
     except Exception as error:
         status, line = _status_of(error, options.command)
@@ -190,7 +190,7 @@ def _shown_live(
     """MLflow's live view of a training, in the process that writes."""
     if stage.name != "train" or not has_mlflow(os.environ) or rank_in(os.environ) > 0:
         return nullcontext()
-    return live_view(params.register_.experiment, stage_key(stage, inputs, params).key[:16])
+    return live_metrics(params.register_.experiment, stage_key(stage, inputs, params).key[:16])
 
 
 def _short(summary: Mapping[str, Any]) -> dict[str, Any]:

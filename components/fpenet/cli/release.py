@@ -45,17 +45,17 @@ def add_release_commands(
 def _approve(options: argparse.Namespace, params: Params) -> None:
     from fpenet.provenance.signing import read_signing_key
     from fpenet.release.promotion.approvals import approve_version
-    from fpenet.release.promotion.request import number_of
+    from fpenet.release.promotion.request import version_number
 
     key = read_signing_key(options.key)
-    print(approve_version(params, number_of(params, options.version), options.reason, key))
+    print(approve_version(params, version_number(params, options.version), options.reason, key))
 
 
 def _promote(options: argparse.Namespace, params: Params) -> int:
-    from fpenet.release.promotion.request import ask_for
+    from fpenet.release.promotion.request import request_promotion
 
     try:
-        version, link = ask_for(params, options.version, options.wait)
+        version, link = request_promotion(params, options.version, options.wait)
     except ConnectionError as error:
         print(f"fpenet promote: {error}", file=sys.stderr)
         return NO_ANSWER

@@ -15,7 +15,7 @@ from fpenet.execution import stage_key
 from fpenet.params import Params, RangeParams
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import verify
-from fpenet.release.registry.live_metrics import TrialOf, end_sweep, live_view
+from fpenet.release.registry.live_metrics import TrialOf, live_metrics, log_sweep_result
 from fpenet.release.registry.local_models import local_weights
 from fpenet.stages import STAGES
 
@@ -85,14 +85,14 @@ def _sweep(options: argparse.Namespace, load: Load) -> None:
     def shown(trial: str, tried: Mapping[str, Any]) -> AbstractContextManager[None]:
         if not has_mlflow(os.environ):
             return nullcontext()
-        return live_view(params.register_.experiment, trial, TrialOf(name, tried))
+        return live_metrics(params.register_.experiment, trial, TrialOf(name, tried))
 
     folder = options.root / "sweep"
     store = open_crops(inputs["crop"])
     found = run_sweep(store, local.train, params.sweep, name, folder, shown)
     print(found.table)
     if has_mlflow(os.environ):
-        end_sweep(params.register_.experiment, TrialOf(name, found.best), found.value)
+        log_sweep_result(params.register_.experiment, TrialOf(name, found.best), found.value)
     best = settings_of(params.train, found.best).model_dump(mode="json")
     out = options.out or folder / "best.yaml"
     title = f"Study {name}: {found.value:.3f} px of the 80x80 crop on people of train held aside"

@@ -33,8 +33,8 @@ class EpochEnd:
     target_crop: NDArray[np.float32]
 
 
-Watch = Callable[[EpochEnd], None]
-_WATCHES: ContextVar[tuple[Watch, ...]] = ContextVar("watches", default=())
+EpochObserver = Callable[[EpochEnd], None]
+_WATCHES: ContextVar[tuple[EpochObserver, ...]] = ContextVar("watches", default=())
 
 
 def report(done: int, total: int, unit: str, **metrics: float) -> None:
@@ -52,14 +52,14 @@ def report(done: int, total: int, unit: str, **metrics: float) -> None:
     )
 
 
-def tell_epoch(end: EpochEnd) -> None:
+def notify_epoch(end: EpochEnd) -> None:
     """Tell those that watch; what one of them raises ends the training."""
     for watch in _WATCHES.get():
         watch(end)
 
 
 @contextmanager
-def watching(watch: Watch) -> Iterator[None]:
+def observed_epochs(watch: EpochObserver) -> Iterator[None]:
     """Have ``watch`` told of the epochs that end in this thread meanwhile."""
     token = _WATCHES.set((*_WATCHES.get(), watch))
     try:

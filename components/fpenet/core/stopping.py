@@ -14,7 +14,7 @@ from fpenet.core.errors import Resumable
 
 
 @contextmanager
-def noted_sigterm() -> Iterator[Callable[[], bool]]:
+def deferred_sigterm() -> Iterator[Callable[[], bool]]:
     """Note SIGTERM instead of dying of it; yields what says whether it came.
 
     At the end the handler from before is back, and gets the signal if it is one of Python's (a

@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fpenet.core.errors import InputError
-from fpenet.data.checks.faces import Faces, faces_of
+from fpenet.data.checks.faces import LabelledFaces, labelled_faces
 from fpenet.data.overlay import PICTURE_PX, draw_face
 from fpenet.data.readers.labelled_set import LabelledSet
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample
-from fpenet.data.validation.run_checks import sift_faces
+from fpenet.data.validation.run_checks import run_face_checks
 from fpenet.params import ValidateParams
 
 SIZE_EDGES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -38,9 +38,9 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
     if not labelled.samples:
         first = labelled.rejected[0].detail if labelled.rejected else "none is labelled"
         raise InputError(f"{labelled.root}: not one usable face in it; the first: {first}")
-    faces = faces_of(labelled.samples)
+    faces = labelled_faces(labelled.samples)
     visible: Bools = np.stack([sample.visible for sample in labelled.samples])
-    sifted = sift_faces(faces, validate, None)
+    sifted = run_face_checks(faces, validate, None)
     drops = Counter(one.reason for one in [*labelled.rejected, *sifted.rejected])
     balance = sifted.outcomes["balance"].numbers if "balance" in sifted.outcomes else {}
     levels = Counter(sample.occlusion_level for sample in labelled.samples)
@@ -82,7 +82,7 @@ def _subjects(subjects: Sequence[str | None]) -> dict[str, Any]:
     }
 
 
-def _sizes(faces: Faces) -> dict[str, int]:
+def _sizes(faces: LabelledFaces) -> dict[str, int]:
     """Histogram of the longer side of the face box, px."""
     longer = faces.boxes[:, 2:].max(axis=1)
     counts = np.bincount(np.digitize(longer, SIZE_EDGES), minlength=len(SIZE_EDGES) + 1)
@@ -92,7 +92,7 @@ def _sizes(faces: Faces) -> dict[str, int]:
     return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
 
 
-def _keypoints(faces: Faces, visible: Bools) -> dict[str, Any]:
+def _keypoints(faces: LabelledFaces, visible: Bools) -> dict[str, Any]:
     """Shares of labelled and of visible keypoints, by region and for each keypoint from 1 on."""
     labelled = faces.labelled
     by_region = {

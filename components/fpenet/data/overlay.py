@@ -41,14 +41,14 @@ def point_colours(num_keypoints: int) -> list[str]:
     return colours
 
 
-def picture_box(points: Floats) -> CropBox:
+def image_box(points: Floats) -> CropBox:
     """The square about the labelled ones of ``points`` (K, 2) that a picture of the face shows."""
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     x, y = (low + high) / 2
     return CropBox(float(x), float(y), max(float((high - low).max()), 8.0) * _MARGIN)
 
 
-def face_picture(image: Path, box: CropBox, side_px: int = PICTURE_PX) -> Image.Image:
+def face_image(image: Path, box: CropBox, side_px: int = PICTURE_PX) -> Image.Image:
     """The square ``box`` of an image file as a colour picture of ``side_px``.
 
     Raises:
@@ -73,7 +73,7 @@ def draw_face(sample: FaceSample, root: Path) -> Image.Image:
     Raises:
         Refusal: the image cannot be read.
     """
-    box = picture_box(sample.points)
-    picture = face_picture(root / sample.image, box)
+    box = image_box(sample.points)
+    picture = face_image(root / sample.image, box)
     draw_points(picture, box.to_crop(sample.points, PICTURE_PX), sample.visible)
     return picture

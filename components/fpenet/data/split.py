@@ -28,7 +28,7 @@ _TREE_COLUMN = ATTRIBUTE + "recording"  # every Multi-PIE name tells it, no othe
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
+class SplitFaces:
     """What a rule may look at, one entry a face.
 
     Attributes:
@@ -65,7 +65,7 @@ def val_subjects(subjects: Sequence[str], split: SplitParams) -> set[str]:
     return chosen or {min(numbers, key=numbers.__getitem__)}
 
 
-def by_kpi_subjects(faces: Faces, split: SplitParams) -> list[str]:
+def by_kpi_subjects(faces: SplitFaces, split: SplitParams) -> list[str]:
     """The KPI subjects are judged; the others are trained on, a hash of them held out."""
     held_out = kpi_subjects_of(faces.subjects, split)
     if not held_out:
@@ -81,7 +81,7 @@ def by_kpi_subjects(faces: Faces, split: SplitParams) -> list[str]:
     ]
 
 
-def by_table(faces: Faces, split: SplitParams) -> list[str]:
+def by_table(faces: SplitFaces, split: SplitParams) -> list[str]:
     """The column ``split`` of the CSV beside the labels."""
     parts: list[str] = []
     for image, part in zip(faces.images, faces.table, strict=True):
@@ -94,13 +94,13 @@ def by_table(faces: Faces, split: SplitParams) -> list[str]:
     return parts
 
 
-def by_hash(faces: Faces, split: SplitParams) -> list[str]:
+def by_hash(faces: SplitFaces, split: SplitParams) -> list[str]:
     """A hash of the subject."""
     val = val_subjects(sorted(set(faces.subjects)), split)
     return ["val" if subject in val else "train" for subject in faces.subjects]
 
 
-def choose_rule(faces: Faces, split: SplitParams) -> str:
+def choose_rule(faces: SplitFaces, split: SplitParams) -> str:
     """The rule for ``split.by: auto``."""
     if faces.is_multi_pie and kpi_subjects_of(faces.subjects, split):
         return "kpi_subjects"
@@ -113,7 +113,7 @@ def kpi_subjects_of(subjects: Sequence[str], split: SplitParams) -> set[str]:
     return {subject for subject in subjects if subject.zfill(3) in wanted}
 
 
-def refuse_leaks(faces: Faces, parts: Sequence[str], split: SplitParams) -> None:
+def refuse_leaks(faces: SplitFaces, parts: Sequence[str], split: SplitParams) -> None:
     """Stop when a person is in two parts, a KPI subject in training, or a part is empty.
 
     Raises:
@@ -201,7 +201,7 @@ def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> 
         if _TABLE_COLUMN in table.column_names
         else [None] * len(images)
     )
-    faces = Faces(images, subjects, listed, _TREE_COLUMN in table.column_names)
+    faces = SplitFaces(images, subjects, listed, _TREE_COLUMN in table.column_names)
     rule = choose_rule(faces, split) if split.by == "auto" else split.by
     parts = RULES[rule](faces, split)
     refuse_leaks(faces, parts, split)
@@ -237,7 +237,7 @@ def _count(part: str, parts: Sequence[str], subjects: Sequence[str]) -> Mapping[
     return {"faces": len(mine), "subjects": len(set(mine))}
 
 
-RULES: dict[str, Callable[[Faces, SplitParams], list[str]]] = {
+RULES: dict[str, Callable[[SplitFaces, SplitParams], list[str]]] = {
     "kpi_subjects": by_kpi_subjects,
     "table": by_table,
     "hash": by_hash,

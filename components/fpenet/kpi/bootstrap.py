@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from fpenet.kpi.metric_table import Cells
+from fpenet.kpi.metric_table import MetricTable
 from fpenet.params import IntervalParams
 
 Interval = tuple[float, float]
@@ -61,11 +61,13 @@ class Resamples:
         present, people = np.unique(self.people[faces], return_inverse=True)
         return Resamples(people.astype(np.int64), self.times[present], self.level)
 
-    def intervals(self, cells: Cells) -> dict[str, Interval | None]:
+    def intervals(self, cells: MetricTable) -> dict[str, Interval | None]:
         """Of every metric; None where it cannot be said: one person, or too few values."""
         return dict(zip(cells.metrics, self._bounds(self._metrics(cells)), strict=True))
 
-    def differences(self, first: Cells, second: Cells) -> dict[str, tuple[float, Interval | None]]:
+    def differences(
+        self, first: MetricTable, second: MetricTable
+    ) -> dict[str, tuple[float, Interval | None]]:
         """(second - first) / first of each metric with its interval, both on the same resamples.
 
         Args:
@@ -81,7 +83,7 @@ class Resamples:
             for name, value, bound in zip(first.metrics, change, bounds, strict=True)
         }
 
-    def _metrics(self, cells: Cells) -> NDArray[np.float32]:
+    def _metrics(self, cells: MetricTable) -> NDArray[np.float32]:
         """(M, R) every metric on every resample; NaN where one of its columns has no face."""
         if len(self.times) < 2:
             return np.full((len(cells.metrics), 1), np.nan, np.float32)
@@ -102,7 +104,7 @@ class Resamples:
             metrics[(spread > 0) @ lost.astype(np.float32) > 0] = np.nan
         return metrics
 
-    def _sums(self, cells: Cells) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _sums(self, cells: MetricTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(Q, P) sum of each person's cells, and how many count; none of a failed column."""
         order = np.argsort(self.people, kind="stable")
         starts = np.flatnonzero(np.diff(self.people[order], prepend=-1))

@@ -12,8 +12,8 @@ from typing import Any
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.bootstrap import Interval, Resamples
-from fpenet.kpi.evaluate import measured_of, too_few
-from fpenet.kpi.metric_table import Cells, cells_of, finite
+from fpenet.kpi.evaluate import errors_of, too_few
+from fpenet.kpi.metric_table import MetricTable, finite, metric_table
 from fpenet.kpi.metrics import regions_of
 from fpenet.kpi.predictions import Predictions
 from fpenet.kpi.slices import slice_faces
@@ -128,8 +128,8 @@ def compare(
 
 def _wanted_cells(
     store: CropStore, found: Predictions, how: EvaluateParams, wanted: Sequence[str]
-) -> Cells:
-    cells = cells_of(measured_of(store, found), regions_of(store.scheme, how))
+) -> MetricTable:
+    cells = metric_table(errors_of(store, found), regions_of(store.scheme, how))
     missing = [name for name in wanted if name not in cells.metrics]
     if missing or not wanted:
         raise InputError(
@@ -140,8 +140,8 @@ def _wanted_cells(
 
 
 def _rows(
-    old: Cells,
-    new: Cells,
+    old: MetricTable,
+    new: MetricTable,
     subjects: Sequence[str],
     where: str | None,
     resamples: Resamples,

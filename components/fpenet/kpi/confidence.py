@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fpenet.kpi.metrics import Bools, Floats, Measured
+from fpenet.kpi.metrics import Bools, FaceErrors, Floats
 
 VISIBLE_FROM = 0.5
 LARGE_ERROR = 0.1
@@ -65,7 +65,7 @@ def calibration_error(bins: Sequence[Mapping[str, float | int]]) -> float | None
     return round(gaps / points, 12)
 
 
-def large_error_auroc(found: Measured, confidence: Floats) -> float | None:
+def large_error_auroc(found: FaceErrors, confidence: Floats) -> float | None:
     """AUROC of 1 - confidence for visible points with an error above LARGE_ERROR."""
     norm = next(iter(found.norms.values()))[:, None]
     seen = ~np.isnan(found.errors) & found.visible & np.isfinite(norm)
@@ -74,7 +74,7 @@ def large_error_auroc(found: Measured, confidence: Floats) -> float | None:
 
 
 def describe_confidence(
-    found: Measured, confidence: Floats, within_px: float | None
+    found: FaceErrors, confidence: Floats, within_px: float | None
 ) -> dict[str, Any]:
     """What the confidence (N, K) tells; None where the labels, or the net, cannot say.
 

@@ -15,14 +15,14 @@ import numpy as np
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.kpi.bootstrap import Resamples
 from fpenet.kpi.confidence import describe_confidence
-from fpenet.kpi.metric_table import Cells, cells_of, finite
-from fpenet.kpi.metrics import Measured, measure, normalisers_of, regions_of, with_tight
+from fpenet.kpi.metric_table import MetricTable, finite, metric_table
+from fpenet.kpi.metrics import FaceErrors, face_errors, normalisers_of, regions_of, with_tight
 from fpenet.kpi.predictions import Predict as Predict
 from fpenet.kpi.predictions import Predictions, predict_judged
 from fpenet.kpi.predictions import predict_all as predict_all
 from fpenet.kpi.report import KpiReport
 from fpenet.kpi.robustness import robustness_of
-from fpenet.kpi.slices import Sliced, slice_faces
+from fpenet.kpi.slices import Slices, slice_faces
 from fpenet.kpi.temporal import temporal_of
 from fpenet.params import EvaluateParams, SliceParams
 
@@ -66,9 +66,9 @@ def evaluate_folder(predict: Predict, crop_dir: Path | str, params: EvaluatePara
     return evaluate(predict, open_crops(Path(crop_dir)), params)[0]
 
 
-def measured_of(store: CropStore, found: Predictions) -> Measured:
+def errors_of(store: CropStore, found: Predictions) -> FaceErrors:
     """The errors of predictions on the judged part, on both crops."""
-    measured = measure(store, found.rows, found.points)
+    measured = face_errors(store, found.rows, found.points)
     if found.tight_points is None:
         return measured
     return with_tight(measured, store, found.rows, found.tight_points)
@@ -79,9 +79,9 @@ def judge(
 ) -> KpiReport:
     """The report of predictions that were made already; without what needs others."""
     rows = found.rows
-    measured = measured_of(store, found)
+    measured = errors_of(store, found)
     regions = regions_of(store.scheme, how)
-    cells = cells_of(measured, regions)
+    cells = metric_table(measured, regions)
     metrics = finite(cells.means())
     subjects = store.subjects(rows)
     resamples = Resamples.of(subjects, how.interval)
@@ -126,9 +126,9 @@ def too_few(faces: int, people: int, slices: SliceParams) -> str | None:
 
 
 def _slice_rows(
-    cells: Cells,
+    cells: MetricTable,
     subjects: Sequence[str],
-    sliced: Sliced,
+    sliced: Slices,
     resamples: Resamples,
     how: EvaluateParams,
 ) -> list[dict[str, Any]]:
@@ -153,7 +153,7 @@ def _slice_rows(
     return rows
 
 
-def _per_point(cells: Cells) -> dict[str, list[float | None]]:
+def _per_point(cells: MetricTable) -> dict[str, list[float | None]]:
     """Unit -> the mean of each keypoint, of the units that have a column a keypoint."""
     found = {}
     for name, columns in cells.metrics.items():
@@ -163,14 +163,14 @@ def _per_point(cells: Cells) -> dict[str, list[float | None]]:
             "crop_px",
             "tight/image_px",
         ):
-            single = Cells(
+            single = MetricTable(
                 cells.values[:, list(columns)], {str(k): (k,) for k in range(len(columns))}
             )
             found[unit] = list(finite(single.means()).values())
     return found
 
 
-def _curve(cells: Cells, headline: str, regions: Sequence[str]) -> dict[str, Any]:
+def _curve(cells: MetricTable, headline: str, regions: Sequence[str]) -> dict[str, Any]:
     """Cumulative error of faces; a face without an NME is in no share."""
     share = {}
     for region in regions:

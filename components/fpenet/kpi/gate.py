@@ -16,7 +16,7 @@ ChampionState = Literal["first release", "compared", "not comparable"]
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class GateCheck:
     """One comparison with a limit.
 
     Attributes:
@@ -37,7 +37,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedEngine:
     """What is known of one engine that was executed.
 
     Attributes:
@@ -58,7 +58,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Champion:
+class ChampionResult:
     """What the candidate was compared with.
 
     Attributes:
@@ -79,7 +79,7 @@ def check_at_most(
     limit: float,
     evidence: str,
     interval: Sequence[float] | None = None,
-) -> Check:
+) -> GateCheck:
     """Passed when ``value`` was measured and is below ``limit``; at the limit it is not."""
     why = ""
     if value is None:
@@ -87,27 +87,27 @@ def check_at_most(
     elif not value < limit:
         spread = f" (interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
         why = f"{engine}: {name} is {value:.4g}{spread}; must be below {limit:g} ({evidence})"
-    return Check(engine, name, value, limit, interval, evidence, not why, why)
+    return GateCheck(engine, name, value, limit, interval, evidence, not why, why)
 
 
-def check_at_least(name: str, count: int, least: int, evidence: str) -> Check:
+def check_at_least(name: str, count: int, least: int, evidence: str) -> GateCheck:
     """Enough faces or subjects to believe the rest."""
     passed = count >= least
     why = f"insufficient evidence: {count} {name}; must be at least {least} ({evidence})"
-    return Check(None, name, count, least, None, evidence, passed, "" if passed else why)
+    return GateCheck(None, name, count, least, None, evidence, passed, "" if passed else why)
 
 
-def check_kpi(engine: Judged, faces: str, gate: GateParams) -> list[Check]:
+def check_kpi(engine: JudgedEngine, faces: str, gate: GateParams) -> list[GateCheck]:
     """The thresholds of the data set, or of ``other``, on one engine's report of these faces."""
     kpi = engine.kpi
     if kpi is None or kpi.faces != faces:
         found = "no KPI report" if kpi is None else f"judged on other faces: {kpi.faces[:16]}"
         why = f"{engine.name}: {found}; must be of {faces[:16]} ({engine.evidence})"
-        return [Check(engine.name, "kpi", None, None, None, engine.evidence, False, why)]
+        return [GateCheck(engine.name, "kpi", None, None, None, engine.evidence, False, why)]
     limits = gate.thresholds.get(kpi.dataset, gate.thresholds.get("other", {}))
     if not limits:
         why = f"gate.thresholds has neither {kpi.dataset!r} nor 'other'"
-        return [Check(engine.name, "thresholds", None, None, None, "params.yaml", False, why)]
+        return [GateCheck(engine.name, "thresholds", None, None, None, "params.yaml", False, why)]
     return [
         check_at_most(
             engine.name,
@@ -121,7 +121,7 @@ def check_kpi(engine: Judged, faces: str, gate: GateParams) -> list[Check]:
     ]
 
 
-def check_differences(engine: Judged, champion: Champion) -> list[Check]:
+def check_differences(engine: JudgedEngine, champion: ChampionResult) -> list[GateCheck]:
     """The required rows of the comparison with the champion's engine."""
     if champion.state == "first release":
         return []
@@ -129,21 +129,21 @@ def check_differences(engine: Judged, champion: Champion) -> list[Check]:
     required = [row for row in engine.differences if row.required]
     if not required:
         why = f"{engine.name}: not compared with the champion: {champion.why} ({evidence})"
-        return [Check(engine.name, "champion", None, None, None, evidence, False, why)]
+        return [GateCheck(engine.name, "champion", None, None, None, evidence, False, why)]
     checks = []
     for row in required:
         name = f"{row.metric} beside the champion" + (f", {row.slice}" if row.slice else "")
         why = "" if row.passed else f"{engine.name}: {name}: {row.why} ({evidence})"
         checks.append(
-            Check(
+            GateCheck(
                 engine.name, name, row.change, row.margin, row.interval, evidence, row.passed, why
             )
         )
     return checks
 
 
-def judge(
-    trained: KpiReport, engines: Sequence[Judged], champion: Champion, gate: GateParams
+def decide(
+    trained: KpiReport, engines: Sequence[JudgedEngine], champion: ChampionResult, gate: GateParams
 ) -> dict[str, Any]:
     """The verdict.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fpenet.kpi.metrics import Bools, Floats, Measured, nme
+from fpenet.kpi.metrics import Bools, FaceErrors, Floats, nme
 
 FAILURES = (0.08, 0.10)
 """NME above which a face has failed, and up to which the curve's area is taken."""
@@ -21,7 +21,7 @@ CORRECT_WITHIN = (0.05, 0.10)
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class MetricTable:
     """The cells of some faces.
 
     Attributes:
@@ -32,19 +32,19 @@ class Cells:
     values: NDArray[np.float64]
     metrics: Mapping[str, tuple[int, ...]]
 
-    def chosen(self, keep: Callable[[str], bool]) -> "Cells":
+    def chosen(self, keep: Callable[[str], bool]) -> "MetricTable":
         """Only the metrics whose name ``keep`` accepts, and their columns."""
         names = [name for name in self.metrics if keep(name)]
         columns = sorted({column for name in names for column in self.metrics[name]})
         place = {column: index for index, column in enumerate(columns)}
-        return Cells(
+        return MetricTable(
             self.values[:, columns],
             {name: tuple(place[column] for column in self.metrics[name]) for name in names},
         )
 
-    def rows(self, rows: Sequence[int] | NDArray[np.generic]) -> "Cells":
+    def rows(self, rows: Sequence[int] | NDArray[np.generic]) -> "MetricTable":
         """Only some of the faces."""
-        return Cells(self.values[rows], self.metrics)
+        return MetricTable(self.values[rows], self.metrics)
 
     def means(self) -> dict[str, float]:
         """Every metric; NaN where one of its columns has no face, infinite where a point failed."""
@@ -87,7 +87,7 @@ class _Columns:
         self.width += 1
 
 
-def cells_of(found: Measured, regions: Mapping[str, Sequence[int]]) -> Cells:
+def metric_table(found: FaceErrors, regions: Mapping[str, Sequence[int]]) -> MetricTable:
     """Every metric's cells as ``<unit>/<region>``; the units are those of ``KpiReport``."""
     columns = _Columns(regions)
     labelled = ~np.isnan(found.errors)
@@ -111,7 +111,7 @@ def cells_of(found: Measured, regions: Mapping[str, Sequence[int]]) -> Cells:
     for within in CORRECT_WITHIN:
         right = (found.errors < within * norm).astype(np.float64)
         columns.add_points(f"pck_{headline}_{within * 100:.0f}", right, labelled & (norm > 0))
-    return Cells(np.concatenate(columns.values, axis=1), columns.metrics)
+    return MetricTable(np.concatenate(columns.values, axis=1), columns.metrics)
 
 
 def _add_curve(columns: _Columns, name: str, region: str, values: Floats) -> None:

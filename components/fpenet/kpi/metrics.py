@@ -94,7 +94,7 @@ def nme(errors: Floats, mask: Bools, norm: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class FaceErrors:
     """The errors of some faces.
 
     Attributes:
@@ -113,16 +113,16 @@ class Measured:
     tight: Floats | None = None
 
 
-def measure(store: CropStore, rows: Rows, points: Floats) -> Measured:
+def face_errors(store: CropStore, rows: Rows, points: Floats) -> FaceErrors:
     """The errors of ``points`` (N, K, 2), pixels of the clean 80x80 crops of the faces ``rows``."""
     target, side = store.points_crop(rows), store.side(rows)
     scale = CROP_PX / side
     width, height = (numbers_of(store.table, f"box_{of}")[rows] for of in ("width", "height"))
     norms = _lengths(store.scheme, target, width * scale, height * scale)
-    return Measured(point_errors(points, target), store.visible(rows), side, norms)
+    return FaceErrors(point_errors(points, target), store.visible(rows), side, norms)
 
 
-def with_tight(found: Measured, store: CropStore, rows: Rows, tight_points: Floats) -> Measured:
+def with_tight(found: FaceErrors, store: CropStore, rows: Rows, tight_points: Floats) -> FaceErrors:
     """``found`` with the errors on the original's tight crops, (M, K, 2) on ``tight_faces()``."""
     tight = store.tight_faces()
     place = np.searchsorted(rows, numbers_of(store.tight_table, "row"))  # rows are in order
@@ -146,7 +146,7 @@ def _lengths(
 
 
 def normalisers_of(scheme: KeypointScheme) -> dict[str, str]:
-    """What the lengths of ``measure`` are, in words; the first is the headline.
+    """What the lengths of ``face_errors`` are, in words; the first is the headline.
 
     >>> from fpenet.keypoints import scheme_for
     >>> list(normalisers_of(scheme_for(68))), list(normalisers_of(scheme_for(10)))

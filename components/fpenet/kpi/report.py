@@ -12,7 +12,7 @@ import numpy as np
 
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore
-from fpenet.kpi.metrics import measure, nme
+from fpenet.kpi.metrics import face_errors, nme
 from fpenet.kpi.predictions import Predictions
 
 Numbers = Mapping[str, float | None]
@@ -110,7 +110,7 @@ def write_kpi(kpi: KpiReport, out_dir: Path) -> None:
             rows.writerow([region, *(_cell(kpi.metrics.get(f"{u}/{region}")) for u in units)])
 
 
-def write_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
+def write_kpi_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
     """What a model that is not ours was found to be worth, and what was taken for granted of it."""
     headline = f"nme_{kpi.normaliser}"
     units = ["image_px", "image_px_visible", "crop_px", "tight/image_px", headline]
@@ -156,11 +156,11 @@ def _cell(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.6g}"
 
 
-def draw_kpi(kpi: KpiReport, store: CropStore, found: Predictions, path: Path) -> None:
+def plot_kpi(kpi: KpiReport, store: CropStore, found: Predictions, path: Path) -> None:
     """One picture: cumulative error, error by region, the median and the worst faces."""
     from matplotlib.figure import Figure
 
-    measured = measure(store, found.rows, found.points)
+    measured = face_errors(store, found.rows, found.points)
     norm = measured.norms[kpi.normaliser]
     errors = nme(measured.errors, ~np.isnan(measured.errors), norm)
     images, target = store.images(found.rows), store.points_crop(found.rows)

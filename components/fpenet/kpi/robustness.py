@@ -17,8 +17,8 @@ from fpenet.data.crops.geometry import CropBox, cut
 from fpenet.data.crops.store import CROP_PX, CropStore, Greys, Rows
 from fpenet.kpi.bootstrap import Resamples
 from fpenet.kpi.confidence import large_error_auroc
-from fpenet.kpi.metric_table import cells_of, finite
-from fpenet.kpi.metrics import Bools, Floats, measure
+from fpenet.kpi.metric_table import finite, metric_table
+from fpenet.kpi.metrics import Bools, Floats, face_errors
 from fpenet.kpi.predictions import Predict, predict_all
 from fpenet.params import EvaluateParams
 
@@ -64,9 +64,9 @@ def robustness_of(
     subjects = store.subjects(chosen)
     resamples = Resamples.of(subjects, evaluate.interval)
 
-    def at(shown: Shown) -> dict[str, Any]:
+    def at(shown: CorruptedFaces) -> dict[str, Any]:
         points, confidence = predict_all(predict, shown.images, evaluate.batch_size)
-        found = measure(store, chosen, shown.to_clean(points))
+        found = face_errors(store, chosen, shown.to_clean(points))
         headline = next(iter(found.norms))
         found = replace(
             found,
@@ -74,7 +74,7 @@ def robustness_of(
             norms={headline: found.norms[headline]},
         )
         units = ("crop_px", "crop_px_visible", f"nme_{headline}")
-        cells = cells_of(found, regions).chosen(lambda name: name.rpartition("/")[0] in units)
+        cells = metric_table(found, regions).chosen(lambda name: name.rpartition("/")[0] in units)
         return {
             "metrics": finite(cells.means()),
             "intervals": resamples.intervals(cells),
@@ -101,7 +101,7 @@ _CENTER = (CROP_PX - 1) / 2
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class CorruptedFaces:
     """Faces as the net is shown them.
 
     Attributes:
@@ -122,10 +122,10 @@ class Shown:
         return centred + self.moved[:, None] + _CENTER
 
 
-def clean(store: CropStore, rows: Rows) -> Shown:
+def clean(store: CropStore, rows: Rows) -> CorruptedFaces:
     """The faces as they are."""
     count = len(rows)
-    return Shown(
+    return CorruptedFaces(
         store.images(rows),
         np.zeros((count, 2)),
         np.ones(count),
@@ -133,7 +133,7 @@ def clean(store: CropStore, rows: Rows) -> Shown:
     )
 
 
-def reframed(store: CropStore, rows: Rows, moved: Floats, scale: Floats) -> Shown:
+def reframed(store: CropStore, rows: Rows, moved: Floats, scale: Floats) -> CorruptedFaces:
     """The faces in other boxes: moved by (N, 2) clean pixels, ``scale`` (N,) times as large."""
     margin = store.crops.shape[1]
     middle = (margin - 1) / 2
@@ -148,29 +148,35 @@ def reframed(store: CropStore, rows: Rows, moved: Floats, scale: Floats) -> Show
     return replace(clean(store, rows), images=np.stack(images)[:, None], moved=moved, scale=scale)
 
 
-Corruption = Callable[[CropStore, Rows, float, np.random.Generator], Shown]
+Corruption = Callable[[CropStore, Rows, float, np.random.Generator], CorruptedFaces]
 
 
-def shift(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+def shift(
+    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
+) -> CorruptedFaces:
     """The detector's box off by ``level`` of the crop's side, in a direction by chance."""
     angle = chance.uniform(0.0, 2 * np.pi, len(rows))
     moved = CROP_PX * level * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return reframed(store, rows, moved, np.ones(len(rows)))
 
 
-def scale(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+def scale(
+    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
+) -> CorruptedFaces:
     """The detector's box ``level`` times as large."""
     return reframed(store, rows, np.zeros((len(rows), 2)), np.full(len(rows), level))
 
 
-def gamma(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+def gamma(
+    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
+) -> CorruptedFaces:
     """Grey levels to the power of ``level``: below 1 brighter, above 1 darker."""
     shown = clean(store, rows)
     table = np.rint(255 * (np.arange(256) / 255) ** level).astype(np.uint8)
     return replace(shown, images=table[shown.images])
 
 
-def blur(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+def blur(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> CorruptedFaces:
     """A Gaussian of ``level`` pixels of the crop, edges going on."""
     shown = clean(store, rows)
     reach = int(np.ceil(3 * level))
@@ -188,14 +194,16 @@ def blur(store: CropStore, rows: Rows, level: float, chance: np.random.Generator
     return replace(shown, images=np.rint(images).astype(np.uint8))
 
 
-def noise(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+def noise(
+    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
+) -> CorruptedFaces:
     """Gaussian noise of ``level`` grey levels of 255."""
     shown = clean(store, rows)
     noisy = shown.images + level * chance.standard_normal(shown.images.shape)
     return replace(shown, images=np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
 
 
-def jpeg(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+def jpeg(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> CorruptedFaces:
     """The crop as a JPEG of quality ``level``."""
 
     def coded(image: Image.Image) -> Image.Image:
@@ -208,7 +216,7 @@ def jpeg(store: CropStore, rows: Rows, level: float, chance: np.random.Generator
 
 def low_resolution(
     store: CropStore, rows: Rows, level: float, chance: np.random.Generator
-) -> Shown:
+) -> CorruptedFaces:
     """The crop from a camera that sees it ``level`` pixels wide."""
     small = (int(level), int(level))
     bilinear = Image.Resampling.BILINEAR
@@ -218,7 +226,9 @@ def low_resolution(
     )
 
 
-def patch(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> Shown:
+def patch(
+    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
+) -> CorruptedFaces:
     """A square of ``level`` of the crop's side, of one grey, at a place by chance; it hides."""
     shown = clean(store, rows)
     side = round(CROP_PX * level)
@@ -231,7 +241,7 @@ def patch(store: CropStore, rows: Rows, level: float, chance: np.random.Generato
     return replace(shown, images=images, covered=inside[:, :, 0] & inside[:, :, 1])
 
 
-def _each(shown: Shown, change: Callable[[Image.Image], Image.Image]) -> Shown:
+def _each(shown: CorruptedFaces, change: Callable[[Image.Image], Image.Image]) -> CorruptedFaces:
     images = [np.asarray(change(Image.fromarray(image[0]))) for image in shown.images]
     return replace(shown, images=np.stack(images)[:, None])
 

@@ -24,7 +24,7 @@ CAMERA_STEP_DEG = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sliced:
+class Slices:
     """The faces by attribute.
 
     Attributes:
@@ -36,7 +36,7 @@ class Sliced:
     left_out: dict[str, str]
 
 
-def slice_faces(store: CropStore, rows: Rows) -> Sliced:
+def slice_faces(store: CropStore, rows: Rows) -> Slices:
     """Every attribute of the faces ``rows`` as slices."""
     columns: dict[str, list[str | None]] = {}
     left_out: dict[str, str] = {}
@@ -68,7 +68,7 @@ def slice_faces(store: CropStore, rows: Rows) -> Sliced:
         else:
             own = np.array(words, dtype=object)
             slices[attribute] = {value: np.flatnonzero(own == value) for value in found}
-    return Sliced(slices, left_out)
+    return Slices(slices, left_out)
 
 
 def yaw_camera(yaw_deg: float) -> str:

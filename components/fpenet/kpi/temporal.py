@@ -19,7 +19,7 @@ from fpenet.kpi.robustness import evenly, reframed
 from fpenet.params import EvaluateParams
 
 
-def trembling(errors: Floats) -> NDArray[np.float64]:
+def temporal_jitter(errors: Floats) -> NDArray[np.float64]:
     """(K,) root mean square of the change between frames, over sqrt(2).
 
     Args:
@@ -54,7 +54,7 @@ def temporal_of(
         kind = "stills moved by less than a pixel"
         chosen = rows[evenly(store.subjects(rows), evaluate.temporal.faces, evaluate.interval.seed)]
         tracks = _stills(predict, store, chosen, evaluate)
-    each = np.stack([trembling(track) for track in tracks])  # (sequences, K)
+    each = np.stack([temporal_jitter(track) for track in tracks])  # (sequences, K)
     known = np.isfinite(each)
     values = {
         f"trembling_px/{region}": float(each[:, list(own)][known[:, list(own)]].mean())

@@ -16,7 +16,7 @@ from torch.nn import functional
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX
 from fpenet.keypoints import KeypointScheme
-from fpenet.model.distributed import Chance
+from fpenet.model.distributed import BatchRng
 from fpenet.params import AugmentParams
 
 _BLUR_REACH = 4  # px on each side
@@ -94,7 +94,7 @@ def augment_batch(
     visible: Tensor,
     scheme: KeypointScheme,
     augment: AugmentParams,
-    chance: Chance,
+    chance: BatchRng,
 ) -> Batch:
     """Random views of the faces, on the device where they and the chance are.
 
@@ -116,7 +116,7 @@ def augment_batch(
     return Batch(images, points, visible, view)
 
 
-def random_maps(count: int, augment: AugmentParams, chance: Chance) -> tuple[Tensor, Tensor]:
+def random_maps(count: int, augment: AugmentParams, chance: BatchRng) -> tuple[Tensor, Tensor]:
     """Turn-and-zoom matrices (N, 2, 2) and shifts (N, 2), crop pixels, about the crop's centre."""
     angle = chance.between(math.radians(augment.rotate_deg), count)
     zoom = torch.exp(chance.between(math.log1p(augment.zoom), count))
@@ -147,7 +147,7 @@ def sample_crops(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
     )
 
 
-def _vary_light(images: Tensor, augment: AugmentParams, chance: Chance) -> Tensor:
+def _vary_light(images: Tensor, augment: AugmentParams, chance: BatchRng) -> Tensor:
     """Resolution, sharpness, light, gamma, contrast, brightness, noise: of each face by itself."""
     count = len(images)
     if augment.low_resolution_probability > 0:
@@ -170,7 +170,7 @@ def _vary_light(images: Tensor, augment: AugmentParams, chance: Chance) -> Tenso
     return images.clamp(0, 255)
 
 
-def _vary_sharpness(images: Tensor, augment: AugmentParams, chance: Chance) -> Tensor:
+def _vary_sharpness(images: Tensor, augment: AugmentParams, chance: BatchRng) -> Tensor:
     """Some faces blurred, some others with what a blur takes away once more on top."""
     count = len(images)
     drawn = chance.uniform(count, 1, 1, 1)
@@ -231,7 +231,7 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _lay_patches(
-    images: Tensor, points: Tensor, visible: Tensor, augment: AugmentParams, chance: Chance
+    images: Tensor, points: Tensor, visible: Tensor, augment: AugmentParams, chance: BatchRng
 ) -> tuple[Tensor, Tensor]:
     """One grey rectangle on some faces; a covered point becomes hidden if so chosen."""
     count = len(images)

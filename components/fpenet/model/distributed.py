@@ -127,7 +127,7 @@ def see_whole_batch(net: nn.Module) -> None:
                 module.__class__ = WholeBatchNorm
 
 
-class Chance:
+class BatchRng:
     """Random numbers for the faces of a batch.
 
     They are drawn for the whole batch, and each process keeps those of its own faces: two

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fpenet.data.crops.store import open_crops
 from fpenet.kpi.evaluate import Predict
 from fpenet.kpi.evaluate import evaluate as judge
-from fpenet.kpi.report import draw_kpi, write_kpi
+from fpenet.kpi.report import plot_kpi, write_kpi
 from fpenet.model.checkpoint import load_net
 from fpenet.params import EvaluateParams
 
@@ -39,7 +39,7 @@ def evaluate_net(
     kpi, found = judge(torch_predict(net), store, evaluate, about.get("confidence_px"))
     write_kpi(kpi, out_dir)
     found.save(out_dir / "predictions.npz")
-    draw_kpi(kpi, store, found, out_dir / "kpi.png")
+    plot_kpi(kpi, store, found, out_dir / "kpi.png")
     return {
         "dataset": kpi.dataset,
         "part": kpi.part,

@@ -19,7 +19,7 @@ _SHARE_OF_MEMORY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
+class TrainingFaces:
     """Faces by row.
 
     Attributes:
@@ -63,7 +63,7 @@ class Faces:
 
 def open_faces(
     store: CropStore, device: torch.device | str, unlabelled: CropStore | None = None
-) -> Faces:
+) -> TrainingFaces:
     """The faces of ``store`` and of ``unlabelled``, on ``device`` as far as they fit.
 
     Raises:
@@ -84,6 +84,6 @@ def open_faces(
         free, _ = torch.cuda.mem_get_info(device)
         if sum(one.nbytes for one in stored) < _SHARE_OF_MEMORY * free:
             crops = torch.cat([torch.from_numpy(np.array(one)).to(device) for one in stored])
-    return Faces(
+    return TrainingFaces(
         stored, crops, torch.from_numpy(points).to(device), torch.from_numpy(visible).to(device)
     )

@@ -18,7 +18,7 @@ from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX
 from fpenet.keypoints import KeypointScheme
 from fpenet.model.distributed import summed
-from fpenet.model.nets.recombinator import Answer
+from fpenet.model.nets.recombinator import NetOutput
 from fpenet.params import TrainParams
 
 Loss = Callable[[Tensor, TrainParams], Tensor]
@@ -104,7 +104,7 @@ def cross_entropy(pred: Tensor, target: Tensor) -> Tensor:
     return -(target * pred.clamp(min=_LEAST).log()).sum(-1)
 
 
-def heatmap_loss(answer: Answer, target: Tensor, weight: Tensor, train: TrainParams) -> Tensor:
+def heatmap_loss(answer: NetOutput, target: Tensor, weight: Tensor, train: TrainParams) -> Tensor:
     """How far the marginals of the heat maps are from a Gaussian about ``target`` (N, K, 2)."""
     inside = ((target > -0.5) & (target < CROP_PX - 0.5)).all(-1)  # of no other is there a map
     weight = torch.where(inside, weight, 0.0)
@@ -119,7 +119,7 @@ def heatmap_loss(answer: Answer, target: Tensor, weight: Tensor, train: TrainPar
 
 
 def confidence_loss(
-    answer: Answer, target: Tensor, weight: Tensor, visible: Tensor, train: TrainParams
+    answer: NetOutput, target: Tensor, weight: Tensor, visible: Tensor, train: TrainParams
 ) -> Tensor:
     """Cross entropy of the confidence: whether a keypoint is visible and rightly placed.
 

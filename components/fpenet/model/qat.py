@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from fpenet.core.progress import report
 from fpenet.data.crops.store import CROP_PX, CropStore, Rows
-from fpenet.model.nets.recombinator import Answer, Recombinator, build_net
+from fpenet.model.nets.recombinator import NetOutput, Recombinator, build_net
 
 _LEVELS = 127
 _BATCH = 32
@@ -130,7 +130,7 @@ def _moved(store: CropStore, rows: Rows, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.stack(crops)[:, None]).float()
 
 
-def _distance(said: Answer, taught: Answer) -> Tensor:
+def _distance(said: NetOutput, taught: NetOutput) -> Tensor:
     """Points in pixels, the divergence of the heat maps' marginals, and the confidence."""
     loss = smooth_l1_loss(said.points, taught.points, beta=0.1)
     shares = said.marginals.clamp(min=1e-9).log()

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from fpenet.core.errors import InputError
 from fpenet.keypoints import KeypointScheme
 from fpenet.model.augment import Batch, augment_batch, softened
-from fpenet.model.distributed import Chance, rank, see_whole_batch, size, sum_gradients, summed
-from fpenet.model.faces import Faces
+from fpenet.model.distributed import BatchRng, rank, see_whole_batch, size, sum_gradients, summed
+from fpenet.model.faces import TrainingFaces
 from fpenet.model.nets.recombinator import GREY_LEVELS, Recombinator, build_net
-from fpenet.model.targets import objective, wanted_of
+from fpenet.model.targets import objective, targets_of
 from fpenet.params import TrainParams
 
 LOGGER = logging.getLogger(__name__)
@@ -97,12 +97,12 @@ def strength(done: float, train: TrainParams) -> float:
     return train.weak_strength if done > 1.0 - train.weak_fraction else 1.0
 
 
-def draw_batch(
-    faces: Faces,
+def sample_batch(
+    faces: TrainingFaces,
     rows: Tensor,
     scheme: KeypointScheme,
     train: TrainParams,
-    chance: Chance,
+    chance: BatchRng,
     strength: float = 1.0,
 ) -> Batch:
     """Views of the faces in ``rows`` (N,), augmented with that much of the augmentation."""
@@ -125,7 +125,7 @@ def take_step(
     """
     net = training.net
     images = batch.images.contiguous(memory_format=torch.channels_last) / GREY_LEVELS
-    wanted = wanted_of(batch, training.average, training.teacher, scheme, train)
+    wanted = targets_of(batch, training.average, training.teacher, scheme, train)
     buffers = [buffer for buffer in net.buffers() if buffer.is_floating_point()]
     before = _flat(buffers)
     training.optimizer.zero_grad(set_to_none=True)
@@ -198,7 +198,7 @@ class Stepper:
     """
 
     def __init__(
-        self, training: Training, faces: Faces, scheme: KeypointScheme, train: TrainParams
+        self, training: Training, faces: TrainingFaces, scheme: KeypointScheme, train: TrainParams
     ) -> None:
         if train.batch_size % size():
             raise InputError(
@@ -207,7 +207,7 @@ class Stepper:
             )
         self.training, self.faces, self.scheme, self.train = training, faces, scheme, train
         device = faces.points.device
-        self.chance = Chance(train.seed, device)
+        self.chance = BatchRng(train.seed, device)
         self.share = train.batch_size // size()
         self._rows = torch.zeros(self.share, dtype=torch.int64, device=device)
         self._graphed = faces.resident and size() == 1
@@ -274,7 +274,7 @@ class Stepper:
         return loss.clone()
 
     def _step(self, amount: float) -> Tensor:
-        batch = draw_batch(self.faces, self._rows, self.scheme, self.train, self.chance, amount)
+        batch = sample_batch(self.faces, self._rows, self.scheme, self.train, self.chance, amount)
         return take_step(self.training, batch, self.scheme, self.train)
 
 

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from fpenet.core.errors import Diverged, InputError, Pruned
-from fpenet.core.progress import EpochEnd, watching
+from fpenet.core.progress import EpochEnd, observed_epochs
 from fpenet.core.yaml_tree import nested, overlay
 from fpenet.data.crops.store import CropStore, hold_aside
 from fpenet.model.train import train_on
@@ -35,7 +35,7 @@ _FOLDER, _WHY = "folder", "why"
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """What a sweep found.
 
     Attributes:
@@ -51,7 +51,7 @@ class Swept:
 
 def run_sweep(
     store: CropStore, train: TrainParams, sweep: SweepParams, name: str, folder: Path, shown: Shown
-) -> Swept:
+) -> SweepResult:
     """Go on with the study ``name`` until it has ``sweep.trials``.
 
     Args:
@@ -81,7 +81,7 @@ def run_sweep(
     if not whole:
         raise InputError(f"study {name}: no trial came to its end:\n{_table(study)}")
     best = min(whole, key=_value)
-    return Swept(best.params, _value(best), _table(study))
+    return SweepResult(best.params, _value(best), _table(study))
 
 
 def settings_of(train: TrainParams, tried: Mapping[str, Any]) -> TrainParams:
@@ -134,7 +134,7 @@ def _run_trial(
         study.sampler = TPESampler(seed=sweep.seed + trial.number)  # the same one, resumed or not
         tried = {key: _suggest(trial, key, values) for key, values in sweep.space.items()}
         try:
-            with shown(own.name, tried), watching(_pruning(trial)):
+            with shown(own.name, tried), observed_epochs(_pruning(trial)):
                 summary = train_on(store, settings_of(train, tried), own)
             study.tell(trial, summary["val_crop_px"])
         except (Pruned, Diverged, ValidationError) as error:

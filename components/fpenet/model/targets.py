@@ -15,7 +15,7 @@ from fpenet.keypoints import KeypointScheme
 from fpenet.model.augment import Batch
 from fpenet.model.distributed import summed
 from fpenet.model.losses import confidence_loss, coordinate_loss, heatmap_loss, point_weights
-from fpenet.model.nets.recombinator import GREY_LEVELS, Answer, Recombinator
+from fpenet.model.nets.recombinator import GREY_LEVELS, NetOutput, Recombinator
 from fpenet.params import TrainParams
 
 
@@ -35,7 +35,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TrainTargets:
     """What is wanted of the answer to a batch.
 
     Attributes:
@@ -49,9 +49,9 @@ class Wanted:
     points: Tensor
     visible: Tensor
 
-    def of(self, faces: slice) -> "Wanted":
+    def of(self, faces: slice) -> "TrainTargets":
         """The same of some faces of the batch."""
-        return Wanted(
+        return TrainTargets(
             tuple(Target(t.points[faces], t.weight[faces], t.heatmaps) for t in self.targets),
             self.judged[faces],
             self.points[faces],
@@ -60,13 +60,13 @@ class Wanted:
 
 
 @torch.no_grad()
-def wanted_of(
+def targets_of(
     batch: Batch,
     average: Recombinator,
     teacher: Recombinator | None,
     scheme: KeypointScheme,
     train: TrainParams,
-) -> Wanted:
+) -> TrainTargets:
     """What is wanted of the net for ``batch``; this process has its share of it."""
     labelled = torch.isfinite(batch.points).all(-1)
     counts = labelled & batch.visible if train.mask_hidden else labelled
@@ -77,7 +77,7 @@ def wanted_of(
     if teacher is not None:
         points, _ = teacher(batch.images)
         targets.append(Target(points, _shares(_inside(points), train.teacher_weight), True))
-    return Wanted(tuple(targets), _shares(labelled, 1.0), batch.points, batch.visible)
+    return TrainTargets(tuple(targets), _shares(labelled, 1.0), batch.points, batch.visible)
 
 
 def _equivariant(
@@ -104,7 +104,7 @@ def _shares(counts: Tensor, total: float) -> Tensor:
     return counts * (total / summed(counts.sum()).clamp(min=1))
 
 
-def objective(answer: Answer, wanted: Wanted, train: TrainParams) -> Tensor:
+def objective(answer: NetOutput, wanted: TrainTargets, train: TrainParams) -> Tensor:
     """The part that these faces have in the loss of the whole batch."""
     loss = answer.points.new_zeros(())
     for target in wanted.targets:

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from fpenet.core.errors import Diverged, InputError
-from fpenet.core.progress import EpochEnd, report, tell_epoch
-from fpenet.core.stopping import noted_sigterm
+from fpenet.core.progress import EpochEnd, notify_epoch, report
+from fpenet.core.stopping import deferred_sigterm
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.keypoints import KeypointScheme
 from fpenet.kpi.evaluate import predict_all
@@ -87,7 +87,7 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
             training.net.answer = torch.compile(training.net.answer)  # type: ignore[method-assign]
         stepper = Stepper(training, faces, scheme, train)
         epochs = from_first(planned_epochs(training, train))
-        with noted_sigterm() as noted:
+        with deferred_sigterm() as noted:
 
             def stopped() -> bool:
                 return bool(summed(torch.tensor(float(noted()), device=device)) > 0)
@@ -216,7 +216,7 @@ def _note_epoch(
         line["val_crop_px"] = float(np.nanmean(point_errors(points, target)))
     training.curve.append(line)
     LOGGER.info("%s", json.dumps(line))
-    tell_epoch(EpochEnd(tuple(training.curve), images, points, target))
+    notify_epoch(EpochEnd(tuple(training.curve), images, points, target))
 
 
 def _finish(

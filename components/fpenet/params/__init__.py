@@ -49,7 +49,7 @@ ViewName = Annotated[
 SIGNING_KEY_VARIABLE = "FPENET_SIGNING_KEY"
 """Where the private key lies; read at the edge (cli, flows), which lays it over params.yaml."""
 CalibrationMethod = Annotated[str, Registered(("fpenet.deploy.int8.histogram:METHODS",))]
-RecoveryRung = Annotated[str, Registered(("fpenet.deploy.int8.recover:RUNGS",))]
+RecoveryRung = Annotated[str, Registered(("fpenet.deploy.int8.recover:RECOVERY_STEPS",))]
 
 
 class TrustParams(Section):

@@ -28,7 +28,7 @@ DEFAULT_TRUST: Trusted = KEYS
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class Checksums:
     """A folder whose files were as they were signed.
 
     Attributes:
@@ -58,7 +58,7 @@ class Sums:
         return data
 
 
-def write_sums(folder: Path, key: SigningKey) -> None:
+def write_checksums(folder: Path, key: SigningKey) -> None:
     """List every file of ``folder``, and sign the list."""
     path = folder / SUMS
     files = [file for file in files_of(folder) if file not in (path, signature_of(path))]
@@ -67,7 +67,7 @@ def write_sums(folder: Path, key: SigningKey) -> None:
     sign_file(path, key)
 
 
-def check_sums(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> Sums:
+def verify_checksums(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> Checksums:
     """The signed folder, once its signature and every listed file were as they should be.
 
     Raises:
@@ -80,7 +80,7 @@ def check_sums(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> Sums:
         told = f"holds several targets; name one: {targets}" if targets else "is not a bundle"
         raise InputError(f"{path}: missing; {folder} {told}")
     text, signed_by = read_signed(path, trusted)
-    sums = Sums(folder, dict(_lines(path, text.decode("utf-8", errors="replace"))), signed_by)
+    sums = Checksums(folder, dict(_lines(path, text.decode("utf-8", errors="replace"))), signed_by)
     for name in sums.digests:
         sums.read(name)
     return sums

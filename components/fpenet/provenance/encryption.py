@@ -71,8 +71,8 @@ _HELD: ContextVar[ModelKey | None] = ContextVar("model_key", default=None)
 
 
 @contextmanager
-def holding(key: ModelKey | None) -> Iterator[None]:
-    """Have ``held_key`` give ``key`` in this thread meanwhile."""
+def model_key_context(key: ModelKey | None) -> Iterator[None]:
+    """Have ``current_model_key`` give ``key`` in this thread meanwhile."""
     token = _HELD.set(key)
     try:
         yield
@@ -80,7 +80,7 @@ def holding(key: ModelKey | None) -> Iterator[None]:
         _HELD.reset(token)
 
 
-def held_key() -> ModelKey | None:
+def current_model_key() -> ModelKey | None:
     """The key that whoever called us holds; None where nobody has given one."""
     return _HELD.get()
 

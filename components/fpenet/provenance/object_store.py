@@ -92,7 +92,7 @@ def list_objects(client: Any, bucket: str, prefix: str) -> list[S3Object]:
         ConnectionError: the server failed at every try.
     """
     found: list[S3Object] = []
-    with told(client, f"s3://{bucket}/{prefix}"):
+    with object_store_errors(client, f"s3://{bucket}/{prefix}"):
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for row in (row for page in pages for row in page.get("Contents", ())):
             key, size = row["Key"], row["Size"]
@@ -108,11 +108,11 @@ def reach(client: Any, bucket: str, prefix: str) -> None:
     Raises:
         as ``list_objects`` does.
     """
-    with told(client, f"s3://{bucket}/{prefix}"):
+    with object_store_errors(client, f"s3://{bucket}/{prefix}"):
         client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 
-def download(client: Any, wanted: S3Object, path: Path) -> str:
+def download_object(client: Any, wanted: S3Object, path: Path) -> str:
     """Bring the object to ``path``, going on after the bytes that an earlier try left there.
 
     The file is read back and held to the checksum that the server gives (SHA-256, SHA-1, CRC-32),
@@ -131,7 +131,7 @@ def download(client: Any, wanted: S3Object, path: Path) -> str:
         if attempt:
             time.sleep(random.uniform(0.5, 1.0) * FIRST_WAIT_SECONDS * 2**attempt)
         try:
-            with told(client, wanted.url):
+            with object_store_errors(client, wanted.url):
                 said = _get_rest(client, wanted, path)
         except ConnectionError as error:
             problem = error
@@ -229,7 +229,7 @@ def _require_paths(objects: list[S3Object]) -> None:
 
 
 @contextmanager
-def told(client: Any, url: str) -> Iterator[None]:
+def object_store_errors(client: Any, url: str) -> Iterator[None]:
     """Turn what botocore raises into one line: bad input, or a server that failed."""
     endpoint = client.meta.endpoint_url
     try:

@@ -87,12 +87,12 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
     return Evidence(
         folders,
         {name: read_manifest(folder) for name, folder in folders.items()},
-        read_json(folders["validate"] / "report.json"),
-        read_json(folders["evaluate"] / "kpi.json"),
-        read_json(folders["build"] / "engines.json"),
-        read_json(folders["build"] / "parity.json")["rungs"],
-        read_json(folders["benchmark"] / "benchmark.json"),
-        read_json(folders["gate"] / "gate.json"),
+        read_stage_json(folders["validate"] / "report.json"),
+        read_stage_json(folders["evaluate"] / "kpi.json"),
+        read_stage_json(folders["build"] / "engines.json"),
+        read_stage_json(folders["build"] / "parity.json")["rungs"],
+        read_stage_json(folders["benchmark"] / "benchmark.json"),
+        read_stage_json(folders["gate"] / "gate.json"),
     )
 
 
@@ -226,7 +226,7 @@ def read_curve(train_dir: Path) -> list[dict[str, float]]:
     ]
 
 
-def read_json(path: Path) -> Any:
+def read_stage_json(path: Path) -> Any:
     """The JSON value in a file.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from synthface.head.surface import cut, front_depth
+from synthface.head.surface import cut_plane, front_depth
 from synthface.spec import Bools, Expression, Floats, Identity
 
 _INNERMOST = 0.35
@@ -34,7 +34,7 @@ def on_outline(
     """
     moved, found = jaw.copy(), np.zeros(len(jaw), np.bool_)
     share = _INNERMOST + (1.0 - _INNERMOST) * np.arange(_STEPS + 1) / _STEPS
-    half = cut(who, how, jaw[:, 1])[0]
+    half = cut_plane(who, how, jaw[:, 1])[0]
     turned = np.nonzero(hidden & (half > _NARROWEST_MM))[0]
     side = np.where(jaw[turned, 0] > 0.0, 1.0, -1.0)[:, None]
     x = side * half[turned, None] * share

@@ -7,7 +7,7 @@ shell.
 import numpy as np
 
 from synthface.exact import circle
-from synthface.head.surface import cut
+from synthface.head.surface import cut_plane
 from synthface.spec import Expression, Floats, Identity
 
 CENTRE_Y = 14.0
@@ -19,7 +19,7 @@ _NEUTRAL = Expression()
 def ear_surface(who: Identity, side: float, u: Floats, v: Floats, n: Floats) -> Floats:
     """(3, ...) head frame points of the ear's own (u, v, n); ``side`` -1 is the left ear."""
     out, back = circle(15.0 + 30.0 * who.ear_flare)
-    beside = float(cut(who, _NEUTRAL, np.array([CENTRE_Y]))[0][0]) + 1.0
+    beside = float(cut_plane(who, _NEUTRAL, np.array([CENTRE_Y]))[0][0]) + 1.0
     depth = HALF_DEPTH_MM * (1.0 - 0.22 * v) * u - 2.0 * v
     outward = depth + HALF_DEPTH_MM * 0.8
     x = beside + outward * out + n * HALF_THICKNESS_MM * back

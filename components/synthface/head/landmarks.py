@@ -29,7 +29,7 @@ import numpy as np
 
 from synthface.head import curves
 from synthface.head.ear import ear_surface
-from synthface.head.surface import WIDEST_Y, chin_y, cut, front_depth, nose_tip_y
+from synthface.head.surface import WIDEST_Y, chin_y, cut_plane, front_depth, nose_tip_y
 from synthface.spec import Expression, Floats, Identity
 
 NUM_KEYPOINTS = 104
@@ -62,7 +62,7 @@ def landmarks(who: Identity, how: Expression, gaze_mm: tuple[float, float]) -> F
     flat[103] = 0.5 * (flat[72] + flat[74])
     points = np.concatenate([flat, np.zeros((NUM_KEYPOINTS, 1))], axis=1)
     points[:, 2] = front_depth(who, how, flat[:, 0], flat[:, 1])
-    points[JAW, 2] = cut(who, how, flat[JAW, 1])[1]
+    points[JAW, 2] = cut_plane(who, how, flat[JAW, 1])[1]
     for start, side in ((76, -1.0), (78, 1.0)):
         points[start : start + 2] = ear_surface(
             who, side, np.array([0.0, 0.0]), np.array([-1.0, 1.0]), np.zeros(2)
@@ -87,7 +87,7 @@ def _jaw(who: Identity, how: Expression) -> Floats:
     w = w * w
     below = np.sqrt(1.0 - w * w)
     y = WIDEST_Y + (chin_y(who, how) - WIDEST_Y) * below
-    x = cut(who, how, y)[0]
+    x = cut_plane(who, how, y)[0]
     x[-1] = 0.0
     keep = y >= JAW_TOP_Y
     x, y = x[keep], y[keep]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from synthface.exact import circle, smooth_step, unit
 from synthface.head.body import LONG_HAIR_RINGS, NECK_RINGS, SHIRT_RINGS, tube
 from synthface.head.ear import ear_surface
-from synthface.head.surface import VERTEX_Y, WIDEST_Y, chin_y, cut, front_depth
+from synthface.head.surface import VERTEX_Y, WIDEST_Y, chin_y, cut_plane, front_depth
 from synthface.spec import Expression, Floats, Identity
 
 SKIN, EAR, NECK, SHIRT, HAIR = range(5)
@@ -87,7 +87,7 @@ def _skin(who: Identity, how: Expression) -> tuple[Floats, Floats]:
     sin_rows, (sin_columns, cos_columns) = _row_sines(), _column_circle()
     below = chin_y(who, how) - WIDEST_Y
     y = WIDEST_Y + sin_rows * np.where(sin_rows < 0.0, WIDEST_Y - VERTEX_Y, below)
-    a, c, _, back = (column[:, None] for column in cut(who, how, y))
+    a, c, _, back = (column[:, None] for column in cut_plane(who, how, y))
     x = a * sin_columns
     grid_y = np.repeat(y[:, None], x.shape[1], axis=1)
     z = np.where(cos_columns >= 0.0, front_depth(who, how, x, grid_y), c + back * cos_columns)

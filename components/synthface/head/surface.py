@@ -23,7 +23,7 @@ def chin_y(who: Identity, how: Expression) -> float:
     return who.chin_y + how.jaw_drop
 
 
-def cut(who: Identity, how: Expression, y: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def cut_plane(who: Identity, how: Expression, y: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """(a, c, f, r) of the horizontal cuts at ``y``, each of its shape."""
     chin = chin_y(who, how)
     above = np.minimum(np.maximum((WIDEST_Y - y) / (WIDEST_Y - VERTEX_Y), 0.0), 1.0)
@@ -42,7 +42,7 @@ def cut(who: Identity, how: Expression, y: Floats) -> tuple[Floats, Floats, Floa
 
 def front_depth(who: Identity, how: Expression, x: Floats, y: Floats) -> Floats:
     """z of the front half of the skin at (x, y); beyond the outline, the outline's z."""
-    a, c, f, _ = cut(who, how, y)
+    a, c, f, _ = cut_plane(who, how, y)
     across = np.minimum(np.abs(x) / np.maximum(a, 1e-6), 1.0)
     shell = np.sqrt(1.0 - across * across)
     # The relief fades out toward the outline, so that the jaw line stays the outline.

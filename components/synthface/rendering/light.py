@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from synthface.exact import circle
-from synthface.rng import Draws
+from synthface.rng import SeededRng
 from synthface.spec import Floats
 
 FLASHES: dict[int, tuple[float, float]] = {
@@ -33,9 +33,9 @@ def lamp(illumination: int) -> tuple[float, float, float] | None:
     return -sin_yaw * cos_up, -sin_up, cos_yaw * cos_up
 
 
-def window(seed: int) -> tuple[float, float, float]:
+def light_window(seed: int) -> tuple[float, float, float]:
     """Where the room's light comes from, head frame; its length is the strength."""
-    draw = Draws(seed, 5)
+    draw = SeededRng(seed, 5)
     strength = draw.between(0.15, 0.7)
     (sin_yaw, cos_yaw) = circle(draw.between(-75.0, 75.0))
     (sin_up, cos_up) = circle(draw.between(5.0, 65.0))

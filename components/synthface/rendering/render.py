@@ -10,7 +10,7 @@ from synthface.head import curves
 from synthface.head.contour import on_outline
 from synthface.head.landmarks import EARS, IRISES, JAW, landmarks
 from synthface.head.mesh import Mesh, build_mesh
-from synthface.rendering.light import lamp, lit, window
+from synthface.rendering.light import lamp, light_window, lit
 from synthface.rendering.occluder import occluder_cover, occluder_grey
 from synthface.rendering.paint import PAINTS
 from synthface.rendering.raster import Fragments, rasterise
@@ -103,7 +103,7 @@ def _shade(face: FaceSpec, mesh: Mesh, fragments: Fragments, nearest: Floats) ->
         toward = float(right), float(down), float(near)
     reached = seen_light(nearest, fragments.pixel, toward, face.px_per_mm)
     camera = (-sin_yaw, 0.0, cos_yaw)
-    place = window(face.seed)
+    place = light_window(face.seed)
     return lit(albedo, (nx, ny, nz), camera, face.illumination, gloss, place, reached)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from synthface.rng import Draws, noise_bytes, uniforms
+from synthface.rng import SeededRng, noise_bytes, uniforms
 from synthface.spec import IMAGE_HEIGHT, IMAGE_WIDTH, Floats
 
 _CELL_PX = 8
@@ -16,7 +16,7 @@ COARSE_SHARE = 0.35
 def backdrop(seed: int) -> Floats:
     """(480, 640) float32 displayed grey of a room out of focus: walls, doors, pictures, lamps."""
     rows, columns = IMAGE_HEIGHT // _CELL_PX + 1, IMAGE_WIDTH // _CELL_PX + 1
-    draws = Draws(seed, 1)
+    draws = SeededRng(seed, 1)
     slope = draws.between(-0.3, 0.3) * (np.arange(columns) / columns - 0.5)
     room = np.zeros((rows, columns)) + draws.between(0.12, 0.8) + slope
     for _ in range(draws.index(4)):  # from floor to ceiling
@@ -69,7 +69,7 @@ def photograph(grey: Floats, seed: int, shot: int = 0) -> NDArray[np.uint8]:
     Args:
         shot: no two of one seed have the same noise.
     """
-    draws = Draws(seed, 4)
+    draws = SeededRng(seed, 4)
     gain, lift = np.float32(draws.between(0.88, 1.4)), np.float32(draws.between(-0.03, 0.06))
     # Sixteenths of a grey level: 4080 times the blur's 16 is the most that 16 bits hold.
     fine = (np.minimum(np.maximum(grey * gain + lift, 0.0), 1.0) * 4080.0 + 0.5).astype(np.uint16)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from fpenet.data.checks.faces import Faces, faces_of
+from fpenet.data.checks.faces import LabelledFaces, labelled_faces
 from fpenet.data.checks.window import Grey
 from fpenet.data.sample import FaceSample, Floats, keypoints_box
 
@@ -60,7 +60,7 @@ def draw_cartoon(points: Floats) -> Grey:
 
 
 @pytest.fixture(scope="session")
-def cartoons() -> tuple[Faces, list[Grey]]:
+def cartoons() -> tuple[LabelledFaces, list[Grey]]:
     """240 faces of 60 people, and their pictures."""
     random = np.random.default_rng(35)
     samples, pictures = [], []
@@ -77,14 +77,14 @@ def cartoons() -> tuple[Faces, list[Grey]]:
         samples.append(
             FaceSample(name, (SIZE, SIZE), box, points, visible, 0, f"s{number // 4:03d}")
         )
-    return faces_of(samples), pictures
+    return labelled_faces(samples), pictures
 
 
 @pytest.fixture
-def faces_with() -> Callable[..., Faces]:
+def faces_with() -> Callable[..., LabelledFaces]:
     """A few faces of 4 points: ``faces_with(points=[...], occlusion=[...])``, sound by default."""
 
-    def make(count: int = 1, **changed: Any) -> Faces:
+    def make(count: int = 1, **changed: Any) -> LabelledFaces:
         points = np.array([[12.0, 12.0], [48.0, 14.0], [30.0, 46.0], [np.nan, np.nan]])
         plain: dict[str, Any] = {
             "images": [f"{number}.png" for number in range(count)],
@@ -99,6 +99,6 @@ def faces_with() -> Callable[..., Faces]:
             name: np.array(value, float) if name in ("points", "boxes", "occlusion") else value
             for name, value in changed.items()
         }
-        return Faces(**(plain | arrays))
+        return LabelledFaces(**(plain | arrays))
 
     return make

@@ -5,32 +5,32 @@ import numpy as np
 import pytest
 
 from fpenet.data.checks.appearance import (
-    Pictures,
+    AppearanceModel,
     find_shifted,
-    find_unlike_pictures,
-    fit_pictures,
+    find_unlike_appearance,
+    fit_appearance,
 )
-from fpenet.data.checks.faces import Faces
-from fpenet.data.checks.shape_outliers import Shapes, fit_shapes
+from fpenet.data.checks.faces import LabelledFaces
+from fpenet.data.checks.shape_outliers import ShapeModel, fit_shape_model
 from fpenet.data.checks.window import Grey, window
 from fpenet.data.sample import Floats
 from fpenet.params import Params
 
 WRONG = np.arange(5, 240, 40)  # six faces of six people
 MOUTH = WRONG + 3
-Judged = tuple[Pictures, Floats]
+Judged = tuple[AppearanceModel, Floats]
 
 
-def pictures_of(faces: Faces, windows: Grey) -> Pictures:
-    shapes = fit_shapes(faces)
-    assert isinstance(shapes, Shapes), shapes
-    pictures = fit_pictures(faces, shapes, windows)
-    assert isinstance(pictures, Pictures), pictures
+def pictures_of(faces: LabelledFaces, windows: Grey) -> AppearanceModel:
+    shapes = fit_shape_model(faces)
+    assert isinstance(shapes, ShapeModel), shapes
+    pictures = fit_appearance(faces, shapes, windows)
+    assert isinstance(pictures, AppearanceModel), pictures
     return pictures
 
 
 @pytest.fixture(scope="module")
-def judged(cartoons: tuple[Faces, list[Grey]]) -> Judged:
+def judged(cartoons: tuple[LabelledFaces, list[Grey]]) -> Judged:
     """The cartoons, six of them with all points shifted and six with a mouth beside its place."""
     faces, pictures = cartoons
     points, boxes = faces.points.copy(), faces.boxes.copy()
@@ -69,13 +69,15 @@ def test_the_worst_region_is_named_with_how_far_it_is_off(
     regions = {name: np.exp(random.normal(np.log(0.03), 0.2, 400)) for name in ("eyes", "mouth")}
     regions["mouth"][17] = 0.2
     regions["eyes"][30] = np.nan  # none labelled
-    outcome = find_unlike_pictures(Pictures(np.zeros((400, 2)), regions), params_with().validate_)
+    outcome = find_unlike_appearance(
+        AppearanceModel(np.zeros((400, 2)), regions), params_with().validate_
+    )
     assert list(outcome.details) == [17]
     assert outcome.details[17].startswith("mouth 0.20 of the face's size off the picture")
 
 
 def test_the_same_faces_give_the_same_numbers(
-    cartoons: tuple[Faces, list[Grey]], judged: Judged
+    cartoons: tuple[LabelledFaces, list[Grey]], judged: Judged
 ) -> None:
     faces, pictures = cartoons
     windows = np.stack([window(*pair) for pair in zip(pictures, faces.squares, strict=True)])
@@ -83,11 +85,11 @@ def test_the_same_faces_give_the_same_numbers(
     assert np.array_equal(one.shift, two.shift)
 
 
-def test_one_person_cannot_be_judged_by_others(cartoons: tuple[Faces, list[Grey]]) -> None:
+def test_one_person_cannot_be_judged_by_others(cartoons: tuple[LabelledFaces, list[Grey]]) -> None:
     faces = cartoons[0]
     alone = dataclasses.replace(faces, subjects=["ann"] * len(faces))
     windows = np.zeros((len(faces), 36, 36), np.uint8)
-    shapes = fit_shapes(alone)
-    assert isinstance(shapes, Shapes)
-    found = fit_pictures(alone, shapes, windows)
+    shapes = fit_shape_model(alone)
+    assert isinstance(shapes, ShapeModel)
+    found = fit_appearance(alone, shapes, windows)
     assert found == "1 people are too few to judge each by the others"

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from fpenet.data.checks.balance import find_imbalance, light_classes, yaw_classes
-from fpenet.data.checks.faces import Faces
-from fpenet.data.checks.shape_outliers import Shapes, fit_shapes
+from fpenet.data.checks.faces import LabelledFaces
+from fpenet.data.checks.shape_outliers import ShapeModel, fit_shape_model
 from fpenet.data.checks.window import Grey
 from fpenet.params import Params
 
 
 def test_yaw_and_light_are_taken_from_the_labels(
-    faces_with: Callable[..., Faces], params_with: Callable[..., Params]
+    faces_with: Callable[..., LabelledFaces], params_with: Callable[..., Params]
 ) -> None:
     yaws = [-60.0] + [-30.0] * 9 + [0.0] * 70 + [30.0] * 10 + [60.0] * 10
     lights = ["07"] * 99 + ["12"]
@@ -33,7 +33,7 @@ def test_yaw_and_light_are_taken_from_the_labels(
 
 
 def test_yaw_is_read_off_the_points_where_the_labels_do_not_tell(
-    cartoons: tuple[Faces, list[Grey]],
+    cartoons: tuple[LabelledFaces, list[Grey]],
 ) -> None:
     faces = cartoons[0]
     points = faces.points.copy()
@@ -41,8 +41,8 @@ def test_yaw_is_read_off_the_points_where_the_labels_do_not_tell(
     points[0, 27:36, 0] -= 0.2 * width[0]
     points[1, 27:36, 0] += 0.4 * width[1]
     changed = dataclasses.replace(faces, points=points)
-    shapes = fit_shapes(changed)
-    assert isinstance(shapes, Shapes)
+    shapes = fit_shape_model(changed)
+    assert isinstance(shapes, ShapeModel)
     found = yaw_classes(changed, shapes)
     assert found is not None
     classes, source = found
@@ -51,7 +51,7 @@ def test_yaw_is_read_off_the_points_where_the_labels_do_not_tell(
 
 
 def test_light_is_read_off_the_pictures_where_the_labels_do_not_tell(
-    faces_with: Callable[..., Faces],
+    faces_with: Callable[..., LabelledFaces],
 ) -> None:
     windows = np.full((5, 36, 36), 120, np.uint8)
     windows[1, :, :18] = 200
@@ -65,7 +65,7 @@ def test_light_is_read_off_the_pictures_where_the_labels_do_not_tell(
 
 
 def test_a_set_without_bad_exposure_lacks_nothing(
-    faces_with: Callable[..., Faces], params_with: Callable[..., Params]
+    faces_with: Callable[..., LabelledFaces], params_with: Callable[..., Params]
 ) -> None:
     windows = np.full((90, 36, 36), 120, np.uint8)
     windows[:30, :, :18] = 200
@@ -77,7 +77,7 @@ def test_a_set_without_bad_exposure_lacks_nothing(
 
 
 def test_where_nothing_tells_it_is_said(
-    faces_with: Callable[..., Faces], params_with: Callable[..., Params]
+    faces_with: Callable[..., LabelledFaces], params_with: Callable[..., Params]
 ) -> None:
     outcome = find_imbalance(faces_with(3), None, None, params_with().validate_)
     assert outcome.skipped == "neither labels nor points nor pictures tell yaw or light"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fpenet.data.checks.image_hash import hash_cells, look_of, near_pairs
+from fpenet.data.checks.image_hash import hash_cells, image_hash, near_pairs
 from fpenet.data.checks.window import Grey
 
 
@@ -31,8 +31,8 @@ COPIES: dict[str, Callable[[Grey], Grey]] = {
 
 @pytest.mark.parametrize("how", COPIES)
 def test_a_copy_under_another_name_is_found_among_strangers(how: str) -> None:
-    looks = [look_of(photo(seed), f"sha{seed}") for seed in range(40)]
-    looks.append(look_of(COPIES[how](photo(7)), "sha-copy"))
+    looks = [image_hash(photo(seed), f"sha{seed}") for seed in range(40)]
+    looks.append(image_hash(COPIES[how](photo(7)), "sha-copy"))
     people = [[f"s{seed}"] for seed in range(41)]
     (pair,) = near_pairs(looks, people, 12)
     assert (pair.one, pair.other, pair.exact) == (7, 40, False)
@@ -41,21 +41,21 @@ def test_a_copy_under_another_name_is_found_among_strangers(how: str) -> None:
 
 
 def test_pictures_of_one_person_may_be_alike() -> None:
-    looks = [look_of(photo(1), "one"), look_of(recompressed(photo(1)), "two")]
+    looks = [image_hash(photo(1), "one"), image_hash(recompressed(photo(1)), "two")]
     assert near_pairs(looks, [["ann"], ["ann"]], 12) == []
     assert len(near_pairs(looks, [["ann"], ["ann", "bob"]], 12)) == 1
 
 
 def test_the_same_file_is_exact_whatever_its_picture() -> None:
     flat = np.full((20, 20), 128, np.uint8)
-    looks = [look_of(flat, "same"), look_of(flat, "same"), look_of(flat, "other")]
+    looks = [image_hash(flat, "same"), image_hash(flat, "same"), image_hash(flat, "other")]
     pairs = near_pairs(looks, [["ann"], ["bob"], ["cid"]], 12)
     assert [(pair.one, pair.other, pair.exact, pair.bits) for pair in pairs] == [(0, 1, True, 0)]
 
 
 def test_no_bits_may_differ_where_the_limit_is_none() -> None:
-    looks = [look_of(photo(1), "one"), look_of(photo(1), "two")]
-    looks.append(look_of(COPIES["half the size"](photo(1)), "three"))
+    looks = [image_hash(photo(1), "one"), image_hash(photo(1), "two")]
+    looks.append(image_hash(COPIES["half the size"](photo(1)), "three"))
     bits = [pair.bits for pair in near_pairs(looks, [["a"], ["b"], ["c"]], 0)]
     assert bits == [0] * len(bits)
     assert bits

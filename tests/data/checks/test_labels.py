@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fpenet.data.checks.faces import Faces
+from fpenet.data.checks.faces import LabelledFaces
 from fpenet.data.checks.labels import (
     LABEL_CHECKS,
     coincident_fraction,
@@ -16,7 +16,7 @@ from fpenet.params import Params
 
 
 def test_a_sound_face_passes_every_check(
-    faces_with: Callable[..., Faces], params_with: Callable[..., Params]
+    faces_with: Callable[..., LabelledFaces], params_with: Callable[..., Params]
 ) -> None:
     for name, check in LABEL_CHECKS.items():
         assert check.find(faces_with(3), params_with().validate_).details == {}, name
@@ -83,7 +83,7 @@ def test_a_sound_face_passes_every_check(
     ],
 )
 def test_each_check_names_what_is_wrong(
-    faces_with: Callable[..., Faces],
+    faces_with: Callable[..., LabelledFaces],
     params_with: Callable[..., Params],
     changed: dict[str, Any],
     check: str,
@@ -96,7 +96,7 @@ def test_each_check_names_what_is_wrong(
 
 
 def test_a_score_is_one_at_the_limit(
-    faces_with: Callable[..., Faces], params_with: Callable[..., Params]
+    faces_with: Callable[..., LabelledFaces], params_with: Callable[..., Params]
 ) -> None:
     faces = faces_with(points=[[(12, 12), (-3, 12), (40, 20), (-2, 9)]])
     outcome = LABEL_CHECKS["points outside"].find(faces, params_with().validate_)
@@ -109,19 +109,23 @@ def test_only_broken_labels_count_against_the_budget() -> None:
     assert sound == {"occluded", "face cut off", "points outside"}
 
 
-def test_the_border_of_the_image_is_half_a_pixel_out(faces_with: Callable[..., Faces]) -> None:
+def test_the_border_of_the_image_is_half_a_pixel_out(
+    faces_with: Callable[..., LabelledFaces],
+) -> None:
     assert visible_fraction(faces_with(boxes=[(-0.5, -0.5, 100, 80)])).tolist() == [1.0]
     edge = faces_with(points=[[(-0.5, 0), (99.5, 79.5), (-0.6, 0), (0, 79.6)]])
     assert outside_fraction(edge).tolist() == [0.5]
 
 
-def test_a_line_of_points_is_visible_where_it_lies_inside(faces_with: Callable[..., Faces]) -> None:
+def test_a_line_of_points_is_visible_where_it_lies_inside(
+    faces_with: Callable[..., LabelledFaces],
+) -> None:
     lines = faces_with(2, boxes=[(10.0, 10.0, 40.0, 0.0), (-90.0, 10.0, 40.0, 0.0)])
     assert visible_fraction(lines).tolist() == [1.0, 0.0]
 
 
 def test_points_in_one_place_count_once_each_and_unlabelled_ones_never(
-    faces_with: Callable[..., Faces],
+    faces_with: Callable[..., LabelledFaces],
 ) -> None:
     nan = np.nan
     faces = faces_with(

@@ -4,8 +4,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fpenet.data.checks.faces import Faces
-from fpenet.data.checks.shape_outliers import Shapes, find_swapped, find_unlike_shapes, fit_shapes
+from fpenet.data.checks.faces import LabelledFaces
+from fpenet.data.checks.shape_outliers import (
+    ShapeModel,
+    find_swapped,
+    find_unlike_shapes,
+    fit_shape_model,
+)
 from fpenet.data.checks.window import Grey
 from fpenet.data.sample import Floats
 from fpenet.keypoints import scheme_for
@@ -15,13 +20,13 @@ FLIP = np.array(scheme_for(68).flip_map)
 WRONG = np.arange(7, 240, 24)  # ten faces of ten people
 
 
-def shapes_of(faces: Faces) -> Shapes:
-    shapes = fit_shapes(faces)
-    assert isinstance(shapes, Shapes), shapes
+def shapes_of(faces: LabelledFaces) -> ShapeModel:
+    shapes = fit_shape_model(faces)
+    assert isinstance(shapes, ShapeModel), shapes
     return shapes
 
 
-def with_points(faces: Faces, change: Callable[[Floats], Floats]) -> Faces:
+def with_points(faces: LabelledFaces, change: Callable[[Floats], Floats]) -> LabelledFaces:
     points = faces.points.copy()
     points[WRONG] = change(points[WRONG])
     return dataclasses.replace(faces, points=points)
@@ -29,7 +34,7 @@ def with_points(faces: Faces, change: Callable[[Floats], Floats]) -> Faces:
 
 @pytest.mark.parametrize("region", ["all", "eyes", "mouth"])
 def test_left_and_right_swapped_is_found_in_the_face_and_in_a_region(
-    cartoons: tuple[Faces, list[Grey]], params_with: Callable[..., Params], region: str
+    cartoons: tuple[LabelledFaces, list[Grey]], params_with: Callable[..., Params], region: str
 ) -> None:
     indices = np.array(scheme_for(68).regions[region])
 
@@ -45,7 +50,7 @@ def test_left_and_right_swapped_is_found_in_the_face_and_in_a_region(
 
 
 def test_no_sound_face_is_swapped_however_it_is_turned(
-    cartoons: tuple[Faces, list[Grey]], params_with: Callable[..., Params]
+    cartoons: tuple[LabelledFaces, list[Grey]], params_with: Callable[..., Params]
 ) -> None:
     faces = cartoons[0]
     quarter = faces.points[..., ::-1] * [-1, 1]  # by 90 degrees
@@ -55,7 +60,7 @@ def test_no_sound_face_is_swapped_however_it_is_turned(
 
 
 def test_a_face_seen_from_the_side_is_not_judged_by_left_and_right(
-    cartoons: tuple[Faces, list[Grey]], params_with: Callable[..., Params]
+    cartoons: tuple[LabelledFaces, list[Grey]], params_with: Callable[..., Params]
 ) -> None:
     faces = with_points(cartoons[0], lambda points: points[:, FLIP])
     yaw = [90.0 if row in WRONG[:5] else -75.0 for row in range(len(faces))]
@@ -65,7 +70,7 @@ def test_a_face_seen_from_the_side_is_not_judged_by_left_and_right(
 
 
 def test_without_mirror_partners_nothing_is_swapped_and_that_is_said(
-    cartoons: tuple[Faces, list[Grey]], params_with: Callable[..., Params]
+    cartoons: tuple[LabelledFaces, list[Grey]], params_with: Callable[..., Params]
 ) -> None:
     faces = dataclasses.replace(cartoons[0], points=cartoons[0].points[:, :30])
     outcome = find_swapped(faces, shapes_of(faces), params_with().validate_)
@@ -73,7 +78,7 @@ def test_without_mirror_partners_nothing_is_swapped_and_that_is_said(
 
 
 def test_a_face_of_another_shape_is_found_and_a_moved_one_is_not(
-    cartoons: tuple[Faces, list[Grey]], params_with: Callable[..., Params]
+    cartoons: tuple[LabelledFaces, list[Grey]], params_with: Callable[..., Params]
 ) -> None:
     def spoil(points: Floats) -> Floats:
         points[0, 48:] += 14.0  # a mouth beside its place
@@ -88,7 +93,7 @@ def test_a_face_of_another_shape_is_found_and_a_moved_one_is_not(
 
 
 def test_a_shape_that_several_people_have_is_rare_but_not_wrong(
-    cartoons: tuple[Faces, list[Grey]], params_with: Callable[..., Params]
+    cartoons: tuple[LabelledFaces, list[Grey]], params_with: Callable[..., Params]
 ) -> None:
     def found_when_long(rows: list[int] | slice) -> set[int]:
         faces = with_points(cartoons[0], lambda points: points)
@@ -100,7 +105,7 @@ def test_a_shape_that_several_people_have_is_rare_but_not_wrong(
 
 
 def test_unlabelled_points_are_filled_in_from_the_mean_and_not_judged(
-    cartoons: tuple[Faces, list[Grey]], params_with: Callable[..., Params]
+    cartoons: tuple[LabelledFaces, list[Grey]], params_with: Callable[..., Params]
 ) -> None:
     faces = with_points(cartoons[0], lambda points: points)
     faces.points[::3, 30:40] = np.nan
@@ -112,6 +117,6 @@ def test_unlabelled_points_are_filled_in_from_the_mean_and_not_judged(
     assert not {row for row in found if row % 3 == 0}
 
 
-def test_too_few_common_keypoints_make_no_shape(cartoons: tuple[Faces, list[Grey]]) -> None:
+def test_too_few_common_keypoints_make_no_shape(cartoons: tuple[LabelledFaces, list[Grey]]) -> None:
     faces = dataclasses.replace(cartoons[0], points=cartoons[0].points[:, :3])
-    assert fit_shapes(faces) == "3 keypoints are labelled in most faces; needs 4"
+    assert fit_shape_model(faces) == "3 keypoints are labelled in most faces; needs 4"

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fpenet.data.checks.window import WINDOW_PX, look_at, slope_maps, window
+from fpenet.data.checks.window import WINDOW_PX, slope_maps, window, window_features
 from fpenet.data.crops.geometry import CropBox, cut
 
 
@@ -34,6 +34,6 @@ def test_points_are_looked_at_where_they_are() -> None:
     # Half a side right of the middle are 11.25 px; its four cells lie 2.5 px about it.
     right = np.rint(centre + 11.25 + 2.5), np.rint(centre + 2.5)
     maps[0, int(right[1]), int(right[0]), 4] = 1.0
-    found = look_at(maps, np.array([[[0.5, 0.0], [0.0, 0.0]]]))
+    found = window_features(maps, np.array([[[0.5, 0.0], [0.0, 0.0]]]))
     assert found.shape == (1, 2 * 4 * 6)
     assert found.reshape(2, 4, 6).sum(axis=(1, 2)).tolist() == [1.0, 0.0]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fpenet.data.readers import find_format, read_labels
 from fpenet.data.readers.coco import read_coco
-from fpenet.data.readers.labelled_set import LabelledFace, Unread
+from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
 from fpenet.params import Params
 
 
@@ -77,7 +77,7 @@ def test_a_broken_annotation_is_named_and_the_others_are_read(
 ) -> None:
     folder = write(tmp_path / "set", broken, annotation([1, 2, 2]))
     first, second = read_coco(folder)
-    assert isinstance(first, Unread)
+    assert isinstance(first, UnreadFace)
     assert isinstance(second, LabelledFace)
     assert said in first.refusal.detail
     assert first.where == "person_keypoints.json, annotation 1"
@@ -87,7 +87,7 @@ def test_a_broken_annotation_is_named_and_the_others_are_read(
 def test_an_image_outside_the_folder_is_refused(tmp_path: Path) -> None:
     images = ({"id": 7, "file_name": "../a.png"},)
     (face,) = read_coco(write(tmp_path / "set", annotation([1, 2, 2]), images=images))
-    assert isinstance(face, Unread)
+    assert isinstance(face, UnreadFace)
     assert face.refusal.reason == "image outside"
 
 

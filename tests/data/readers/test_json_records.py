@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fpenet.data.readers.json_records import read_json, read_records
+from fpenet.data.readers.json_records import read_label_json, read_records
 
 
 def test_records_come_one_at_a_time_with_their_row(tmp_path: Path) -> None:
@@ -45,4 +45,4 @@ def test_text_after_a_single_value_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "dataset.json"
     path.write_text('{"name": "a"} {')
     with pytest.raises(ValueError, match="text after the end of the JSON value, at character 13"):
-        read_json(path)
+        read_label_json(path)

@@ -14,7 +14,7 @@ from PIL import Image
 from fpenet.data.labelling.tasks import results_of
 from fpenet.data.readers import find_format, read_labels
 from fpenet.data.readers.label_studio import read_label_studio
-from fpenet.data.readers.labelled_set import LabelledFace, Unread
+from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
 from fpenet.params import Params
 
 
@@ -117,16 +117,16 @@ def test_the_format_is_found_by_looking(tmp_path: Path, params_with: Callable[..
 )
 def test_a_broken_annotation_is_named(tmp_path: Path, results: object, message: str) -> None:
     (unread,) = read_label_studio(write(tmp_path / "set", {"result": results}))
-    assert isinstance(unread, Unread)
+    assert isinstance(unread, UnreadFace)
     assert unread.where == "export.json, task 1, annotation 1"
     assert message in unread.refusal.detail
 
 
 def test_images_outside_and_tasks_of_nobody_are_refused(tmp_path: Path) -> None:
     (unread,) = read_label_studio(write(tmp_path / "set", {"result": []}, image="?d=../b.png"))
-    assert isinstance(unread, Unread)
+    assert isinstance(unread, UnreadFace)
     assert unread.refusal.reason == "image outside"
     (unread,) = read_label_studio(write(tmp_path / "set"))
-    assert isinstance(unread, Unread)
+    assert isinstance(unread, UnreadFace)
     assert unread.refusal.detail == "nobody has labelled it yet"
     assert not unread.refusal.broken

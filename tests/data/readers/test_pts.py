@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fpenet.data.readers import find_format, read_labels
-from fpenet.data.readers.labelled_set import Unread
+from fpenet.data.readers.labelled_set import UnreadFace
 from fpenet.data.readers.pts import read_pts, read_pts_set
 from fpenet.data.rejected import Refusal
 from fpenet.params import Params
@@ -45,8 +45,8 @@ def test_points_without_their_image_or_with_two_are_refused(tmp_path: Path) -> N
     for name in ("two.png", "two.jpg"):
         Image.new("L", (8, 8)).save(tmp_path / name)
     alone, two = read_pts_set(tmp_path)
-    assert isinstance(alone, Unread)
-    assert isinstance(two, Unread)
+    assert isinstance(alone, UnreadFace)
+    assert isinstance(two, UnreadFace)
     assert "one image of its name (png, jpg); found none" in alone.refusal.detail
     assert "found two.png, two.jpg" in two.refusal.detail
 

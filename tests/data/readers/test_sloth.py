@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fpenet.data.readers.labelled_set import LabelledFace, Unread
+from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
 from fpenet.data.readers.sloth import read_box, read_points, read_sloth
 from fpenet.data.rejected import Refusal
 from tests.conftest import TinyLabels
@@ -94,7 +94,7 @@ def test_a_broken_record_leaves_the_others_readable(tiny_labels: TinyLabels) -> 
     records = [*tiny_labels.records[:5], ["not", "a", "record"], *tiny_labels.records[6:]]
     (tiny_labels.folder / "labels.json").write_text(json.dumps(records))
     faces = list(read_sloth(tiny_labels.folder))
-    unread = [face for face in faces if isinstance(face, Unread)]
+    unread = [face for face in faces if isinstance(face, UnreadFace)]
     assert sum(isinstance(face, LabelledFace) for face in faces) == 18
     assert [one.where for one in unread] == ["labels.json, record 4", "labels.json, record 6"]
     assert unread[0].refusal.detail == "annotations is 'none'; it must be a list"
@@ -103,7 +103,7 @@ def test_a_broken_record_leaves_the_others_readable(tiny_labels: TinyLabels) -> 
 def test_a_face_without_keypoints_is_set_aside_but_not_broken(tiny_labels: TinyLabels) -> None:
     tiny_labels.records[0]["annotations"].pop()
     first = next(iter(read_sloth(tiny_labels.write())))
-    assert isinstance(first, Unread)
+    assert isinstance(first, UnreadFace)
     assert (first.refusal.reason, first.refusal.broken) == ("no keypoints", False)
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from fpenet.data.readers import find_format, read_labels
-from fpenet.data.readers.labelled_set import LabelledFace, Unread
-from fpenet.data.readers.table import read_table
+from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
+from fpenet.data.readers.table import read_table_set
 from fpenet.params import Params
 
 HEAD = "filename,subject,occlusion_level,box_x,box_y,box_width,box_height,light,yaw,"
@@ -42,7 +42,7 @@ def test_every_column_has_its_meaning(tmp_path: Path, params_with: Callable[...,
 
 def test_columns_that_start_at_0_are_keypoint_1(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", "filename,x_0,y_0,x_1,y_1\na.png,1,2,3,4\n")
-    (face,) = read_table(folder)
+    (face,) = read_table_set(folder)
     assert isinstance(face, LabelledFace)
     assert face.points.tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
@@ -61,7 +61,7 @@ def test_a_parquet_keeps_its_types(tmp_path: Path) -> None:
         "age": [31, None],
     }
     pq.write_table(pa.table(columns), tmp_path / "set/faces.parquet")
-    first, second = read_table(tmp_path / "set")
+    first, second = read_table_set(tmp_path / "set")
     assert isinstance(first, LabelledFace)
     assert isinstance(second, LabelledFace)
     assert first.points.tolist() == [[1.5, 2.5], [3.0, 5.0]]
@@ -85,8 +85,8 @@ def test_a_parquet_keeps_its_types(tmp_path: Path) -> None:
 )
 def test_a_broken_row_is_named_and_the_others_are_read(tmp_path: Path, row: str, said: str) -> None:
     folder = write(tmp_path / "set", f"filename,x1,y1,occluded1\n{row}\na.png,1,2,True\n")
-    first, second = read_table(folder)
-    assert isinstance(first, Unread)
+    first, second = read_table_set(folder)
+    assert isinstance(first, UnreadFace)
     assert isinstance(second, LabelledFace)
     assert said in first.refusal.detail
     assert first.where == "faces.csv, row 1"
@@ -109,15 +109,15 @@ def test_a_table_that_cannot_be_used_is_one_clear_line(
 ) -> None:
     folder = write(tmp_path / "set", head + "\n")
     with pytest.raises(ValueError, match=rf"faces\.csv: .*{said}"):
-        list(read_table(folder))
+        list(read_table_set(folder))
 
 
 def test_two_tables_in_a_folder_are_not_guessed_between(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", "filename,x1,y1\na.png,1,2\n")
     write(folder, "filename,x1,y1\na.png,1,2\n", "more.csv")
     with pytest.raises(ValueError, match=r"holds faces\.csv, more\.csv; name the one to read"):
-        list(read_table(folder))
-    assert len(list(read_table(folder / "more.csv"))) == 1
+        list(read_table_set(folder))
+    assert len(list(read_table_set(folder / "more.csv"))) == 1
     assert find_format(folder / "more.csv") == "table"
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fpenet.data.readers import find_format, read_labels
-from fpenet.data.readers.labelled_set import LabelledFace, Unread
+from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
 from fpenet.data.readers.wflw import TO_68, read_wflw
 from fpenet.keypoints import scheme_for
 from fpenet.params import Params
@@ -123,7 +123,7 @@ def test_a_broken_line_is_named_and_the_others_are_read(
     root = write(tmp_path, test=text + "\n" + line("0--Parade/0_a.jpg"))
     first, second = read_wflw(root, None)
     if said:
-        assert isinstance(first, Unread)
+        assert isinstance(first, UnreadFace)
         assert said in first.refusal.detail
         assert first.where == "list_98pt_rect_attr_test.txt, line 1"
     assert isinstance(second, LabelledFace)
@@ -132,5 +132,5 @@ def test_a_broken_line_is_named_and_the_others_are_read(
 def test_an_image_outside_the_set_is_refused(tmp_path: Path) -> None:
     root = write(tmp_path / "set", test=line("../../a.jpg"))
     (face,) = read_wflw(root, None)
-    assert isinstance(face, Unread)
+    assert isinstance(face, UnreadFace)
     assert face.refusal.reason == "image outside"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fpenet.data.checks.faces import faces_of
+from fpenet.data.checks.faces import labelled_faces
 from fpenet.data.readers import read_labels
 from fpenet.data.validation import docs_process
 from fpenet.data.validation.data_docs import evaluate_suites
@@ -25,7 +25,9 @@ WIDE = Expectation(
 
 @pytest.fixture
 def table(tiny_labels: TinyLabels, params_with: Callable[..., Params]) -> pd.DataFrame:
-    return keypoint_table(faces_of(read_labels(tiny_labels.write(), params_with().data).samples))
+    return keypoint_table(
+        labelled_faces(read_labels(tiny_labels.write(), params_with().data).samples)
+    )
 
 
 def test_an_expectation_that_is_not_met_says_what_it_found(

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fpenet.data.checks.faces import Faces, faces_of
+from fpenet.data.checks.faces import LabelledFaces, labelled_faces
 from fpenet.data.sample import FaceSample
 from fpenet.data.validation.expectations import (
     SUITES,
@@ -15,7 +15,7 @@ from fpenet.keypoints import SCHEMES, scheme_for
 from fpenet.params import Params, ValidateParams
 
 
-def faces_of_scheme(count: int) -> Faces:
+def faces_of_scheme(count: int) -> LabelledFaces:
     """One upright face whose regions lie where they belong, in a box of 100 px at (10, 20)."""
     scheme = scheme_for(count)
     places = {
@@ -37,10 +37,12 @@ def faces_of_scheme(count: int) -> Faces:
             points[left, 0], points[right, 0] = 20, 80
     points += (10, 20)
     box = (10.0, 20.0, 100.0, 100.0)
-    return faces_of([FaceSample("a.png", (200, 200), box, points, np.ones(count, bool), 0, "ann")])
+    return labelled_faces(
+        [FaceSample("a.png", (200, 200), box, points, np.ones(count, bool), 0, "ann")]
+    )
 
 
-def unmet(faces: Faces, params: ValidateParams) -> list[str]:
+def unmet(faces: LabelledFaces, params: ValidateParams) -> list[str]:
     """The columns whose order a face does not meet."""
     count = faces.points.shape[1]
     table = face_table(faces, np.ones((len(faces), count), bool))

@@ -9,7 +9,7 @@ from PIL import Image
 from fpenet.data.overlay import PICTURE_PX, draw_face
 from fpenet.data.readers import read_labels
 from fpenet.data.validation.report import render_report
-from fpenet.data.validation.run_checks import sift
+from fpenet.data.validation.run_checks import run_checks
 from fpenet.params import Params
 from tests.conftest import TinyLabels
 
@@ -46,7 +46,7 @@ def test_the_page_needs_nothing_beside_it_and_trusts_no_name(
 ) -> None:
     tiny_labels.add("images/s020_<b>.png", face_box={"Occlusion": 7})
     given = read_labels(tiny_labels.write(), params_with().data)
-    sifted = sift(given.samples, given.root, params_with().validate_)
+    sifted = run_checks(given.samples, given.root, params_with().validate_)
     page = render_report(REPORT, given.samples, sifted, given.root, 3)
     assert not re.search(r"<script|<link|https?://|<b>|<faces>|<broken>", page)
     assert "Stops the run: too many &lt;broken&gt; faces" in page
@@ -62,6 +62,6 @@ def test_a_picture_that_cannot_be_read_is_said_in_its_place(
     tiny_labels.add("images/s020_0.png", face_box={"Occlusion": 7})
     given = read_labels(tiny_labels.write(), params_with().data)
     (tiny_labels.folder / "images/s020_0.png").write_bytes(b"no picture")
-    sifted = sift(given.samples, given.root, params_with().validate_)
+    sifted = run_checks(given.samples, given.root, params_with().validate_)
     page = render_report(REPORT, given.samples, sifted, given.root, 3)
     assert "s020_0.png: neither PNG nor JPEG" in page

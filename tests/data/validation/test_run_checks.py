@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fpenet.data.checks.faces import faces_of
+from fpenet.data.checks.faces import labelled_faces
 from fpenet.data.readers import read_labels
 from fpenet.data.readers.labelled_set import LabelledSet
 from fpenet.data.sample import FaceSample
 from fpenet.data.validation import run_checks as sift_module
-from fpenet.data.validation.run_checks import kept_samples, sift, sift_faces, suspicion
+from fpenet.data.validation.run_checks import kept_samples, run_checks, run_face_checks, suspicion
 from fpenet.params import Params
 from tests.conftest import TinyLabels
 
@@ -31,7 +31,7 @@ def test_a_face_is_dropped_for_its_first_reason_and_every_finding_is_told(
     points = [(0, 0), (500, 24), (32, 34), (24, 34), (36, 36)]
     tiny_labels.add("images/s020_0.png", points=points, face_box=box | {"Occlusion": 9})
     given = labelled()
-    sifted = sift(given.samples, given.root, params_with().validate_)
+    sifted = run_checks(given.samples, given.root, params_with().validate_)
     (rejected,) = sifted.rejected
     assert (rejected.face, rejected.reason, rejected.broken) == (20, "placeholder", True)
     found = {one.check: one.severity for one in sifted.findings if one.face == 20}
@@ -46,7 +46,7 @@ def test_severity_decides_what_becomes_of_a_face(
     given = labelled()
     for severity, kept in (("drop", 20), ("warn", 21), ("block", 21)):
         params = params_with({"validate.severity.occluded": severity}).validate_
-        sifted = sift(given.samples, given.root, params)
+        sifted = run_checks(given.samples, given.root, params)
         assert len(sifted.kept) == kept
         (finding,) = (one for one in sifted.findings if one.check == "occluded")
         assert (finding.severity, finding.face) == (severity, 20)
@@ -56,7 +56,7 @@ def test_what_a_set_is_too_small_for_is_said_not_passed_over(
     labelled: Callable[[], LabelledSet], params_with: Callable[..., Params]
 ) -> None:
     given = labelled()
-    sifted = sift(given.samples, given.root, params_with().validate_)
+    sifted = run_checks(given.samples, given.root, params_with().validate_)
     skipped = {name: each.skipped for name, each in sifted.outcomes.items() if each.skipped}
     few = "20 faces; validate.models.min_faces is 200"
     assert skipped == {
@@ -75,7 +75,7 @@ def test_a_second_label_is_kept_out_and_checks_the_first(
     record = tiny_labels.add("images/s020_0.png", points=moved, picture=False)
     record["filename"] = "images/s004_1.png"
     given = labelled()
-    sifted = sift(given.samples, given.root, params_with().validate_)
+    sifted = run_checks(given.samples, given.root, params_with().validate_)
     assert [(one.face, one.reason, one.broken) for one in sifted.rejected] == [
         (20, "second label", False)
     ]
@@ -90,7 +90,7 @@ def test_an_image_under_two_names_is_a_warning_with_the_pair(
     source = tiny_labels.folder / "images/s003_0.png"
     (tiny_labels.folder / "images/s020_0.png").write_bytes(source.read_bytes())
     given = labelled()
-    sifted = sift(given.samples, given.root, params_with().validate_)
+    sifted = run_checks(given.samples, given.root, params_with().validate_)
     assert [(one, other, pair.exact) for one, other, pair in sifted.shared] == [
         ("images/s003_0.png", "images/s020_0.png", True)
     ]
@@ -102,7 +102,7 @@ def test_kept_samples_have_the_keypoints_that_the_set_agrees_on(
 ) -> None:
     tiny_labels.add("images/s020_0.png", P9x=30.0, P9y=30.0)
     given = labelled()
-    sifted = sift(given.samples, given.root, params_with().validate_)
+    sifted = run_checks(given.samples, given.root, params_with().validate_)
     kept = kept_samples(given.samples, sifted)
     assert {len(sample.points) for sample in given.samples} == {9}
     assert {(len(sample.points), len(sample.visible)) for sample in kept} == {(5, 5)}
@@ -113,8 +113,8 @@ def test_without_pictures_the_labels_are_judged_by_themselves(
     params_with: Callable[..., Params], labelled: Callable[[], LabelledSet]
 ) -> None:
     given = labelled()
-    faces = faces_of(given.samples)
-    sifted = sift_faces(faces, params_with().validate_, None)
+    faces = labelled_faces(given.samples)
+    sifted = run_face_checks(faces, params_with().validate_, None)
     assert sifted.kept == list(range(20))
     assert sifted.outcomes["shared picture"].skipped == "there are no pictures"
 
@@ -122,9 +122,9 @@ def test_without_pictures_the_labels_are_judged_by_themselves(
 def test_no_face_is_a_failure(
     params_with: Callable[..., Params], labelled: Callable[[], LabelledSet]
 ) -> None:
-    faces = faces_of(labelled().samples).take(np.array([], int))
+    faces = labelled_faces(labelled().samples).take(np.array([], int))
     with pytest.raises(ValueError, match="there is no face to check, which is a failure"):
-        sift_faces(faces, params_with().validate_, None)
+        run_face_checks(faces, params_with().validate_, None)
 
 
 def test_no_check_is_a_failure(
@@ -132,12 +132,12 @@ def test_no_check_is_a_failure(
     labelled: Callable[[], LabelledSet],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    faces = faces_of(labelled().samples)
+    faces = labelled_faces(labelled().samples)
     for checks in ("LABEL_CHECKS", "SET_CHECKS"):
         monkeypatch.setattr(sift_module, checks, {})
     monkeypatch.setattr(sift_module._Record, "add", lambda *_: None)
     with pytest.raises(ValueError, match="no check ran, which is a failure"):
-        sift_faces(faces, params_with().validate_, None)
+        run_face_checks(faces, params_with().validate_, None)
 
 
 def test_suspicion_adds_up_and_ignores_what_was_not_judged() -> None:
@@ -156,7 +156,7 @@ def test_every_face_is_seen_in_its_own_window(
     box, visible = (16.0, 20.0, 32.0, 28.0), np.ones(5, bool)
     left = FaceSample("two.png", (128, 64), box, FIVE, visible, 0, "ann")
     right = dataclasses.replace(left, points=FIVE + np.array([64.0, 0.0]), subject="bob")
-    faces = faces_of([left, right])
-    seen = sift_module.look_at(tmp_path, faces, params_with().validate_)
+    faces = labelled_faces([left, right])
+    seen = sift_module.image_features(tmp_path, faces, params_with().validate_)
     assert seen.windows.mean(axis=(1, 2)).round().tolist() == [0.0, 255.0]
     assert list(seen.looks) == ["two.png"]

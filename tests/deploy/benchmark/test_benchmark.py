@@ -11,7 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fpenet.deploy.benchmark.benchmark import benchmark_engines, sizes_of, table, time_calls
+from fpenet.deploy.benchmark.benchmark import (
+    benchmark_engines,
+    benchmark_table,
+    sizes_of,
+    time_calls,
+)
 from fpenet.deploy.benchmark.machine_state import machine_state, throttling
 from fpenet.deploy.benchmark.trtexec_times import read_times, time_engine, trtexec
 from fpenet.params import Params
@@ -156,7 +161,7 @@ def test_an_engine_that_only_trtexec_timed_has_its_times_in_the_table() -> None:
     ]
     trained = {"target": "torch", "precision": "fp32", "runtime": "torch", "size_bytes": 1}
     kpi = {"normaliser": "box", "metrics": {}}
-    text = table([row], kpi, [], modes, trained | {"status": "trained"})
+    text = benchmark_table([row], kpi, [], modes, trained | {"status": "trained"})
     assert text.splitlines()[-1] == (
         "| t4 | fp16 | tensorrt | 2.00 | – | 1.250 | 0.310 | 0.400 | 3,226 (1) | 0.33 | 2489"
         " | ready |"

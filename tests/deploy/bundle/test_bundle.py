@@ -15,7 +15,7 @@ from fpenet.deploy.bundle.bundle import bundle_targets, reason_left_out
 from fpenet.deploy.engines.targets import TARGETS, Precision
 from fpenet.deploy.engines.trtexec import trtexec_options
 from fpenet.params import Params, TargetName
-from fpenet.provenance.checksums import check_sums
+from fpenet.provenance.checksums import verify_checksums
 from fpenet.provenance.digest import digest_file
 from fpenet.provenance.signing import SigningKey, make_key
 from tests.conftest import DEVELOPMENT_KEY
@@ -75,7 +75,7 @@ def test_every_target_has_a_folder_whose_sums_hold(stages: SimpleNamespace) -> N
     assert folders == set(shipped)
     assert {"cpu", "nano", "xavier-nx", "orin-agx", "h200"} <= folders
     for name in folders:
-        listed = set(check_sums(stages.bundle / name).digests)
+        listed = set(verify_checksums(stages.bundle / name).digests)
         present = {
             path.relative_to(stages.bundle / name).as_posix()
             for path in (stages.bundle / name).rglob("*")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fpenet.deploy.engines.merge_builds import join_builds
+from fpenet.deploy.engines.merge_builds import merge_builds
 from fpenet.provenance.manifest import MANIFEST, Manifest, seal, verify
 from fpenet.provenance.signing import SigningKey, make_key, sign_file
 
@@ -48,7 +48,7 @@ def test_a_workers_engine_takes_the_place_of_the_pending_row(
     )
     sign_file(nano / MANIFEST, worker)
     trusted = [worker.public]
-    folder = join_builds(here, {"nano/fp16": nano}, trusted, tmp_path)
+    folder = merge_builds(here, {"nano/fp16": nano}, trusted, tmp_path)
     rows = {r["target"]: r["status"] for r in json.loads((folder / "engines.json").read_text())}
     assert rows == {"cpu": "ready", "nano": "ready", "h200": "pending"}
     assert (folder / "nano" / "fp16.engine").read_text() == "nano"
@@ -59,7 +59,7 @@ def test_a_workers_engine_takes_the_place_of_the_pending_row(
     assert summary["status"] == {"pending": 1, "ready": 2}
     assert summary["partial"] is True
     assert summary["joined"] == ["nano/fp16"]
-    assert join_builds(here, {"nano/fp16": nano}, trusted, tmp_path) == folder
+    assert merge_builds(here, {"nano/fp16": nano}, trusted, tmp_path) == folder
 
 
 def test_f32_an_engine_changed_on_its_way_is_refused(tmp_path: Path, worker: SigningKey) -> None:
@@ -68,7 +68,7 @@ def test_f32_an_engine_changed_on_its_way_is_refused(tmp_path: Path, worker: Sig
     sign_file(nano / MANIFEST, worker)
     (nano / "nano" / "fp16.engine").write_text("other")
     with pytest.raises(ValueError, match=r"fp16\.engine: SHA-256 is"):
-        join_builds(here, {"nano/fp16": nano}, [worker.public], tmp_path)
+        merge_builds(here, {"nano/fp16": nano}, [worker.public], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "keys", "nano"]
 
 
@@ -78,12 +78,12 @@ def test_f32_an_engine_replaced_with_its_seal_is_refused(
     here = build_folder(tmp_path / "here", [row("nano", "pending")], [])
     nano = build_folder(tmp_path / "nano", [row("nano", "ready", "nano/fp16.engine")], [])
     with pytest.raises(ValueError, match=r"manifest\.json: not signed"):
-        join_builds(here, {"nano/fp16": nano}, [worker.public], tmp_path)
+        merge_builds(here, {"nano/fp16": nano}, [worker.public], tmp_path)
     sign_file(nano / MANIFEST, worker)
     (nano / "nano" / "fp16.engine").write_text("other")
     seal(nano, Manifest("build", "nano", {}, {}, "code", {}, {}, {}))
     with pytest.raises(ValueError, match=r"manifest\.json: is not what the worker key"):
-        join_builds(here, {"nano/fp16": nano}, [worker.public], tmp_path)
+        merge_builds(here, {"nano/fp16": nano}, [worker.public], tmp_path)
     sign_file(nano / MANIFEST, make_key(tmp_path / "keys" / "stranger.pem"))
     with pytest.raises(ValueError, match=r"manifest\.json: signed by key .*not trusted here"):
-        join_builds(here, {"nano/fp16": nano}, [worker.public], tmp_path)
+        merge_builds(here, {"nano/fp16": nano}, [worker.public], tmp_path)

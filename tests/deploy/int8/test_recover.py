@@ -20,14 +20,14 @@ from fpenet.deploy.int8.calibration_cache import read_cache
 from fpenet.deploy.int8.quantise import render_cache, render_qdq
 from fpenet.deploy.int8.quantise_cpu import render_cpu
 from fpenet.deploy.int8.recover import (
-    RUNGS,
-    Evidence,
+    RECOVERY_STEPS,
     Quantisation,
-    climb,
-    gather,
+    RecoveryInputs,
+    escalate,
     mean_distance,
     moved_px,
     ranges_on,
+    recovery_inputs,
 )
 from fpenet.deploy.int8.recover_weights import channel_means, corrected_biases, equalised
 from fpenet.deploy.onnx.network import read_network, weights_of, with_weights
@@ -35,7 +35,7 @@ from fpenet.model.nets.recombinator import Recombinator
 from fpenet.model.qat import net_with, quantised, train_quantised
 from fpenet.params import Params, RecoveryRung
 
-Climb = Callable[..., Evidence]
+Climb = Callable[..., RecoveryInputs]
 ABOUT = {"net": "small", "num_keypoints": 68}
 
 
@@ -64,18 +64,18 @@ def hurt(stages: SimpleNamespace, params: Params) -> Climb:
     networks = [with_weights(one, outlier(networks[0])) for one in networks]
     rows = np.arange(6)
 
-    def make(budget_px: float, *rungs: RecoveryRung) -> Evidence:
+    def make(budget_px: float, *rungs: RecoveryRung) -> RecoveryInputs:
         recovery = params.calibrate.recovery.model_copy(
             update={"budget_px": budget_px, "rungs": rungs}
         )
         calibrate = params.calibrate.model_copy(update={"recovery": recovery, "method": "minmax"})
         store = open_crops(stages.crop)
-        return gather(networks[0], networks[1], ABOUT, store, (rows, rows), calibrate)
+        return recovery_inputs(networks[0], networks[1], ABOUT, store, (rows, rows), calibrate)
 
     return make
 
 
-def ranges(evidence: Evidence) -> Quantisation:
+def ranges(evidence: RecoveryInputs) -> Quantisation:
     return Quantisation(
         ranges_on(evidence.network, evidence.store, evidence.calibration, evidence.calibrate)
     )
@@ -83,7 +83,7 @@ def ranges(evidence: Evidence) -> Quantisation:
 
 def test_a_budget_that_holds_is_not_climbed_for(hurt: Climb) -> None:
     evidence = hurt(100.0, "exclude", "equalise")
-    made, rungs = climb(ranges(evidence), evidence)
+    made, rungs = escalate(ranges(evidence), evidence)
     assert [(rung.rung, rung.held, rung.kept) for rung in rungs] == [("ranges", True, True)]
     assert not made.weights
     assert not made.single
@@ -91,7 +91,7 @@ def test_a_budget_that_holds_is_not_climbed_for(hurt: Climb) -> None:
 
 def test_equalising_gives_back_what_one_channel_took(hurt: Climb) -> None:
     evidence = hurt(1e-6, "equalise")
-    made, (first, second) = climb(ranges(evidence), evidence)
+    made, (first, second) = escalate(ranges(evidence), evidence)
     assert second.kept
     assert not second.held
     for name in ("int8", "int8_cpu"):
@@ -123,7 +123,7 @@ def test_a_channel_s_range_is_set_against_the_weights_that_read_it(hurt: Climb) 
 
 def test_the_layers_that_alone_move_the_points_farthest_stay_in_single(hurt: Climb) -> None:
     evidence = hurt(1e-6, "exclude")
-    made, (first, second) = climb(ranges(evidence), evidence)
+    made, (first, second) = escalate(ranges(evidence), evidence)
     assert len(made.single) == evidence.calibrate.recovery.exclude == 3
     assert max(second.px.values()) < max(first.px.values())
     assert "px alone" in second.did
@@ -145,7 +145,9 @@ def test_the_layers_that_alone_move_the_points_farthest_stay_in_single(hurt: Cli
 def test_excluding_stops_as_soon_as_the_budget_holds(hurt: Climb) -> None:
     evidence = hurt(1.0)
     start = ranges(evidence)
-    one = RUNGS["exclude"](start, dataclasses.replace(evidence, calibrate=hurt(1e9).calibrate))[0]
+    one = RECOVERY_STEPS["exclude"](
+        start, dataclasses.replace(evidence, calibrate=hurt(1e9).calibrate)
+    )[0]
     assert len(one.single) == 1
 
 
@@ -204,19 +206,19 @@ def test_training_with_the_rounding_brings_the_points_nearer_to_fp32_s(hurt: Cli
 def test_a_rung_that_makes_it_worse_is_told_and_not_kept(
     hurt: Climb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def worse(made: Quantisation, evidence: Evidence) -> tuple[Quantisation, str]:
+    def worse(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
         return dataclasses.replace(made, amax={n: v * 50 for n, v in made.amax.items()}), "worse"
 
-    monkeypatch.setitem(RUNGS, "equalise", worse)
+    monkeypatch.setitem(RECOVERY_STEPS, "equalise", worse)
     evidence = hurt(1e-6, "equalise")
     start = ranges(evidence)
-    made, rungs = climb(start, evidence)
+    made, rungs = escalate(start, evidence)
     assert [rung.kept for rung in rungs] == [True, False]
     assert made is start
 
 
 def test_rungs_in_params_are_those_of_the_registry() -> None:
-    assert set(get_args(RecoveryRung)) == set(RUNGS)
+    assert set(get_args(RecoveryRung)) == set(RECOVERY_STEPS)
 
 
 def test_the_stage_keeps_each_rung_and_what_other_draws_give(
@@ -255,7 +257,7 @@ def net_of(model: ModelProto) -> Recombinator:
     return net_with("small", 68, weights_of(model))
 
 
-def paths(evidence: Evidence, made: Quantisation) -> dict[str, float]:
+def paths(evidence: RecoveryInputs, made: Quantisation) -> dict[str, float]:
     """Layer -> range of what it reads, but the heat maps'."""
     from fpenet.deploy.int8.quantise import final_ranges
 

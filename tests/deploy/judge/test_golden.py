@@ -16,11 +16,11 @@ from fpenet.deploy.judge.golden import (
     check_golden,
     faults,
     make_golden,
-    query,
+    predict_in_child,
     read_golden,
 )
 from fpenet.params import Params
-from fpenet.provenance.checksums import write_sums
+from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.signing import SigningKey
 
 LIMITS = {"memory_mb": 4096, "seconds": 60.0}
@@ -47,7 +47,7 @@ def test_an_engine_in_a_child_process_says_what_it_says_here(
     stages: SimpleNamespace, golden: Golden
 ) -> None:
     path = stages.build / "cpu" / "int8.onnx"
-    said = query("onnxruntime", path.read_bytes(), golden, 3, LIMITS, "int8.onnx")
+    said = predict_in_child("onnxruntime", path.read_bytes(), golden, 3, LIMITS, "int8.onnx")
     assert isinstance(said, tuple)
     points, confidence = open_engine(path, threads=1)(golden.crops)
     assert np.abs(said[0] - points).max() < 1e-3
@@ -93,7 +93,7 @@ def test_a_bundle_whose_engine_belongs_to_other_vectors_is_refused(
     folder = tmp_path / "cpu"
     shutil.copytree(stages.bundle / "cpu", folder)
     Golden(golden.crops, golden.points + np.float32(20.0)).save(folder / GOLDEN)
-    write_sums(folder, signing_key)
+    write_checksums(folder, signing_key)
     fp32 = next(one for one in check_golden(folder) if one.engine == "cpu/fp32")
     assert fp32.reasons[-1].startswith("its points are 28.3 px off on golden face ")
 

@@ -11,7 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.deploy.judge.foreign import open_onnx
-from fpenet.deploy.judge.judge_models import all_judged, compare_models, open_model, write_judged
+from fpenet.deploy.judge.judge_models import (
+    all_faces_judged,
+    compare_models,
+    open_model,
+    write_evaluation,
+)
 from fpenet.kpi.predictions import load_predictions, predict_all
 from fpenet.kpi.report import read_kpi
 from fpenet.params import Params
@@ -98,7 +103,7 @@ def write_foreign(
 def test_a_bundle_is_judged_as_its_engine_was(
     stages: SimpleNamespace, store: CropStore, params: Params, tmp_path: Path
 ) -> None:
-    kpi = write_judged(stages.bundle / "cpu", store, params.evaluate, tmp_path)
+    kpi = write_evaluation(stages.bundle / "cpu", store, params.evaluate, tmp_path)
     name = open_model(stages.bundle / "cpu", store.box_scale).name
     before = read_kpi(stages.build / f"{name}.kpi.json")
     assert kpi.faces == before.faces
@@ -112,8 +117,8 @@ def test_an_onnx_file_and_the_training_it_came_from_are_worth_the_same(
     stages: SimpleNamespace, store: CropStore, quick: Any, tmp_path: Path
 ) -> None:
     file = stages.export / "opset17/fp32.onnx"
-    ours = write_judged(file, store, quick, tmp_path / "onnx")
-    trained = write_judged(stages.train, store, quick, tmp_path / "torch")
+    ours = write_evaluation(file, store, quick, tmp_path / "onnx")
+    trained = write_evaluation(stages.train, store, quick, tmp_path / "torch")
     assert ours.metrics == pytest.approx(trained.metrics, abs=1e-3)
     assert ours.confidence["within_px"] == trained.confidence["within_px"] == 4.0
     assert ours.confidence["ece"] == pytest.approx(trained.confidence["ece"], abs=1e-3)
@@ -126,7 +131,7 @@ def test_other_peoples_outputs_are_known_by_their_shapes_whatever_they_are_calle
     store: CropStore, quick: Any, tmp_path: Path
 ) -> None:
     file = write_foreign(tmp_path / "theirs.onnx", mean_shape(store))
-    kpi = write_judged(file, store, quick, tmp_path / "judged")
+    kpi = write_evaluation(file, store, quick, tmp_path / "judged")
     assert kpi.metrics["crop_px/all"] == pytest.approx(_distance(store, tmp_path), abs=1e-4)
     card = (tmp_path / "judged/card.md").read_text()
     assert "its output pts is in pixels of the 80x80 crop" in card
@@ -180,7 +185,7 @@ def test_normalised_points_are_refused_and_not_judged_as_pixels(
 ) -> None:
     path = write_foreign(tmp_path / "theirs.onnx", mean_shape(store, scale=1 / 80))
     with pytest.raises(ValueError, match="seem to be normalised"):
-        write_judged(path, store, quick, tmp_path / "judged")
+        write_evaluation(path, store, quick, tmp_path / "judged")
     assert not (tmp_path / "judged").exists()
 
 
@@ -188,14 +193,14 @@ def test_a_model_of_80_keypoints_is_judged_on_the_68_of_the_labels(
     store: CropStore, quick: Any, tmp_path: Path
 ) -> None:
     path = write_foreign(tmp_path / "theirs.onnx", mean_shape(store, 80))
-    kpi = write_judged(path, store, quick, tmp_path / "judged")
+    kpi = write_evaluation(path, store, quick, tmp_path / "judged")
     assert kpi.num_keypoints == 68
     assert "the 80 keypoints of the model and the 68 of the labels share their first 68" in "".join(
         kpi.assumed
     )
     other = write_foreign(tmp_path / "ten.onnx", mean_shape(store, 10))
     with pytest.raises(ValueError, match="it has 10 keypoints, the faces 68"):
-        write_judged(other, store, quick, tmp_path / "judged")
+        write_evaluation(other, store, quick, tmp_path / "judged")
 
 
 def test_a_model_made_for_a_larger_box_is_shown_it_and_answers_in_the_same_pixels(
@@ -232,7 +237,7 @@ def test_two_models_are_compared_from_a_bundle_a_file_and_kept_predictions(
 def test_kept_predictions_of_other_faces_are_refused(
     stages: SimpleNamespace, store: CropStore, params: Params
 ) -> None:
-    everything = all_judged(store)
+    everything = all_faces_judged(store)
     assert len(everything.rows("kpi")) == 10
     with pytest.raises(ValueError, match=r"predictions\.npz: of the faces .* Give its model"):
         compare_models(

@@ -15,7 +15,7 @@ from fpenet.deploy.judge.judge_release import judge_release
 from fpenet.kpi.predictions import load_predictions
 from fpenet.kpi.report import read_kpi
 from fpenet.params import Params
-from fpenet.provenance.checksums import write_sums
+from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.signing import SigningKey, read_signing_key
 from tests.conftest import DEVELOPMENT_KEY
 from tests.deploy.judge.test_judge_models import write_foreign
@@ -59,7 +59,7 @@ def champion_of(
         path = folder / f"cpu/1/{precision}.onnx"
         names = ("input_face_images", "keypoints", "confidence")
         write_foreign(path, points, names=names)
-    write_sums(folder / "cpu", read_signing_key(DEVELOPMENT_KEY))
+    write_checksums(folder / "cpu", read_signing_key(DEVELOPMENT_KEY))
     return folder
 
 

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 import fpenet
 from fpenet.cli.main import main
 from fpenet.deploy.runtime.face_detection import FaceBox
-from fpenet.deploy.runtime.infer import How, draw_keypoints, infer_files
+from fpenet.deploy.runtime.infer import InferOptions, draw_keypoints, infer_files
 from fpenet.deploy.runtime.landmarker import FaceKeypoints
 from fpenet.deploy.runtime.one_euro import Smoothing
 from fpenet.deploy.runtime.video import VideoFile, read_frames
@@ -38,7 +38,7 @@ def test_a_box_gives_the_keypoints_of_the_landmarker_in_image_pixels(
     stages: SimpleNamespace, pictures: list[Path], tmp_path: Path
 ) -> None:
     box = (230.0, 186.0, 180.0, 178.0)
-    infer_files(pictures, landmarker_of(stages), tmp_path / "out", How(box))
+    infer_files(pictures, landmarker_of(stages), tmp_path / "out", InferOptions(box))
     for path in pictures:
         result = json.loads((tmp_path / "out" / f"{path.stem}.keypoints.json").read_text())
         (face,) = fpenet.Landmarker(stages.bundle / "cpu").keypoints(path, box)
@@ -59,7 +59,9 @@ def test_a_photo_is_turned_as_a_telephone_asks(
     exif[ExifTags.Base.Orientation] = 6  # a quarter clockwise makes it upright
     with Image.open(pictures[0]) as upright:
         upright.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
-    infer_files([pictures[0], turned], landmarker_of(stages), tmp_path, How((230, 186, 180, 178)))
+    infer_files(
+        [pictures[0], turned], landmarker_of(stages), tmp_path, InferOptions((230, 186, 180, 178))
+    )
     one, other = (
         json.loads((tmp_path / f"{stem}.keypoints.json").read_text()) for stem in ("a", "turned")
     )
@@ -102,7 +104,7 @@ def test_a_picture_without_a_face_says_so_and_is_written(
     pytest.importorskip("dlib", reason="needs the detect extra")
     path = tmp_path / "wall.png"
     Image.new("L", (200, 200), 90).save(path)
-    infer_files([path], landmarker_of(stages), tmp_path / "out", How())
+    infer_files([path], landmarker_of(stages), tmp_path / "out", InferOptions())
     assert json.loads((tmp_path / "out" / "wall.keypoints.json").read_text())["faces"] == []
     assert "wall.png: no face found" in caplog.text
 
@@ -127,7 +129,10 @@ def test_two_images_of_one_name_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="a: two inputs with that name"):
         infer_files(
-            [pictures[0], tmp_path / "a.jpg"], landmarker_of(stages), tmp_path, How("whole")
+            [pictures[0], tmp_path / "a.jpg"],
+            landmarker_of(stages),
+            tmp_path,
+            InferOptions("whole"),
         )
 
 
@@ -147,7 +152,7 @@ def test_a_box_that_is_no_part_of_the_image_is_refused(
     message: str,
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        infer_files(pictures[:1], landmarker_of(stages), tmp_path / "out", How(box))
+        infer_files(pictures[:1], landmarker_of(stages), tmp_path / "out", InferOptions(box))
     assert not list(tmp_path.rglob("*.keypoints.*"))
 
 
@@ -155,7 +160,7 @@ def test_a_folder_is_all_its_images_and_csv_has_a_row_a_point(
     stages: SimpleNamespace, pictures: list[Path], tmp_path: Path
 ) -> None:
     (tmp_path / "in" / "notes.txt").write_text("no image")
-    how = How((230.0, 186.0, 180.0, 178.0), write=("csv",))
+    how = InferOptions((230.0, 186.0, 180.0, 178.0), write=("csv",))
     infer_files([tmp_path / "in"], landmarker_of(stages), tmp_path / "out", how)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "a.keypoints.csv",
@@ -175,7 +180,7 @@ def test_a_folder_is_all_its_images_and_csv_has_a_row_a_point(
 def test_an_empty_folder_is_refused(stages: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="none: no image and no video in it"):
-        infer_files([tmp_path / "none"], landmarker_of(stages), tmp_path / "out", How())
+        infer_files([tmp_path / "none"], landmarker_of(stages), tmp_path / "out", InferOptions())
 
 
 @pytest.fixture
@@ -199,7 +204,7 @@ def test_a_video_and_the_folder_of_its_frames_give_a_line_a_frame(
             picture = Image.fromarray(image).convert("RGB")
             picture.save(tmp_path / "folder" / f"{number:03d}.png")
             file.add(picture, number / 25)
-    how = How("whole", ("overlay", "json", "csv"), frames_per_second=25.0)
+    how = InferOptions("whole", ("overlay", "json", "csv"), frames_per_second=25.0)
     inputs = [tmp_path / "clip.mp4", tmp_path / "folder"]
     infer_files(inputs, landmarker_of(stages), tmp_path / "out", how)
     clip, folder = (
@@ -226,7 +231,7 @@ def test_the_points_of_a_video_are_smoothed_unless_asked_otherwise(
         Image.fromarray(image).save(folder / f"{number}.png")
     found = {}
     for name, smoothing in (("raw", None), ("smooth", Smoothing(0.1, 0.1))):
-        how = How("whole", ("json",), frames_per_second=25.0, smoothing=smoothing)
+        how = InferOptions("whole", ("json",), frames_per_second=25.0, smoothing=smoothing)
         infer_files([folder], landmarker_of(stages), tmp_path / name, how)
         lines = lines_of(tmp_path / name / "clip.keypoints.jsonl")
         found[name] = np.array([line["faces"][0]["keypoints"] for line in lines])

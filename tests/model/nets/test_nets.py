@@ -17,7 +17,7 @@ from fpenet.model.losses import (
     point_weights,
 )
 from fpenet.model.nets.read_maps import ReadMaps
-from fpenet.model.nets.recombinator import NETS, Answer, build_net
+from fpenet.model.nets.recombinator import NETS, NetOutput, build_net
 from fpenet.model.nets.soft_argmax import SoftArgmax
 from fpenet.params import Params, TrainParams
 
@@ -125,7 +125,7 @@ def test_hidden_and_unlabelled_points_give_no_loss_and_no_gradient(
 ) -> None:
     pred = torch.zeros(1, 68, 2, requires_grad=True)
     marginals = torch.full((1, 68, 80), 1 / 40, requires_grad=True)
-    answer = Answer(pred, None, marginals)
+    answer = NetOutput(pred, None, marginals)
     target = torch.full((1, 68, 2), float("nan"))
     weight = point_weights(scheme_for(68), torch.zeros(1, 68).bool(), None)
     for name in LOSSES:
@@ -172,7 +172,7 @@ def test_heat_map_losses_are_least_at_the_gaussian_that_is_wanted(
         values = []
         for x, sigma in ((30.3, 2.5), (30.3, 3.5), (30.3, 1.5), (33.3, 2.5)):
             cells = gaussian(x, 51.0, sigma, 40, 2).flatten(2).softmax(2)
-            answer = Answer(target, None, SoftArgmax(1, 40, 2, 1.0).marginals(cells))
+            answer = NetOutput(target, None, SoftArgmax(1, 40, 2, 1.0).marginals(cells))
             values.append(heatmap_loss(answer, target, weight, params).item())
         assert min(values) == values[0]
         if least is not None:
@@ -187,7 +187,7 @@ def test_the_confidence_is_asked_for_visible_and_rightly_placed_points(
     target = torch.tensor([[[13.0, 10.0], [20.0, 25.0], [30.0, 30.0], [math.nan, math.nan]]])
     visible = torch.tensor([[True, True, False, False]])
     logits = torch.tensor([[3.0, -3.0, -3.0, 50.0]])  # right: near; far; hidden; unlabelled
-    answer = Answer(points, logits, torch.zeros(1, 4, 80))
+    answer = NetOutput(points, logits, torch.zeros(1, 4, 80))
     labelled = torch.isfinite(target).all(-1)
     weight = labelled / labelled.sum()
     value = confidence_loss(answer, target, weight, visible, train(confidence_px=4.0))

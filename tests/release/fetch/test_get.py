@@ -14,12 +14,12 @@ import pytest
 from fpenet.cli import main as cli
 from fpenet.provenance.digest import digest_file, files_of
 from fpenet.provenance.signing import PublicKey, SigningKey, make_key, read_trusted
-from fpenet.release.fetch.clients import MlflowSource, Source, StoreSource, Wanted
+from fpenet.release.fetch.clients import RegistryClient, ReleaseClient, StoreClient, VersionQuery
 from fpenet.release.fetch.get import LINK, get_release
 from fpenet.release.store.folder import FileStore
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import open_store
-from fpenet.release.store.pointer import LINK_TAG, Link, link_json, read_head
+from fpenet.release.store.pointer import LINK_TAG, LedgerEntry, entry_json, read_head
 from tests.faulty_proxy import FaultyProxy, cut, proxied, refused, replaced
 from tests.release_store import promote_release
 
@@ -56,20 +56,20 @@ class Released:
         self.said.append(self.register(folders))
         return self.said[-1]
 
-    def promote(self, said: dict[str, Any]) -> Link:
+    def promote(self, said: dict[str, Any]) -> LedgerEntry:
         (releaser,) = read_trusted([self.folder / ".keys/development.pub"])
         folder = self.folder / f"run{len(list(self.folder.iterdir()))}"
         return promote_release(self.store, self.gate, releaser, said, folder)
 
-    def source(self, kind: str, url: str | None = None) -> Source:
+    def source(self, kind: str, url: str | None = None) -> ReleaseClient:
         if kind == "mlflow":
-            return MlflowSource(url or self.mlflow_url, {})
+            return RegistryClient(url or self.mlflow_url, {})
         place, endpoint = self.place
-        return StoreSource(open_store(place, url or endpoint))
+        return StoreClient(open_store(place, url or endpoint))
 
     def get(self, kind: str, out: Path, url: str | None = None, **wanted: Any) -> Any:
         target = wanted.pop("target", "cpu")
-        asked = Wanted(**{"model": self.model, **wanted})
+        asked = VersionQuery(**{"model": self.model, **wanted})
         return get_release(self.source(kind, url), asked, target, out, self.trusted)
 
 
@@ -184,7 +184,7 @@ def test_what_mlflow_alone_calls_deployable_is_refused(released: Released, tmp_p
         released.get("mlflow", out)
     head = read_head(released.store, released.trusted)
     assert head.link is not None
-    client.set_model_version_tag(released.model, "2", LINK_TAG, link_json(head.link))
+    client.set_model_version_tag(released.model, "2", LINK_TAG, entry_json(head.link))
     with pytest.raises(ValueError, match=r"but the gate's word is of .* 1"):
         released.get("mlflow", out)
     stranger = make_key(tmp_path / "stranger.pem")

@@ -14,15 +14,15 @@ import pytest
 
 from fpenet.cli.main import main
 from fpenet.deploy.judge.golden import GOLDEN, read_golden
-from fpenet.provenance.checksums import write_sums
+from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.digest import digest_bytes
 from fpenet.provenance.manifest import MANIFEST, read_manifest, seal
 from fpenet.provenance.signing import SigningKey, read_trusted
 from fpenet.release.promotion import promotion
-from fpenet.release.promotion.promotion import answer_request, standing_request
+from fpenet.release.promotion.promotion import decide_request, pending_request
 from fpenet.release.store.artifacts import publish
 from fpenet.release.store.open_store import release_store
-from fpenet.release.store.pointer import link_json, read_history
+from fpenet.release.store.pointer import entry_json, read_history
 from tests.promoting import Promoting
 from tests.waiting import join
 
@@ -39,11 +39,11 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
 ) -> None:
     release = register(stage_folders())
     gate = promoting({"promote.store": place[0], "storage.endpoint": place[1]})
-    assert not standing_request(gate.params)
-    assert answer_request(gate.params) is None
+    assert not pending_request(gate.params)
+    assert decide_request(gate.params) is None
     gate.ask("1")
-    assert standing_request(gate.params)
-    answer = answer_request(gate.params)
+    assert pending_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, answer.asked, answer.deployable) == ("promoted", "1", "1")
     assert str(answer) == f"{release['model']} version 1 (deployable_v3.1) promoted"
@@ -53,7 +53,7 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     record = link.digests["record"]
     assert (link.sequence, link.who) == (1, "unknown")
     assert link.digests == {**release["digests"], "record": record}
-    assert gate.page("1").tags["fpenet.link"] == link_json(link)
+    assert gate.page("1").tags["fpenet.link"] == entry_json(link)
     assert (link.release, link.name) == (release["release"], "deployable_v3.1")
     store = release_store(gate.params)
     found = store.read(f"files/{digest_bytes(b'engine')}")
@@ -66,8 +66,8 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     assert page.tags["fpenet.promotion"].startswith("promoted at ")
     assert page.description.startswith("Made deployable (2")
     assert "\n\n# Model card\n" in page.description
-    assert not standing_request(gate.params)
-    assert answer_request(gate.params) is None
+    assert not pending_request(gate.params)
+    assert decide_request(gate.params) is None
     assert gate.head.token == 1  # nothing to answer takes no token
 
 
@@ -80,15 +80,15 @@ def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
     register(stage_folders("bad", verdict={"passed": False, "reasons": [reason]}))
     gate.ask("2")
     for sequence in (1, 2):  # no alias before: it is removed again
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
         assert answer is not None
         assert (answer.action, answer.reasons) == ("refused", (reason,))
         assert (gate.alias, gate.head.version, gate.head.sequence) == (None, None, sequence)
         gate.ask("2")
     gate.ask("1")
-    assert answer_request(gate.params)
+    assert decide_request(gate.params)
     gate.ask("2")
-    assert answer_request(gate.params)
+    assert decide_request(gate.params)
     assert (gate.alias, gate.head.version) == ("1", "1")
     page = gate.page("2")
     assert "sequence 4: image_px/all is 7; must be below 6" in page.tags["fpenet.promotion"]
@@ -108,9 +108,9 @@ def test_a_removed_alias_comes_back(
     gate = promoting()
     register(stage_folders())
     gate.ask("1")
-    assert answer_request(gate.params)
+    assert decide_request(gate.params)
     MlflowClient().delete_registered_model_alias(gate.model, "deployable")
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, answer.asked, gate.alias) == ("refused", None, "1")
     assert "the alias deployable was removed" in gate.page("1").tags["fpenet.promotion"]
@@ -122,7 +122,7 @@ def test_a_target_that_is_required_by_now_is_missed(
     register(stage_folders())
     gate = promoting({"register.required_targets": ["cpu", "h200"]})
     gate.ask("1")
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert answer.reasons == (
         "required target h200 is not ready: not built at all",
@@ -182,7 +182,7 @@ def test_what_was_changed_since_it_was_signed_is_refused_by_name(
     register(stage_folders())
     harm(_of_the_run(gate))
     gate.ask("1")
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, answer.reasons, gate.alias) == ("refused", said, None)
 
@@ -199,20 +199,20 @@ def test_what_goes_wrong_on_the_way_is_no_refusal(
     gate.ask("1")
     (tmp_path / ".keys/development.pem").rename(tmp_path / "away.pem")
     with pytest.raises(ValueError, match=r"development\.pem"):
-        answer_request(gate.params)
+        decide_request(gate.params)
     (tmp_path / "away.pem").rename(tmp_path / ".keys/development.pem")
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         with pytest.raises(ConnectionError, match=r"^MLflow at http://127\.0\.0\.1:9: "):
-            answer_request(gate.params)
+            decide_request(gate.params)
     assert (gate.alias, gate.head.token) == ("1", 0)
     (tmp_path / "releases").write_text("no folder")
     with pytest.raises(OSError, match="releases"):
-        answer_request(gate.params)
+        decide_request(gate.params)
     assert gate.alias == "1"
     (tmp_path / "releases").unlink()
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert answer.action == "promoted"
 
@@ -235,11 +235,11 @@ def test_an_alias_that_moves_on_while_it_is_answered_is_another_request(
 
     with monkeypatch.context() as patch:
         patch.setattr(promotion, "publish", and_somebody_else_clicks)
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, answer.sequence) == ("superseded", None)
     assert (gate.alias, gate.head.link) == ("2", None)
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, gate.head.version) == ("promoted", "2")
 
@@ -279,7 +279,7 @@ def _answering(gate: Promoting) -> Iterator[None]:
 
     def look() -> None:
         while not stop.wait(0.05):
-            answer_request(gate.params)
+            decide_request(gate.params)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -307,13 +307,13 @@ def test_an_engine_that_lost_its_golden_points_is_refused(
     said = []
     for version, shift_px in (("1", 0.0), ("2", 3.0)):
         replace(golden, points=golden.points + np.float32(shift_px)).save(target / GOLDEN)
-        write_sums(target, signing_key)
+        write_checksums(target, signing_key)
         manifest = read_manifest(bundle)
         (bundle / MANIFEST).unlink()
         seal(bundle, manifest)
         register({**stage_folders(f"stages{version}"), "bundle": bundle}, required=())
         gate.ask(version)
-        said.append(answer_request(gate.params))
+        said.append(decide_request(gate.params))
     good, bad = said
     assert good is not None
     assert bad is not None

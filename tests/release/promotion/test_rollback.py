@@ -9,10 +9,10 @@ import pytest
 
 from fpenet.cli.main import main
 from fpenet.provenance.signing import read_trusted
-from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.promotion.rollback import choose, roll_back
 from fpenet.release.store.open_store import release_store
-from fpenet.release.store.pointer import History, Link, read_history
+from fpenet.release.store.pointer import History, LedgerEntry, read_history
 from tests.promoting import Promoting
 from tests.release_store import link
 
@@ -30,7 +30,7 @@ def test_pointer_and_alias_go_back_together_and_the_chain_tells_it(
     out = capsys.readouterr().out
     assert out == f"{gate.model} version 1 (deployable_v3.1) is deployable (sequence 3)\n"
     assert (gate.alias, gate.head.version, gate.head.sequence) == ("1", "1", 3)
-    assert answer_request(gate.params) is None  # nothing is asked for
+    assert decide_request(gate.params) is None  # nothing is asked for
     assert json.loads(gate.page("1").tags["fpenet.link"])["sequence"] == 3
     assert main(["history", *gate.options]) == 0
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
@@ -66,7 +66,7 @@ def test_an_alias_that_fell_behind_is_brought_along(gate_of_three: Promoting) ->
 
 def chain(*answers: tuple[str, str]) -> History:
     """Links of (action, version now), the first one first."""
-    links: Sequence[Link] = [link(now, action=action) for action, now in answers]
+    links: Sequence[LedgerEntry] = [link(now, action=action) for action, now in answers]
     return History(tuple(reversed(links)), ())
 
 
@@ -109,7 +109,7 @@ def test_history_tells_links_that_are_missing_and_a_pointer_that_mlflow_knows_be
     links = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [each["sequence"] for each in links] == [2, 1]
     gate.ask("3")
-    assert answer_request(gate.params) is not None
+    assert decide_request(gate.params) is not None
     for path in (store / "history").iterdir():
         path.unlink()  # all of the chain is put back to where it was
     for path, data in kept.items():

@@ -13,8 +13,8 @@ from PIL import Image
 
 from fpenet.cli.main import main
 from fpenet.core.errors import Diverged
-from fpenet.core.progress import EpochEnd, tell_epoch
-from fpenet.release.registry.live_metrics import draw_watched, live_view, worth_a_picture
+from fpenet.core.progress import EpochEnd, notify_epoch
+from fpenet.release.registry.live_metrics import is_image_epoch, live_metrics, overlay_sheet
 from tests.dots import losses
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def end_of(epoch: int) -> EpochEnd:
 
 def show(experiment: str, epochs: tuple[int, ...], error: BaseException) -> None:
     """A training of these epochs that ends of ``error``."""
-    with live_view(experiment, "0123"):
+    with live_metrics(experiment, "0123"):
         for epoch in epochs:
-            tell_epoch(end_of(epoch))
+            notify_epoch(end_of(epoch))
         raise error
 
 
@@ -105,7 +105,7 @@ def test_a_training_does_not_end_of_an_mlflow_that_is_away(
 
 
 def test_the_drawn_points_lie_where_they_were_said() -> None:
-    sheet = np.asarray(draw_watched(end_of(1)))
+    sheet = np.asarray(overlay_sheet(end_of(1)))
     assert sheet.shape == (240, 720, 3)
     assert Image.fromarray(sheet).getpixel((20 * 3 + 1, 30 * 3 + 1)) == (255, 216, 58)
     label = sheet[37 * 3 : 43 * 3 + 3, 27 * 3 : 33 * 3 + 3].astype(int)  # about (30, 40), hollow
@@ -115,4 +115,4 @@ def test_the_drawn_points_lie_where_they_were_said() -> None:
 
 def test_pictures_come_often_at_first() -> None:
     expected = [1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300]
-    assert [n for n in range(1, 301) if worth_a_picture(n)] == expected
+    assert [n for n in range(1, 301) if is_image_epoch(n)] == expected

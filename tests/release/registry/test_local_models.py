@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fpenet.params import Params
-from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.registry.local_models import in_registry, local_model, local_weights
 from tests.promoting import Promoting
 
@@ -73,7 +73,7 @@ def test_the_champion_is_what_the_release_pointer_names(
     assert champion() is None
     gate.ask("1")
     assert champion() is None  # an alias is a request
-    assert answer_request(gate.params)
+    assert decide_request(gate.params)
     found = champion()
     assert found == (tmp_path / f"weights/{release['model']}-1").as_posix()
     assert (Path(found) / "cpu/fp32.onnx").read_bytes() == b"engine"

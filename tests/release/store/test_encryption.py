@@ -12,11 +12,11 @@ import pytest
 from fpenet.cli.main import main
 from fpenet.params import Params
 from fpenet.provenance.digest import files_of
-from fpenet.provenance.encryption import ModelKey, holding, is_encrypted
+from fpenet.provenance.encryption import ModelKey, is_encrypted, model_key_context
 from fpenet.provenance.signing import read_trusted
-from fpenet.release.fetch.clients import StoreSource, Wanted
+from fpenet.release.fetch.clients import StoreClient, VersionQuery
 from fpenet.release.fetch.get import get_release
-from fpenet.release.promotion.promotion import answer_request
+from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.registry import versions
 from fpenet.release.registry.local_models import local_model
 from fpenet.release.store.folder import FileStore
@@ -32,7 +32,7 @@ Folders = Callable[..., dict[str, Path]]
 def key() -> Iterator[ModelKey]:
     """A key that can be found wherever it leaks to, held."""
     key = ModelKey(CANARY)
-    with holding(key):
+    with model_key_context(key):
         yield key
 
 
@@ -66,12 +66,12 @@ def test_weights_and_bundles_are_stored_encrypted_and_nothing_else_is(
     ):
         register(folders)
     with (
-        holding(ModelKey("another key of 26 letters")),
+        model_key_context(ModelKey("another key of 26 letters")),
         pytest.raises(ValueError, match="not 'cha"),
     ):
         register(folders, encrypt=True)
     with (
-        holding(None),
+        model_key_context(None),
         pytest.raises(ValueError, match="and there is no model key: set FPENET_MOD"),
     ):
         register(folders, encrypt=True)
@@ -89,18 +89,18 @@ def test_it_passes_the_gate_as_it_is_stored_and_opens_with_the_key_alone(
     gate = promoting()
     gate.ask("1")
     with (
-        holding(ModelKey("another key of 26 letters")),
+        model_key_context(ModelKey("another key of 26 letters")),
         pytest.raises(ValueError, match="this is not the model key"),
     ):
-        answer_request(gate.params)  # a fault of ours is no refusal
+        decide_request(gate.params)  # a fault of ours is no refusal
     assert gate.alias == "1"
-    with holding(None):
-        answer = answer_request(gate.params)
+    with model_key_context(None):
+        answer = decide_request(gate.params)
     assert answer is not None
     assert answer.action == "promoted"
-    source = StoreSource(FileStore(tmp_path / "releases"))
+    source = StoreClient(FileStore(tmp_path / "releases"))
     trusted = read_trusted([KEYS])
-    wanted = Wanted(release["model"])
+    wanted = VersionQuery(release["model"])
 
     def get(out: Path) -> None:
         get_release(source, wanted, "cpu", out, trusted)
@@ -109,10 +109,10 @@ def test_it_passes_the_gate_as_it_is_stored_and_opens_with_the_key_alone(
         (None, "is encrypted, and there is no model key; set FPENET_MODEL_KEY"),
         (ModelKey("another key of 26 letters"), "this is not the model key"),
     ):
-        with holding(held), pytest.raises(ValueError, match=said):
+        with model_key_context(held), pytest.raises(ValueError, match=said):
             get(tmp_path / "device")
         assert not (tmp_path / "device").exists()
-        with holding(held), pytest.raises(ValueError, match=said):
+        with model_key_context(held), pytest.raises(ValueError, match=said):
             local_model(f"models:/{release['trainable_model']}/1", tmp_path / "weights")
         assert not list((tmp_path / "weights").glob("[!.]*"))
     get(tmp_path / "device")

@@ -13,9 +13,9 @@ from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.pointer import (
     POINTER,
     Head,
-    link_json,
+    entry_json,
     move,
-    parse_link,
+    parse_entry,
     read_head,
     read_history,
     take_token,
@@ -36,7 +36,7 @@ def test_each_move_is_one_link_more(store: Store, key: SigningKey, trusted: Trus
     history = read_history(store, trusted)
     assert history.links == (moved[2], moved[1], moved[0])
     assert history.problems == ()
-    assert parse_link(json.loads(link_json(moved[1]))) == moved[1]
+    assert parse_entry(json.loads(entry_json(moved[1]))) == moved[1]
 
 
 def test_a_run_whose_token_is_not_the_latest_changes_nothing(
@@ -79,8 +79,8 @@ def test_an_edited_link_is_told(
     assert problem.endswith("is not what the gate key " + key.public.id + " signed")
     # and signed again, by the gate's own key or by another's
     signer = key if key_of == "gate" else make_key(tmp_path / "keys/stranger.pem")
-    edited = replace(parse_link(json.loads(text)), why="a better reason", signature="")
-    path.write_text(link_json(replace(edited, signature=str(sign(edited.content, signer)))))
+    edited = replace(parse_entry(json.loads(text)), why="a better reason", signature="")
+    path.write_text(entry_json(replace(edited, signature=str(sign(edited.content, signer)))))
     (problem,) = read_history(store, trusted).problems
     assert said in problem
 

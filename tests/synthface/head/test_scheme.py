@@ -16,7 +16,7 @@ from fpenet.params.scheme import SchemeParams, read_scheme
 from synthface import EXPRESSIONS, FaceSpec, Occluder, render_dataset, render_face
 from synthface.head.landmarks import landmarks
 from synthface.head.scheme import head_obj, mean_head, scheme_points, with_scheme
-from synthface.population import draw_identity
+from synthface.population import sample_identity
 
 TEN = Path(__file__).parents[3] / "schemes" / "ten.yaml"
 OF_THE_CARD = [36, 39, 42, 45, 30, 31, 35, 48, 54, 8]
@@ -33,7 +33,7 @@ def test_the_ten_lie_where_the_card_has_them_on_everybody(
     ten: SchemeParams, expression: str
 ) -> None:
     for subject in range(1, 6):
-        who, how = draw_identity(7, subject), EXPRESSIONS[expression]
+        who, how = sample_identity(7, subject), EXPRESSIONS[expression]
         wanted = landmarks(who, how, (0.0, 0.0))[OF_THE_CARD]
         assert np.abs(scheme_points(ten, who, how).T - wanted).max() < 0.6  # mm
 

@@ -10,33 +10,38 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fpenet.data.checks.appearance import (
-    Pictures,
+    AppearanceModel,
     find_shifted,
-    find_unlike_pictures,
-    fit_pictures,
+    find_unlike_appearance,
+    fit_appearance,
 )
 from fpenet.data.checks.balance import find_imbalance
 from fpenet.data.checks.duplicates import (
     find_disagreeing,
     find_repeated,
     find_second_labels,
-    find_shared_pictures,
+    find_shared_images,
     pair_labels,
 )
-from fpenet.data.checks.faces import Faces, Outcome
-from fpenet.data.checks.image_hash import Look, Pair
+from fpenet.data.checks.faces import LabelledFaces, Outcome
+from fpenet.data.checks.image_hash import ImageHash, Pair
 from fpenet.data.checks.labels import LABEL_CHECKS
-from fpenet.data.checks.shape_outliers import Shapes, find_swapped, find_unlike_shapes, fit_shapes
+from fpenet.data.checks.shape_outliers import (
+    ShapeModel,
+    find_swapped,
+    find_unlike_shapes,
+    fit_shape_model,
+)
 from fpenet.data.checks.window import Grey
 from fpenet.params import ValidateParams
 
-__all__ = ["CHECKS", "KEYPOINT_COUNT", "LABEL_CHECKS", "SET_CHECKS", "Evidence", "gather"]
+__all__ = ["CHECKS", "KEYPOINT_COUNT", "LABEL_CHECKS", "SET_CHECKS", "CheckInputs", "gather"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class CheckInputs:
     """What the checks on a set look at.
 
     Attributes:
@@ -48,34 +53,36 @@ class Evidence:
         shared: one picture under two names: what was found, and the pairs of images.
     """
 
-    faces: Faces
+    faces: LabelledFaces
     digests: Sequence[str]
     windows: Grey | None
-    shapes: Shapes | str
-    pictures: Pictures | str
+    shapes: ShapeModel | str
+    pictures: AppearanceModel | str
     pairs: Mapping[int, int]
     shared: tuple[Outcome, list[tuple[str, str, Pair]]]
 
 
-def gather(
-    faces: Faces,
+def check_inputs(
+    faces: LabelledFaces,
     digests: Sequence[str],
-    looks: Mapping[str, Look],
+    looks: Mapping[str, ImageHash],
     windows: Grey | None,
     params: ValidateParams,
-) -> Evidence:
+) -> CheckInputs:
     """Fit what the checks need, once.
 
     Args:
         digests: one a face; looks: image -> its look; both empty where there are no pictures.
     """
     few = f"{len(faces)} faces; validate.models.min_faces is {params.models.min_faces}"
-    shapes = fit_shapes(faces) if len(faces) >= params.models.min_faces else few
-    pictures: Pictures | str = shapes if isinstance(shapes, str) else "there are no pictures"
+    shapes = fit_shape_model(faces) if len(faces) >= params.models.min_faces else few
+    pictures: AppearanceModel | str = shapes if isinstance(shapes, str) else "there are no pictures"
     if windows is not None and not isinstance(shapes, str):
-        pictures = fit_pictures(faces, shapes, windows)
-    shared = find_shared_pictures(faces, looks, params) if looks else (_NO_PICTURES, [])
-    return Evidence(faces, digests, windows, shapes, pictures, pair_labels(faces, digests), shared)
+        pictures = fit_appearance(faces, shapes, windows)
+    shared = find_shared_images(faces, looks, params) if looks else (_NO_PICTURES, [])
+    return CheckInputs(
+        faces, digests, windows, shapes, pictures, pair_labels(faces, digests), shared
+    )
 
 
 _NO_PICTURES = Outcome({}, skipped="there are no pictures")
@@ -86,7 +93,7 @@ def _given(fitted: T | str, find: Callable[[T], Outcome]) -> Outcome:
     return Outcome({}, skipped=fitted) if isinstance(fitted, str) else find(fitted)
 
 
-def _imbalance(evidence: Evidence, params: ValidateParams) -> Outcome:
+def _imbalance(evidence: CheckInputs, params: ValidateParams) -> Outcome:
     shapes = None if isinstance(evidence.shapes, str) else evidence.shapes
     return find_imbalance(evidence.faces, shapes, evidence.windows, params)
 
@@ -95,7 +102,7 @@ def _imbalance(evidence: Evidence, params: ValidateParams) -> Outcome:
 class SetCheck:
     """One rule for a face among the others; ``broken`` as in ``Check``."""
 
-    find: Callable[[Evidence, ValidateParams], Outcome]
+    find: Callable[[CheckInputs, ValidateParams], Outcome]
     broken: bool = True
 
 
@@ -107,7 +114,7 @@ SET_CHECKS: dict[str, SetCheck] = {
     "shifted": SetCheck(lambda e, p: _given(e.pictures, lambda s: find_shifted(s, p))),
     "unlike shape": SetCheck(lambda e, p: _given(e.shapes, lambda s: find_unlike_shapes(s, p))),
     "unlike picture": SetCheck(
-        lambda e, p: _given(e.pictures, lambda s: find_unlike_pictures(s, p))
+        lambda e, p: _given(e.pictures, lambda s: find_unlike_appearance(s, p))
     ),
     "shared picture": SetCheck(lambda e, p: e.shared[0]),
     "balance": SetCheck(_imbalance, broken=False),

@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from fpenet.data.checks.faces import Faces, Indices, Outcome, flag
-from fpenet.data.checks.shape_outliers import Shapes, deviations_of
-from fpenet.data.checks.window import Features, Grey, look_at, slope_maps
+from fpenet.data.checks.faces import Indices, LabelledFaces, Outcome, flag
+from fpenet.data.checks.shape_outliers import ShapeModel, deviations_of
+from fpenet.data.checks.window import Features, Grey, slope_maps, window_features
 from fpenet.data.sample import Bools, Floats
 from fpenet.params import ValidateParams
 from fpenet.provenance.digest import digest_bytes
@@ -31,7 +31,7 @@ _ROWS = 128  # faces at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class AppearanceModel:
     """What the pictures say of N labels, in sides of the square about the points.
 
     Attributes:
@@ -73,7 +73,7 @@ class _Line:
 class _Scene:
     """The points of all faces in their windows, and how they are moved on purpose."""
 
-    def __init__(self, faces: Faces, shapes: Shapes, windows: Grey) -> None:
+    def __init__(self, faces: LabelledFaces, shapes: ShapeModel, windows: Grey) -> None:
         squares = faces.squares
         self.windows = windows
         self.points = (shapes.points - squares[:, None, :2]) / np.maximum(squares[:, None, 2:], 1.0)
@@ -87,7 +87,7 @@ class _Scene:
 
     def look(self, maps: Features, rows: Indices, moved: Floats | Features) -> Features:
         """(n, D) what is seen at the points of ``rows``, each ``moved`` by (n, K, 2) sides."""
-        return look_at(maps, (self.points[rows] + moved)[:, self.looked_at])
+        return window_features(maps, (self.points[rows] + moved)[:, self.looked_at])
 
     def shifts(self, rows: Indices, random: np.random.Generator) -> Floats:
         """(n, K, 2) all points of a face moved alike, up to _FAR."""
@@ -109,7 +109,9 @@ class _Scene:
         return moved
 
 
-def fit_pictures(faces: Faces, shapes: Shapes, windows: Grey) -> Pictures | str:
+def fit_appearance(
+    faces: LabelledFaces, shapes: ShapeModel, windows: Grey
+) -> AppearanceModel | str:
     """What the pictures say of the labels; why they say nothing, where people are too few.
 
     Args:
@@ -140,7 +142,7 @@ def fit_pictures(faces: Faces, shapes: Shapes, windows: Grey) -> Pictures | str:
         parts = (part for fold in range(_FOLDS) for part in _parts(everyone[folds == fold]))
         list(pool.map(judge, parts))
     distance = np.linalg.norm(off, axis=2).astype(float)
-    return Pictures(
+    return AppearanceModel(
         shift,
         {
             name: _mean_where(distance[:, region], faces.labelled[:, region])
@@ -217,7 +219,7 @@ def _solve(sums: _Sums) -> _Line:
     return _Line(weights.astype(np.float32), constant.astype(np.float32))
 
 
-def find_shifted(pictures: Pictures, params: ValidateParams) -> Outcome:
+def find_shifted(pictures: AppearanceModel, params: ValidateParams) -> Outcome:
     """All points of a face beside where the picture has them."""
     shift = np.linalg.norm(pictures.shift, axis=1)
     limit = params.models.max_shift
@@ -229,7 +231,7 @@ def find_shifted(pictures: Pictures, params: ValidateParams) -> Outcome:
     return flag(shift / limit, say, median=round(float(np.median(shift)), 4))
 
 
-def find_unlike_pictures(pictures: Pictures, params: ValidateParams) -> Outcome:
+def find_unlike_appearance(pictures: AppearanceModel, params: ValidateParams) -> Outcome:
     """A region that is not where the picture has it: guessed, collapsed or slipped."""
     names = list(pictures.regions)
     medians = {name: float(np.nanmedian(pictures.regions[name])) for name in names}

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fpenet.data.checks.faces import Faces, Outcome
-from fpenet.data.checks.shape_outliers import Shapes
+from fpenet.data.checks.faces import LabelledFaces, Outcome
+from fpenet.data.checks.shape_outliers import ShapeModel
 from fpenet.data.checks.window import Grey
 from fpenet.data.sample import Floats
 from fpenet.params import ValidateParams
@@ -25,7 +25,7 @@ _COUNTED_ONLY = ("dark", "bright")  # a set needs light from every side, but no 
 _MOST_LIGHTS = 40  # more names than this are no classes
 
 
-def yaw_classes(faces: Faces, shapes: Shapes | None) -> tuple[list[str], str] | None:
+def yaw_classes(faces: LabelledFaces, shapes: ShapeModel | None) -> tuple[list[str], str] | None:
     """The class of each face, and where it is from; None where nothing tells.
 
     Left and right are the image's: a face turned left looks to the image's left.
@@ -48,7 +48,7 @@ def _classes(values: Floats, edges: Sequence[float]) -> list[str]:
     return [YAW_CLASSES[place] for place in np.digitize(values, edges)]
 
 
-def light_classes(faces: Faces, windows: Grey | None) -> tuple[list[str], str] | None:
+def light_classes(faces: LabelledFaces, windows: Grey | None) -> tuple[list[str], str] | None:
     """The class of each face, and where it is from; None where nothing tells."""
     stated = faces.attribute("illumination")
     if None not in stated and len(set(stated)) <= _MOST_LIGHTS:
@@ -69,7 +69,7 @@ def light_classes(faces: Faces, windows: Grey | None) -> tuple[list[str], str] |
 
 
 def find_imbalance(
-    faces: Faces, shapes: Shapes | None, windows: Grey | None, params: ValidateParams
+    faces: LabelledFaces, shapes: ShapeModel | None, windows: Grey | None, params: ValidateParams
 ) -> Outcome:
     """Classes of yaw and of light with too few faces to be learnt or judged."""
     told = {"yaw": yaw_classes(faces, shapes), "light": light_classes(faces, windows)}

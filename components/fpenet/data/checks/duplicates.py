@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fpenet.data.checks.faces import Faces, Outcome
-from fpenet.data.checks.image_hash import BITS, Look, Pair, near_pairs
+from fpenet.data.checks.faces import LabelledFaces, Outcome
+from fpenet.data.checks.image_hash import BITS, ImageHash, Pair, near_pairs
 from fpenet.data.sample import Floats
 from fpenet.params import ValidateParams
 
@@ -14,7 +14,7 @@ LABELLER = "labeller"
 _OVERLAP = 0.5  # of two squares about points, over their union: from here on it is one face
 
 
-def find_stray_counts(faces: Faces, max_fraction: float) -> tuple[int, dict[int, str]]:
+def find_stray_counts(faces: LabelledFaces, max_fraction: float) -> tuple[int, dict[int, str]]:
     """The number of keypoints the set agrees on, and the faces that label more than that.
 
     A few faces with a larger keypoint number than all others have a wrong count; they must not
@@ -38,7 +38,7 @@ def find_stray_counts(faces: Faces, max_fraction: float) -> tuple[int, dict[int,
     return agreed, stray
 
 
-def find_repeated(faces: Faces, digests: Sequence[str]) -> Outcome:
+def find_repeated(faces: LabelledFaces, digests: Sequence[str]) -> Outcome:
     """The same picture with the same points; the first one stays.
 
     Args:
@@ -55,7 +55,7 @@ def find_repeated(faces: Faces, digests: Sequence[str]) -> Outcome:
     return Outcome(details)
 
 
-def pair_labels(faces: Faces, digests: Sequence[str]) -> dict[int, int]:
+def pair_labels(faces: LabelledFaces, digests: Sequence[str]) -> dict[int, int]:
     """Later label -> first label of the same face: overlapping points on the same picture.
 
     Where labels name their ``labeller``, two of one labeller are two faces.
@@ -87,14 +87,16 @@ def _overlap(one: Floats, other: Floats) -> float:
     return area / max(float(one[2] ** 2 + other[2] ** 2) - area, 1e-9)
 
 
-def find_second_labels(faces: Faces, pairs: Mapping[int, int]) -> Outcome:
+def find_second_labels(faces: LabelledFaces, pairs: Mapping[int, int]) -> Outcome:
     """A label that checks another one; the first in the label file is the one that is used."""
     return Outcome(
         {later: f"labels the same face as {_who(faces, first)}" for later, first in pairs.items()}
     )
 
 
-def find_disagreeing(faces: Faces, pairs: Mapping[int, int], params: ValidateParams) -> Outcome:
+def find_disagreeing(
+    faces: LabelledFaces, pairs: Mapping[int, int], params: ValidateParams
+) -> Outcome:
     """Faces on whose points two labellers do not agree, and how far apart they are by point."""
     if not pairs:
         return Outcome({}, skipped="no face has two labels")
@@ -125,13 +127,13 @@ def find_disagreeing(faces: Faces, pairs: Mapping[int, int], params: ValidatePar
     return Outcome(details, scores, None, numbers)
 
 
-def _who(faces: Faces, row: int) -> str:
+def _who(faces: LabelledFaces, row: int) -> str:
     labeller = faces.attribute(LABELLER)[row]
     return faces.images[row] if labeller is None else f"{labeller}'s of {faces.images[row]}"
 
 
-def find_shared_pictures(
-    faces: Faces, looks: Mapping[str, Look], params: ValidateParams
+def find_shared_images(
+    faces: LabelledFaces, looks: Mapping[str, ImageHash], params: ValidateParams
 ) -> tuple[Outcome, list[tuple[str, str, Pair]]]:
     """One picture under two people's names: who is trained on would be judged, too.
 

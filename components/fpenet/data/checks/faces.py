@@ -19,7 +19,7 @@ Value = str | float | None
 
 
 @dataclass(frozen=True)
-class Faces:
+class LabelledFaces:
     """The labels of N faces.
 
     Attributes:
@@ -65,7 +65,7 @@ class Faces:
         own = self.own_scheme
         return own if own and own.num_keypoints == count else scheme_for(count)
 
-    def take(self, rows: Indices, num_keypoints: int | None = None) -> "Faces":
+    def take(self, rows: Indices, num_keypoints: int | None = None) -> "LabelledFaces":
         """The faces of ``rows``, with the first ``num_keypoints`` points (all of them: None)."""
         return replace(
             self,
@@ -89,11 +89,13 @@ class Faces:
         return self.subjects[row] or f"? {self.images[row]}"
 
 
-def faces_of(samples: Sequence[FaceSample], scheme: KeypointScheme | None = None) -> Faces:
+def labelled_faces(
+    samples: Sequence[FaceSample], scheme: KeypointScheme | None = None
+) -> LabelledFaces:
     """The labels of ``samples``, which all have the same K."""
     levels = [np.nan if s.occlusion_level is None else s.occlusion_level for s in samples]
     names = {name for sample in samples for name in sample.attributes}
-    return Faces(
+    return LabelledFaces(
         [s.image for s in samples],
         [s.subject for s in samples],
         np.stack([s.points for s in samples]),
@@ -123,7 +125,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class LabelCheck:
     """One rule for one label by itself.
 
     Attributes:
@@ -131,7 +133,7 @@ class Check:
             for a sound label that the model card's rules leave out.
     """
 
-    find: Callable[[Faces, ValidateParams], Outcome]
+    find: Callable[[LabelledFaces, ValidateParams], Outcome]
     broken: bool = True
 
 

@@ -26,7 +26,7 @@ _FLAT = 4.0  # grey levels: a picture that varies less is like any other
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageHash:
     """One picture.
 
     Attributes:
@@ -49,11 +49,11 @@ class Pair:
     mirrored: bool
 
 
-def look_of(image: Grey, digest: str) -> Look:
+def image_hash(image: Grey, digest: str) -> ImageHash:
     """The look of a grey image (H, W)."""
     size = (_CELLS + 1, _CELLS)
     cells = Image.fromarray(image).resize(size, Image.Resampling.BOX)
-    return Look(digest, np.asarray(cells))
+    return ImageHash(digest, np.asarray(cells))
 
 
 def hash_cells(cells: Grey) -> Words:
@@ -64,7 +64,9 @@ def hash_cells(cells: Grey) -> Words:
     return np.packbits(brighter[:, row, column], axis=2).view(np.uint16)[..., 0]
 
 
-def near_pairs(looks: Sequence[Look], people: Sequence[Sequence[str]], max_bits: int) -> list[Pair]:
+def near_pairs(
+    looks: Sequence[ImageHash], people: Sequence[Sequence[str]], max_bits: int
+) -> list[Pair]:
     """Pictures of different people that are the same or nearly so, each pair once, the nearest way.
 
     Args:
@@ -84,7 +86,7 @@ def near_pairs(looks: Sequence[Look], people: Sequence[Sequence[str]], max_bits:
     return [found[key] for key in sorted(found)]
 
 
-def _exact_pairs(looks: Sequence[Look]) -> Iterator[Pair]:
+def _exact_pairs(looks: Sequence[ImageHash]) -> Iterator[Pair]:
     first: dict[str, int] = {}
     for index, look in enumerate(looks):
         if look.digest in first:
@@ -93,7 +95,7 @@ def _exact_pairs(looks: Sequence[Look]) -> Iterator[Pair]:
             first[look.digest] = index
 
 
-def _hash_pairs(looks: Sequence[Look], person: Indices, max_bits: int) -> Iterator[Pair]:
+def _hash_pairs(looks: Sequence[ImageHash], person: Indices, max_bits: int) -> Iterator[Pair]:
     cells = np.stack([look.cells for look in looks])
     rows = np.flatnonzero(cells.std(axis=(1, 2)) >= _FLAT)
     if len(rows) < 2:

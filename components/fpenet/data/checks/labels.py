@@ -5,7 +5,7 @@ The first rows find broken labels, the others apply the model card's rules. No p
 
 import numpy as np
 
-from fpenet.data.checks.faces import Check, Faces, Outcome, flag, over
+from fpenet.data.checks.faces import LabelCheck, LabelledFaces, Outcome, flag, over
 from fpenet.data.sample import Bools, Floats
 from fpenet.params import ValidateParams
 
@@ -16,14 +16,14 @@ SAME = 1e-3
 _ROWS = 4096  # faces at a time where each point meets each other
 
 
-def find_placeholders(faces: Faces, params: ValidateParams) -> Outcome:
+def find_placeholders(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     """Points at exactly (0, 0) or (-1, -1), which stand for "not labelled" in some label files."""
     x, y = faces.points[..., 0], faces.points[..., 1]
     held = (x == y) & ((x == 0.0) | (x == -1.0))
     return _first_point(faces, held, "{point}; leave an unlabelled point out of the labels")
 
 
-def find_far_points(faces: Faces, params: ValidateParams) -> Outcome:
+def find_far_points(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     """Points more than a whole image away from the image."""
     size = faces.sizes[:, None]
     with np.errstate(invalid="ignore"):
@@ -31,7 +31,7 @@ def find_far_points(faces: Faces, params: ValidateParams) -> Outcome:
     return _first_point(faces, np.asarray(far), "{point} in a {width:g}x{height:g} image")
 
 
-def _first_point(faces: Faces, wrong: Bools, text: str) -> Outcome:
+def _first_point(faces: LabelledFaces, wrong: Bools, text: str) -> Outcome:
     """A finding for each face with a ``wrong`` (N, K) point, naming the first."""
     details = {}
     for row in np.flatnonzero(wrong.any(axis=1)):
@@ -43,7 +43,7 @@ def _first_point(faces: Faces, wrong: Bools, text: str) -> Outcome:
     return Outcome(details)
 
 
-def find_collapsed(faces: Faces, params: ValidateParams) -> Outcome:
+def find_collapsed(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     """A face that is smaller than one pixel."""
     details = {}
     count = faces.labelled.sum(axis=1)
@@ -54,7 +54,7 @@ def find_collapsed(faces: Faces, params: ValidateParams) -> Outcome:
     return Outcome(details)
 
 
-def find_coincident(faces: Faces, params: ValidateParams) -> Outcome:
+def find_coincident(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     """Many points on top of others: a contour that collapsed, or points copied."""
     limit = params.max_coincident_fraction
     fraction = coincident_fraction(faces)
@@ -65,7 +65,7 @@ def find_coincident(faces: Faces, params: ValidateParams) -> Outcome:
     return flag(over(fraction, limit), say)
 
 
-def coincident_fraction(faces: Faces) -> Floats:
+def coincident_fraction(faces: LabelledFaces) -> Floats:
     """(N,) share of a face's labelled points that lie on an earlier one of its points."""
     count = np.zeros(len(faces))
     for start in range(0, len(faces), _ROWS):
@@ -79,7 +79,7 @@ def coincident_fraction(faces: Faces) -> Floats:
     return fraction
 
 
-def find_occluded(faces: Faces, params: ValidateParams) -> Outcome:
+def find_occluded(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     """A face occluded more than the model card trains on."""
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero(faces.occlusion > params.max_occlusion_level)
@@ -89,7 +89,7 @@ def find_occluded(faces: Faces, params: ValidateParams) -> Outcome:
     )
 
 
-def find_cut_faces(faces: Faces, params: ValidateParams) -> Outcome:
+def find_cut_faces(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     """A face at the image's edge, less visible than the model card allows."""
     fraction = visible_fraction(faces)
     least = params.min_visible_fraction
@@ -100,7 +100,7 @@ def find_cut_faces(faces: Faces, params: ValidateParams) -> Outcome:
     return flag(over(1.0 - fraction, 1.0 - least), say)
 
 
-def find_points_outside(faces: Faces, params: ValidateParams) -> Outcome:
+def find_points_outside(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     """A face with too many of its points outside the image."""
     fraction = outside_fraction(faces)
     most = params.max_points_outside_fraction
@@ -111,7 +111,7 @@ def find_points_outside(faces: Faces, params: ValidateParams) -> Outcome:
     return flag(over(fraction, most), say)
 
 
-def find_outside_box(faces: Faces, params: ValidateParams) -> Outcome:
+def find_outside_box(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     """A face box that is not about its points: of another face, or in other units."""
     margin = params.face_box_margin * faces.boxes[:, 2:].max(axis=1, keepdims=True)
     low, high = faces.boxes[:, :2] - margin, faces.boxes[:, :2] + faces.boxes[:, 2:] + margin
@@ -128,7 +128,7 @@ def find_outside_box(faces: Faces, params: ValidateParams) -> Outcome:
     return flag(over(fraction, most), say)
 
 
-def visible_fraction(faces: Faces) -> Floats:
+def visible_fraction(faces: LabelledFaces) -> Floats:
     """(N,) share of the face box's area that lies inside the image."""
     low, size = faces.boxes[:, :2], faces.boxes[:, 2:]
     inside = np.minimum(low + size, faces.sizes - 0.5) - np.maximum(low, -0.5)
@@ -140,12 +140,12 @@ def visible_fraction(faces: Faces) -> Floats:
     return fraction
 
 
-def outside_fraction(faces: Faces) -> Floats:
+def outside_fraction(faces: LabelledFaces) -> Floats:
     """(N,) share of the labelled points that lie outside the image."""
     return _fraction_beyond(faces, np.full((len(faces), 2), -0.5), faces.sizes - 0.5)
 
 
-def _fraction_beyond(faces: Faces, low: Floats, high: Floats) -> Floats:
+def _fraction_beyond(faces: LabelledFaces, low: Floats, high: Floats) -> Floats:
     """(N,) share of the labelled points outside the rectangles ``low`` to ``high`` (N, 2)."""
     with np.errstate(invalid="ignore"):
         beyond = (faces.points < low[:, None]) | (faces.points > high[:, None])
@@ -153,13 +153,13 @@ def _fraction_beyond(faces: Faces, low: Floats, high: Floats) -> Floats:
     return fraction
 
 
-LABEL_CHECKS: dict[str, Check] = {
-    "placeholder": Check(find_placeholders),
-    "far point": Check(find_far_points),
-    "collapsed": Check(find_collapsed),
-    "coincident points": Check(find_coincident),
-    "occluded": Check(find_occluded, broken=False),
-    "face cut off": Check(find_cut_faces, broken=False),
-    "points outside": Check(find_points_outside, broken=False),
-    "outside face box": Check(find_outside_box),
+LABEL_CHECKS: dict[str, LabelCheck] = {
+    "placeholder": LabelCheck(find_placeholders),
+    "far point": LabelCheck(find_far_points),
+    "collapsed": LabelCheck(find_collapsed),
+    "coincident points": LabelCheck(find_coincident),
+    "occluded": LabelCheck(find_occluded, broken=False),
+    "face cut off": LabelCheck(find_cut_faces, broken=False),
+    "points outside": LabelCheck(find_points_outside, broken=False),
+    "outside face box": LabelCheck(find_outside_box),
 }

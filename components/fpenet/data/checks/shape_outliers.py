@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fpenet.data.checks.faces import Faces, Indices, Outcome, flag
+from fpenet.data.checks.faces import Indices, LabelledFaces, Outcome, flag
 from fpenet.data.sample import Bools, Floats
 from fpenet.params import ValidateParams
 
@@ -31,7 +31,7 @@ _SWAP_REACH = 0.25  # of a face's size: a region whose mirror image moves less i
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes:
+class ShapeModel:
     """N faces in one frame: mean 0, root mean square 1 from it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Shapes:
     points: Floats
 
 
-def fit_shapes(faces: Faces) -> Shapes | str:
+def fit_shape_model(faces: LabelledFaces) -> ShapeModel | str:
     """The shapes of a set; why there is none, where there are too few common keypoints."""
     used = faces.labelled.mean(axis=0) >= 0.5
     if used.sum() < 4:
@@ -83,7 +83,7 @@ def fit_shapes(faces: Faces) -> Shapes | str:
         filled[part] = np.where(faces.labelled[part][..., None], points, in_image)
     modes_xy = modes.reshape(len(modes), -1, 2)
     distance = _distance_to_others(places, [faces.person(row) for row in range(len(faces))])
-    return Shapes(used, _planar(mean), modes_xy, spread, distance, filled)
+    return ShapeModel(used, _planar(mean), modes_xy, spread, distance, filled)
 
 
 def _complex(points: Floats) -> Complex:
@@ -185,7 +185,7 @@ def deviations_of(values: Floats) -> Floats:
     return deviations
 
 
-def find_unlike_shapes(shapes: Shapes, params: ValidateParams) -> Outcome:
+def find_unlike_shapes(shapes: ShapeModel, params: ValidateParams) -> Outcome:
     """A face shaped unlike all others: a wrong label, or a rare pose."""
     deviations = deviations_of(shapes.distance)
     limit = params.models.max_shape_deviations
@@ -196,7 +196,7 @@ def find_unlike_shapes(shapes: Shapes, params: ValidateParams) -> Outcome:
     return flag(deviations / limit, say, components=len(shapes.modes))
 
 
-def find_swapped(faces: Faces, shapes: Shapes, params: ValidateParams) -> Outcome:
+def find_swapped(faces: LabelledFaces, shapes: ShapeModel, params: ValidateParams) -> Outcome:
     """Left and right swapped, in the whole face or in one region.
 
     A swapped face is the mirror image of a face: exchanging the points of each pair brings it much
@@ -238,7 +238,7 @@ def find_swapped(faces: Faces, shapes: Shapes, params: ValidateParams) -> Outcom
     return flag(gain / limit, say, regions=names)
 
 
-def _misfit(shapes: Shapes, order: Indices) -> Floats:
+def _misfit(shapes: ShapeModel, order: Indices) -> Floats:
     """(N,) squared distance from the mean of the faces with their points in another order."""
     misfit = np.empty(len(shapes.points))
     mean = shapes.mean[:, 0] + 1j * shapes.mean[:, 1]

@@ -73,7 +73,7 @@ def _summed(levels: Features) -> Features:
     return total
 
 
-def look_at(maps: Features, points: Floats) -> Features:
+def window_features(maps: Features, points: Floats) -> Features:
     """(n, P * 4 * _BINS) the slopes about ``points``.
 
     Args:

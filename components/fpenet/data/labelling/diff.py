@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ImageDraw
 
 from fpenet.core.errors import InputError
-from fpenet.data.overlay import face_picture, picture_box
+from fpenet.data.overlay import face_image, image_box
 from fpenet.data.readers.labelled_set import LabelledSet
 from fpenet.data.sample import FaceSample, Floats
 from fpenet.keypoints import scheme_for
@@ -195,8 +195,8 @@ def _table(rows: Iterable[tuple[str, object]]) -> str:
 
 
 def _picture(diff: FaceDiff, root: Path) -> str:
-    box = picture_box(np.concatenate([diff.old.points, diff.new.points]))
-    picture = face_picture(root / diff.new.image, box, PICTURE_PX)
+    box = image_box(np.concatenate([diff.old.points, diff.new.points]))
+    picture = face_image(root / diff.new.image, box, PICTURE_PX)
     draw = ImageDraw.Draw(picture)
     was, now = (box.to_crop(one.points, PICTURE_PX) for one in (diff.old, diff.new))
     for k, way in enumerate(diff.moved):

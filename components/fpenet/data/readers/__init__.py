@@ -18,7 +18,7 @@ from fpenet.core.progress import report
 from fpenet.data.images import image_size
 from fpenet.data.readers.coco import is_coco, read_coco
 from fpenet.data.readers.label_studio import is_label_studio, read_label_studio
-from fpenet.data.readers.labelled_set import LabelledFace, LabelledSet, Unread
+from fpenet.data.readers.labelled_set import LabelledFace, LabelledSet, UnreadFace
 from fpenet.data.readers.multi_pie import is_multi_pie, read_multi_pie
 from fpenet.data.readers.pts import pts_files, read_pts_set
 from fpenet.data.readers.sidecar import (
@@ -29,7 +29,7 @@ from fpenet.data.readers.sidecar import (
     own_scheme,
 )
 from fpenet.data.readers.sloth import label_files, read_sloth
-from fpenet.data.readers.table import find_table, read_table
+from fpenet.data.readers.table import find_table, read_table_set
 from fpenet.data.readers.wflw import read_wflw, wflw_lists
 from fpenet.data.rejected import Refusal, Rejected
 from fpenet.data.sample import FaceSample, keypoints_box
@@ -64,7 +64,7 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     sizes: dict[str, tuple[int, int] | Refusal] = {}
     for number, face in enumerate(faces):
         try:
-            if isinstance(face, Unread):
+            if isinstance(face, UnreadFace):
                 raise face.refusal
             size = _size_once(root, face.image, sizes)
             about = columns.get(face.image, {})
@@ -125,12 +125,12 @@ def subject_pattern(text: str) -> re.Pattern[str]:
 
 
 def _settle_keypoints(
-    labels: Path, faces: Iterable[LabelledFace | Unread], wanted: int | Literal["auto"]
+    labels: Path, faces: Iterable[LabelledFace | UnreadFace], wanted: int | Literal["auto"]
 ) -> int:
     """One K for the set: the one wanted, or the largest number that any face labels."""
     read = [face for face in faces if isinstance(face, LabelledFace)]
     if not read:
-        unread = next((face for face in faces if isinstance(face, Unread)), None)
+        unread = next((face for face in faces if isinstance(face, UnreadFace)), None)
         because = f"; the first: {unread.where}: {unread.refusal.detail}" if unread else ""
         raise InputError(f"{labels}: not one usable face in it{because}")
     largest = max(len(face.points) for face in read)
@@ -192,12 +192,12 @@ def _guess_subject(image: str, per_image: bool, pattern: re.Pattern[str]) -> str
     return match["subject"] if match else None
 
 
-READERS: dict[str, Callable[[Path, int | None], Iterator[LabelledFace | Unread]]] = {
+READERS: dict[str, Callable[[Path, int | None], Iterator[LabelledFace | UnreadFace]]] = {
     "sloth": lambda labels, _: read_sloth(labels),
     "label_studio": lambda labels, _: read_label_studio(labels),
     "coco": lambda labels, _: read_coco(labels),
     "pts": lambda labels, _: read_pts_set(labels),
     "wflw": read_wflw,
     "multi_pie": read_multi_pie,
-    "table": lambda labels, _: read_table(labels),
+    "table": lambda labels, _: read_table_set(labels),
 }

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from fpenet.core.errors import InputError
-from fpenet.data.readers.json_records import read_json
+from fpenet.data.readers.json_records import read_label_json
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     Box,
     LabelledFace,
-    Unread,
-    brief,
+    UnreadFace,
     contained,
     finite_number,
+    short_value,
 )
 from fpenet.data.readers.sloth import LABELS, label_files
 from fpenet.data.rejected import Refusal
@@ -37,7 +37,7 @@ def is_coco(file: Path) -> bool:
         return opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
 
 
-def read_coco(labels: Path) -> Iterator[LabelledFace | Unread]:
+def read_coco(labels: Path) -> Iterator[LabelledFace | UnreadFace]:
     """Every annotation of a COCO keypoint file, in order.
 
     Images lie beside the file, under their ``file_name`` or below ``images/``.
@@ -46,7 +46,7 @@ def read_coco(labels: Path) -> Iterator[LabelledFace | Unread]:
         InputError: no such file, or it has no lists ``images`` and ``annotations``.
     """
     for file in label_files(labels):
-        about = read_json(file)
+        about = read_label_json(file)
         lists = [about.get(key) if isinstance(about, Mapping) else None for key in _KEYS]
         if not all(isinstance(each, list) for each in lists):
             raise InputError(f"{file}: a COCO file is an object with the lists {', '.join(_KEYS)}")
@@ -62,14 +62,16 @@ def read_coco(labels: Path) -> Iterator[LabelledFace | Unread]:
             image = "None"
             try:
                 if not isinstance(annotation, Mapping):
-                    raise Refusal("label", f"is {brief(annotation)}; it must be an object")
+                    raise Refusal("label", f"is {short_value(annotation)}; it must be an object")
                 key = annotation.get("image_id")
                 if not isinstance(key, int | str) or key not in names:
-                    raise Refusal("image name", f"image_id is {brief(key)}; no image has that id")
+                    raise Refusal(
+                        "image name", f"image_id is {short_value(key)}; no image has that id"
+                    )
                 image = contained(root, f"{below}{names[key]}")
                 yield _face(annotation, image, where)
             except Refusal as refusal:
-                yield Unread(image, where, refusal)
+                yield UnreadFace(image, where, refusal)
 
 
 _KEYS = ("images", "annotations")
@@ -86,13 +88,15 @@ def _face(annotation: Mapping[str, Any], image: str, where: str) -> LabelledFace
     if not values:
         raise Refusal("no keypoints", "an annotation without keypoints", broken=False)
     if not isinstance(values, list) or len(values) % 3 or len(values) > 3 * MAX_POINTS:
-        raise Refusal("label", f"keypoints is {brief(values)}; it must be x, y, v for each")
+        raise Refusal("label", f"keypoints is {short_value(values)}; it must be x, y, v for each")
     points: Floats = np.full((len(values) // 3, 2), np.nan)
     visible: Bools = np.zeros(len(points), np.bool_)
     for k in range(len(points)):
         x, y, flag = values[3 * k : 3 * k + 3]
         if flag not in (0, 1, 2):
-            raise Refusal("visibility", f"keypoint {k + 1}: v is {brief(flag)}; it must be 0, 1, 2")
+            raise Refusal(
+                "visibility", f"keypoint {k + 1}: v is {short_value(flag)}; it must be 0, 1, 2"
+            )
         if flag:
             points[k] = finite_number(f"x{k + 1}", x), finite_number(f"y{k + 1}", y)
             visible[k] = flag == 2
@@ -102,7 +106,9 @@ def _face(annotation: Mapping[str, Any], image: str, where: str) -> LabelledFace
     about = dict(about) if isinstance(about, Mapping) else {}
     subject, level = about.pop("subject", None), about.pop("occlusion_level", None)
     if level is not None and (isinstance(level, bool) or level not in range(10)):
-        raise Refusal("occlusion level", f"occlusion_level is {brief(level)}; it must be 0 to 9")
+        raise Refusal(
+            "occlusion level", f"occlusion_level is {short_value(level)}; it must be 0 to 9"
+        )
     return LabelledFace(
         image,
         where,
@@ -123,7 +129,7 @@ def _box(values: Any) -> Box | None:
     if values is None:
         return None
     if not isinstance(values, list) or len(values) != 4:
-        raise Refusal("face box", f"bbox is {brief(values)}; it must be x, y, width, height")
+        raise Refusal("face box", f"bbox is {short_value(values)}; it must be x, y, width, height")
     x, y, width, height = (finite_number("bbox", value) for value in values)
     if not (width > 0 and height > 0):
         raise Refusal("face box", f"bbox is {width:g}x{height:g} px; it has no area")

@@ -29,7 +29,7 @@ class Record:
     problem: str | None
 
 
-def read_json(path: Path) -> Any:
+def read_label_json(path: Path) -> Any:
     """The one JSON value in a small file such as dataset.json.
 
     Raises:

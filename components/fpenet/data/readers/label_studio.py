@@ -19,7 +19,7 @@ import numpy as np
 
 from fpenet.data.labelling.tasks import IMAGE_URL, results_of
 from fpenet.data.readers.json_records import read_records
-from fpenet.data.readers.labelled_set import MAX_POINTS, Box, LabelledFace, Unread, contained
+from fpenet.data.readers.labelled_set import MAX_POINTS, Box, LabelledFace, UnreadFace, contained
 from fpenet.data.readers.sloth import LABELS, label_files
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample, Floats
@@ -32,7 +32,7 @@ def is_label_studio(file: Path) -> bool:
     return isinstance(value, Mapping) and "data" in value and not {"filename"} & value.keys()
 
 
-def read_label_studio(labels: Path) -> Iterator[LabelledFace | Unread]:
+def read_label_studio(labels: Path) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of an export, in order.
 
     Raises:
@@ -48,7 +48,7 @@ def read_label_studio(labels: Path) -> Iterator[LabelledFace | Unread]:
                     raise Refusal("label", record.problem)
                 image, subject, annotations = _task(record.value, root)
             except Refusal as refusal:
-                yield Unread(image, where, refusal)
+                yield UnreadFace(image, where, refusal)
                 continue
             for number, annotation in enumerate(annotations, start=1):
                 if annotation.get("was_cancelled"):
@@ -60,7 +60,7 @@ def read_label_studio(labels: Path) -> Iterator[LabelledFace | Unread]:
                     points, visible, box, level = _face(annotation)
                     yield LabelledFace(image, place, points, visible, box, level, subject, about)
                 except Refusal as refusal:
-                    yield Unread(image, place, refusal)
+                    yield UnreadFace(image, place, refusal)
 
 
 def _task(task: Any, root: str) -> tuple[str, str | None, list[Mapping[str, Any]]]:

@@ -39,7 +39,7 @@ class LabelledFace:
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadFace:
     """A face, or a whole record, that a reader could not use."""
 
     image: str
@@ -98,13 +98,13 @@ def finite_number(key: str, value: Any) -> float:
             raise TypeError
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise Refusal("coordinate", f"{key} is {brief(value)}; it must be a number") from None
+        raise Refusal("coordinate", f"{key} is {short_value(value)}; it must be a number") from None
     if not math.isfinite(number):
         raise Refusal("coordinate", f"{key} is {number}; it must be finite")
     return number
 
 
-def brief(value: Any) -> str:
+def short_value(value: Any) -> str:
     """A value as it is said in a message: 60 characters at most."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fpenet.core.errors import InputError
-from fpenet.data.readers.labelled_set import LabelledFace, Unread, contained
+from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace, contained
 from fpenet.data.readers.sloth import LABELS, read_sloth
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, Floats
@@ -123,7 +123,9 @@ def describe_name(image: str) -> tuple[str, dict[str, str | float]]:
     return match["subject"], attributes
 
 
-def read_multi_pie(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | Unread]:
+def read_multi_pie(
+    labels: Path, keypoints: int | None = None
+) -> Iterator[LabelledFace | UnreadFace]:
     """Every labelled face of a Multi-PIE tree, in order.
 
     Args:
@@ -136,19 +138,19 @@ def read_multi_pie(labels: Path, keypoints: int | None = None) -> Iterator[Label
     has_json = labels.is_file() or (root / LABELS).is_file()
     people = read_subjects(root)
     for face in read_sloth(labels) if has_json else _read_mat_labels(root, keypoints):
-        if isinstance(face, Unread):
+        if isinstance(face, UnreadFace):
             yield face
             continue
         try:
             subject, attributes = describe_name(face.image)
         except Refusal as refusal:
-            yield Unread(face.image, face.where, refusal)
+            yield UnreadFace(face.image, face.where, refusal)
             continue
         attributes |= people.get(subject, {}) | dict(face.attributes)
         yield replace(face, subject=subject, attributes=attributes)
 
 
-def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace | Unread]:
+def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace | UnreadFace]:
     files = sorted(root.glob("MPie_Labels/labels/*/*_lm.mat"))
     if not files:
         raise InputError(
@@ -175,7 +177,7 @@ def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace
             if not images:
                 raise Refusal("image missing", f"no {capture}_*.png in {folder}")
         except Refusal as refusal:
-            yield Unread(name, where, refusal)
+            yield UnreadFace(name, where, refusal)
             continue
         for image in images:
             own = labelled.get(image.stem, file)
@@ -187,7 +189,7 @@ def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace
                 face = LabelledFace(contained(real, path), where, points, visible)
                 yield replace(face, attributes={"labelled_illumination": light})
             except Refusal as refusal:
-                yield Unread(path, where, refusal)
+                yield UnreadFace(path, where, refusal)
 
 
 def read_mat(path: Path, profile: bool = False) -> tuple[Floats, Bools]:

@@ -13,10 +13,10 @@ from fpenet.core.errors import InputError
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     LabelledFace,
-    Unread,
-    brief,
+    UnreadFace,
     contained,
     finite_number,
+    short_value,
 )
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import FaceSample, Floats
@@ -32,7 +32,7 @@ def pts_files(labels: Path) -> list[Path]:
     return sorted(labels.rglob("*.pts"))
 
 
-def read_pts_set(labels: Path) -> Iterator[LabelledFace | Unread]:
+def read_pts_set(labels: Path) -> Iterator[LabelledFace | UnreadFace]:
     """The face of each ``.pts`` file, in the order of their paths.
 
     Raises:
@@ -50,7 +50,7 @@ def read_pts_set(labels: Path) -> Iterator[LabelledFace | Unread]:
             points = read_pts(file)
             yield LabelledFace(image, where, points, np.ones(len(points), np.bool_))
         except Refusal as refusal:
-            yield Unread(where, where, refusal)
+            yield UnreadFace(where, where, refusal)
 
 
 def read_pts(path: Path) -> Floats:
@@ -73,7 +73,9 @@ def read_pts(path: Path) -> Floats:
     said = header.get("n_points", "").strip()
     rows = [line.split() for line in lines[start + 1 : -1]]
     if not (said.isascii() and said.isdigit() and int(said[:9]) == len(rows)):
-        raise Refusal("label", f"{path.name}: n_points is {brief(said)}, but {len(rows)} follow")
+        raise Refusal(
+            "label", f"{path.name}: n_points is {short_value(said)}, but {len(rows)} follow"
+        )
     if not 1 <= len(rows) <= MAX_POINTS or any(len(row) != 2 for row in rows):
         raise Refusal("label", f"{path.name}: must be 1 to {MAX_POINTS} lines of x and y")
     points: Floats = np.array(

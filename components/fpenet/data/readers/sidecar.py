@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from fpenet.core.errors import InputError
-from fpenet.data.readers.json_records import read_json
+from fpenet.data.readers.json_records import read_label_json
 from fpenet.data.readers.sloth import ABOUT, SCHEME
 from fpenet.params.scheme import SchemeParams, read_scheme
 from fpenet.params.section import Name
@@ -27,7 +27,7 @@ def dataset_name(root: Path) -> str | None:
     path = root / ABOUT
     if not path.is_file():
         return None
-    about = read_json(path)
+    about = read_label_json(path)
     name = about.get("name") if isinstance(about, dict) else None
     try:
         return TypeAdapter(Name).validate_python(name, strict=True)

@@ -23,10 +23,10 @@ from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     Box,
     LabelledFace,
-    Unread,
-    brief,
+    UnreadFace,
     contained,
     finite_number,
+    short_value,
 )
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample, Floats, keypoints_box
@@ -46,7 +46,7 @@ def label_files(labels: Path) -> list[Path]:
     return sorted(path for path in labels.glob("*.json") if path.name not in (ABOUT, SCHEME))
 
 
-def read_sloth(labels: Path) -> Iterator[LabelledFace | Unread]:
+def read_sloth(labels: Path) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of a Sloth label file or folder, in order.
 
     Raises:
@@ -65,21 +65,23 @@ def read_sloth(labels: Path) -> Iterator[LabelledFace | Unread]:
                     raise Refusal("label", record.problem)
                 yield from _faces_of(record.value, root, where)
             except Refusal as refusal:
-                yield Unread(str(name), where, refusal)
+                yield UnreadFace(str(name), where, refusal)
 
 
-def _faces_of(record: Any, root: str, where: str) -> Iterator[LabelledFace | Unread]:
+def _faces_of(record: Any, root: str, where: str) -> Iterator[LabelledFace | UnreadFace]:
     if not isinstance(record, Mapping):
-        raise Refusal("label", f"is {brief(record)}; it must be an object")
+        raise Refusal("label", f"is {short_value(record)}; it must be an object")
     image = contained(root, record.get("filename"))
     annotations = record.get("annotations")
     if not isinstance(annotations, Sequence) or isinstance(annotations, str):
-        raise Refusal("label", f"annotations is {brief(annotations)}; it must be a list")
+        raise Refusal("label", f"annotations is {short_value(annotations)}; it must be a list")
     labelled: list[tuple[Floats, Bools]] = []
     boxes: list[tuple[Box | None, int | None]] = []
     for annotation in annotations:
         if not isinstance(annotation, Mapping):
-            raise Refusal("label", f"an annotation is {brief(annotation)}; it must be an object")
+            raise Refusal(
+                "label", f"an annotation is {short_value(annotation)}; it must be an object"
+            )
         kind = str(annotation.get("class", "")).lower()
         try:
             if "fiducialpoints" in kind:
@@ -87,7 +89,7 @@ def _faces_of(record: Any, root: str, where: str) -> Iterator[LabelledFace | Unr
             elif "facebbox" in kind:
                 boxes.append(read_box(annotation))
         except Refusal as refusal:
-            yield Unread(image, where, refusal)
+            yield UnreadFace(image, where, refusal)
             return  # which box belongs to which points is no longer known
     if not labelled:
         raise Refusal("no keypoints", "no FiducialPoints annotation", broken=False)

@@ -24,10 +24,10 @@ from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     Box,
     LabelledFace,
-    Unread,
-    brief,
+    UnreadFace,
     contained,
     finite_number,
+    short_value,
 )
 from fpenet.data.readers.sidecar import COLUMN, is_number
 from fpenet.data.rejected import Refusal
@@ -71,7 +71,7 @@ def find_table(labels: Path) -> Path | None:
     return tables[0] if tables else None
 
 
-def read_table(labels: Path) -> Iterator[LabelledFace | Unread]:
+def read_table_set(labels: Path) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of a table.
 
     Raises:
@@ -97,7 +97,7 @@ def read_table(labels: Path) -> Iterator[LabelledFace | Unread]:
             face = points, visible, _box(row), _level(row.get("occlusion_level")), subject, about
             yield LabelledFace(image, where, *face)
         except Refusal as refusal:
-            yield Unread(str(row.get("filename")), where, refusal)
+            yield UnreadFace(str(row.get("filename")), where, refusal)
 
 
 def columns_of(file: Path, names: Sequence[str]) -> Columns:
@@ -204,7 +204,9 @@ def _points(row: Mapping[str, Any], columns: Columns) -> tuple[Floats, Bools]:
         if not _is_empty(row[name]):
             text = str(row[name]).lower()
             if text not in _FLAGS:
-                raise Refusal("visibility", f"{name} is {brief(row[name])}; it must be 0 or 1")
+                raise Refusal(
+                    "visibility", f"{name} is {short_value(row[name])}; it must be 0 or 1"
+                )
             visible[k] &= not _FLAGS[text]
     return points, visible
 

@@ -14,10 +14,10 @@ from fpenet.core.errors import InputError
 from fpenet.data.readers.labelled_set import (
     Box,
     LabelledFace,
-    Unread,
-    brief,
+    UnreadFace,
     contained,
     finite_number,
+    short_value,
 )
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Floats
@@ -56,7 +56,7 @@ def wflw_lists(labels: Path) -> list[Path]:
     return sorted(labels.rglob("list_98pt*.txt"))
 
 
-def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | Unread]:
+def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of the lists.
 
     Args:
@@ -83,7 +83,7 @@ def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | Un
                     image = contained(real, images + values[-1])
                     points, box, about = _face(values[:-1])
                 except Refusal as refusal:
-                    yield Unread(images + brief(values[-1]).strip("'"), where, refusal)
+                    yield UnreadFace(images + short_value(values[-1]).strip("'"), where, refusal)
                     continue
                 if part and len(lists) > 1:
                     about["split"] = part

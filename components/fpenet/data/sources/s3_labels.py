@@ -98,7 +98,7 @@ def parse_url(url: str) -> tuple[str, str, str]:
 
 def _bring(client: Any, objects: list["S3Object"], store: Path, known_path: Path) -> dict[str, str]:
     """Name -> SHA-256 of each object, every one of them in ``store``; reports progress."""
-    from fpenet.provenance.object_store import CONNECTIONS, download
+    from fpenet.provenance.object_store import CONNECTIONS, download_object
 
     known = _read_known(known_path)
     known_path.parent.mkdir(exist_ok=True)
@@ -109,7 +109,7 @@ def _bring(client: Any, objects: list["S3Object"], store: Path, known_path: Path
         if digest and _holds(store, digest):
             return wanted, digest, False
         partial = store / f".{digest_json([wanted.url, wanted.size, wanted.etag])}.partial"
-        digest = download(client, wanted, partial)
+        digest = download_object(client, wanted, partial)
         path = _place(store, digest)
         path.parent.mkdir(exist_ok=True)
         partial.replace(path)

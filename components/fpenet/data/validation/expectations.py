@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fpenet.data.checks.faces import Faces
+from fpenet.data.checks.faces import LabelledFaces
 from fpenet.data.checks.labels import outside_fraction, visible_fraction
 from fpenet.data.sample import Bools, Floats
 from fpenet.params import ValidateParams
@@ -124,7 +124,7 @@ _ORDER_104 = (
 
 
 def face_table(
-    faces: Faces, visible: Bools, scores: Mapping[str, Floats] | None = None
+    faces: LabelledFaces, visible: Bools, scores: Mapping[str, Floats] | None = None
 ) -> "pd.DataFrame":
     """One row a face: sizes in image pixels, shares of 1, spans in face boxes, scores of checks.
 
@@ -163,7 +163,7 @@ def column_of(check: str) -> str:
     return "score_" + check.replace(" ", "_")
 
 
-def _centre(faces: Faces, group: str | int) -> Floats:
+def _centre(faces: LabelledFaces, group: str | int) -> Floats:
     """(N, 2) mean of a region, or one keypoint, in face boxes; NaN where unlabelled."""
     region = list(faces.scheme.regions[group]) if isinstance(group, str) else [group]
     points, labelled = faces.points[:, region], faces.labelled[:, region]
@@ -174,7 +174,7 @@ def _centre(faces: Faces, group: str | int) -> Floats:
     return centre
 
 
-def keypoint_table(faces: Faces) -> "pd.DataFrame":
+def keypoint_table(faces: LabelledFaces) -> "pd.DataFrame":
     """One row a keypoint: how often it is labelled and where in the face box it lies (0 to 1)."""
     import pandas as pd
 

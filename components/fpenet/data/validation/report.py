@@ -16,7 +16,7 @@ import numpy as np
 from fpenet.core.errors import InputError
 from fpenet.data.overlay import draw_face
 from fpenet.data.sample import FaceSample
-from fpenet.data.validation.run_checks import Sifted, suspicion
+from fpenet.data.validation.run_checks import CheckedLabels, suspicion
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
@@ -53,7 +53,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def render_report(
     report: Mapping[str, Any],
     samples: Sequence[FaceSample],
-    sifted: Sifted,
+    sifted: CheckedLabels,
     root: Path,
     most: int,
 ) -> str:
@@ -95,7 +95,7 @@ def render_report(
     )
 
 
-def _worst(samples: Sequence[FaceSample], sifted: Sifted, root: Path, most: int) -> str:
+def _worst(samples: Sequence[FaceSample], sifted: CheckedLabels, root: Path, most: int) -> str:
     """Pictures: of the most suspicious faces in all, then of each check."""
     parts = []
     if sifted.scores:

@@ -18,10 +18,10 @@ import numpy as np
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.data.checks import CHECKS, KEYPOINT_COUNT, LABEL_CHECKS, SET_CHECKS, gather
+from fpenet.data.checks import CHECKS, KEYPOINT_COUNT, LABEL_CHECKS, SET_CHECKS, check_inputs
 from fpenet.data.checks.duplicates import find_stray_counts
-from fpenet.data.checks.faces import Faces, Indices, Outcome, faces_of
-from fpenet.data.checks.image_hash import Look, Pair, look_of
+from fpenet.data.checks.faces import Indices, LabelledFaces, Outcome, labelled_faces
+from fpenet.data.checks.image_hash import ImageHash, Pair, image_hash
 from fpenet.data.checks.window import WINDOW_PX, Grey, window
 from fpenet.data.images import read_image
 from fpenet.data.rejected import Refusal, Rejected
@@ -49,7 +49,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Sifted:
+class CheckedLabels:
     """What came of N samples.
 
     Attributes:
@@ -73,12 +73,12 @@ class Sifted:
     looks: int
 
 
-def sift(
+def run_checks(
     samples: Sequence[FaceSample],
     root: Path,
     params: ValidateParams,
     scheme: KeypointScheme | None = None,
-) -> Sifted:
+) -> CheckedLabels:
     """Check every face.
 
     Args:
@@ -88,12 +88,12 @@ def sift(
     Raises:
         InputError: there is nothing to check, or no check ran.
     """
-    faces = faces_of(samples, scheme)
-    return sift_faces(faces, params, lambda faces: look_at(root, faces, params))
+    faces = labelled_faces(samples, scheme)
+    return run_face_checks(faces, params, lambda faces: image_features(root, faces, params))
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ImageFeatures:
     """What was seen of the pictures of N faces.
 
     Attributes:
@@ -103,14 +103,16 @@ class Seen:
     """
 
     refusals: Mapping[str, Refusal]
-    looks: Mapping[str, Look]
+    looks: Mapping[str, ImageHash]
     windows: Grey
 
 
-def sift_faces(
-    faces: Faces, params: ValidateParams, look: Callable[[Faces], Seen] | None
-) -> Sifted:
-    """``sift`` on arrays; without ``look`` the labels are judged by themselves."""
+def run_face_checks(
+    faces: LabelledFaces,
+    params: ValidateParams,
+    look: Callable[[LabelledFaces], ImageFeatures] | None,
+) -> CheckedLabels:
+    """``run_checks`` on arrays; without ``look`` the labels are judged by themselves."""
     if not len(faces):
         raise InputError("there is no face to check, which is a failure")
     record = _Record(len(faces), params)
@@ -137,7 +139,7 @@ def sift_faces(
     judged = faces.take(alive, agreed)
     looks = seen.looks if seen else {}
     digests = [looks[image].digest for image in judged.images] if looks else []
-    evidence = gather(judged, digests, looks, windows if seen else None, params)
+    evidence = check_inputs(judged, digests, looks, windows if seen else None, params)
     for name, set_check in SET_CHECKS.items():
         record.add(name, set_check.find(evidence, params), alive)
     return record.sifted(faces, agreed, evidence.shared[1], len(looks))
@@ -172,7 +174,7 @@ class _Record:
                 self.reasons.setdefault(face, (name, detail))
         self.findings += sorted(found, key=lambda one: (-np.nan_to_num(one.score), one.face))
 
-    def refuse(self, faces: Faces, rows: Indices, refusals: Mapping[str, Refusal]) -> None:
+    def refuse(self, faces: LabelledFaces, rows: Indices, refusals: Mapping[str, Refusal]) -> None:
         """Leave out the faces of images that cannot be used."""
         for row in rows:
             image = faces.images[row]
@@ -187,8 +189,12 @@ class _Record:
         return np.array([row for row in range(self.count) if row not in gone], int)
 
     def sifted(
-        self, faces: Faces, num_keypoints: int, shared: list[tuple[str, str, Pair]], looks: int
-    ) -> Sifted:
+        self,
+        faces: LabelledFaces,
+        num_keypoints: int,
+        shared: list[tuple[str, str, Pair]],
+        looks: int,
+    ) -> CheckedLabels:
         if all(outcome.skipped is not None for outcome in self.outcomes.values()):
             raise InputError("no check ran, which is a failure")
         rejected = dict(self.rejected)
@@ -198,12 +204,12 @@ class _Record:
             )
         kept = [row for row in range(self.count) if row not in rejected]
         out = [rejected[face] for face in sorted(rejected)]
-        return Sifted(
+        return CheckedLabels(
             kept, num_keypoints, out, self.findings, self.scores, self.outcomes, shared, looks
         )
 
 
-def look_at(root: Path, faces: Faces, params: ValidateParams) -> Seen:
+def image_features(root: Path, faces: LabelledFaces, params: ValidateParams) -> ImageFeatures:
     """Decode every image once, in threads; the windows are kept in a file without a name."""
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, image in enumerate(faces.images):
@@ -212,18 +218,18 @@ def look_at(root: Path, faces: Faces, params: ValidateParams) -> Seen:
     with tempfile.TemporaryFile() as file:
         windows = np.memmap(file, np.uint8, "w+", shape=shape)
 
-    def see(image: str) -> Look | Refusal:
+    def see(image: str) -> ImageHash | Refusal:
         try:
             grey, digest = read_image(root / image, params.max_image_megapixels)
         except Refusal as refusal:
             return refusal
         for row in rows_of[image]:
             windows[row] = window(grey, faces.squares[row])
-        return look_of(grey, digest)
+        return image_hash(grey, digest)
 
     images = sorted(rows_of)
     refusals: dict[str, Refusal] = {}
-    looks: dict[str, Look] = {}
+    looks: dict[str, ImageHash] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
@@ -233,10 +239,10 @@ def look_at(root: Path, faces: Faces, params: ValidateParams) -> Seen:
                 else:
                     looks[image] = seen
             report(len(refusals) + len(looks), len(images), "images")
-    return Seen(refusals, looks, windows)
+    return ImageFeatures(refusals, looks, windows)
 
 
-def kept_samples(samples: Sequence[FaceSample], sifted: Sifted) -> list[FaceSample]:
+def kept_samples(samples: Sequence[FaceSample], sifted: CheckedLabels) -> list[FaceSample]:
     """The kept samples, all with the K that the set agrees on."""
     count = sifted.num_keypoints
     return [

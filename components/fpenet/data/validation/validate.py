@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fpenet.core.errors import InputError
-from fpenet.data.checks.faces import faces_of
+from fpenet.data.checks.faces import labelled_faces
 from fpenet.data.readers import LabelledSet, read_labels
 from fpenet.data.rejected import Rejected
 from fpenet.data.sample import FaceSample, table_of, write_table
@@ -31,7 +31,7 @@ from fpenet.data.validation.expectations import (
     keypoint_table,
 )
 from fpenet.data.validation.report import render_report
-from fpenet.data.validation.run_checks import Sifted, kept_samples, sift
+from fpenet.data.validation.run_checks import CheckedLabels, kept_samples, run_checks
 from fpenet.keypoints import custom_scheme
 from fpenet.params import DataParams, ValidateParams
 
@@ -49,7 +49,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
     with suite_process() as process:
         labelled = read_labels(Path(data.labels), data)
         scheme = custom_scheme(labelled.scheme) if labelled.scheme else None
-        sifted = sift(labelled.samples, labelled.root, validate, scheme)
+        sifted = run_checks(labelled.samples, labelled.root, validate, scheme)
         rejected = _all_rejected(labelled, sifted)
         faces = len(labelled.samples) + len(labelled.rejected)
         dropped = dict(Counter(one.reason for one in rejected).most_common())
@@ -115,9 +115,11 @@ def _scheme_of(labelled: LabelledSet, num_keypoints: int) -> str:
     return own.model_dump_json() if own and len(own.keypoints) == num_keypoints else ""
 
 
-def suites_of(kept: Sequence[FaceSample], sifted: Sifted, validate: ValidateParams) -> Suites:
+def suites_of(
+    kept: Sequence[FaceSample], sifted: CheckedLabels, validate: ValidateParams
+) -> Suites:
     """The suites of the set's keypoint scheme, with the tables of the kept faces."""
-    faces, visible = faces_of(kept), np.stack([sample.visible for sample in kept])
+    faces, visible = labelled_faces(kept), np.stack([sample.visible for sample in kept])
     scores = {name: score[sifted.kept] for name, score in sifted.scores.items()}
     table, keypoints = face_table(faces, visible, scores), keypoint_table(faces)
     count = sifted.num_keypoints
@@ -149,7 +151,7 @@ def _first_of_each(rejected: Sequence[Rejected]) -> str:
 
 
 def _said(
-    sifted: Sifted, validate: ValidateParams, severity: str, whole: bool = False
+    sifted: CheckedLabels, validate: ValidateParams, severity: str, whole: bool = False
 ) -> list[str]:
     """One line for each check of this severity that found something; ``whole``: in the set."""
     lines = []
@@ -165,7 +167,7 @@ def _said(
     return lines
 
 
-def describe_checks(sifted: Sifted, validate: ValidateParams) -> dict[str, dict[str, Any]]:
+def describe_checks(sifted: CheckedLabels, validate: ValidateParams) -> dict[str, dict[str, Any]]:
     """What each check found, without a name of a face: severity, count, why not run, numbers."""
     return {
         name: {
@@ -178,7 +180,7 @@ def describe_checks(sifted: Sifted, validate: ValidateParams) -> dict[str, dict[
     }
 
 
-def count_faces(kept: Sequence[FaceSample], sifted: Sifted) -> dict[str, dict[str, int]]:
+def count_faces(kept: Sequence[FaceSample], sifted: CheckedLabels) -> dict[str, dict[str, int]]:
     """How many kept faces there are of each occlusion level, yaw and light."""
     levels = Counter(sample.occlusion_level for sample in kept)
     order = sorted(levels, key=lambda level: -1 if level is None else level)
@@ -197,7 +199,7 @@ def face_numbers(labelled: LabelledSet) -> list[int]:
     return [number for number in range(total) if number not in gone]
 
 
-def _all_rejected(labelled: LabelledSet, sifted: Sifted) -> list[Rejected]:
+def _all_rejected(labelled: LabelledSet, sifted: CheckedLabels) -> list[Rejected]:
     """Why each face is not used, by its number among all faces."""
     numbers = face_numbers(labelled)
     renumbered = [dataclasses.replace(one, face=numbers[one.face]) for one in sifted.rejected]
@@ -205,7 +207,7 @@ def _all_rejected(labelled: LabelledSet, sifted: Sifted) -> list[Rejected]:
 
 
 def _write_tables(
-    labelled: LabelledSet, sifted: Sifted, rejected: Sequence[Rejected], out_dir: Path
+    labelled: LabelledSet, sifted: CheckedLabels, rejected: Sequence[Rejected], out_dir: Path
 ) -> None:
     numbers = face_numbers(labelled)
     _write_csv(

@@ -123,7 +123,7 @@ def benchmark_engines(
     _write_json(out_dir / "modes.json", own)
     slow = throttling(before, after)
     _write_json(out_dir / "machine.json", {"before": before, "after": after, "held_down": slow})
-    text = table(engines, kpi, rows, own, trained)
+    text = benchmark_table(engines, kpi, rows, own, trained)
     (out_dir / "benchmark.md").write_text(text, encoding="utf-8")
     return {
         "p50_ms": {f"{t.target}/{t.precision}": t.p50_ms for t in timings if t.batch_size == 1},
@@ -218,7 +218,7 @@ HEADER = (
 NOTHING = "–"
 
 
-def table(
+def benchmark_table(
     engines: Sequence[Mapping[str, Any]],
     kpi: Mapping[str, Any],
     timings: Sequence[Mapping[str, Any]],

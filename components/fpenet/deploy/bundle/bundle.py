@@ -26,7 +26,7 @@ from fpenet.deploy.engines.trtexec import CACHE, build_script, sources
 from fpenet.deploy.judge.golden import GOLDEN
 from fpenet.deploy.onnx.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
 from fpenet.params import BuildParams, BundleParams
-from fpenet.provenance.checksums import write_sums
+from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.digest import digest_file
 from fpenet.provenance.signing import SigningKey
 
@@ -120,7 +120,7 @@ def bundle_target(
     text = json.dumps(model, indent=1, allow_nan=False)
     (out_dir / "model.json").write_text(text + "\n", encoding="utf-8")
     (out_dir / "README.txt").write_text(readme(model), encoding="utf-8")
-    write_sums(out_dir, inputs.signing_key)
+    write_checksums(out_dir, inputs.signing_key)
 
 
 def describe(

@@ -38,7 +38,7 @@ from fpenet.deploy.engines.targets import (
     tensorrt_number,
 )
 from fpenet.deploy.judge.golden import GOLDEN, Golden, check_engine, make_golden
-from fpenet.deploy.judge.parity import distances, engine_rung, ladder
+from fpenet.deploy.judge.parity import distances, engine_parity_check, parity_checks
 from fpenet.kpi.evaluate import evaluate as judge
 from fpenet.kpi.predictions import Predict, load_predictions, predict_all
 from fpenet.kpi.report import read_kpi
@@ -84,7 +84,7 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class EvaluationSet:
     """The faces every engine is judged on, and what torch said of them.
 
     Attributes:
@@ -137,7 +137,7 @@ def build_engine(
     name: str,
     precision: Precision,
     network: Network,
-    judged: Judged,
+    judged: EvaluationSet,
     build: BuildParams,
     out_dir: Path,
 ) -> Engine:
@@ -199,7 +199,7 @@ def _with(row: Engine, **changes: Any) -> Engine:
     return Engine(**(asdict(row) | changes))
 
 
-def climb(judged: Judged, export_dir: Path, calibrate_dir: Path) -> dict[str, Any]:
+def check_parity(judged: EvaluationSet, export_dir: Path, calibrate_dir: Path) -> dict[str, Any]:
     """Points of every rung of the ladder at the newest opset, ONNX Runtime executing each.
 
     Raises:
@@ -244,11 +244,11 @@ def build_engines(
     golden = make_golden(open_engine(_newest(export_dir) / "fp32.onnx", threads=1), store.box_scale)
     golden.save(out_dir / GOLDEN)
     _write_json(out_dir / "golden.json", build.golden.model_dump())
-    judged = Judged(store, found.points, evaluate, kpi.confidence["within_px"], golden)
-    points = climb(judged, export_dir, calibrate_dir) | {"torch": judged.points}
+    judged = EvaluationSet(store, found.points, evaluate, kpi.confidence["within_px"], golden)
+    points = check_parity(judged, export_dir, calibrate_dir) | {"torch": judged.points}
     names = store.table["image"].to_pylist()
     faces = [names[row] for row in store.rows(store.judged_part)]
-    rungs = ladder(points, faces, build.parity_px)
+    rungs = parity_checks(points, faces, build.parity_px)
 
     rows: list[Engine] = []
     wanted = list(_wanted(build))
@@ -265,7 +265,7 @@ def build_engines(
         if row.predictions is not None:
             name = f"{row.target}/{row.precision}"
             points[name] = load_predictions(out_dir / row.predictions).points
-            rungs.append(engine_rung(name, row.precision, points, faces, build.parity_px))
+            rungs.append(engine_parity_check(name, row.precision, points, faces, build.parity_px))
     _write_json(out_dir / "parity.json", {"rungs": [asdict(rung) for rung in rungs]})
     _write_json(out_dir / "engines.json", [asdict(row) for row in rows])
     return statuses([row.status for row in rows]) | {

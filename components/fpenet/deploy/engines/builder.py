@@ -124,7 +124,7 @@ def _last_words(output: str) -> str:
     return " ".join((errors or lines or ["no output"])[-3:])[:600]
 
 
-def build(request: dict[str, Any]) -> dict[str, str | None]:
+def build_request(request: dict[str, Any]) -> dict[str, str | None]:
     """Build what ``builder.build_in_child`` asks for."""
     if request["memory_mb"] is not None:
         room = request["memory_mb"] << 20
@@ -172,4 +172,4 @@ def timing_cache_name(runtime: str, version: str, target: GpuTarget) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(build(json.loads(sys.argv[1]))))
+    print(json.dumps(build_request(json.loads(sys.argv[1]))))

@@ -17,7 +17,7 @@ _REBUILD = "build it on this device: fpenet build, or build.sh in its bundle"
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class Machine:
     """This machine, as far as an engine minds.
 
     Attributes:
@@ -31,12 +31,12 @@ class Here:
     runtime_version: str | None
 
 
-def here(runtime: RuntimeName) -> Here:
+def this_machine(runtime: RuntimeName) -> Machine:
     """What this machine offers to engines of ``runtime``."""
-    return Here(compute_capability(), driver_cuda(), _installed(runtime))
+    return Machine(compute_capability(), driver_cuda(), _installed(runtime))
 
 
-def misfit(engine: Mapping[str, Any], machine: Here) -> str | None:
+def misfit(engine: Mapping[str, Any], machine: Machine) -> str | None:
     """Why ``engine`` cannot run on ``machine``; None where nothing is known against it.
 
     Args:

@@ -17,7 +17,7 @@ from fpenet.provenance.manifest import MANIFEST, Manifest, seal, verify
 from fpenet.provenance.signing import PublicKey
 
 
-def joined_rows(
+def merged_rows(
     rows: list[dict[str, Any]], built: Mapping[str, list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     """The rows of ``engines.json`` with that of each engine in ``built`` in place of its own.
@@ -37,7 +37,7 @@ def engine_of(row: Mapping[str, Any]) -> str:
     return f"{row['target']}/{row['precision']}"
 
 
-def join_builds(
+def merge_builds(
     build_dir: Path, engine_dirs: Mapping[str, Path], trusted: Sequence[PublicKey], work: Path
 ) -> Path:
     """Join finished builds; returns the folder ``work/<key>``, made unless it is there already.
@@ -61,7 +61,7 @@ def join_builds(
         partial = Path(scratch) / "build"
         shutil.copytree(build_dir, partial, ignore=shutil.ignore_patterns(MANIFEST))
         built = {engine: _read(engine_dirs[engine] / "engines.json") for engine in parts}
-        rows = joined_rows(_read(build_dir / "engines.json"), built)
+        rows = merged_rows(_read(build_dir / "engines.json"), built)
         for engine, folder in engine_dirs.items():
             for row in built[engine]:
                 files = [row.get(key) for key in ("file", "kpi", "predictions")]

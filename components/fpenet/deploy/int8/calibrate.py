@@ -23,14 +23,14 @@ from fpenet.deploy.int8.calibration_faces import draw_faces, write_faces
 from fpenet.deploy.int8.quantise import quantised_tensors, render_cache, render_qdq
 from fpenet.deploy.int8.quantise_cpu import render_cpu
 from fpenet.deploy.int8.recover import (
-    Evidence,
     Quantisation,
-    Rung,
-    climb,
-    gather,
+    RecoveryInputs,
+    RecoveryStep,
+    escalate,
     mean_distance,
-    points_of,
+    predicted_points,
     ranges_on,
+    recovery_inputs,
 )
 from fpenet.deploy.onnx.network import read_network, set_metadata, with_weights
 from fpenet.params import CalibrateParams
@@ -54,11 +54,11 @@ def calibrate_ranges(
     store = open_crops(crop_dir)
     rows = draw_faces(store, calibrate.faces, calibrate.seed)
     write_faces(store, rows, out_dir / "calibration_faces.csv")
-    evidence = gather(
+    evidence = recovery_inputs(
         networks[0], networks[1], about, store, (rows, _others(store, rows, calibrate)), calibrate
     )
     first = Quantisation(ranges_on(networks[0], store, rows, calibrate))
-    made, rungs = climb(first, evidence)
+    made, rungs = escalate(first, evidence)
     draws = _draws(evidence, first)
     _write_recovery(rungs, draws, evidence, out_dir)
 
@@ -113,7 +113,7 @@ def _others(store: CropStore, rows: Rows, calibrate: CalibrateParams) -> Rows:
     return draw_faces(store, calibrate.recovery.faces, calibrate.seed + 1, but=rows)
 
 
-def _draws(evidence: Evidence, first: Quantisation) -> list[dict[str, Any]]:
+def _draws(evidence: RecoveryInputs, first: Quantisation) -> list[dict[str, Any]]:
     """What the ranges of other draws of calibration faces give; the first draw is ours."""
     calibrate, store = evidence.calibrate, evidence.store
     labels = store.points_crop(evidence.others)
@@ -124,7 +124,7 @@ def _draws(evidence: Evidence, first: Quantisation) -> list[dict[str, Any]]:
         if number > 0:
             rows = draw_faces(store, calibrate.faces, seed, but=held_out)
             made = Quantisation(ranges_on(evidence.network, store, rows, calibrate))
-        found = points_of(made, evidence)
+        found = predicted_points(made, evidence)
         draws.append(
             {
                 "seed": seed,
@@ -136,7 +136,7 @@ def _draws(evidence: Evidence, first: Quantisation) -> list[dict[str, Any]]:
 
 
 def _write_recovery(
-    rungs: list[Rung], draws: list[dict[str, Any]], evidence: Evidence, out_dir: Path
+    rungs: list[RecoveryStep], draws: list[dict[str, Any]], evidence: RecoveryInputs, out_dir: Path
 ) -> None:
     """``recovery.json``, and its tables for people."""
     budget = evidence.calibrate.recovery.budget_px

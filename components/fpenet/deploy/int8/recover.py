@@ -52,7 +52,7 @@ class Quantisation:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RecoveryInputs:
     """What a quantisation is found from and judged by.
 
     Attributes:
@@ -81,7 +81,7 @@ def ranges_on(
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class RecoveryStep:
     """One row of ``recovery.json``.
 
     Attributes:
@@ -98,21 +98,23 @@ class Rung:
     did: str
 
 
-def gather(
+def recovery_inputs(
     network: ModelProto,
     network_cpu: ModelProto,
     about: dict[str, Any],
     store: CropStore,
     rows: tuple[Rows, Rows],
     calibrate: CalibrateParams,
-) -> Evidence:
+) -> RecoveryInputs:
     """Evidence from the faces ``rows``: to calibrate on, and others."""
     images = store.images(rows[1])
     points, _ = predict_all(_predict(network), images, _BATCH)
-    return Evidence(network, network_cpu, about, store, *rows, images, points, calibrate)
+    return RecoveryInputs(network, network_cpu, about, store, *rows, images, points, calibrate)
 
 
-def points_of(made: Quantisation, evidence: Evidence) -> dict[str, NDArray[np.float32]]:
+def predicted_points(
+    made: Quantisation, evidence: RecoveryInputs
+) -> dict[str, NDArray[np.float32]]:
     """Rendering -> (N, K, 2) its points of the other faces."""
     network, network_cpu = (
         with_weights(one, made.weights) for one in (evidence.network, evidence.network_cpu)
@@ -127,36 +129,38 @@ def points_of(made: Quantisation, evidence: Evidence) -> dict[str, NDArray[np.fl
     }
 
 
-def moved_px(made: Quantisation, evidence: Evidence) -> dict[str, float]:
+def moved_px(made: Quantisation, evidence: RecoveryInputs) -> dict[str, float]:
     """How far the points of each rendering lie from FP32's, mean in pixels of the crop."""
-    found = points_of(made, evidence)
+    found = predicted_points(made, evidence)
     return {name: mean_distance(points, evidence.points) for name, points in found.items()}
 
 
-def climb(start: Quantisation, evidence: Evidence) -> tuple[Quantisation, list[Rung]]:
+def escalate(
+    start: Quantisation, evidence: RecoveryInputs
+) -> tuple[Quantisation, list[RecoveryStep]]:
     """Climb until the budget holds, or there is no rung left."""
     recovery = evidence.calibrate.recovery
     made, px = start, moved_px(start, evidence)
     held = max(px.values()) <= recovery.budget_px
-    rungs = [Rung("ranges", px, held, True, f"ranges by {evidence.calibrate.method}")]
+    rungs = [RecoveryStep("ranges", px, held, True, f"ranges by {evidence.calibrate.method}")]
     for name in recovery.rungs:
         if held:
             break
-        candidate, did = RUNGS[name](made, evidence)
+        candidate, did = RECOVERY_STEPS[name](made, evidence)
         px = moved_px(candidate, evidence)
         kept = max(px.values()) < max(_last_kept(rungs).px.values())
         held = kept and max(px.values()) <= recovery.budget_px
-        rungs.append(Rung(name, px, held, kept, did))
+        rungs.append(RecoveryStep(name, px, held, kept, did))
         if kept:
             made = candidate
     return made, rungs
 
 
-def _last_kept(rungs: list[Rung]) -> Rung:
+def _last_kept(rungs: list[RecoveryStep]) -> RecoveryStep:
     return [rung for rung in rungs if rung.kept][-1]
 
 
-def exclude(made: Quantisation, evidence: Evidence) -> tuple[Quantisation, str]:
+def exclude(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
     """Keep in floating point the layers that alone move the points farthest, until it holds."""
     recovery = evidence.calibrate.recovery
     network = with_weights(evidence.network, made.weights)
@@ -180,7 +184,7 @@ def exclude(made: Quantisation, evidence: Evidence) -> tuple[Quantisation, str]:
     )
 
 
-def correct_biases(made: Quantisation, evidence: Evidence) -> tuple[Quantisation, str]:
+def correct_biases(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
     """Give every channel the mean that it has in FP32."""
     changed = corrected_biases(
         with_weights(evidence.network, made.weights), made.amax, made.single, _some(evidence)
@@ -188,7 +192,7 @@ def correct_biases(made: Quantisation, evidence: Evidence) -> tuple[Quantisation
     return replace(made, weights=made.weights | changed), f"{len(changed)} biases"
 
 
-def equalise(made: Quantisation, evidence: Evidence) -> tuple[Quantisation, str]:
+def equalise(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
     """Give the channels of each activation like ranges, and take the ranges anew."""
     changed = equalised(with_weights(evidence.network, made.weights), _some(evidence))
     weights = made.weights | changed
@@ -197,7 +201,7 @@ def equalise(made: Quantisation, evidence: Evidence) -> tuple[Quantisation, str]
     )
 
 
-def train(made: Quantisation, evidence: Evidence) -> tuple[Quantisation, str]:
+def train(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
     """Train with the rounding in the forward pass, taught by the FP32 net; ranges anew."""
     from fpenet.model.qat import net_with, train_quantised
 
@@ -240,12 +244,12 @@ def _only(
     return render_qdq(network, made.amax, [*made.single, *others])
 
 
-def _ranges(evidence: Evidence, weights: dict[str, NDArray[np.float32]]) -> dict[str, float]:
+def _ranges(evidence: RecoveryInputs, weights: dict[str, NDArray[np.float32]]) -> dict[str, float]:
     network = with_weights(evidence.network, weights)
     return ranges_on(network, evidence.store, evidence.calibration, evidence.calibrate)
 
 
-def _some(evidence: Evidence) -> NDArray[np.float32]:
+def _some(evidence: RecoveryInputs) -> NDArray[np.float32]:
     rows = evidence.calibration
     rows = rows[:: max(1, len(rows) // _FACES_A_LAYER)][:_FACES_A_LAYER]
     return evidence.store.images(rows).astype(np.float32)
@@ -262,7 +266,9 @@ def mean_distance(points: NDArray[np.float32], others: NDArray[np.float32]) -> f
     return float(np.nanmean(distances(points, others)))
 
 
-RUNGS: dict[RecoveryRung, Callable[[Quantisation, Evidence], tuple[Quantisation, str]]] = {
+RECOVERY_STEPS: dict[
+    RecoveryRung, Callable[[Quantisation, RecoveryInputs], tuple[Quantisation, str]]
+] = {
     "exclude": exclude,
     "correct_biases": correct_biases,
     "equalise": equalise,

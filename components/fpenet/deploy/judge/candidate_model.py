@@ -26,14 +26,14 @@ from fpenet.kpi.predictions import (
     judged_rows,
     predict_judged,
 )
-from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, check_sums
+from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, verify_checksums
 
 _SAME_BOX = 1e-6
 """Relative difference of two box scales that is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Contestant:
+class CandidateModel:
     """An engine that can be asked.
 
     Attributes:
@@ -55,7 +55,7 @@ class Contestant:
 
 def open_bundle(
     folder: Path, trusted: Trusted = DEFAULT_TRUST
-) -> tuple[list[Contestant], list[str]]:
+) -> tuple[list[CandidateModel], list[str]]:
     """The engines of a bundle that run here, a target's default first; and why others do not.
 
     Raises:
@@ -67,7 +67,7 @@ def open_bundle(
         raise InputError(f"{folder}: no bundle; wanted model.json or <target>/model.json there")
     opened, reasons = [], []
     for target in targets:
-        model = json.loads(check_sums(target, trusted).read("model.json"))
+        model = json.loads(verify_checksums(target, trusted).read("model.json"))
         for engine in sorted(
             model["engines"], key=lambda one: one["precision"] != model["default"]
         ):
@@ -77,7 +77,7 @@ def open_bundle(
                 reasons.append(str(error))
                 continue
             opened.append(
-                Contestant(
+                CandidateModel(
                     f"{model['target']}/{engine['precision']}",
                     landmarker.predict,
                     landmarker.num_keypoints,
@@ -106,7 +106,7 @@ def shared_keypoints(store: CropStore, num_keypoints: int) -> CropStore:
     return first_keypoints(store, min(own, num_keypoints))
 
 
-def framed(contestant: Contestant, store: CropStore) -> CropStore:
+def framed(contestant: CandidateModel, store: CropStore) -> CropStore:
     """The judged faces in the box that the contestant was made for, with the points it has."""
     store = shared_keypoints(store, contestant.num_keypoints)
     if abs(contestant.box_scale / store.box_scale - 1) < _SAME_BOX:
@@ -114,7 +114,7 @@ def framed(contestant: Contestant, store: CropStore) -> CropStore:
     return rescaled(store, judged_rows(store), contestant.box_scale)
 
 
-def shared_predict(contestant: Contestant, store: CropStore) -> Predict:
+def shared_predict(contestant: CandidateModel, store: CropStore) -> Predict:
     """Its predict function, cut to the keypoints of ``store``."""
     keep = slice(store.num_keypoints)
 
@@ -125,7 +125,7 @@ def shared_predict(contestant: Contestant, store: CropStore) -> Predict:
     return predict
 
 
-def ask(contestant: Contestant, store: CropStore, batch_size: int) -> Predictions:
+def predict_model(contestant: CandidateModel, store: CropStore, batch_size: int) -> Predictions:
     """What the contestant says of the judged faces of ``store``, in its pixels.
 
     Args:

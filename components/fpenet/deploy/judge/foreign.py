@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX
-from fpenet.deploy.judge.candidate_model import Contestant
+from fpenet.deploy.judge.candidate_model import CandidateModel
 from fpenet.deploy.onnx.onnx_file import read_onnx
 from fpenet.kpi.predictions import Predict, Predictions
 
@@ -23,7 +23,7 @@ MOST = 1 << 16
 """Of a batch that the file does not limit."""
 
 
-def open_onnx(path: Path, box_scale: float) -> Contestant:
+def open_onnx(path: Path, box_scale: float) -> CandidateModel:
     """The network in an ONNX file.
 
     Args:
@@ -67,7 +67,7 @@ def open_onnx(path: Path, box_scale: float) -> Contestant:
         )
     if fixed:
         assumed.append(f"it takes batches of {fixed} only; the last one is filled up")
-    return Contestant(
+    return CandidateModel(
         path.name,
         _predict(session, (name, points, confidence), _TYPES[kind], fixed),
         count,

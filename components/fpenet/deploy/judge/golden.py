@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from fpenet.core.errors import InputError
 from fpenet.data.crops.geometry import cut, face_crop_box
 from fpenet.data.crops.store import CROP_PX
-from fpenet.deploy.engines.device_fit import here, misfit
+from fpenet.deploy.engines.device_fit import misfit, this_machine
 from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import Pending, RuntimeName
 from fpenet.kpi.predictions import Predict
-from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, check_sums
+from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, verify_checksums
 from fpenet.provenance.digest import SOURCE_ROOT
 from synthface import EXPRESSIONS, FaceSpec, render_face
 
@@ -68,7 +68,7 @@ class Golden:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class GoldenResult:
     """One engine against the golden vectors.
 
     Attributes:
@@ -143,7 +143,7 @@ def faults(
     return px, tuple(reasons)
 
 
-def query(
+def predict_in_child(
     runtime: RuntimeName,
     engine: bytes,
     golden: Golden,
@@ -207,7 +207,7 @@ def check_engine(
     golden: Golden,
     limits: Mapping[str, Any],
     source: str,
-) -> Checked:
+) -> GoldenResult:
     """One engine, whose bytes are those that were signed, against the golden vectors.
 
     Args:
@@ -215,24 +215,24 @@ def check_engine(
         limits: ``px`` by precision, ``memory_mb``, ``seconds``; section ``build.golden``.
     """
     name = f"{about['target']}/{about['precision']}"
-    if (unfit := misfit(about, here(about["runtime"]))) is not None:
-        return Checked(name, None, absent=unfit)
+    if (unfit := misfit(about, this_machine(about["runtime"]))) is not None:
+        return GoldenResult(name, None, absent=unfit)
     try:
-        said = query(about["runtime"], engine, golden, about["batch"], limits, source)
+        said = predict_in_child(about["runtime"], engine, golden, about["batch"], limits, source)
     except InputError as error:
-        return Checked(name, None, (str(error),))
+        return GoldenResult(name, None, (str(error),))
     if isinstance(said, Pending):
-        return Checked(name, None, absent=said.reason)
-    return Checked(name, *faults(*said, golden, limits["px"][about["precision"]]))
+        return GoldenResult(name, None, absent=said.reason)
+    return GoldenResult(name, *faults(*said, golden, limits["px"][about["precision"]]))
 
 
-def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[Checked]:
+def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[GoldenResult]:
     """Every engine of one target's folder in a bundle, queried on this machine.
 
     Raises:
         InputError: nobody trusted signed the folder, or a file is not what was signed.
     """
-    sums = check_sums(folder, trusted)
+    sums = verify_checksums(folder, trusted)
     model = json.loads(sums.read("model.json"))
     golden = read_golden(sums.read(GOLDEN), folder / GOLDEN)
     shared = {"target": model["target"], "runtime": model["runtime"]}
@@ -241,7 +241,7 @@ def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[Checked
         file, about = engine["file"], shared | engine | {"batch": model["max_batch_size"]}
         if file is None:
             name = f"{model['target']}/{engine['precision']}"
-            found.append(Checked(name, None, absent="it is not built yet; run build.sh"))
+            found.append(GoldenResult(name, None, absent="it is not built yet; run build.sh"))
         else:
             data = sums.read(file)
             found.append(check_engine(about, data, golden, model["golden"], str(folder / file)))

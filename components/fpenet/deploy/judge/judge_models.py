@@ -14,11 +14,11 @@ import pyarrow as pa
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore
 from fpenet.deploy.judge.candidate_model import (
-    Contestant,
-    ask,
+    CandidateModel,
     framed,
     only_shared,
     open_bundle,
+    predict_model,
     shared_keypoints,
     shared_predict,
 )
@@ -31,14 +31,14 @@ from fpenet.kpi.predictions import (
     judged_rows,
     load_predictions,
 )
-from fpenet.kpi.report import KpiReport, draw_kpi, write_card, write_kpi
+from fpenet.kpi.report import KpiReport, plot_kpi, write_kpi, write_kpi_card
 from fpenet.params import ComparisonParams, EvaluateParams
 from fpenet.provenance.checksums import DEFAULT_TRUST, SUMS, Trusted
 from fpenet.provenance.digest import digest_file
 
 
-def judge_model(
-    contestant: Contestant, store: CropStore, how: EvaluateParams
+def evaluate_model(
+    contestant: CandidateModel, store: CropStore, how: EvaluateParams
 ) -> tuple[KpiReport, Predictions]:
     """Everything that the judge measures, in the contestant's own box.
 
@@ -58,7 +58,7 @@ def judge_model(
     return dataclasses.replace(kpi, assumed=assumed), found
 
 
-def write_judged(
+def write_evaluation(
     path: Path,
     store: CropStore,
     how: EvaluateParams,
@@ -67,19 +67,19 @@ def write_judged(
 ) -> KpiReport:
     """Judge the model at ``path`` and write all that there is to say into ``out_dir``."""
     contestant = open_model(path, store.box_scale, trusted)
-    kpi, found = judge_model(contestant, store, how)
+    kpi, found = evaluate_model(contestant, store, how)
     out_dir.mkdir(parents=True, exist_ok=True)
     write_kpi(kpi, out_dir)
     found.save(out_dir / "predictions.npz")
-    draw_kpi(kpi, framed(contestant, store), found, out_dir / "kpi.png")
+    plot_kpi(kpi, framed(contestant, store), found, out_dir / "kpi.png")
     files = (path, path / "model.safetensors", *sorted(path.rglob(SUMS)))
     told = next(file for file in files if file.is_file())
     digest = f"SHA-256 of {told.name}: {digest_file(told)}"
-    write_card(kpi, contestant.name, digest, out_dir / "card.md")
+    write_kpi_card(kpi, contestant.name, digest, out_dir / "card.md")
     return kpi
 
 
-def open_model(path: Path, box_scale: float, trusted: Trusted = DEFAULT_TRUST) -> Contestant:
+def open_model(path: Path, box_scale: float, trusted: Trusted = DEFAULT_TRUST) -> CandidateModel:
     """The model of a bundle (its default engine that runs here), of a training, or of an ONNX file.
 
     Args:
@@ -98,13 +98,13 @@ def open_model(path: Path, box_scale: float, trusted: Trusted = DEFAULT_TRUST) -
     return opened[0]
 
 
-def _open_trained(folder: Path) -> Contestant:
+def _open_trained(folder: Path) -> CandidateModel:
     """The net in a folder of stage train, or of the trainable model's version."""
     from fpenet.model.checkpoint import load_net
     from fpenet.model.evaluate import torch_predict
 
     net, about = load_net(folder)
-    return Contestant(
+    return CandidateModel(
         f"{folder.name}: {about['net']}",
         torch_predict(net),
         about["num_keypoints"],
@@ -142,7 +142,7 @@ def _said(path: Path, store: CropStore, how: EvaluateParams, trusted: Trusted) -
     if not kept.is_file():
         contestant = open_model(path, store.box_scale, trusted)
         shared = shared_keypoints(store, contestant.num_keypoints)
-        return ask(contestant, shared, how.batch_size)
+        return predict_model(contestant, shared, how.batch_size)
     found = load_predictions(kept)
     faces = digest_faces(store, judged_rows(store))
     if found.faces != faces:
@@ -153,7 +153,7 @@ def _said(path: Path, store: CropStore, how: EvaluateParams, trusted: Trusted) -
     return found
 
 
-def all_judged(store: CropStore) -> CropStore:
+def all_faces_judged(store: CropStore) -> CropStore:
     """``store`` with every face judged, on the pipeline's crop alone."""
     place = store.table.column_names.index("part")
     part = pa.array([store.judged_part] * len(store.table))

@@ -20,15 +20,15 @@ from typing import Any
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.deploy.judge.candidate_model import (
-    Contestant,
-    ask,
+    CandidateModel,
     only_shared,
     open_bundle,
+    predict_model,
     shared_keypoints,
 )
 from fpenet.kpi.compare import Difference, compare
 from fpenet.kpi.evaluate import judge as judge_kpi
-from fpenet.kpi.gate import Champion, Judged, judge
+from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
 from fpenet.kpi.predictions import Predictions, digest_faces, judged_rows, load_predictions
 from fpenet.kpi.report import read_kpi
 from fpenet.params import EvaluateParams, GateParams
@@ -60,13 +60,13 @@ def judge_release(
     judged = [
         replace(engine, differences=differences.get(engine.name, ())) for engine, _ in engines
     ]
-    verdict = judge(kpi, judged, champion, gate)
+    verdict = decide(kpi, judged, champion, gate)
     text = json.dumps(verdict, indent=1, allow_nan=False)
     (out_dir / "gate.json").write_text(text + "\n", encoding="utf-8")
     return {key: verdict[key] for key in ("passed", "reasons", "engines", "dataset", "champion")}
 
 
-def executed_engines(build_dir: Path) -> list[tuple[Judged, str | None]]:
+def executed_engines(build_dir: Path) -> list[tuple[JudgedEngine, str | None]]:
     """Every engine that was executed, and the file of its predictions below the build folder."""
     rungs = {rung["rung"]: rung for rung in _read(build_dir / "parity.json")["rungs"]}
     found = []
@@ -76,7 +76,7 @@ def executed_engines(build_dir: Path) -> list[tuple[Judged, str | None]]:
         name = f"{row['target']}/{row['precision']}"
         rung = rungs.get(name, {})
         report = read_kpi(build_dir / row["kpi"]) if row["kpi"] else None
-        engine = Judged(
+        engine = JudgedEngine(
             name,
             report,
             f"build/{row['kpi'] or 'engines.json'}",
@@ -94,10 +94,10 @@ def _compare_all(
     evaluate: EvaluateParams,
     trusted: Trusted,
     out_dir: Path,
-) -> tuple[Champion, dict[str, list[Difference]]]:
+) -> tuple[ChampionResult, dict[str, list[Difference]]]:
     """Each candidate's engine beside the champion's."""
     if gate.champion is None:
-        return Champion(
+        return ChampionResult(
             "first release",
             "compared with none: gate.champion is null, or auto and the release pointer names none",
         ), {}
@@ -115,19 +115,19 @@ def _compare_all(
                 raise InputError(f"build: {name} was judged on other faces than those of crop")
             rival = _rival(name, opened)
             if rival.name not in found:
-                found[rival.name] = ask(rival, shared, evaluate.batch_size)
+                found[rival.name] = predict_model(rival, shared, evaluate.batch_size)
             engines[name] = _write(rival, found[rival.name], shared, evaluate, out_dir)
             own = only_shared(candidate, shared)
             differences[name] = compare(shared, found[rival.name], own, evaluate, gate.comparison)
     except InputError as error:
-        return Champion("not comparable", str(error), folder.name), {}
+        return ChampionResult("not comparable", str(error), folder.name), {}
     why = "judged again on these faces, engine by engine"
     if shared.num_keypoints != store.num_keypoints:
         why += f"; on the first {shared.num_keypoints} keypoints, which both have"
-    return Champion("compared", why, folder.name, engines), differences
+    return ChampionResult("compared", why, folder.name, engines), differences
 
 
-def _rival(name: str, opened: Sequence[Contestant]) -> Contestant:
+def _rival(name: str, opened: Sequence[CandidateModel]) -> CandidateModel:
     """The champion's engine of the same target and precision; else its most precise one here."""
     order = ("fp32", "fp16", "int8")
     return min(
@@ -136,7 +136,7 @@ def _rival(name: str, opened: Sequence[Contestant]) -> Contestant:
 
 
 def _write(
-    rival: Contestant,
+    rival: CandidateModel,
     found: Predictions,
     store: CropStore,
     evaluate: EvaluateParams,

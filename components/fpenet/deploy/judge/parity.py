@@ -20,7 +20,7 @@ NUM_WORST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class ParityCheck:
     """One rendering or engine beside the one that it was made from.
 
     Attributes:
@@ -44,51 +44,51 @@ def distances(points: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]
     return np.linalg.norm(points.astype(np.float64) - other.astype(np.float64), axis=2)
 
 
-def ladder(
+def parity_checks(
     points: Mapping[str, NDArray[np.floating[Any]]],
     faces: Sequence[str],
     budgets: ParityParams,
-) -> list[Rung]:
-    """The rungs of ``RUNGS`` in order. A distance that is not finite does not pass.
+) -> list[ParityCheck]:
+    """The rungs of ``PARITY_CHECKS`` in order. A distance that is not finite does not pass.
 
     Args:
         points: ``torch`` and every rung -> (N, K, 2) pixels of the 80x80 crop.
         faces: N names.
     """
     return [
-        rung(name, reference, points, faces, float(getattr(budgets, budget)))
-        for name, (reference, budget) in RUNGS.items()
+        parity_check(name, reference, points, faces, float(getattr(budgets, budget)))
+        for name, (reference, budget) in PARITY_CHECKS.items()
     ]
 
 
-def engine_rung(
+def engine_parity_check(
     name: str,
     precision: Precision,
     points: Mapping[str, NDArray[np.floating[Any]]],
     faces: Sequence[str],
     budgets: ParityParams,
-) -> Rung:
+) -> ParityCheck:
     """The rung of an engine that was executed: beside FP32 ONNX, by its precision's budget.
 
     Args:
         points: ``onnx`` and ``name`` -> (N, K, 2) pixels of the 80x80 crop.
     """
-    _, budget = RUNGS[RUNG_OF[precision]]
-    return rung(name, "onnx", points, faces, float(getattr(budgets, budget)))
+    _, budget = PARITY_CHECKS[CHECK_OF_PRECISION[precision]]
+    return parity_check(name, "onnx", points, faces, float(getattr(budgets, budget)))
 
 
-def rung(
+def parity_check(
     name: str,
     reference: str,
     points: Mapping[str, NDArray[np.floating[Any]]],
     faces: Sequence[str],
     budget_px: float,
-) -> Rung:
+) -> ParityCheck:
     """How far the points ``name`` lie from those of ``reference``."""
     moved = np.nan_to_num(distances(points[name], points[reference]), nan=1e9, posinf=1e9)
     means = moved.mean(axis=1)
     worst = np.argsort(means)[::-1][:NUM_WORST]
-    return Rung(
+    return ParityCheck(
         name,
         reference,
         float(moved.mean()),
@@ -99,7 +99,7 @@ def rung(
     )
 
 
-RUNGS: dict[str, tuple[str, str]] = {
+PARITY_CHECKS: dict[str, tuple[str, str]] = {
     "onnx": ("torch", "onnx"),
     "fp16": ("onnx", "fp16"),
     "int8": ("onnx", "int8"),
@@ -107,5 +107,5 @@ RUNGS: dict[str, tuple[str, str]] = {
 }
 """Rung -> the rung it is compared with, and its key in ``build.parity_px``."""
 
-RUNG_OF: dict[Precision, str] = {"fp32": "onnx", "fp16": "fp16", "int8": "int8"}
+CHECK_OF_PRECISION: dict[Precision, str] = {"fp32": "onnx", "fp16": "fp16", "int8": "int8"}
 """Precision of an engine -> the rung of its rendering."""

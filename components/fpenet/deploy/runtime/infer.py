@@ -37,7 +37,7 @@ _COLUMNS = ("frame", "seconds", "face", "point", "x", "y", "confidence", "visibl
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class InferOptions:
     """How faces are looked for, and what is written.
 
     Attributes:
@@ -56,7 +56,9 @@ class How:
     detect_every: int = 10
 
 
-def infer_files(inputs: Sequence[Path], landmarker: Landmarker, out: Path, how: How) -> int:
+def infer_files(
+    inputs: Sequence[Path], landmarker: Landmarker, out: Path, how: InferOptions
+) -> int:
     """Write what ``how`` asks for into ``out``; all inputs are opened before the first is answered.
 
     Returns:
@@ -116,7 +118,7 @@ def draw_keypoints(
     return drawn
 
 
-def _infer_image(path: Path, landmarker: Landmarker, out: Path, how: How) -> None:
+def _infer_image(path: Path, landmarker: Landmarker, out: Path, how: InferOptions) -> None:
     faces = landmarker.keypoints(path, how.face_box)
     if not faces:
         LOGGER.warning("%s: no face found; give its box, or --detector whole", path)
@@ -138,7 +140,7 @@ def _infer_image(path: Path, landmarker: Landmarker, out: Path, how: How) -> Non
             rows.writerows(_rows(0, 0.0, [TrackedFace(n, f) for n, f in enumerate(faces, 1)]))
 
 
-def _infer_video(path: Path, landmarker: Landmarker, out: Path, how: How) -> None:
+def _infer_video(path: Path, landmarker: Landmarker, out: Path, how: InferOptions) -> None:
     tracks = FaceTracks(landmarker, how.face_box, how.smoothing, how.detect_every)
     stem = out / f"{path.stem}.keypoints"
     total, empty = _number_of_frames(path, how), 0
@@ -195,7 +197,7 @@ def _rows(frame: int, seconds: float, found: Iterable[TrackedFace]) -> Iterator[
             )
 
 
-def _files(inputs: Sequence[Path], how: How) -> Iterator[Path]:
+def _files(inputs: Sequence[Path], how: InferOptions) -> Iterator[Path]:
     """Images, videos, and folders that are one video; the content of other folders."""
     for path in inputs:
         if not path.is_dir():
@@ -213,7 +215,7 @@ def _is_image(path: Path) -> bool:
     return not path.is_dir() and path.suffix.lower() not in SUFFIXES
 
 
-def _frames(path: Path, how: How) -> Iterator[Frame]:
+def _frames(path: Path, how: InferOptions) -> Iterator[Frame]:
     if not path.is_dir():
         yield from read_frames(path)
         return
@@ -229,6 +231,6 @@ def _images_in(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _IMAGES]
 
 
-def _number_of_frames(path: Path, how: How) -> int:
+def _number_of_frames(path: Path, how: InferOptions) -> int:
     """0 where the file does not say."""
     return len(_images_in(path)) if path.is_dir() else count_frames(path)

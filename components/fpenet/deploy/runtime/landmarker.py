@@ -17,7 +17,7 @@ from PIL import Image
 from fpenet.core.errors import InputError
 from fpenet.data.crops.geometry import cut, face_crop_box
 from fpenet.data.images import read_grey
-from fpenet.deploy.engines.device_fit import here, misfit
+from fpenet.deploy.engines.device_fit import misfit, this_machine
 from fpenet.deploy.engines.onnxruntime_engine import load_engine, read_metadata
 from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import Pending
@@ -25,7 +25,7 @@ from fpenet.deploy.onnx.onnx_file import refuse_external_data
 from fpenet.deploy.runtime.face_detection import FaceBox, detect_faces
 from fpenet.kpi.confidence import VISIBLE_FROM
 from fpenet.kpi.predictions import Predict
-from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, check_sums, read_signed
+from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, read_signed, verify_checksums
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _open_bundle(
     folder: Path, precision: str | None, threads: int, trusted: Trusted
 ) -> tuple[dict[str, Any], Predict]:
-    sums = check_sums(folder, trusted)
+    sums = verify_checksums(folder, trusted)
     model: dict[str, Any] = json.loads(sums.read("model.json"))
     engines = {engine["precision"]: engine for engine in model["engines"]}
     wanted = precision or model["default"]
@@ -223,7 +223,7 @@ def _open_bundle(
         raise InputError(f"{folder}: its {wanted} engine is not built yet; run its build.sh")
     engine = sums.read(file)
     runtime = model["runtime"]
-    unfit = misfit({"runtime": runtime} | engines[wanted], here(runtime))
+    unfit = misfit({"runtime": runtime} | engines[wanted], this_machine(runtime))
     if unfit is not None:
         raise InputError(f"{folder / file}: {unfit}")
     predict = RUNTIMES[runtime].load(engine, str(folder / file), threads)

@@ -29,7 +29,7 @@ from fpenet.deploy.runtime.landmarker import Landmarker
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RankedFace:
     """A face and what the model says of it.
 
     Attributes:
@@ -45,7 +45,7 @@ class Judged:
     distance: float
 
 
-def judge_labels(labelled: LabelledSet, landmarker: Landmarker) -> list[Judged]:
+def judge_labels(labelled: LabelledSet, landmarker: Landmarker) -> list[RankedFace]:
     """The faces of the set, those farthest from the model first.
 
     Raises:
@@ -56,12 +56,12 @@ def judge_labels(labelled: LabelledSet, landmarker: Landmarker) -> list[Judged]:
             f"the model has {landmarker.num_keypoints} keypoints; the labels have"
             f" {labelled.num_keypoints}"
         )
-    judged: list[Judged] = []
+    judged: list[RankedFace] = []
     for sample in labelled.samples:
         (face,) = landmarker.keypoints(labelled.root / sample.image, sample.face_box)
         way = np.linalg.norm(face.keypoints - sample.points, axis=1)
         distance = float(np.nanmean(way)) / max(sample.face_box[2:])
-        judged.append(Judged(sample, face.keypoints, float(face.confidence.mean()), distance))
+        judged.append(RankedFace(sample, face.keypoints, float(face.confidence.mean()), distance))
         report(len(judged), len(labelled.samples), "faces")
     return sorted(judged, key=lambda each: -each.distance)
 
@@ -89,7 +89,7 @@ def export_tasks(
     if out_dir.exists():
         raise InputError(f"{out_dir} exists; name a new folder")
     why = _read_findings(findings) if findings else {}
-    chosen: list[tuple[Judged, list[str]]] = []
+    chosen: list[tuple[RankedFace, list[str]]] = []
     for rank, each in enumerate(judge_labels(labelled, landmarker)):
         reasons = sorted(why.get(each.sample.image, ()))
         if rank < count:
@@ -116,7 +116,7 @@ def export_tasks(
     }
 
 
-def _task(each: Judged, reasons: Sequence[str], model: str, image_url: str) -> dict[str, Any]:
+def _task(each: RankedFace, reasons: Sequence[str], model: str, image_url: str) -> dict[str, Any]:
     sample = each.sample
     everything: Bools = np.ones(len(each.points), np.bool_)
     data = {

@@ -54,7 +54,7 @@ class NetSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class NetOutput:
     """What the net says of N faces, as losses need it.
 
     Attributes:
@@ -145,15 +145,15 @@ class Recombinator(nn.Module):
         marks = self.soft_argmax.flat(maps[:, self.num_keypoints :], self.num_keypoints)
         return points, (cells * marks).sum(dim=2).sigmoid()
 
-    def answer(self, images: Tensor) -> Answer:
+    def answer(self, images: Tensor) -> NetOutput:
         """The same, with what losses are made of."""
         maps = self.maps(self.features(images))
         if self.ours:
             marginals, logits = ReadMaps.apply(maps)  # type: ignore[no-untyped-call]
             points = self.soft_argmax.from_marginals(marginals)
-            return Answer(points, logits, marginals)
+            return NetOutput(points, logits, marginals)
         points, cells = self.soft_argmax(maps)
-        return Answer(points, None, self.soft_argmax.marginals(cells))
+        return NetOutput(points, None, self.soft_argmax.marginals(cells))
 
     def features(self, images: Tensor) -> Tensor:
         """(N, 1, 80, 80) grey levels 0..255 to what the maps are made of, (N, C, S, S)."""

@@ -18,11 +18,17 @@ from fpenet.release.fetch.download import download, read_json_url
 from fpenet.release.release_manifest import RECORD, StoredFile
 from fpenet.release.store.artifacts import RECORD_DIGEST, stored_name
 from fpenet.release.store.interface import Store
-from fpenet.release.store.pointer import LINK_TAG, Link, check_link, parse_link, read_history
+from fpenet.release.store.pointer import (
+    LINK_TAG,
+    LedgerEntry,
+    check_entry,
+    parse_entry,
+    read_history,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class VersionQuery:
     """Which version of a registered model; ``version`` comes before ``alias``."""
 
     model: str
@@ -31,7 +37,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ReleaseFiles:
     """What is fetched.
 
     Attributes:
@@ -42,25 +48,25 @@ class Choice:
 
     version: str
     place: str
-    link: Link | None
+    link: LedgerEntry | None
 
 
-class Source(Protocol):
+class ReleaseClient(Protocol):
     """Where releases are fetched from."""
 
-    def choose(self, wanted: Wanted, trusted: Sequence[PublicKey]) -> Choice:
+    def choose(self, wanted: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
         """What ``wanted`` stands for.
 
         Raises:
             InputError: nothing, or a version that only claims to be deployable.
         """
 
-    def fetch(self, choice: Choice, name: str, stored: StoredFile | None, path: Path) -> None:
+    def fetch(self, choice: ReleaseFiles, name: str, stored: StoredFile | None, path: Path) -> None:
         """Bring a file of the release; ``stored`` is None for the record and its signature."""
 
 
 @dataclass(frozen=True, slots=True)
-class MlflowSource:
+class RegistryClient:
     """An MLflow server.
 
     Args:
@@ -71,7 +77,7 @@ class MlflowSource:
     url: str
     headers: Mapping[str, str]
 
-    def choose(self, wanted: Wanted, trusted: Sequence[PublicKey]) -> Choice:
+    def choose(self, wanted: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
         if wanted.version is None:
             query = {"name": wanted.model, "alias": wanted.alias}
             found = self._api("registered-models/alias", query)
@@ -80,21 +86,21 @@ class MlflowSource:
             found = self._api("model-versions/get", query)
         version, run_id = str(found["version"]), str(found["run_id"])
         if wanted.version is not None or wanted.alias != DEPLOYABLE:
-            return Choice(version, run_id, None)
+            return ReleaseFiles(version, run_id, None)
         tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
         called = f"{wanted.model} version {version} is called {DEPLOYABLE} in MLflow"
         if LINK_TAG not in tags:
             raise InputError(f"{called}, but the gate did not promote it")
         try:
-            link = parse_link(json.loads(tags[LINK_TAG]))
-            check_link(link, trusted)
+            link = parse_entry(json.loads(tags[LINK_TAG]))
+            check_entry(link, trusted)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{called}, but its tag {LINK_TAG} does not hold: {error}") from None
         if (link.model, link.version) != (wanted.model, version):
             raise InputError(f"{called}, but the gate's word is of {link.model} {link.version}")
-        return Choice(version, run_id, link)
+        return ReleaseFiles(version, run_id, link)
 
-    def fetch(self, choice: Choice, name: str, stored: StoredFile | None, path: Path) -> None:
+    def fetch(self, choice: ReleaseFiles, name: str, stored: StoredFile | None, path: Path) -> None:
         query = urlencode({"run_uuid": choice.place, "path": name})
         download(f"{self.url}/get-artifact?{query}", path, self.headers)
 
@@ -105,12 +111,12 @@ class MlflowSource:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreSource:
+class StoreClient:
     """The release store: what was promoted, and nothing else."""
 
     store: Store
 
-    def choose(self, wanted: Wanted, trusted: Sequence[PublicKey]) -> Choice:
+    def choose(self, wanted: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
         if wanted.version is None and wanted.alias != DEPLOYABLE:
             raise InputError(
                 f"the release store knows {DEPLOYABLE} only; {wanted.alias} is told by MLflow"
@@ -128,9 +134,9 @@ class StoreSource:
             raise InputError(f"no {asked} of {wanted.model} in this release store")
         link = links[0]
         assert link.version is not None
-        return Choice(link.version, link.digests.get(RECORD_DIGEST, ""), link)
+        return ReleaseFiles(link.version, link.digests.get(RECORD_DIGEST, ""), link)
 
-    def fetch(self, choice: Choice, name: str, stored: StoredFile | None, path: Path) -> None:
+    def fetch(self, choice: ReleaseFiles, name: str, stored: StoredFile | None, path: Path) -> None:
         if stored is not None:
             self.store.fetch(stored_name(stored), path)
         else:

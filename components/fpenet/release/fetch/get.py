@@ -17,19 +17,19 @@ from pathlib import Path
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.provenance.checksums import check_sums
+from fpenet.provenance.checksums import verify_checksums
 from fpenet.provenance.digest import digest_file
 from fpenet.provenance.signing import PublicKey
-from fpenet.release.fetch.clients import RECORD_FILES, Choice, Source, Wanted
+from fpenet.release.fetch.clients import RECORD_FILES, ReleaseClient, ReleaseFiles, VersionQuery
 from fpenet.release.release_manifest import RECORD, Release, StoredFile, read_release
 from fpenet.release.store.encryption import open_file
-from fpenet.release.store.pointer import Link, check_link, link_json, parse_link
+from fpenet.release.store.pointer import LedgerEntry, check_entry, entry_json, parse_entry
 
 LINK = "link.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
+class FetchedRelease:
     """What lies in the folder now.
 
     Attributes:
@@ -38,13 +38,17 @@ class Got:
     """
 
     release: Release
-    link: Link | None
+    link: LedgerEntry | None
     fresh: bool
 
 
 def get_release(
-    source: Source, wanted: Wanted, target: str, out_dir: Path, trusted: Sequence[PublicKey]
-) -> Got:
+    source: ReleaseClient,
+    wanted: VersionQuery,
+    target: str,
+    out_dir: Path,
+    trusted: Sequence[PublicKey],
+) -> FetchedRelease:
     """Bring the bundle of ``target`` to ``out_dir``, in place of what an earlier call brought.
 
     Raises:
@@ -64,15 +68,15 @@ def get_release(
         if _holds(out_dir, release, target, trusted):
             _write_link(out_dir, choice.link)
             shutil.rmtree(partial)
-            return Got(release, choice.link, fresh=False)
+            return FetchedRelease(release, choice.link, fresh=False)
         bundle = _bring_bundle(source, choice, release, target, partial)
-        check_sums(bundle, trusted)
+        verify_checksums(bundle, trusted)
         for name in RECORD_FILES:
             (partial / name).rename(bundle / name)
         _write_link(bundle, choice.link)
         _replace(out_dir, bundle)
         shutil.rmtree(partial)
-    return Got(release, choice.link, fresh=True)
+    return FetchedRelease(release, choice.link, fresh=True)
 
 
 def _require_ours(out_dir: Path) -> None:
@@ -88,14 +92,14 @@ def _require_ours(out_dir: Path) -> None:
         raise InputError(f"{out_dir}: holds something that `fpenet get` did not bring")
 
 
-def _refuse_older(out_dir: Path, link: Link | None, trusted: Sequence[PublicKey]) -> None:
+def _refuse_older(out_dir: Path, link: LedgerEntry | None, trusted: Sequence[PublicKey]) -> None:
     """A source that is behind what it said before was put back, or is another one."""
     path = out_dir / LINK
     if link is None or not path.is_file():
         return
     try:
-        before = parse_link(json.loads(path.read_text(encoding="utf-8")))
-        check_link(before, trusted)
+        before = parse_entry(json.loads(path.read_text(encoding="utf-8")))
+        check_entry(before, trusted)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: {error}; remove {out_dir} and get it again") from None
     if link.sequence < before.sequence:
@@ -107,7 +111,11 @@ def _refuse_older(out_dir: Path, link: Link | None, trusted: Sequence[PublicKey]
 
 
 def _bring_record(
-    source: Source, choice: Choice, wanted: Wanted, partial: Path, trusted: Sequence[PublicKey]
+    source: ReleaseClient,
+    choice: ReleaseFiles,
+    wanted: VersionQuery,
+    partial: Path,
+    trusted: Sequence[PublicKey],
 ) -> Release:
     partial.mkdir(exist_ok=True)
     for name in RECORD_FILES:
@@ -128,7 +136,7 @@ def _bring_record(
 
 
 def _bring_bundle(
-    source: Source, choice: Choice, release: Release, target: str, partial: Path
+    source: ReleaseClient, choice: ReleaseFiles, release: Release, target: str, partial: Path
 ) -> Path:
     """The target's bundle below ``partial``: every file as the record lists it, then decrypted."""
     above = f"deployable/{target}/"
@@ -150,7 +158,9 @@ def _bring_bundle(
     return bundle
 
 
-def _bring(source: Source, choice: Choice, name: str, stored: StoredFile, path: Path) -> Path:
+def _bring(
+    source: ReleaseClient, choice: ReleaseFiles, name: str, stored: StoredFile, path: Path
+) -> Path:
     """One file, brought once more where other bytes came."""
     for _ in range(2):
         if not path.exists() or path.stat().st_size < stored.size_bytes:
@@ -170,7 +180,7 @@ def _targets(release: Release) -> str:
 def _holds(out_dir: Path, release: Release, target: str, trusted: Sequence[PublicKey]) -> bool:
     """Whether that very bundle lies there, whole."""
     try:
-        check_sums(out_dir, trusted)
+        verify_checksums(out_dir, trusted)
         model = json.loads((out_dir / "model.json").read_text(encoding="utf-8"))
         same = read_release(out_dir, trusted).digest == release.digest
         return same and model["target"] == target
@@ -178,13 +188,13 @@ def _holds(out_dir: Path, release: Release, target: str, trusted: Sequence[Publi
         return False
 
 
-def _write_link(folder: Path, link: Link | None) -> None:
+def _write_link(folder: Path, link: LedgerEntry | None) -> None:
     """Put the gate's word there, whole, or take the old one away."""
     if link is None:
         (folder / LINK).unlink(missing_ok=True)
         return
     partial = folder / f".{LINK}.partial"
-    partial.write_text(link_json(link) + "\n", encoding="utf-8")
+    partial.write_text(entry_json(link) + "\n", encoding="utf-8")
     partial.replace(folder / LINK)
 
 

@@ -44,7 +44,7 @@ class Approval:
     until: datetime
 
 
-def approve(
+def sign_approval(
     store: Store,
     release: Release,
     reason: str,
@@ -173,7 +173,7 @@ def approve_version(params: Params, version: str, reason: str, key: SigningKey) 
     if (release.model, release.version) != (registered.model, registered.version):
         raise InputError(f"version {version}: its {RECORD} is that of version {release.version}")
     now = datetime.now(timezone.utc)
-    approval = approve(release_store(params), release, reason, key, params.promote, now)
+    approval = sign_approval(release_store(params), release, reason, key, params.promote, now)
     return (
         f"{release.name} (release {release.digest[:12]}) is approved by the {approval.by} until"
         f" {_text(approval.until)}: {approval.reason}"

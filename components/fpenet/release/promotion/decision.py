@@ -7,7 +7,7 @@ from typing import Literal
 from fpenet.release.evidence import PROMOTION_TAG
 from fpenet.release.registry import versions
 from fpenet.release.registry.versions import RegisteredVersion
-from fpenet.release.store.pointer import LINK_TAG, Link, link_json
+from fpenet.release.store.pointer import LINK_TAG, LedgerEntry, entry_json
 
 _LONGEST_TAG = 5000
 _WORDS = {"promoted": "Made deployable", "refused": "Promotion refused"}
@@ -15,7 +15,7 @@ _ANSWER = re.compile(rf"\A({'|'.join(_WORDS.values())})[^\n]*\n\n?")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PromotionDecision:
     """What became of one request.
 
     Attributes:
@@ -40,19 +40,19 @@ class Answer:
         return f"{words}{named} {self.action}{why}"
 
 
-def tell_on_page(answer: Answer, version: RegisteredVersion, link: Link) -> None:
+def write_on_page(answer: PromotionDecision, version: RegisteredVersion, link: LedgerEntry) -> None:
     """Write the answer on the page of a version, as its description's first lines and as a tag."""
     why = f": {'; '.join(answer.reasons)}" if answer.reasons else ""
     said = f"{answer.action} at {link.when}, sequence {answer.sequence}{why}"
-    description = with_answer(version.description, answer, link.when)
-    versions.describe_version(answer.model, version.version, description)
+    description = with_decision(version.description, answer, link.when)
+    versions.set_description(answer.model, version.version, description)
     tags = {PROMOTION_TAG: said[:_LONGEST_TAG]}
     if answer.action == "promoted":
-        tags[LINK_TAG] = link_json(link)
+        tags[LINK_TAG] = entry_json(link)
     versions.tag_version(answer.model, version.version, tags)
 
 
-def with_answer(description: str, answer: Answer, when: str) -> str:
+def with_decision(description: str, answer: PromotionDecision, when: str) -> str:
     """A version's description that begins with the latest answer, in place of one before.
 
     >>> refused = Answer("refused", "faces", "2", None, "1", ("too few", "too old"), 7)

@@ -13,10 +13,10 @@ from typing import Any
 from fpenet.core.errors import InputError
 from fpenet.deploy.judge.golden import check_golden
 from fpenet.provenance.digest import digest_file, files_of
-from fpenet.provenance.encryption import held_key, is_encrypted
+from fpenet.provenance.encryption import current_model_key, is_encrypted
 from fpenet.provenance.manifest import read_manifest
 from fpenet.provenance.signing import PublicKey, signature_of
-from fpenet.release.evidence import CARD, objections, read_json
+from fpenet.release.evidence import CARD, objections, read_stage_json
 from fpenet.release.registry import versions
 from fpenet.release.registry.versions import RegisteredVersion
 from fpenet.release.release_manifest import ARTIFACTS, RECORD, Release, read_release
@@ -108,7 +108,7 @@ def _evidence(release: Release, folder: Path, stage: str) -> Any:
         raise InputError(f"{path}: missing")
     if digest_file(path) != manifest.files[path.name]:
         raise InputError(f"{path}: is not the one that the gate saw")
-    return read_json(path)
+    return read_stage_json(path)
 
 
 def _missing_engines(
@@ -142,7 +142,7 @@ def _opened(folder: Path) -> Path:
     if not any(map(is_encrypted, files_of(bundles))):
         return folder
     opened = folder / "opened"
-    if held_key() is not None:
+    if current_model_key() is not None:
         shutil.copytree(bundles, opened / "deployable")
         open_folder(opened / "deployable")
     return opened

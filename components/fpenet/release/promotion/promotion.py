@@ -19,7 +19,7 @@ from fpenet.params import Params
 from fpenet.provenance.signing import PublicKey, read_signing_key, read_trusted
 from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.promotion.approvals import Approval, count_approvals
-from fpenet.release.promotion.decision import Answer, tell_on_page
+from fpenet.release.promotion.decision import PromotionDecision, write_on_page
 from fpenet.release.promotion.inspection import fetch_release, inspect_release
 from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
@@ -28,7 +28,7 @@ from fpenet.release.release_manifest import Release
 from fpenet.release.store.artifacts import RECORD_DIGEST, publish
 from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.open_store import release_store
-from fpenet.release.store.pointer import POINTER, Head, Link, move, read_head, take_token
+from fpenet.release.store.pointer import POINTER, Head, LedgerEntry, move, read_head, take_token
 
 ASKED_IN_MLFLOW = f"asked for by the alias {DEPLOYABLE} in MLflow"
 UNKNOWN = "unknown"
@@ -36,7 +36,7 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Inspection:
     """What was found of a request.
 
     Attributes:
@@ -64,7 +64,7 @@ def deployable_version(params: Params) -> str | None:
     return link.version if link and link.model == params.register_.deployable_model else None
 
 
-def standing_request(params: Params) -> bool:
+def pending_request(params: Params) -> bool:
     """Whether the alias ``deployable`` is not where the release pointer is.
 
     Raises:
@@ -77,7 +77,7 @@ def standing_request(params: Params) -> bool:
     return asked != read_head(release_store(params), trusted).version
 
 
-def answer_request(params: Params) -> Answer | None:
+def decide_request(params: Params) -> PromotionDecision | None:
     """Answer what the alias asks for now; None where it asks for nothing.
 
     Raises:
@@ -87,7 +87,7 @@ def answer_request(params: Params) -> Answer | None:
     key = read_signing_key(params.trust.signing_key)
     trusted = read_trusted(params.trust.public_keys)
     store, model = release_store(params), params.register_.deployable_model
-    if not standing_request(params):
+    if not pending_request(params):
         return None
     head = take_token(store, trusted)
     if head.link and head.link.model != model:
@@ -109,9 +109,11 @@ def answer_request(params: Params) -> Answer | None:
             link = move(store, head, _link(model, asked, judged, head, record), key, trusted)
         except Superseded as error:
             name = judged.release.name if judged.release else None
-            return Answer("superseded", model, asked, name, head.version, (str(error),), None)
+            return PromotionDecision(
+                "superseded", model, asked, name, head.version, (str(error),), None
+            )
         answer = _answer(link, asked, judged)
-        tell_on_page(answer, judged.version, link)
+        write_on_page(answer, judged.version, link)
         if answer.action == "refused":
             _put_back(answer)
     return answer
@@ -124,34 +126,36 @@ def _judge(
     head: Head,
     folder: Path,
     trusted: Sequence[PublicKey],
-) -> Judged:
+) -> Inspection:
     """The version that was asked for, and every reason that there is against it."""
     model = params.register_.deployable_model
     if asked is None:
         assert head.version is not None  # else the two agree
         said = f"the alias {DEPLOYABLE} was removed; ask for another version, or roll back"
-        return Judged(folder, versions.read_version(model, head.version), None, (said,))
+        return Inspection(folder, versions.read_version(model, head.version), None, (said,))
     version = versions.read_version(model, asked)
     fetch_release(version, folder)
     release, reasons = inspect_release(version, folder, trusted, params.register_.required_targets)
     if release is None:
-        return Judged(folder, version, release, tuple(reasons))
+        return Inspection(folder, version, release, tuple(reasons))
     now = datetime.now(timezone.utc)
     approvals, missing = count_approvals(store, release, params.promote, now)
-    return Judged(folder, version, release, (*reasons, *missing), tuple(approvals))
+    return Inspection(folder, version, release, (*reasons, *missing), tuple(approvals))
 
 
-def _link(model: str, asked: str | None, judged: Judged, head: Head, record: str | None) -> Link:
+def _link(
+    model: str, asked: str | None, judged: Inspection, head: Head, record: str | None
+) -> LedgerEntry:
     """The link to be signed; a refusal leaves what was deployable before.
 
     Args:
         record: digest of the record that was published.
     """
     refused, release, before = bool(judged.reasons), judged.release, head.link
-    now: Release | Link | None = before if refused or release is None else release
+    now: Release | LedgerEntry | None = before if refused or release is None else release
     approved = [f"{one.by.name}: {one.reason}" for one in judged.approvals]
     digest = now.digest if isinstance(now, Release) else now.release if now else None
-    return Link(
+    return LedgerEntry(
         sequence=0,
         token=0,
         action="refused" if refused else "promoted",
@@ -168,8 +172,8 @@ def _link(model: str, asked: str | None, judged: Judged, head: Head, record: str
     )
 
 
-def _answer(link: Link, asked: str | None, judged: Judged) -> Answer:
-    return Answer(
+def _answer(link: LedgerEntry, asked: str | None, judged: Inspection) -> PromotionDecision:
+    return PromotionDecision(
         "refused" if judged.reasons else "promoted",
         link.model,
         asked,
@@ -180,7 +184,7 @@ def _answer(link: Link, asked: str | None, judged: Judged) -> Answer:
     )
 
 
-def _put_back(answer: Answer) -> None:
+def _put_back(answer: PromotionDecision) -> None:
     """Let the alias point to what is deployable, unless somebody has moved it on."""
     if versions.find_alias(answer.model, DEPLOYABLE) != answer.asked:
         return  # a request of its own

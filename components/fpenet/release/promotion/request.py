@@ -9,12 +9,12 @@ from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 from fpenet.release.store.open_store import release_store
-from fpenet.release.store.pointer import Link, read_head
+from fpenet.release.store.pointer import LedgerEntry, read_head
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
-def number_of(params: Params, version: str) -> str:
+def version_number(params: Params, version: str) -> str:
     """The number of a version of the deployable model.
 
     Args:
@@ -34,7 +34,9 @@ def number_of(params: Params, version: str) -> str:
     return found
 
 
-def ask_for(params: Params, version: str, patience_seconds: float) -> tuple[str, Link]:
+def request_promotion(
+    params: Params, version: str, patience_seconds: float
+) -> tuple[str, LedgerEntry]:
     """Set the alias ``deployable`` and wait for the gate's answer.
 
     Returns:
@@ -45,7 +47,7 @@ def ask_for(params: Params, version: str, patience_seconds: float) -> tuple[str,
         ConnectionError: the gate gave no answer in time; the request stands.
     """
     store, trusted = release_store(params), read_trusted(params.trust.public_keys)
-    version = number_of(params, version)
+    version = version_number(params, version)
     before = read_head(store, trusted)
     with mlflow_errors():
         versions.set_alias(params.register_.deployable_model, DEPLOYABLE, version)

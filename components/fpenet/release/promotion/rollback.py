@@ -27,8 +27,8 @@ from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import (
     LINK_TAG,
     History,
-    Link,
-    link_json,
+    LedgerEntry,
+    entry_json,
     move,
     read_head,
     read_history,
@@ -38,7 +38,7 @@ from fpenet.release.store.pointer import (
 _TAKES = 20
 
 
-def roll_back(params: Params, to: str | None, who: str, why: str) -> Link:
+def roll_back(params: Params, to: str | None, who: str, why: str) -> LedgerEntry:
     """Make an older version deployable again.
 
     Args:
@@ -62,7 +62,7 @@ def roll_back(params: Params, to: str | None, who: str, why: str) -> Link:
         release = _inspected(params, old, Path(folder), trusted)
         record = publish(store, release, Path(folder))
         versions.set_alias(model, DEPLOYABLE, old.version)
-        wanted = Link(
+        wanted = LedgerEntry(
             sequence=0,
             token=0,
             action="rolled back",
@@ -81,11 +81,11 @@ def roll_back(params: Params, to: str | None, who: str, why: str) -> Link:
         except Superseded:
             versions.set_alias(model, DEPLOYABLE, read_head(store, trusted).version or old.version)
             raise
-        versions.tag_version(model, old.version, {LINK_TAG: link_json(link)})
+        versions.tag_version(model, old.version, {LINK_TAG: entry_json(link)})
     return link
 
 
-def choose(history: History, to: str | None) -> Link:
+def choose(history: History, to: str | None) -> LedgerEntry:
     """The link that made the wanted version deployable.
 
     Args:
@@ -114,7 +114,9 @@ def choose(history: History, to: str | None) -> Link:
     return before[0]
 
 
-def _inspected(params: Params, old: Link, folder: Path, trusted: Sequence[PublicKey]) -> Release:
+def _inspected(
+    params: Params, old: LedgerEntry, folder: Path, trusted: Sequence[PublicKey]
+) -> Release:
     """The old version's release in ``folder``, as sound as on the day that it was promoted."""
     assert old.version is not None
     if not versions.has_version(old.model, old.version):
@@ -133,8 +135,12 @@ def _inspected(params: Params, old: Link, folder: Path, trusted: Sequence[Public
 
 
 def _move(
-    store: Store, seen: Link, wanted: Link, key: SigningKey, trusted: Sequence[PublicKey]
-) -> Link:
+    store: Store,
+    seen: LedgerEntry,
+    wanted: LedgerEntry,
+    key: SigningKey,
+    trusted: Sequence[PublicKey],
+) -> LedgerEntry:
     """Move the pointer on from the link that was seen; a promotion under way is superseded."""
     for _ in range(_TAKES):
         head = take_token(store, trusted)

@@ -23,7 +23,7 @@ _LONGEST_ID = 128
 
 
 @dataclass(frozen=True, slots=True)
-class AliasMoved:
+class AliasEvent:
     """An alias of a model was set, or removed."""
 
     model: str
@@ -43,7 +43,7 @@ class Deliveries:
     window_seconds: float
     _seen: dict[str, float] = field(default_factory=dict, repr=False)
 
-    def accept(self, headers: Mapping[str, str], body: bytes, now: float) -> AliasMoved | None:
+    def accept(self, headers: Mapping[str, str], body: bytes, now: float) -> AliasEvent | None:
         """What an event says; None where it is about something else than an alias.
 
         Args:
@@ -54,7 +54,7 @@ class Deliveries:
             InputError: it is not to be believed, or was delivered before.
         """
         delivery, timestamp = headers.get(_DELIVERY, ""), headers.get(_TIMESTAMP, "")
-        wanted = signature_of(self.secret, delivery, timestamp, body)
+        wanted = event_signature(self.secret, delivery, timestamp, body)
         if not hmac.compare_digest(headers.get(_SIGNATURE, "").encode(), wanted.encode()):
             raise InputError("not signed with the secret that MLflow was given")
         if not (timestamp.isdecimal() and 0 < len(delivery) <= _LONGEST_ID):
@@ -74,17 +74,17 @@ class Deliveries:
         return _parse(body)
 
 
-def signature_of(secret: bytes, delivery: str, timestamp: str, body: bytes) -> str:
+def event_signature(secret: bytes, delivery: str, timestamp: str, body: bytes) -> str:
     """The signature that MLflow sends with an event."""
     content = f"{delivery}.{timestamp}.".encode() + body
     return f"v1,{base64.b64encode(hmac.digest(secret, content, hashlib.sha256)).decode()}"
 
 
-def _parse(body: bytes) -> AliasMoved | None:
+def _parse(body: bytes) -> AliasEvent | None:
     try:
         said = json.loads(body)
         if said["entity"] != "model_version_alias":
             return None
-        return AliasMoved(str(said["data"]["name"]), str(said["data"]["alias"]))
+        return AliasEvent(str(said["data"]["name"]), str(said["data"]["alias"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"not an event of MLflow: {error}") from None

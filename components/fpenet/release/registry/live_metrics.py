@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from fpenet.core.errors import InputError, Pruned
-from fpenet.core.progress import EpochEnd, watching
+from fpenet.core.progress import EpochEnd, observed_epochs
 from fpenet.data.overlay import draw_points
 
 LOGGER = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class TrialOf:
 
 
 @contextmanager
-def live_view(experiment: str, key: str, trial: TrialOf | None = None) -> Iterator[None]:
+def live_metrics(experiment: str, key: str, trial: TrialOf | None = None) -> Iterator[None]:
     """Log the training that runs meanwhile to MLflow, after each epoch.
 
     Args:
@@ -48,7 +48,7 @@ def live_view(experiment: str, key: str, trial: TrialOf | None = None) -> Iterat
     thread.start()
     status = "KILLED"
     try:
-        with watching(ends.put):
+        with observed_epochs(ends.put):
             yield
         status = "FINISHED"
     except Pruned:
@@ -63,7 +63,7 @@ def live_view(experiment: str, key: str, trial: TrialOf | None = None) -> Iterat
             LOGGER.warning("MLflow has not taken all of the live view of the training in time")
 
 
-def worth_a_picture(epoch: int) -> bool:
+def is_image_epoch(epoch: int) -> bool:
     """1, 2, 3, 5, 10, 20, 30, 50, 100, ...: often while much changes.
 
     >>> [epoch for epoch in range(1, 120) if worth_a_picture(epoch)]
@@ -74,7 +74,7 @@ def worth_a_picture(epoch: int) -> bool:
     return epoch in (1, 2, 3, 5)
 
 
-def draw_watched(end: EpochEnd) -> Image.Image:
+def overlay_sheet(end: EpochEnd) -> Image.Image:
     """Some watched faces, predicted points filled and labelled ones hollow, in rows of four."""
     chosen = np.linspace(0, len(end.images) - 1, min(_FACES, len(end.images))).astype(int)
     side = _FACTOR * end.images.shape[-1]
@@ -90,7 +90,7 @@ def draw_watched(end: EpochEnd) -> Image.Image:
     return sheet
 
 
-def end_sweep(experiment: str, trial: TrialOf, value: float) -> None:
+def log_sweep_result(experiment: str, trial: TrialOf, value: float) -> None:
     """Put what was best, and its ``value``, into the sweep's own run, and end it."""
     from fpenet.release.registry import tracking
 
@@ -108,7 +108,7 @@ def _tell(
     """Tell MLflow of each end that comes, until a status does."""
     from fpenet.release.registry import tracking
 
-    run: tracking.LiveRun | None = None
+    run: tracking.TrainingRun | None = None
     while True:
         end = ends.get()
         try:
@@ -118,13 +118,13 @@ def _tell(
                         run.close(end)
                     return
                 if run is None:
-                    run = tracking.LiveRun(tracking.find_experiment(experiment), key)
+                    run = tracking.TrainingRun(tracking.find_experiment(experiment), key)
                     if trial is not None:
                         run.nest(trial.sweep, trial.settings)
                 run.log_curve(end.curve)
                 epoch = int(end.curve[-1]["epoch"])
-                if len(end.images) and worth_a_picture(epoch):
-                    run.log_picture(draw_watched(end), f"live/epoch_{epoch:04d}.png")
+                if len(end.images) and is_image_epoch(epoch):
+                    run.log_picture(overlay_sheet(end), f"live/epoch_{epoch:04d}.png")
         except Exception as error:  # whatever it is, the training must not end of it
             LOGGER.warning("no live view of the training: %s", " ".join(str(error).split())[:300])
             return

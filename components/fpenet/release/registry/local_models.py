@@ -104,7 +104,7 @@ def _fetch_version(model: str, version: str, alias: str, files: Sequence[str], i
     """The folder of one version, which has one of ``files`` at its top."""
     from fpenet.release.registry import versions
 
-    version = version or versions.version_of(model, alias)
+    version = version or versions.version_of_alias(model, alias)
     folder = into / f"{model}-{version}"
     if not folder.exists():
         versions.fetch_version(model, version, files, folder)

@@ -14,7 +14,7 @@ from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.params import RegisterParams
 from fpenet.provenance.digest import digest_file
-from fpenet.provenance.encryption import VARIABLE, ModelKey, held_key
+from fpenet.provenance.encryption import VARIABLE, ModelKey, current_model_key
 from fpenet.provenance.signing import SigningKey, sign_file, signature_of
 from fpenet.release.evidence import (
     CANDIDATE,
@@ -154,7 +154,7 @@ def register_release(
 
 
 def _required_key() -> ModelKey:
-    key = held_key()
+    key = current_model_key()
     if key is None:
         raise InputError(
             f"register.encrypt is true, and there is no model key: set {VARIABLE}, or the Prefect"

@@ -152,7 +152,7 @@ def _curve_metrics(curve: Iterable[Mapping[str, float]], start: int) -> list[Met
     ]
 
 
-class LiveRun:
+class TrainingRun:
     """The run of a training that goes on: made, or found again by the training's ``key``."""
 
     def __init__(self, experiment_id: str, key: str) -> None:

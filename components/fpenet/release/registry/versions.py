@@ -98,7 +98,7 @@ def register_version(
     return str(made.version)
 
 
-def version_of(model: str, alias: str) -> str:
+def version_of_alias(model: str, alias: str) -> str:
     """The version that ``alias`` points to."""
     return str(MlflowClient().get_model_version_by_alias(model, alias).version)
 
@@ -161,7 +161,7 @@ def delete_alias(model: str, alias: str) -> None:
     MlflowClient().delete_registered_model_alias(model, alias)
 
 
-def describe_version(model: str, version: str, description: str) -> None:
+def set_description(model: str, version: str, description: str) -> None:
     """Set the description of a version, which its page shows first."""
     MlflowClient().update_model_version(model, version, description)
 

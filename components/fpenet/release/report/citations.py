@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 
-def n(value: float | None, source: str, fmt: str) -> str:
+def cite(value: float | None, source: str, fmt: str) -> str:
     """A number as a link to its evidence; n/a where there is none.
 
     >>> n(0.0425, "kpi", ".2%"), n(None, "kpi", "d")
@@ -13,20 +13,20 @@ def n(value: float | None, source: str, fmt: str) -> str:
     return "n/a" if value is None else f"[{value:{fmt}}][{source}]"
 
 
-def with_interval(value: float | None, ends: Iterable[float] | None, source: str, fmt: str) -> str:
+def cite_interval(value: float | None, ends: Iterable[float] | None, source: str, fmt: str) -> str:
     """A number and its interval.
 
     >>> with_interval(2.0, (1.5, 2.5), "kpi", ".1f")
     '[2.0][kpi] ([1.5][kpi] to [2.5][kpi])'
     """
-    said = n(value, source, fmt)
+    said = cite(value, source, fmt)
     if value is None or ends is None:
         return said
     low, high = ends
-    return f"{said} ({n(low, source, fmt)} to {n(high, source, fmt)})"
+    return f"{said} ({cite(low, source, fmt)} to {cite(high, source, fmt)})"
 
 
-def names(sentence: str) -> str:
+def cited_names(sentence: str) -> str:
     """A sentence with the words that hold a digit as names.
 
     >>> names("Engines that nobody executed: t4 fp16, nano.")
@@ -35,6 +35,6 @@ def names(sentence: str) -> str:
     return re.sub(r"[^\s,;:()]*\d[^\s,;:()]*(?<!\.)", r"`\g<0>`", sentence)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def citation_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))

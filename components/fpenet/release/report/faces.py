@@ -21,7 +21,7 @@ Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class ShownFace:
+class ReportFace:
     """One face of a report.
 
     Attributes:
@@ -44,7 +44,7 @@ class ShownFace:
     change: float | None = None
 
 
-def worst_faces(store: CropStore, points: Floats, errors: Floats, most: int) -> list[ShownFace]:
+def worst_faces(store: CropStore, points: Floats, errors: Floats, most: int) -> list[ReportFace]:
     """The ``most`` faces of the judged part with the largest error.
 
     Args:
@@ -61,7 +61,7 @@ def faces_lost(
     champion_points: Floats,
     champion_errors: Floats,
     most: int,
-) -> list[ShownFace]:
+) -> list[ReportFace]:
     """The ``most`` faces on which the error grew most over the champion's; none where it fell."""
     change = errors - champion_errors
     return [
@@ -78,7 +78,7 @@ def show_face(
     champion_points: Floats | None,
     errors: Floats,
     change: float | None = None,
-) -> ShownFace:
+) -> ReportFace:
     """Face number ``face`` of the judged part."""
     rows = store.rows(store.judged_part)
     crop = store.crops[rows[face]]
@@ -91,7 +91,7 @@ def show_face(
         return [(round(float(x), 2), round(float(y), 2)) for x, y in inside]
 
     subject, image = store.subjects(rows[face : face + 1])[0], store.table["image"][rows[face]]
-    return ShownFace(
+    return ReportFace(
         png_uri(crop),
         len(crop),
         placed(label),

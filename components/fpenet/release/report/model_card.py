@@ -14,7 +14,12 @@ from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_file
 from fpenet.release.evidence import Evidence, engine_rows
 from fpenet.release.report import nvidia_card
-from fpenet.release.report.citations import n, names, table, with_interval
+from fpenet.release.report.citations import (
+    citation_table,
+    cite,
+    cite_interval,
+    cited_names,
+)
 from fpenet.release.report.not_measured import PERSONAL, not_measured
 
 SOURCES = {
@@ -87,11 +92,11 @@ def _architecture(evidence: Evidence) -> str:
     training = evidence.manifests["train"].summary
     how = evidence.manifests["train"].params["train"]
     heat_maps = f" and `{how['heatmap_loss']}` of the heat maps" if how["heatmap_weight"] else ""
-    parameters = n(training["parameters"], "training", ",d")
+    parameters = cite(training["parameters"], "training", ",d")
     return (
         f"A Recombinator network, `{training['net']}`, of {parameters} parameters. In: a grey"
-        f" `80x80` crop, {n(training['box_scale'], 'training', 'g')} times the face box. Out:"
-        f" {n(training['num_keypoints'], 'training', 'd')} keypoints and the confidence"
+        f" `80x80` crop, {cite(training['box_scale'], 'training', 'g')} times the face box. Out:"
+        f" {cite(training['num_keypoints'], 'training', 'd')} keypoints and the confidence"
         f" ({training['confidence']}) of each. Loss: `{how['loss']}`{heat_maps}."
     )
 
@@ -100,35 +105,37 @@ def _training_data(evidence: Evidence) -> str:
     labels, split = evidence.validation, evidence.manifests["split"].summary
     training, rules = evidence.manifests["train"].summary, evidence.manifests["validate"].params
     limits = rules["validate"]
-    dropped = [f"{n(count, 'labels', ',d')} {why}" for why, count in labels["dropped"].items()]
+    dropped = [f"{cite(count, 'labels', ',d')} {why}" for why, count in labels["dropped"].items()]
     digest = evidence.manifests["validate"].inputs["labels"]
     return (
-        f"`{labels['dataset']}` (labels `{digest[:16]}`): {n(labels['faces'], 'labels', ',d')}"
-        f" labelled faces of {n(labels['subjects'], 'labels', ',d')} people, of which"
-        f" {n(labels['kept'], 'labels', ',d')} are used; dropped: {', '.join(dropped) or 'none'}."
-        f" Rules: an occlusion level of at most {n(limits['max_occlusion_level'], 'rules', 'd')},"
-        f" at least {n(limits['min_visible_fraction'], 'rules', '.0%')} of the face box in the"
+        f"`{labels['dataset']}` (labels `{digest[:16]}`): {cite(labels['faces'], 'labels', ',d')}"
+        f" labelled faces of {cite(labels['subjects'], 'labels', ',d')} people, of which"
+        f" {cite(labels['kept'], 'labels', ',d')} are used; dropped:"
+        f" {', '.join(dropped) or 'none'}. Rules: an occlusion level of at most"
+        f" {cite(limits['max_occlusion_level'], 'rules', 'd')},"
+        f" at least {cite(limits['min_visible_fraction'], 'rules', '.0%')} of the face box in the"
         " picture. Split by people"
         f" (`{split['rule']}`), so that nobody is in two parts: {_part(split, 'train')} to train,"
         f" {_part(split, 'val')} to choose by. Trained for"
-        f" {n(training['epochs'], 'training', 'd')} epochs,"
-        f" {n(training['minutes'], 'training', '.1f')} minutes."
+        f" {cite(training['epochs'], 'training', 'd')} epochs,"
+        f" {cite(training['minutes'], 'training', '.1f')} minutes."
     )
 
 
 def _part(split: Mapping[str, Any], part: str) -> str:
     counts = split[part]
     return (
-        f"{n(counts['faces'], 'split', ',d')} faces of"
-        f" {n(counts['subjects'], 'split', ',d')} people"
+        f"{cite(counts['faces'], 'split', ',d')} faces of"
+        f" {cite(counts['subjects'], 'split', ',d')} people"
     )
 
 
 def _evaluation_data(evidence: Evidence) -> str:
     kpi = evidence.kpi
     return (
-        f"Part `{kpi['part']}` of `{kpi['dataset']}`: {n(kpi['num_faces'], 'kpi', ',d')} faces of"
-        f" {n(kpi['num_subjects'], 'kpi', ',d')} people whom the net never saw (faces"
+        f"Part `{kpi['part']}` of `{kpi['dataset']}`:"
+        f" {cite(kpi['num_faces'], 'kpi', ',d')} faces of"
+        f" {cite(kpi['num_subjects'], 'kpi', ',d')} people whom the net never saw (faces"
         f" `{kpi['faces'][:16]}`)."
     )
 
@@ -139,13 +146,13 @@ def _kpi(evidence: Evidence) -> str:
     comparable = kpi["dataset"] == nvidia_card.DATASET
 
     def cell(name: str, fmt: str) -> str:
-        return with_interval(metrics.get(name), kpi["intervals"].get(name), "kpi", fmt)
+        return cite_interval(metrics.get(name), kpi["intervals"].get(name), "kpi", fmt)
 
     rows = [
         (
             region.replace("_", " "),
             cell(f"{nvidia_card.UNIT}/{region}", ".2f"),
-            n(nvidia_card.KPI_PX.get(region), "nvidia", "g"),
+            cite(nvidia_card.KPI_PX.get(region), "nvidia", "g"),
             cell(f"image_px/{region}", ".2f"),
             cell(f"nme_{headline}/{region}", ".2%"),
         )
@@ -160,13 +167,13 @@ def _kpi(evidence: Evidence) -> str:
             "Errors are means over faces of each keypoint, then over the keypoints of a region, in"
             " pixels of the source image; NME is the error of a face over the"
             f" {kpi['normalisers'][headline].split(',')[0]}. In parentheses the"
-            f" {n(kpi['interval']['level'], 'kpi', '.0%')} interval, a bootstrap of people"
-            f" ({n(kpi['interval']['resamples'], 'kpi', ',d')} resamples).",
-            table(head, rows),
-            f"Faces with an NME above `8 %`: {n(failed, 'kpi', '.1%')}; AUC up to there:"
-            f" {n(area, 'kpi', '.3f')}. Confidence: AUROC of large errors"
-            f" {n(confidence['auroc_large_error'], 'kpi', '.3f')}, expected calibration error"
-            f" {n(confidence['ece'], 'kpi', '.3f')}.",
+            f" {cite(kpi['interval']['level'], 'kpi', '.0%')} interval, a bootstrap of people"
+            f" ({cite(kpi['interval']['resamples'], 'kpi', ',d')} resamples).",
+            citation_table(head, rows),
+            f"Faces with an NME above `8 %`: {cite(failed, 'kpi', '.1%')}; AUC up to there:"
+            f" {cite(area, 'kpi', '.3f')}. Confidence: AUROC of large errors"
+            f" {cite(confidence['auroc_large_error'], 'kpi', '.3f')}, expected calibration error"
+            f" {cite(confidence['ece'], 'kpi', '.3f')}.",
         ]
     )
 
@@ -187,16 +194,17 @@ def _performance(evidence: Evidence) -> str:
                 f"`{row['target']}`",
                 f"`{row['precision'] or '-'}`",
                 verdict or row["status"],
-                n(row["p50_ms"], "latency", ".2f"),
-                n(fast.get("faces_per_second"), "latency", ",.0f"),
-                n(engine["parity_px"], "engines", ".2g"),
-                n(theirs.get(row["target"]), "nvidia", "g"),
+                cite(row["p50_ms"], "latency", ".2f"),
+                cite(fast.get("faces_per_second"), "latency", ",.0f"),
+                cite(engine["parity_px"], "engines", ".2g"),
+                cite(theirs.get(row["target"]), "nvidia", "g"),
             )
         )
     head = ("target", "precision", "state", "ms, one face", "faces/s, best batch", "moved, px")
     return (
         "On the machine that made the release, grey pixels to keypoints; moved: how far from the"
-        " net's own keypoints, pixels of the crop.\n\n" + table((*head, "NVIDIA's ms"), rows)
+        " net's own keypoints, pixels of the crop.\n\n"
+        + citation_table((*head, "NVIDIA's ms"), rows)
     )
 
 
@@ -205,7 +213,7 @@ def _limitations(evidence: Evidence) -> str:
     lines = []
     if turned is not None:
         lines.append(f"Faces turned by more than `60` degrees: {_slice_error(evidence, turned)}.")
-    lines += [names(sentence) for sentence in not_measured(evidence)]
+    lines += [cited_names(sentence) for sentence in not_measured(evidence)]
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -223,8 +231,8 @@ def _ethics(evidence: Evidence) -> str:
                 (
                     attribute.replace("_", " "),
                     f"`{one['value']}`",
-                    n(one["num_faces"], "kpi", ",d"),
-                    n(one["num_subjects"], "kpi", ",d"),
+                    cite(one["num_faces"], "kpi", ",d"),
+                    cite(one["num_subjects"], "kpi", ",d"),
                     _slice_error(evidence, one),
                 )
             )
@@ -233,7 +241,7 @@ def _ethics(evidence: Evidence) -> str:
     return (
         "NME of all keypoints with its interval: every slice of what people are, and of any other"
         f" attribute the worst slice.{said}\n\n"
-        + table(("attribute", "slice", "faces", "people", "NME"), rows)
+        + citation_table(("attribute", "slice", "faces", "people", "NME"), rows)
     )
 
 
@@ -241,7 +249,7 @@ def _slice_error(evidence: Evidence, one: Mapping[str, Any]) -> str:
     metric = f"nme_{evidence.kpi['normaliser']}/all"
     if one["too_few"]:
         return "too few"
-    return with_interval(one["metrics"][metric], one["intervals"][metric], "kpi", ".2%")
+    return cite_interval(one["metrics"][metric], one["intervals"][metric], "kpi", ".2%")
 
 
 def _versions(evidence: Evidence) -> str:
@@ -268,7 +276,7 @@ def _evidence(evidence: Evidence) -> str:
 def evidence_table(folders: Mapping[str, Path]) -> str:
     """The evidence files and their digests, as ``check_card`` reads them."""
     rows = [(f"`{path}`", f"`{digest_file(_file(folders, path))}`") for path in SOURCES.values()]
-    return table(("file", "`SHA-256`"), rows)
+    return citation_table(("file", "`SHA-256`"), rows)
 
 
 SECTIONS: dict[str, Callable[[Evidence], str]] = {

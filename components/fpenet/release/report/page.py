@@ -10,11 +10,11 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
-from fpenet.kpi.metrics import Floats, measure, nme
+from fpenet.kpi.metrics import Floats, face_errors, nme
 from fpenet.kpi.predictions import Predictions, judged_rows, load_predictions
-from fpenet.release.evidence import Evidence, engine_rows, read_json, unfinished_targets
+from fpenet.release.evidence import Evidence, engine_rows, read_stage_json, unfinished_targets
 from fpenet.release.report import charts, nvidia_card
-from fpenet.release.report.faces import ShownFace, faces_lost, mean_face, worst_faces
+from fpenet.release.report.faces import ReportFace, faces_lost, mean_face, worst_faces
 from fpenet.release.report.not_measured import not_measured
 
 _SHOWN = 10  # faces a row of pictures
@@ -37,7 +37,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class Champion:
+class ChampionSummary:
     """What the release was compared with.
 
     Attributes:
@@ -68,20 +68,20 @@ class Page:
         return open_crops(self.evidence.folders["crop"])
 
     @cached_property
-    def champion(self) -> Champion:
+    def champion(self) -> ChampionSummary:
         """The champion, by the most precise of our engines that was compared with it."""
         told: Mapping[str, Any] = self.evidence.verdict["champion"]
         name, compared = told["name"] or "", told["engines"]
         if not compared:
-            return Champion(name, told["why"])
+            return ChampionSummary(name, told["why"])
         own = min(compared, key=lambda each: ("fp32", "fp16", "int8").index(each.split("/")[1]))
         gate, build = self.evidence.folders["gate"], self.evidence.folders["build"]
         files = {f"{row['target']}/{row['precision']}": row for row in self.evidence.engines}
-        return Champion(
+        return ChampionSummary(
             name,
             told["why"],
             compared[own]["engine"],
-            read_json(gate / compared[own]["kpi"]),
+            read_stage_json(gate / compared[own]["kpi"]),
             load_predictions(gate / compared[own]["predictions"]),
             load_predictions(build / files[own]["predictions"]),
         )
@@ -142,10 +142,10 @@ class Page:
         ]
         return found
 
-    def faces(self) -> tuple[list[ShownFace], list[ShownFace]]:
+    def faces(self) -> tuple[list[ReportFace], list[ReportFace]]:
         """The worst faces, and those where most was lost to the champion."""
         found = load_predictions(self.evidence.folders["evaluate"] / "predictions.npz")
-        errors = face_errors(self.store, found.points)
+        errors = nme_of_faces(self.store, found.points)
         worst = worst_faces(self.store, found.points, errors, _SHOWN)
         theirs, own = self.champion.theirs, self.champion.own
         if theirs is None or own is None:
@@ -153,7 +153,7 @@ class Page:
         count = theirs.points.shape[1]  # of other schemes the first keypoints are shared
         points = own.points[:, :count]
         both = first_keypoints(self.store, count)
-        before, after = face_errors(both, theirs.points), face_errors(both, points)
+        before, after = nme_of_faces(both, theirs.points), nme_of_faces(both, points)
         return worst, faces_lost(both, points, after, theirs.points, before, _SHOWN)
 
     def context(self, with_faces: bool) -> dict[str, Any]:
@@ -274,9 +274,9 @@ def short(kpi: Mapping[str, Any]) -> str:
     return str(kpi["normalisers"][kpi["normaliser"]].split(",")[0])
 
 
-def face_errors(store: CropStore, points: Floats) -> Floats:
+def nme_of_faces(store: CropStore, points: Floats) -> Floats:
     """(N,) NME of each judged face, by the headline normaliser."""
-    found = measure(store, judged_rows(store), points)
+    found = face_errors(store, judged_rows(store), points)
     norm = next(iter(found.norms.values()))
     return nme(found.errors, np.isfinite(found.errors), norm)
 

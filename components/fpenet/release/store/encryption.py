@@ -15,9 +15,9 @@ from fpenet.provenance.encryption import (
     SALT_BYTES,
     VARIABLE,
     ModelKey,
+    current_model_key,
     decrypt_file,
     encrypt_file,
-    held_key,
     is_encrypted,
 )
 
@@ -73,7 +73,7 @@ def open_file(source: Path, target: Path, name: str) -> None:
     if not is_encrypted(source):
         shutil.copyfile(source, target)
         return
-    key = held_key()
+    key = current_model_key()
     if key is None:
         raise InputError(f"{name} is encrypted, and there is no model key; set {VARIABLE}")
     decrypt_file(source, target, name, key)

@@ -20,14 +20,14 @@ from fpenet.release.store.interface import Store, Superseded
 
 POINTER = "pointer.json"
 LINK_TAG = "fpenet.link"
-"""Of a version in MLflow: the latest link that made it deployable, as ``link_json`` writes it."""
+"""Of a version in MLflow: the latest link that made it deployable, as ``entry_json`` writes it."""
 Action = Literal["promoted", "rolled back", "refused"]
 _KIND = "release pointer"
 _TAKES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LedgerEntry:
     """One answer to a promotion request.
 
     Attributes:
@@ -80,7 +80,7 @@ class Head:
         tag: by which the store knows this very content; None: there is no pointer yet.
     """
 
-    link: Link | None
+    link: LedgerEntry | None
     token: int
     tag: str | None
 
@@ -105,12 +105,12 @@ def read_head(store: Store, trusted: Sequence[PublicKey]) -> Head:
         return Head(None, 0, None)
     try:
         said = json.loads(found.data)
-        link = None if said["link"] is None else parse_link(said["link"])
+        link = None if said["link"] is None else parse_entry(said["link"])
         head = Head(link, int(said["token"]), found.tag)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{POINTER} of the release store: not a pointer: {error}") from None
     if head.link is not None:
-        check_link(head.link, trusted)
+        check_entry(head.link, trusted)
         if head.token < head.link.token:
             raise InputError(f"{POINTER} of the release store: a token after {head.token} was used")
     return head
@@ -132,8 +132,8 @@ def take_token(store: Store, trusted: Sequence[PublicKey]) -> Head:
 
 
 def move(
-    store: Store, based_on: Head, link: Link, key: SigningKey, trusted: Sequence[PublicKey]
-) -> Link:
+    store: Store, based_on: Head, link: LedgerEntry, key: SigningKey, trusted: Sequence[PublicKey]
+) -> LedgerEntry:
     """Make ``link`` the latest one.
 
     Args:
@@ -164,33 +164,33 @@ def move(
     return fresh
 
 
-def parse_link(value: Mapping[str, Any]) -> Link:
+def parse_entry(value: Mapping[str, Any]) -> LedgerEntry:
     """A link from JSON; its signature is not yet checked.
 
     Raises:
         TypeError, KeyError: it is not one.
     """
-    return Link(**{**value, "approvals": tuple(value["approvals"])})
+    return LedgerEntry(**{**value, "approvals": tuple(value["approvals"])})
 
 
-def link_json(link: Link) -> str:
-    """A link as one line of JSON, which ``parse_link`` reads."""
+def entry_json(link: LedgerEntry) -> str:
+    """A link as one line of JSON, which ``parse_entry`` reads."""
     return _text(asdict(link)).decode().strip()
 
 
-def _read_back(store: Store, link: Link, trusted: Sequence[PublicKey]) -> None:
+def _read_back(store: Store, link: LedgerEntry, trusted: Sequence[PublicKey]) -> None:
     head = read_head(store, trusted)
     if head.link == link:
         return
     later = store.read(_history(link.sequence)) if head.sequence > link.sequence else None
-    if later is None or parse_link(json.loads(later.data)) != link:
+    if later is None or parse_entry(json.loads(later.data)) != link:
         raise ConnectionError(
             f"{POINTER} of the release store: sequence {link.sequence} was taken and is not there;"
             " does the server know conditional puts?"
         )
 
 
-def check_link(link: Link, trusted: Sequence[PublicKey]) -> PublicKey:
+def check_entry(link: LedgerEntry, trusted: Sequence[PublicKey]) -> PublicKey:
     """The trusted key that signed a link.
 
     Raises:
@@ -204,7 +204,7 @@ def check_link(link: Link, trusted: Sequence[PublicKey]) -> PublicKey:
 class History:
     """All links that are there, the latest first, and what is wrong with the chain."""
 
-    links: tuple[Link, ...]
+    links: tuple[LedgerEntry, ...]
     problems: tuple[str, ...]
 
 
@@ -228,8 +228,8 @@ def read_history(store: Store, trusted: Sequence[PublicKey], witnessed: int = 0)
             wanted = None
             continue
         try:
-            link = parse_link(json.loads(found.data))
-            check_link(link, trusted)
+            link = parse_entry(json.loads(found.data))
+            check_entry(link, trusted)
         except (KeyError, TypeError, ValueError) as error:
             problems.append(f"link {sequence} was edited: {error}")
             wanted = None
@@ -261,7 +261,7 @@ def _history(sequence: int) -> str:
     return f"history/{sequence:08d}.json"
 
 
-def _head_text(link: Link | None, token: int) -> bytes:
+def _head_text(link: LedgerEntry | None, token: int) -> bytes:
     return _text({"token": token, "link": asdict(link) if link else None})
 
 

@@ -19,9 +19,9 @@ from fpenet.provenance.object_store import (
     ATTEMPTS,
     FIRST_WAIT_SECONDS,
     S3Object,
-    download,
+    download_object,
+    object_store_errors,
     s3_client,
-    told,
 )
 from fpenet.release.store.interface import Stored, Superseded
 
@@ -45,7 +45,7 @@ class S3Store:
         return cls(s3_client(endpoint), bucket, f"{prefix.strip('/')}/" if prefix else "")
 
     def read(self, name: str) -> Stored | None:
-        with told(self.client, self._url(name)):
+        with object_store_errors(self.client, self._url(name)):
             try:
                 found = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
             except ClientError as error:
@@ -81,14 +81,14 @@ class S3Store:
 
     def fetch(self, name: str, path: Path) -> None:
         key = self.prefix + name
-        with told(self.client, self._url(name)):
+        with object_store_errors(self.client, self._url(name)):
             about = self.client.head_object(Bucket=self.bucket, Key=key)
         path.parent.mkdir(parents=True, exist_ok=True)
         wanted = S3Object(self.bucket, key, name, about["ContentLength"], about["ETag"])
-        download(self.client, wanted, path)
+        download_object(self.client, wanted, path)
 
     def names(self, prefix: str) -> list[str]:
-        with told(self.client, self._url(prefix)):
+        with object_store_errors(self.client, self._url(prefix)):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix
             )
@@ -101,7 +101,7 @@ class S3Store:
     def _put(self, name: str, body: Any, **condition: str) -> bool:
         """Whether the server took it; False: the condition does not hold."""
         for attempt in range(ATTEMPTS):
-            with told(self.client, self._url(name)):
+            with object_store_errors(self.client, self._url(name)):
                 try:
                     self.client.put_object(
                         Bucket=self.bucket, Key=self.prefix + name, Body=body, **condition
