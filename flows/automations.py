@@ -100,15 +100,15 @@ def register_automations(block: str | None) -> None:
             _register(client, one)
 
 
-def _register(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+def _register(client: SyncPrefectClient, expected: AutomationCore) -> None:
     """Create it; or change it, unless it is there already: what it watches would be forgotten."""
-    found = client.read_automations_by_name(wanted.name)
+    found = client.read_automations_by_name(expected.name)
     if not found:
-        client.create_automation(wanted)
+        client.create_automation(expected)
         return
     present = AutomationCore.model_validate(found[0].model_dump())  # without the server's id
-    if present != wanted:  # not their JSON, whose lists of a set's values have no fixed order
-        client.update_automation(found[0].id, _with_defaults(wanted))
+    if present != expected:  # not their JSON, whose lists of a set's values have no fixed order
+        client.update_automation(found[0].id, _with_defaults(expected))
 
 
 def _with_defaults(automation: AutomationCore) -> AutomationCore:

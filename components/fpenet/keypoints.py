@@ -88,16 +88,16 @@ def _loss_groups(count: int, regions: Mapping[str, tuple[int, ...]]) -> dict[str
     return groups
 
 
-def custom_scheme(said: SchemeParams) -> KeypointScheme:
+def custom_scheme(scheme: SchemeParams) -> KeypointScheme:
     """What a scheme file says of its keypoints."""
-    count = len(said.keypoints)
+    count = len(scheme.keypoints)
     flip_map: list[int] | None = None
-    if said.mirror is not None:
+    if scheme.mirror is not None:
         flip_map = [*range(count)]
-        for one, other in said.mirror:
+        for one, other in scheme.mirror:
             flip_map[one - 1], flip_map[other - 1] = other - 1, one - 1
-    regions = {name: tuple(k - 1 for k in numbers) for name, numbers in said.regions.items()}
-    corners = said.eye_corners and (said.eye_corners[0] - 1, said.eye_corners[1] - 1)
+    regions = {name: tuple(k - 1 for k in numbers) for name, numbers in scheme.regions.items()}
+    corners = scheme.eye_corners and (scheme.eye_corners[0] - 1, scheme.eye_corners[1] - 1)
     return KeypointScheme(
         count,
         {"all": _span(0, count), **regions},

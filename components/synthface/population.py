@@ -72,13 +72,13 @@ def sample_identity(seed: int, subject: int) -> Identity:
 
 
 def sample_face(
-    who: Identity,
+    identity: Identity,
     expression: Expression,
     camera_deg: tuple[float, float],
     illumination: int,
     seed: tuple[int, ...],
 ) -> FaceSpec:
-    """A photograph of ``who`` by the camera at ``camera_deg`` (yaw, height), by the ``seed``."""
+    """A photograph of ``identity`` by the camera at ``camera_deg`` (yaw, height), by the ``seed``."""
     draw = SeededRng(*seed)
     yaw = camera_deg[0] + draw.between(-5.0, 5.0)
     pitch = camera_deg[1] + draw.between(-6.0, 6.0)
@@ -91,7 +91,7 @@ def sample_face(
     )
     face_px = (centre[0] + 1.5 * aside, centre[1] + 42.0 * scale + 1.5 * lower)
     return FaceSpec(
-        identity=who,
+        identity=identity,
         expression=_blinking(_varied(expression, draw), SeededRng(*seed, 6)),
         yaw_deg=yaw,
         pitch_deg=pitch,

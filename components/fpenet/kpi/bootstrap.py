@@ -116,11 +116,11 @@ class Resamples:
         sums[:, failed] = counts[:, failed] = 0.0
         return np.ascontiguousarray(sums.T), np.ascontiguousarray(counts.T)
 
-    def _bounds(self, found: NDArray[np.floating]) -> list[Interval | None]:
+    def _bounds(self, actual: NDArray[np.floating]) -> list[Interval | None]:
         """Percentiles of each row of resamples; None where too many of them had no sample."""
         bounds: list[Interval | None] = []
-        order = np.sort(found, axis=1)  # what is not a number comes last
-        known = np.isfinite(found).sum(axis=1)
+        order = np.sort(actual, axis=1)  # what is not a number comes last
+        known = np.isfinite(actual).sum(axis=1)
         tail = 100 * expanded_tail((1 - self.level) / 2, len(self.times))
         for row, count in zip(order, known, strict=True):
             if count < self.level * len(row):

@@ -77,8 +77,8 @@ def compare(
     store: CropStore,
     first: Predictions,
     second: Predictions,
-    how: EvaluateParams,
-    against: ComparisonParams,
+    params: EvaluateParams,
+    comparison: ComparisonParams,
 ) -> list[Difference]:
     """Every metric of ``against.metrics`` on all faces and on every slice.
 
@@ -93,13 +93,13 @@ def compare(
             f"judged on other faces: {first.faces[:16]} and {second.faces[:16]}; only predictions"
             " of the same faces can be compared"
         )
-    regions = regions_of(store.scheme, how)
-    wanted = [name for name in against.metrics if name.rpartition("/")[2] in regions]
-    old, new = (_wanted_cells(store, found, how, wanted) for found in (first, second))
+    regions = regions_of(store.scheme, params)
+    wanted = [name for name in comparison.metrics if name.rpartition("/")[2] in regions]
+    old, new = (_wanted_cells(store, found, params, wanted) for found in (first, second))
     subjects = store.subjects(first.rows)
-    resamples = Resamples.of(subjects, how.interval)
-    rows = _rows(old, new, subjects, None, resamples, how, against.margin, required=True)
-    required = against.slices.get(store.dataset, against.slices.get("other", ()))
+    resamples = Resamples.of(subjects, params.interval)
+    rows = _rows(old, new, subjects, None, resamples, params, comparison.margin, required=True)
+    required = comparison.slices.get(store.dataset, comparison.slices.get("other", ()))
     sliced = slice_faces(store, first.rows)
     for attribute, values in sliced.slices.items():
         for value, faces in values.items():
@@ -110,8 +110,8 @@ def compare(
                 own,
                 f"{attribute}={value}",
                 resamples.rows(faces),
-                how,
-                against.slice_margin,
+                params,
+                comparison.slice_margin,
                 required=attribute in required,
             )
     for attribute in required:
@@ -119,7 +119,7 @@ def compare(
             why = sliced.left_out.get(attribute, "the set does not tell it")
             rows += [
                 _unjudged(
-                    name, f"{attribute}=?", 0, 0, against.slice_margin, True, f"no slices: {why}"
+                    name, f"{attribute}=?", 0, 0, comparison.slice_margin, True, f"no slices: {why}"
                 )
                 for name in wanted
             ]
@@ -127,16 +127,16 @@ def compare(
 
 
 def _wanted_cells(
-    store: CropStore, found: Predictions, how: EvaluateParams, wanted: Sequence[str]
+    store: CropStore, predictions: Predictions, params: EvaluateParams, expected: Sequence[str]
 ) -> MetricTable:
-    cells = metric_table(errors_of(store, found), regions_of(store.scheme, how))
-    missing = [name for name in wanted if name not in cells.metrics]
-    if missing or not wanted:
+    cells = metric_table(errors_of(store, predictions), regions_of(store.scheme, params))
+    missing = [name for name in expected if name not in cells.metrics]
+    if missing or not expected:
         raise InputError(
             f"gate.comparison.metrics: {missing or 'none'} of these keypoints; choose of"
             f" {sorted({name.rpartition('/')[0] for name in cells.metrics})} by region"
         )
-    return cells.chosen(lambda name: name in wanted)
+    return cells.chosen(lambda name: name in expected)
 
 
 def _rows(
@@ -145,13 +145,13 @@ def _rows(
     subjects: Sequence[str],
     where: str | None,
     resamples: Resamples,
-    how: EvaluateParams,
+    params: EvaluateParams,
     margin: float,
     required: bool,
 ) -> list[Difference]:
     """One row a metric of one set of faces."""
     people = len(set(subjects))
-    few = too_few(len(subjects), people, how.slices)
+    few = too_few(len(subjects), people, params.slices)
     if few:
         return [
             _unjudged(name, where, len(subjects), people, margin, required, few)
@@ -165,7 +165,7 @@ def _rows(
             why = "insufficient evidence: not measured of both, or of too few people"
         elif not interval[1] < margin:
             why = (
-                f"{change:+.1%} ({how.interval.level:.0%} interval {interval[0]:+.1%} to"
+                f"{change:+.1%} ({params.interval.level:.0%} interval {interval[0]:+.1%} to"
                 f" {interval[1]:+.1%}); its upper end must be below {margin:+.1%}"
             )
         known = None if first[name] is None or second[name] is None else change

@@ -65,16 +65,16 @@ def calibration_error(bins: Sequence[Mapping[str, float | int]]) -> float | None
     return round(gaps / points, 12)
 
 
-def large_error_auroc(found: FaceErrors, confidence: Floats) -> float | None:
+def large_error_auroc(errors: FaceErrors, confidence: Floats) -> float | None:
     """AUROC of 1 - confidence for visible points with an error above LARGE_ERROR."""
-    norm = next(iter(found.norms.values()))[:, None]
-    seen = ~np.isnan(found.errors) & found.visible & np.isfinite(norm)
-    far = found.errors > LARGE_ERROR * norm
+    norm = next(iter(errors.norms.values()))[:, None]
+    seen = ~np.isnan(errors.errors) & errors.visible & np.isfinite(norm)
+    far = errors.errors > LARGE_ERROR * norm
     return auroc(1.0 - confidence[seen], far[seen])
 
 
 def describe_confidence(
-    found: FaceErrors, confidence: Floats, within_px: float | None
+    errors: FaceErrors, confidence: Floats, within_px: float | None
 ) -> dict[str, Any]:
     """What the confidence (N, K) tells; None where the labels, or the net, cannot say.
 
@@ -89,8 +89,8 @@ def describe_confidence(
         what they are.
         ece, reliability: the expected calibration error and its bins; within_px.
     """
-    labelled = ~np.isnan(found.errors)
-    hidden = ~found.visible[labelled]
+    labelled = ~np.isnan(errors.errors)
+    hidden = ~errors.visible[labelled]
     told = confidence[labelled]
     taken = told >= VISIBLE_FROM
     shares = (
@@ -98,9 +98,9 @@ def describe_confidence(
     )
     bins = []
     if within_px is not None:
-        bins = reliability(told, (found.errors[labelled] < within_px) & ~hidden)
+        bins = reliability(told, (errors.errors[labelled] < within_px) & ~hidden)
     return {
-        "auroc_large_error": large_error_auroc(found, confidence),
+        "auroc_large_error": large_error_auroc(errors, confidence),
         "auroc_hidden": auroc(1.0 - told, hidden),
         "visible_balanced_accuracy": float(np.mean(shares)) if shares else None,
         "ece": calibration_error(bins),

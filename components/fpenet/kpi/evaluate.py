@@ -31,7 +31,7 @@ _CURVE_NME = np.arange(0, 151) / 1000
 
 
 def evaluate(
-    predict: Predict, store: CropStore, how: EvaluateParams, confidence_px: float | None = None
+    predict: Predict, store: CropStore, params: EvaluateParams, confidence_px: float | None = None
 ) -> tuple[KpiReport, Predictions]:
     """Judge ``predict`` on the judged part of ``store``.
 
@@ -41,14 +41,14 @@ def evaluate(
     Raises:
         InputError: the part has no face, or the predictions have another number of keypoints.
     """
-    found = predict_judged(predict, store, how.batch_size)
-    kpi = judge(store, found, how, confidence_px)
-    regions, rows = regions_of(store.scheme, how), found.rows
-    if how.robustness.faces:
-        robustness = robustness_of(predict, store, rows, regions, how)
+    found = predict_judged(predict, store, params.batch_size)
+    kpi = judge(store, found, params, confidence_px)
+    regions, rows = regions_of(store.scheme, params), found.rows
+    if params.robustness.faces:
+        robustness = robustness_of(predict, store, rows, regions, params)
         kpi = dataclasses.replace(kpi, robustness=robustness)
-    if how.temporal.faces:
-        temporal = temporal_of(predict, store, rows, regions, how)
+    if params.temporal.faces:
+        temporal = temporal_of(predict, store, rows, regions, params)
         kpi = dataclasses.replace(kpi, temporal=temporal)
     return kpi, found
 
@@ -66,25 +66,28 @@ def evaluate_folder(predict: Predict, crop_dir: Path | str, params: EvaluatePara
     return evaluate(predict, open_crops(Path(crop_dir)), params)[0]
 
 
-def errors_of(store: CropStore, found: Predictions) -> FaceErrors:
+def errors_of(store: CropStore, predictions: Predictions) -> FaceErrors:
     """The errors of predictions on the judged part, on both crops."""
-    measured = face_errors(store, found.rows, found.points)
-    if found.tight_points is None:
+    measured = face_errors(store, predictions.rows, predictions.points)
+    if predictions.tight_points is None:
         return measured
-    return with_tight(measured, store, found.rows, found.tight_points)
+    return with_tight(measured, store, predictions.rows, predictions.tight_points)
 
 
 def judge(
-    store: CropStore, found: Predictions, how: EvaluateParams, confidence_px: float | None = None
+    store: CropStore,
+    predictions: Predictions,
+    params: EvaluateParams,
+    confidence_px: float | None = None,
 ) -> KpiReport:
     """The report of predictions that were made already; without what needs others."""
-    rows = found.rows
-    measured = errors_of(store, found)
-    regions = regions_of(store.scheme, how)
+    rows = predictions.rows
+    measured = errors_of(store, predictions)
+    regions = regions_of(store.scheme, params)
     cells = metric_table(measured, regions)
     metrics = finite(cells.means())
     subjects = store.subjects(rows)
-    resamples = Resamples.of(subjects, how.interval)
+    resamples = Resamples.of(subjects, params.interval)
     headline = next(iter(measured.norms))
     sliced = slice_faces(store, rows)
     in_slices = (f"nme_{headline}", "image_px", "image_px_visible", "crop_px")
@@ -92,7 +95,7 @@ def judge(
     return KpiReport(
         dataset=store.dataset,
         part=store.judged_part,
-        faces=found.faces,
+        faces=predictions.faces,
         num_faces=len(rows),
         num_subjects=len(set(subjects)),
         num_keypoints=store.num_keypoints,
@@ -101,13 +104,13 @@ def judge(
         regions={name: list(own) for name, own in regions.items()},
         metrics=metrics,
         intervals=resamples.intervals(cells),
-        interval={**how.interval.model_dump(), "of": "people, each with all of their faces"},
+        interval={**params.interval.model_dump(), "of": "people, each with all of their faces"},
         per_point=_per_point(cells),
         visible_samples=[int(n) for n in measured.visible.sum(axis=0)],
         curve=_curve(cells, headline, list(regions)),
-        slices=_slice_rows(few, subjects, sliced, resamples, how),
+        slices=_slice_rows(few, subjects, sliced, resamples, params),
         slices_left_out=sliced.left_out,
-        confidence=describe_confidence(measured, found.confidence, confidence_px),
+        confidence=describe_confidence(measured, predictions.confidence, confidence_px),
     )
 
 
@@ -130,14 +133,14 @@ def _slice_rows(
     subjects: Sequence[str],
     sliced: Slices,
     resamples: Resamples,
-    how: EvaluateParams,
+    params: EvaluateParams,
 ) -> list[dict[str, Any]]:
     """One row a slice; a slice with too few faces or people has no numbers."""
     rows = []
     for attribute, values in sliced.slices.items():
         for value, faces in values.items():
             own = [subjects[face] for face in faces]
-            few = too_few(len(own), len(set(own)), how.slices)
+            few = too_few(len(own), len(set(own)), params.slices)
             part = cells.rows(faces)
             rows.append(
                 {

@@ -87,29 +87,29 @@ class _Columns:
         self.width += 1
 
 
-def metric_table(found: FaceErrors, regions: Mapping[str, Sequence[int]]) -> MetricTable:
+def metric_table(errors: FaceErrors, regions: Mapping[str, Sequence[int]]) -> MetricTable:
     """Every metric's cells as ``<unit>/<region>``; the units are those of ``KpiReport``."""
     columns = _Columns(regions)
-    labelled = ~np.isnan(found.errors)
-    image = found.errors * (found.side / 80.0)[:, None]
-    headline = next(iter(found.norms))
-    for mask, suffix in ((labelled, ""), (labelled & found.visible, "_visible")):
+    labelled = ~np.isnan(errors.errors)
+    image = errors.errors * (errors.side / 80.0)[:, None]
+    headline = next(iter(errors.norms))
+    for mask, suffix in ((labelled, ""), (labelled & errors.visible, "_visible")):
         columns.add_points(f"image_px{suffix}", image, mask)
-        columns.add_points(f"crop_px{suffix}", found.errors, mask)
-        if found.tight is not None:
+        columns.add_points(f"crop_px{suffix}", errors.errors, mask)
+        if errors.tight is not None:
             columns.add_points(
-                f"tight/image_px{suffix}", found.tight, mask & ~np.isnan(found.tight)
+                f"tight/image_px{suffix}", errors.tight, mask & ~np.isnan(errors.tight)
             )
-        for name, norm in found.norms.items():
+        for name, norm in errors.norms.items():
             for region, keypoints in regions.items():
                 own = list(keypoints)
-                values = nme(found.errors[:, own], mask[:, own], norm)
+                values = nme(errors.errors[:, own], mask[:, own], norm)
                 columns.add_faces(f"nme_{name}{suffix}/{region}", values)
                 if (name, suffix) == (headline, ""):
                     _add_curve(columns, name, region, values)
-    norm = found.norms[headline][:, None]
+    norm = errors.norms[headline][:, None]
     for within in CORRECT_WITHIN:
-        right = (found.errors < within * norm).astype(np.float64)
+        right = (errors.errors < within * norm).astype(np.float64)
         columns.add_points(f"pck_{headline}_{within * 100:.0f}", right, labelled & (norm > 0))
     return MetricTable(np.concatenate(columns.values, axis=1), columns.metrics)
 

@@ -156,14 +156,14 @@ def _cell(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.6g}"
 
 
-def plot_kpi(kpi: KpiReport, store: CropStore, found: Predictions, path: Path) -> None:
+def plot_kpi(kpi: KpiReport, store: CropStore, predictions: Predictions, path: Path) -> None:
     """One picture: cumulative error, error by region, the median and the worst faces."""
     from matplotlib.figure import Figure
 
-    measured = face_errors(store, found.rows, found.points)
+    measured = face_errors(store, predictions.rows, predictions.points)
     norm = measured.norms[kpi.normaliser]
     errors = nme(measured.errors, ~np.isnan(measured.errors), norm)
-    images, target = store.images(found.rows), store.points_crop(found.rows)
+    images, target = store.images(predictions.rows), store.points_crop(predictions.rows)
     figure = Figure(figsize=(12, 8), layout="constrained")
     grid = figure.add_gridspec(3, 6, height_ratios=(1.2, 1, 1))
     curve = figure.add_subplot(grid[0, :3])
@@ -191,7 +191,7 @@ def plot_kpi(kpi: KpiReport, store: CropStore, found: Predictions, path: Path) -
             axes = figure.add_subplot(grid[row + 1, column])
             axes.imshow(images[face, 0], cmap="gray", vmin=0, vmax=255)
             axes.plot(*target[face].T, "o", ms=2.2, mec="lime", mfc="none", mew=0.5)
-            axes.plot(*found.points[face].T, ".", ms=2, color="red")
+            axes.plot(*predictions.points[face].T, ".", ms=2, color="red")
             axes.set_title(f"{name}: {100 * errors[face]:.1f} %", fontsize=9)
             axes.set_axis_off()
     figure.suptitle("green: label, red: prediction", fontsize=9)

@@ -151,32 +151,26 @@ def reframed(store: CropStore, rows: Rows, moved: Floats, scale: Floats) -> Corr
 Corruption = Callable[[CropStore, Rows, float, np.random.Generator], CorruptedFaces]
 
 
-def shift(
-    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
-) -> CorruptedFaces:
+def shift(store: CropStore, rows: Rows, level: float, rng: np.random.Generator) -> CorruptedFaces:
     """The detector's box off by ``level`` of the crop's side, in a direction by chance."""
-    angle = chance.uniform(0.0, 2 * np.pi, len(rows))
+    angle = rng.uniform(0.0, 2 * np.pi, len(rows))
     moved = CROP_PX * level * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return reframed(store, rows, moved, np.ones(len(rows)))
 
 
-def scale(
-    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
-) -> CorruptedFaces:
+def scale(store: CropStore, rows: Rows, level: float, rng: np.random.Generator) -> CorruptedFaces:
     """The detector's box ``level`` times as large."""
     return reframed(store, rows, np.zeros((len(rows), 2)), np.full(len(rows), level))
 
 
-def gamma(
-    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
-) -> CorruptedFaces:
+def gamma(store: CropStore, rows: Rows, level: float, rng: np.random.Generator) -> CorruptedFaces:
     """Grey levels to the power of ``level``: below 1 brighter, above 1 darker."""
     shown = clean(store, rows)
     table = np.rint(255 * (np.arange(256) / 255) ** level).astype(np.uint8)
     return replace(shown, images=table[shown.images])
 
 
-def blur(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> CorruptedFaces:
+def blur(store: CropStore, rows: Rows, level: float, rng: np.random.Generator) -> CorruptedFaces:
     """A Gaussian of ``level`` pixels of the crop, edges going on."""
     shown = clean(store, rows)
     reach = int(np.ceil(3 * level))
@@ -194,16 +188,14 @@ def blur(store: CropStore, rows: Rows, level: float, chance: np.random.Generator
     return replace(shown, images=np.rint(images).astype(np.uint8))
 
 
-def noise(
-    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
-) -> CorruptedFaces:
+def noise(store: CropStore, rows: Rows, level: float, rng: np.random.Generator) -> CorruptedFaces:
     """Gaussian noise of ``level`` grey levels of 255."""
     shown = clean(store, rows)
-    noisy = shown.images + level * chance.standard_normal(shown.images.shape)
+    noisy = shown.images + level * rng.standard_normal(shown.images.shape)
     return replace(shown, images=np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
 
 
-def jpeg(store: CropStore, rows: Rows, level: float, chance: np.random.Generator) -> CorruptedFaces:
+def jpeg(store: CropStore, rows: Rows, level: float, rng: np.random.Generator) -> CorruptedFaces:
     """The crop as a JPEG of quality ``level``."""
 
     def coded(image: Image.Image) -> Image.Image:
@@ -215,7 +207,7 @@ def jpeg(store: CropStore, rows: Rows, level: float, chance: np.random.Generator
 
 
 def low_resolution(
-    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
+    store: CropStore, rows: Rows, level: float, rng: np.random.Generator
 ) -> CorruptedFaces:
     """The crop from a camera that sees it ``level`` pixels wide."""
     small = (int(level), int(level))
@@ -226,15 +218,13 @@ def low_resolution(
     )
 
 
-def patch(
-    store: CropStore, rows: Rows, level: float, chance: np.random.Generator
-) -> CorruptedFaces:
+def patch(store: CropStore, rows: Rows, level: float, rng: np.random.Generator) -> CorruptedFaces:
     """A square of ``level`` of the crop's side, of one grey, at a place by chance; it hides."""
     shown = clean(store, rows)
     side = round(CROP_PX * level)
-    corner = chance.integers(0, CROP_PX - side + 1, (len(rows), 2))
+    corner = rng.integers(0, CROP_PX - side + 1, (len(rows), 2))
     images = shown.images.copy()
-    for image, (x, y), grey in zip(images, corner, chance.integers(0, 256, len(rows)), strict=True):
+    for image, (x, y), grey in zip(images, corner, rng.integers(0, 256, len(rows)), strict=True):
         image[0, y : y + side, x : x + side] = grey
     points = store.points_crop(rows)
     inside = (points >= corner[:, None] - 0.5) & (points <= corner[:, None] + side - 0.5)

@@ -94,7 +94,7 @@ def augment_batch(
     visible: Tensor,
     scheme: KeypointScheme,
     augment: AugmentParams,
-    chance: BatchRng,
+    rng: BatchRng,
 ) -> Batch:
     """Random views of the faces, on the device where they and the chance are.
 
@@ -103,26 +103,26 @@ def augment_batch(
         points_store: (N, K, 2) float, pixels of the margin crop.
     """
     images = margin_crops.float()[:, None]
-    matrix, shift = random_maps(len(images), augment, chance)
-    flipped = chance.uniform(len(images)) < augment.flip_probability
+    matrix, shift = random_maps(len(images), augment, rng)
+    flipped = rng.uniform(len(images)) < augment.flip_probability
     sign = torch.where(flipped, -1.0, 1.0)  # x is mirrored before it is turned
     matrix = matrix * torch.stack((sign, torch.ones_like(sign)), 1)[:, None]
     view = View(matrix, shift, flipped)
     points = view.points(points_store, images.shape[-1], scheme)
     visible = view.renamed(visible, scheme)
     images = sample_crops(images, matrix, shift)
-    images = _vary_light(images, augment, chance)
-    images, visible = _lay_patches(images, points, visible, augment, chance)
+    images = _vary_light(images, augment, rng)
+    images, visible = _lay_patches(images, points, visible, augment, rng)
     return Batch(images, points, visible, view)
 
 
-def random_maps(count: int, augment: AugmentParams, chance: BatchRng) -> tuple[Tensor, Tensor]:
+def random_maps(count: int, augment: AugmentParams, rng: BatchRng) -> tuple[Tensor, Tensor]:
     """Turn-and-zoom matrices (N, 2, 2) and shifts (N, 2), crop pixels, about the crop's centre."""
-    angle = chance.between(math.radians(augment.rotate_deg), count)
-    zoom = torch.exp(chance.between(math.log1p(augment.zoom), count))
+    angle = rng.between(math.radians(augment.rotate_deg), count)
+    zoom = torch.exp(rng.between(math.log1p(augment.zoom), count))
     cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
     matrix = torch.stack((torch.stack((cos, -sin), 1), torch.stack((sin, cos), 1)), 1)
-    return matrix, chance.between(augment.shift_px, count, 2)
+    return matrix, rng.between(augment.shift_px, count, 2)
 
 
 def map_points(points_store: Tensor, matrix: Tensor, shift: Tensor, store_px: int) -> Tensor:
@@ -147,37 +147,37 @@ def sample_crops(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
     )
 
 
-def _vary_light(images: Tensor, augment: AugmentParams, chance: BatchRng) -> Tensor:
+def _vary_light(images: Tensor, augment: AugmentParams, rng: BatchRng) -> Tensor:
     """Resolution, sharpness, light, gamma, contrast, brightness, noise: of each face by itself."""
     count = len(images)
     if augment.low_resolution_probability > 0:
-        chosen = chance.uniform(count, 1, 1, 1) < augment.low_resolution_probability
+        chosen = rng.uniform(count, 1, 1, 1) < augment.low_resolution_probability
         smallest = augment.low_resolution_px
-        side = smallest + (chance.uniform(count) * (CROP_PX + 1 - smallest)).long()
+        side = smallest + (rng.uniform(count) * (CROP_PX + 1 - smallest)).long()
         images = torch.where(chosen, reduce_resolution(images, side), images)
     if augment.blur_probability + augment.sharpen_probability > 0:
-        images = _vary_sharpness(images, augment, chance)
+        images = _vary_sharpness(images, augment, rng)
     if augment.shade > 0:
-        images = shade(images, chance.between(math.log1p(augment.shade), count, 2))
-    gamma = torch.exp(chance.between(math.log1p(augment.gamma), count, 1, 1, 1))
+        images = shade(images, rng.between(math.log1p(augment.shade), count, 2))
+    gamma = torch.exp(rng.between(math.log1p(augment.gamma), count, 1, 1, 1))
     images = (images / 255).clamp(min=1e-4) ** gamma
     mean = images.mean(dim=(2, 3), keepdim=True)
-    contrast = torch.exp(chance.between(math.log1p(augment.contrast), count, 1, 1, 1))
+    contrast = torch.exp(rng.between(math.log1p(augment.contrast), count, 1, 1, 1))
     images = (images - mean) * contrast + mean
-    images = images * 255 + chance.between(augment.contrast * 128, count, 1, 1, 1)
-    level = chance.uniform(count, 1, 1, 1) * augment.noise
-    images = images + chance.normal(*images.shape) * level
+    images = images * 255 + rng.between(augment.contrast * 128, count, 1, 1, 1)
+    level = rng.uniform(count, 1, 1, 1) * augment.noise
+    images = images + rng.normal(*images.shape) * level
     return images.clamp(0, 255)
 
 
-def _vary_sharpness(images: Tensor, augment: AugmentParams, chance: BatchRng) -> Tensor:
+def _vary_sharpness(images: Tensor, augment: AugmentParams, rng: BatchRng) -> Tensor:
     """Some faces blurred, some others with what a blur takes away once more on top."""
     count = len(images)
-    drawn = chance.uniform(count, 1, 1, 1)
+    drawn = rng.uniform(count, 1, 1, 1)
     blurred = drawn < augment.blur_probability
     sharpened = ~blurred & (drawn < augment.blur_probability + augment.sharpen_probability)
-    detail = images - blur(images, chance.uniform(count) * augment.blur_px)
-    amount = chance.uniform(count, 1, 1, 1) * augment.sharpen
+    detail = images - blur(images, rng.uniform(count) * augment.blur_px)
+    amount = rng.uniform(count, 1, 1, 1) * augment.sharpen
     return images + detail * (sharpened * amount - blurred.float())
 
 
@@ -231,20 +231,20 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _lay_patches(
-    images: Tensor, points: Tensor, visible: Tensor, augment: AugmentParams, chance: BatchRng
+    images: Tensor, points: Tensor, visible: Tensor, augment: AugmentParams, rng: BatchRng
 ) -> tuple[Tensor, Tensor]:
     """One grey rectangle on some faces; a covered point becomes hidden if so chosen."""
     count = len(images)
     smallest, largest = augment.patch_px
-    chosen = chance.uniform(count, 1) < augment.patch_probability
-    side = smallest + chance.uniform(count, 2) * (largest - smallest)
-    low = chance.uniform(count, 2) * CROP_PX - side / 2
+    chosen = rng.uniform(count, 1) < augment.patch_probability
+    side = smallest + rng.uniform(count, 2) * (largest - smallest)
+    low = rng.uniform(count, 2) * CROP_PX - side / 2
     high = low + side
     axis = torch.arange(CROP_PX, device=images.device)
     inside_x = (axis >= low[:, :1]) & (axis < high[:, :1]) & chosen
     inside_y = (axis >= low[:, 1:]) & (axis < high[:, 1:])
     patch = (inside_y[:, :, None] & inside_x[:, None, :])[:, None]
-    grey = chance.uniform(count, 1, 1, 1) * 255
+    grey = rng.uniform(count, 1, 1, 1) * 255
     covered = ((points >= low[:, None]) & (points < high[:, None])).all(-1) & chosen
     if augment.patch_hides:
         visible = visible & ~covered

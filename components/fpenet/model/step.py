@@ -102,13 +102,13 @@ def sample_batch(
     rows: Tensor,
     scheme: KeypointScheme,
     train: TrainParams,
-    chance: BatchRng,
+    rng: BatchRng,
     strength: float = 1.0,
 ) -> Batch:
     """Views of the faces in ``rows`` (N,), augmented with that much of the augmentation."""
     crops, points, visible = faces.take(rows)
     augment = softened(train.augment, strength)
-    batch = augment_batch(crops, points, visible, scheme, augment, chance)
+    batch = augment_batch(crops, points, visible, scheme, augment, rng)
     if train.elt_weight > 0:
         batch = replace(batch, plain=faces.center(crops))
     return batch

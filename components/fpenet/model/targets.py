@@ -104,15 +104,15 @@ def _shares(counts: Tensor, total: float) -> Tensor:
     return counts * (total / summed(counts.sum()).clamp(min=1))
 
 
-def objective(answer: NetOutput, wanted: TrainTargets, train: TrainParams) -> Tensor:
+def objective(answer: NetOutput, expected: TrainTargets, train: TrainParams) -> Tensor:
     """The part that these faces have in the loss of the whole batch."""
     loss = answer.points.new_zeros(())
-    for target in wanted.targets:
+    for target in expected.targets:
         loss = loss + coordinate_loss(answer.points, target.points, target.weight, train)
         if target.heatmaps and train.heatmap_weight > 0:
             shape = heatmap_loss(answer, target.points, target.weight, train)
             loss = loss + train.heatmap_weight * shape
     if train.confidence_weight > 0 and answer.logits is not None:
-        right = confidence_loss(answer, wanted.points, wanted.judged, wanted.visible, train)
+        right = confidence_loss(answer, expected.points, expected.judged, expected.visible, train)
         loss = loss + train.confidence_weight * right
     return loss

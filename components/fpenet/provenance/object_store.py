@@ -112,7 +112,7 @@ def reach(client: Any, bucket: str, prefix: str) -> None:
         client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 
-def download_object(client: Any, wanted: S3Object, path: Path) -> str:
+def download_object(client: Any, expected: S3Object, path: Path) -> str:
     """Bring the object to ``path``, going on after the bytes that an earlier try left there.
 
     The file is read back and held to the checksum that the server gives (SHA-256, SHA-1, CRC-32),
@@ -126,37 +126,37 @@ def download_object(client: Any, wanted: S3Object, path: Path) -> str:
         InputError: no access, or the object changed since it was listed.
         ConnectionError: the server failed, or sent other bytes, at every try.
     """
-    problem = ConnectionError(wanted.url)
+    problem = ConnectionError(expected.url)
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(random.uniform(0.5, 1.0) * FIRST_WAIT_SECONDS * 2**attempt)
         try:
-            with object_store_errors(client, wanted.url):
-                said = _get_rest(client, wanted, path)
+            with object_store_errors(client, expected.url):
+                said = _get_rest(client, expected, path)
         except ConnectionError as error:
             problem = error
             continue
-        found, wrong = _check(path, wanted, said)
+        found, wrong = _check(path, expected, said)
         if not wrong:
             return found
         path.unlink()  # there is no knowing which of its bytes are wrong
-        problem = ConnectionError(f"{wanted.url}: {wrong}, {ATTEMPTS} times over")
+        problem = ConnectionError(f"{expected.url}: {wrong}, {ATTEMPTS} times over")
     raise problem
 
 
-def _get_rest(client: Any, wanted: S3Object, path: Path) -> Mapping[str, Any]:
+def _get_rest(client: Any, expected: S3Object, path: Path) -> Mapping[str, Any]:
     """Append to ``path`` what it lacks of the object; returns what the server says of the whole."""
     have = path.stat().st_size if path.exists() else 0
-    if have > wanted.size:
+    if have > expected.size:
         path.unlink()
         have = 0
-    which = {"Bucket": wanted.bucket, "Key": wanted.key, "IfMatch": wanted.etag}
+    which = {"Bucket": expected.bucket, "Key": expected.key, "IfMatch": expected.etag}
     if not have:
         whole = client.get_object(**which, ChecksumMode="ENABLED")
         _append(whole["Body"], path)
         return dict(whole)
     about = client.head_object(**which, ChecksumMode="ENABLED")
-    if have < wanted.size:
+    if have < expected.size:
         rest = client.get_object(**which, Range=f"bytes={have}-")
         if rest["ResponseMetadata"]["HTTPStatusCode"] != 206:
             path.unlink()  # a server that knows no ranges sends the whole
@@ -180,11 +180,11 @@ _CHECKSUMS = {
 }
 
 
-def _check(path: Path, wanted: S3Object, said: Mapping[str, Any]) -> tuple[str, str]:
+def _check(path: Path, wanted: S3Object, values: Mapping[str, Any]) -> tuple[str, str]:
     """SHA-256 of the file on the disk, and in what it differs from what the server says of it."""
     if (size := path.stat().st_size) != wanted.size:
         return "", f"{size} bytes came of {wanted.size}"
-    expected = dict(_expected(wanted.etag, said))
+    expected = dict(_expected(wanted.etag, values))
     sha256 = hashlib.sha256()
     digests: dict[str, Any] = {name: _CHECKSUMS.get(name, _md5)() for name in expected}
     with path.open("rb") as file:
@@ -195,14 +195,16 @@ def _check(path: Path, wanted: S3Object, said: Mapping[str, Any]) -> tuple[str, 
     return sha256.hexdigest(), f"its bytes do not have its {' and '.join(wrong)}" if wrong else ""
 
 
-def _expected(etag: str, said: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+def _expected(etag: str, values: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
     """The digests of the whole object that the server told; ``-`` marks one of its parts' digests.
 
     An ETag is the MD5 of an object that came in one part and is not encrypted by a key of KMS.
     """
-    given = {name: said[name] for name in _CHECKSUMS if name in said and "-" not in said[name]}
+    given = {
+        name: values[name] for name in _CHECKSUMS if name in values and "-" not in values[name]
+    }
     yield from ((name, base64.b64decode(value)) for name, value in given.items())
-    kms = "kms" in said.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in said
+    kms = "kms" in values.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in values
     if not given and not kms and re.fullmatch(r'"[0-9a-f]{32}"', etag):
         yield "ETag", bytes.fromhex(etag.strip('"'))
 

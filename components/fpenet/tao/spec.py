@@ -90,8 +90,8 @@ class _Spec:
             raise self.error(key, found, f"one of {sorted(known)}")
         return found
 
-    def error(self, key: str, value: Any, wanted: str) -> InputError:
-        return InputError(f"{self.source}: {key} is {brief(value)}; it must be {wanted}")
+    def error(self, key: str, value: Any, expected: str) -> InputError:
+        return InputError(f"{self.source}: {key} is {brief(value)}; it must be {expected}")
 
 
 def read_spec(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], list[SpecRow]]:

@@ -21,7 +21,7 @@ Across = Callable[[Floats, Floats, Floats], Floats]
 
 
 def on_outline(
-    who: Identity, how: Expression, jaw: Floats, hidden: Bools, across: Across
+    identity: Identity, expression: Expression, jaw: Floats, hidden: Bools, across: Across
 ) -> tuple[Floats, Bools]:
     """Move the hidden points of the jaw to the outline at their height.
 
@@ -34,12 +34,12 @@ def on_outline(
     """
     moved, found = jaw.copy(), np.zeros(len(jaw), np.bool_)
     share = _INNERMOST + (1.0 - _INNERMOST) * np.arange(_STEPS + 1) / _STEPS
-    half = cut_plane(who, how, jaw[:, 1])[0]
+    half = cut_plane(identity, expression, jaw[:, 1])[0]
     turned = np.nonzero(hidden & (half > _NARROWEST_MM))[0]
     side = np.where(jaw[turned, 0] > 0.0, 1.0, -1.0)[:, None]
     x = side * half[turned, None] * share
     y = np.repeat(jaw[turned, 1:2], len(share), axis=1)
-    z = front_depth(who, how, x, y)
+    z = front_depth(identity, expression, x, y)
     out = side * across(x, y, z)
     best = np.argmax(out, axis=1)
     for row, (k, column) in enumerate(zip(turned, best, strict=True)):

@@ -36,14 +36,14 @@ class Mesh:
     triangles: NDArray[np.int64]
 
 
-def build_mesh(who: Identity, how: Expression) -> Mesh:
+def build_mesh(identity: Identity, expression: Expression) -> Mesh:
     """All parts of one head."""
-    skin, bare = _skin(who, how)
-    ears = [_ear(who, side) for side in (-1.0, 1.0)]
+    skin, bare = _skin(identity, expression)
+    ears = [_ear(identity, side) for side in (-1.0, 1.0)]
     grids = [
         (SKIN, skin, bare),
         *((EAR, surface, own) for surface, own in ears),
-        *((kind, tube, tube) for kind, tube in _tubes(who.long_hair)),
+        *((kind, tube, tube) for kind, tube in _tubes(identity.long_hair)),
     ]
     vertices, normals, paint, part, triangles = [], [], [], [], []
     start = 0
@@ -64,9 +64,9 @@ def build_mesh(who: Identity, how: Expression) -> Mesh:
     )
 
 
-def hairline(who: Identity, z: Floats) -> Floats:
+def hairline(identity: Identity, z: Floats) -> Floats:
     """Height y above which the skin at depth ``z`` is hair: temples, sideburns, nape."""
-    front = who.hairline_y
+    front = identity.hairline_y
     knots = (
         (78.0, front),
         (58.0, front + 8.0),
@@ -82,17 +82,19 @@ def hairline(who: Identity, z: Floats) -> Floats:
     return line
 
 
-def _skin(who: Identity, how: Expression) -> tuple[Floats, Floats]:
+def _skin(identity: Identity, expression: Expression) -> tuple[Floats, Floats]:
     """(3, rows, columns) closed skin with its hair's thickness, and the same without it."""
     sin_rows, (sin_columns, cos_columns) = _row_sines(), _column_circle()
-    below = chin_y(who, how) - WIDEST_Y
+    below = chin_y(identity, expression) - WIDEST_Y
     y = WIDEST_Y + sin_rows * np.where(sin_rows < 0.0, WIDEST_Y - VERTEX_Y, below)
-    a, c, _, back = (column[:, None] for column in cut_plane(who, how, y))
+    a, c, _, back = (column[:, None] for column in cut_plane(identity, expression, y))
     x = a * sin_columns
     grid_y = np.repeat(y[:, None], x.shape[1], axis=1)
-    z = np.where(cos_columns >= 0.0, front_depth(who, how, x, grid_y), c + back * cos_columns)
+    z = np.where(
+        cos_columns >= 0.0, front_depth(identity, expression, x, grid_y), c + back * cos_columns
+    )
     bare = np.stack([x, grid_y, z])
-    lift = who.hair_thickness * smooth_step((hairline(who, z) - grid_y) / 14.0)
+    lift = identity.hair_thickness * smooth_step((hairline(identity, z) - grid_y) / 14.0)
     lift = lift * (1.0 - 0.8 * smooth_step((grid_y + 45.0) / 40.0))  # flat beside the ears
     out = unit(x, np.minimum(grid_y - WIDEST_Y, 0.0), z)
     return bare + lift * np.stack(out), bare
@@ -124,13 +126,13 @@ def _angles(*stops: tuple[int, int]) -> list[float]:
     return [*angles, float(stops[-1][0])]
 
 
-def _ear(who: Identity, side: float) -> tuple[Floats, Floats]:
+def _ear(identity: Identity, side: float) -> tuple[Floats, Floats]:
     """(3, rows, columns) ear and its own (u, v, n)."""
     own = _ear_coordinates(side)
     u, v, n = own
     # The rim stands higher than the hollow inside it.
     hollow = np.where(n > 0.0, 1.0 - 0.9 * (1.0 - u * u - v * v), 1.0)
-    return ear_surface(who, side, u, v, n * hollow), own
+    return ear_surface(identity, side, u, v, n * hollow), own
 
 
 @cache

@@ -81,7 +81,7 @@ def with_scheme(rendered: RenderedFace, face: FaceSpec, scheme: VertexScheme) ->
     return dataclasses.replace(rendered, points=points, visible=visible)
 
 
-def scheme_points(scheme: VertexScheme, who: Identity, how: Expression) -> Floats:
+def scheme_points(scheme: VertexScheme, identity: Identity, expression: Expression) -> Floats:
     """(3, K) the keypoints of ``scheme`` on one head, head frame, mm.
 
     Raises:
@@ -101,7 +101,7 @@ def scheme_points(scheme: VertexScheme, who: Identity, how: Expression) -> Float
             )
         mixes.append(vertices)
     wanted = [vertex for vertices in mixes for vertex in vertices]
-    carried = iter(_carried(head[:, wanted], who, how).T)
+    carried = iter(_carried(head[:, wanted], identity, expression).T)
     points = []
     for vertices in mixes:
         point, whole = np.zeros(3), 0.0
@@ -111,10 +111,10 @@ def scheme_points(scheme: VertexScheme, who: Identity, how: Expression) -> Float
     return np.array(points).T
 
 
-def _carried(vertices: Floats, who: Identity, how: Expression) -> Floats:
+def _carried(vertices: Floats, identity: Identity, expression: Expression) -> Floats:
     """(3, n) vertices of the mean head on another: inverse-distance weights of the keypoints."""
     _, mean = mean_head()
-    moves = landmarks(who, how, (0.0, 0.0)) - mean
+    moves = landmarks(identity, expression, (0.0, 0.0)) - mean
     x, y, z = vertices
     whole, moved = np.zeros_like(x), np.zeros_like(vertices)
     for k in CARRIERS:
@@ -124,7 +124,7 @@ def _carried(vertices: Floats, who: Identity, how: Expression) -> Floats:
     x, y, z = vertices + moved / whole
     level = front_depth(Identity(), Expression(), vertices[0], vertices[1]) - vertices[2]
     on_skin = (level < _ON_SKIN_MM) & (level > -_ON_SKIN_MM)
-    return np.stack([x, y, np.where(on_skin, front_depth(who, how, x, y), z)])
+    return np.stack([x, y, np.where(on_skin, front_depth(identity, expression, x, y), z)])
 
 
 def head_obj() -> str:

@@ -54,8 +54,8 @@ class _Sums:
     y: Floats
     count: Floats
 
-    def __add__(self, other: "_Sums") -> "_Sums":
-        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+    def __add__(self, reference: "_Sums") -> "_Sums":
+        pairs = ((getattr(self, f.name), getattr(reference, f.name)) for f in fields(self))
         return _Sums(*(one + two for one, two in pairs))
 
 

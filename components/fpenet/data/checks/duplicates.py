@@ -79,12 +79,14 @@ def pair_labels(faces: LabelledFaces, digests: Sequence[str]) -> dict[int, int]:
     return pairs
 
 
-def _overlap(one: Floats, other: Floats) -> float:
+def _overlap(one: Floats, reference: Floats) -> float:
     """Intersection over union of two squares (centre x, centre y, side)."""
-    apart = np.abs(one[:2] - other[:2])
-    common = np.clip(np.minimum((one[2] + other[2]) / 2 - apart, min(one[2], other[2])), 0, None)
+    apart = np.abs(one[:2] - reference[:2])
+    common = np.clip(
+        np.minimum((one[2] + reference[2]) / 2 - apart, min(one[2], reference[2])), 0, None
+    )
     area = float(common.prod())
-    return area / max(float(one[2] ** 2 + other[2] ** 2) - area, 1e-9)
+    return area / max(float(one[2] ** 2 + reference[2] ** 2) - area, 1e-9)
 
 
 def find_second_labels(faces: LabelledFaces, pairs: Mapping[int, int]) -> Outcome:

@@ -125,7 +125,7 @@ def subject_pattern(text: str) -> re.Pattern[str]:
 
 
 def _settle_keypoints(
-    labels: Path, faces: Iterable[LabelledFace | UnreadFace], wanted: int | Literal["auto"]
+    labels: Path, faces: Iterable[LabelledFace | UnreadFace], expected: int | Literal["auto"]
 ) -> int:
     """One K for the set: the one wanted, or the largest number that any face labels."""
     read = [face for face in faces if isinstance(face, LabelledFace)]
@@ -134,14 +134,14 @@ def _settle_keypoints(
         because = f"; the first: {unread.where}: {unread.refusal.detail}" if unread else ""
         raise InputError(f"{labels}: not one usable face in it{because}")
     largest = max(len(face.points) for face in read)
-    if wanted == "auto":
+    if expected == "auto":
         return largest
-    if wanted > largest:
+    if expected > largest:
         raise InputError(
-            f"data.keypoints is {wanted}, but no face of {labels} labels more than {largest}; give"
+            f"data.keypoints is {expected}, but no face of {labels} labels more than {largest}; give"
             f" {largest} or auto"
         )
-    return wanted
+    return expected
 
 
 def _size_once(

@@ -58,9 +58,9 @@ def _files(folder: Path) -> list[dict[str, str]]:
     return [{"md5": _md5(path), "relpath": name} for name, path in names]
 
 
-def _first(pointer: Path, wanted: str, files: list[dict[str, str]]) -> str:
+def _first(pointer: Path, expected: str, files: list[dict[str, str]]) -> str:
     """The first file that differs, if the recorded list is in DVC's cache."""
-    place = Path(".dvc/cache/files/md5", wanted[:2], wanted[2:])
+    place = Path(".dvc/cache/files/md5", expected[:2], expected[2:])
     for project in pointer.parents:
         if (project / place).is_file():
             try:

@@ -104,17 +104,17 @@ def _bring(client: Any, objects: list["S3Object"], store: Path, known_path: Path
     known_path.parent.mkdir(exist_ok=True)
     digests: dict[str, str] = {}
 
-    def bring(wanted: "S3Object") -> tuple["S3Object", str, bool]:
-        digest = known.get((wanted.name, wanted.size, wanted.etag))
+    def bring(expected: "S3Object") -> tuple["S3Object", str, bool]:
+        digest = known.get((expected.name, expected.size, expected.etag))
         if digest and _holds(store, digest):
-            return wanted, digest, False
-        partial = store / f".{digest_json([wanted.url, wanted.size, wanted.etag])}.partial"
-        digest = download_object(client, wanted, partial)
+            return expected, digest, False
+        partial = store / f".{digest_json([expected.url, expected.size, expected.etag])}.partial"
+        digest = download_object(client, expected, partial)
         path = _place(store, digest)
         path.parent.mkdir(exist_ok=True)
         partial.replace(path)
         path.chmod(0o444)  # a link to it is not to be written to
-        return wanted, digest, True
+        return expected, digest, True
 
     store.mkdir(exist_ok=True)
     megabytes = 0.0

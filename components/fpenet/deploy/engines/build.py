@@ -274,13 +274,13 @@ def build_engines(
     }
 
 
-def statuses(found: Sequence[str]) -> dict[str, Any]:
+def statuses(names: Sequence[str]) -> dict[str, Any]:
     """How many engines have each status, and whether the release would be partial.
 
     >>> statuses(["ready", "pending", "ready"])
     {'status': {'pending': 1, 'ready': 2}, 'partial': True}
     """
-    counts = {status: found.count(status) for status in sorted(set(found))}
+    counts = {status: names.count(status) for status in sorted(set(names))}
     return {"status": counts, "partial": "pending" in counts or "failed" in counts}
 
 

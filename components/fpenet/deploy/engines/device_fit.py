@@ -73,10 +73,10 @@ def misfit(engine: Mapping[str, Any], machine: Machine) -> str | None:
 
 
 def _runs_on_others(
-    engine: Mapping[str, Any], wanted: tuple[int, ...], found: tuple[int, int]
+    engine: Mapping[str, Any], expected: tuple[int, ...], actual: tuple[int, int]
 ) -> bool:
     """Whether it was built for this GPU too, by TensorRT's hardware compatibility."""
-    return engine.get("hardware_compatibility") == "ampere_plus" and found >= (8, 0) <= wanted
+    return engine.get("hardware_compatibility") == "ampere_plus" and actual >= (8, 0) <= expected
 
 
 def _same_version(built: str, installed: str, compatible: bool) -> bool:

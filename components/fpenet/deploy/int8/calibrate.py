@@ -192,9 +192,9 @@ def _write_caches(model: ModelProto, opset: int, made: Quantisation, out_dir: Pa
     return written
 
 
-def _write_network(model: ModelProto, said: Mapping[str, str], path: Path) -> str:
+def _write_network(model: ModelProto, values: Mapping[str, str], path: Path) -> str:
     """Write an ONNX file with what it says of itself; returns its SHA-256."""
-    set_metadata(model, dict(said))
+    set_metadata(model, dict(values))
     data = model.SerializeToString(deterministic=True)
     path.write_bytes(data)
     return digest_bytes(data)

@@ -117,16 +117,16 @@ def mse_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
     return min(best, histogram.largest)
 
 
-def _divergence(wanted: NDArray[np.float64], given: NDArray[np.float64]) -> float:
+def _divergence(expected: NDArray[np.float64], values: NDArray[np.float64]) -> float:
     """KL divergence of two histograms, each with a little of its mass spread over all bins.
 
     Without that, one value far out makes every clipping infinitely wrong.
     """
-    if given.sum() == 0.0:
+    if values.sum() == 0.0:
         return float("inf")
     p, q = (
         (1.0 - SMOOTHED) * counts / counts.sum() + SMOOTHED / len(counts)
-        for counts in (wanted, given)
+        for counts in (expected, values)
     )
     return float((p * np.log(p / q)).sum())
 

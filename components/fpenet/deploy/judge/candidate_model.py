@@ -106,34 +106,34 @@ def shared_keypoints(store: CropStore, num_keypoints: int) -> CropStore:
     return first_keypoints(store, min(own, num_keypoints))
 
 
-def framed(contestant: CandidateModel, store: CropStore) -> CropStore:
+def framed(candidate: CandidateModel, store: CropStore) -> CropStore:
     """The judged faces in the box that the contestant was made for, with the points it has."""
-    store = shared_keypoints(store, contestant.num_keypoints)
-    if abs(contestant.box_scale / store.box_scale - 1) < _SAME_BOX:
+    store = shared_keypoints(store, candidate.num_keypoints)
+    if abs(candidate.box_scale / store.box_scale - 1) < _SAME_BOX:
         return store
-    return rescaled(store, judged_rows(store), contestant.box_scale)
+    return rescaled(store, judged_rows(store), candidate.box_scale)
 
 
-def shared_predict(contestant: CandidateModel, store: CropStore) -> Predict:
+def shared_predict(candidate: CandidateModel, store: CropStore) -> Predict:
     """Its predict function, cut to the keypoints of ``store``."""
     keep = slice(store.num_keypoints)
 
     def predict(images: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-        points, confidence = contestant.predict(images)
+        points, confidence = candidate.predict(images)
         return points[:, keep], confidence[:, keep]
 
     return predict
 
 
-def predict_model(contestant: CandidateModel, store: CropStore, batch_size: int) -> Predictions:
+def predict_model(candidate: CandidateModel, store: CropStore, batch_size: int) -> Predictions:
     """What the contestant says of the judged faces of ``store``, in its pixels.
 
     Args:
         store: with keypoints that the contestant has (see ``shared_keypoints``).
     """
-    own = framed(contestant, store)
-    predict = shared_predict(contestant, store)
-    found = predict_judged(predict, own, min(batch_size, contestant.max_batch_size))
+    own = framed(candidate, store)
+    predict = shared_predict(candidate, store)
+    found = predict_judged(predict, own, min(batch_size, candidate.max_batch_size))
     middle = (CROP_PX - 1) / 2
     points = (found.points - middle) * (own.box_scale / store.box_scale) + middle
     rows = judged_rows(store)
@@ -142,13 +142,15 @@ def predict_model(contestant: CandidateModel, store: CropStore, batch_size: int)
     )
 
 
-def only_shared(found: Predictions, store: CropStore) -> Predictions:
+def only_shared(predictions: Predictions, store: CropStore) -> Predictions:
     """Predictions of more keypoints cut to those of ``store``."""
     keep = slice(store.num_keypoints)
     return replace(
-        found,
-        points=found.points[:, keep],
-        confidence=found.confidence[:, keep],
-        tight_points=None if found.tight_points is None else found.tight_points[:, keep],
-        faces=digest_faces(store, found.rows),
+        predictions,
+        points=predictions.points[:, keep],
+        confidence=predictions.confidence[:, keep],
+        tight_points=None
+        if predictions.tight_points is None
+        else predictions.tight_points[:, keep],
+        faces=digest_faces(store, predictions.rows),
     )

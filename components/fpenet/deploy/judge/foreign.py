@@ -78,13 +78,13 @@ def open_onnx(path: Path, box_scale: float) -> CandidateModel:
     )
 
 
-def check_frame(found: Predictions, source: str) -> None:
+def check_frame(predictions: Predictions, source: str) -> None:
     """Refuse points that cannot be pixels of the crop.
 
     Raises:
         InputError: all lie within 2 of 0, as normalised ones do, or none is a number.
     """
-    largest = np.abs(found.points[np.isfinite(found.points)]).max(initial=0.0)
+    largest = np.abs(predictions.points[np.isfinite(predictions.points)]).max(initial=0.0)
     if largest <= 2.0:
         raise InputError(
             f"{source}: its points lie between -{largest:.3g} and {largest:.3g}; wanted pixels of"
@@ -105,7 +105,7 @@ def _session(path: Path) -> Any:
         ) from None
 
 
-def _only(path: Path, outputs: dict[str, Any], wanted: str, fits: Any) -> str:
+def _only(path: Path, outputs: dict[str, Any], expected: str, fits: Any) -> str:
     """The one output that fits.
 
     Raises:
@@ -114,7 +114,7 @@ def _only(path: Path, outputs: dict[str, Any], wanted: str, fits: Any) -> str:
     names = [name for name, array in outputs.items() if fits(array)]
     if len(names) != 1:
         shapes = {name: array.shape for name, array in outputs.items()}
-        raise InputError(f"{path}: its outputs are {shapes}; wanted one of {wanted}")
+        raise InputError(f"{path}: its outputs are {shapes}; wanted one of {expected}")
     return names[0]
 
 

@@ -38,21 +38,23 @@ from fpenet.provenance.digest import digest_file
 
 
 def evaluate_model(
-    contestant: CandidateModel, store: CropStore, how: EvaluateParams
+    candidate: CandidateModel, store: CropStore, params: EvaluateParams
 ) -> tuple[KpiReport, Predictions]:
     """Everything that the judge measures, in the contestant's own box.
 
     Raises:
         InputError: its keypoints are numbered otherwise, or its points are no pixels of the crop.
     """
-    own = framed(contestant, store)
-    how = how.model_copy(update={"batch_size": min(how.batch_size, contestant.max_batch_size)})
-    kpi, found = judge(shared_predict(contestant, own), own, how, contestant.confidence_px)
-    check_frame(found, contestant.name)
-    assumed = list(contestant.assumed)
-    if own.num_keypoints != max(store.num_keypoints, contestant.num_keypoints):
+    own = framed(candidate, store)
+    params = params.model_copy(
+        update={"batch_size": min(params.batch_size, candidate.max_batch_size)}
+    )
+    kpi, found = judge(shared_predict(candidate, own), own, params, candidate.confidence_px)
+    check_frame(found, candidate.name)
+    assumed = list(candidate.assumed)
+    if own.num_keypoints != max(store.num_keypoints, candidate.num_keypoints):
         assumed.append(
-            f"the {contestant.num_keypoints} keypoints of the model and the {store.num_keypoints}"
+            f"the {candidate.num_keypoints} keypoints of the model and the {store.num_keypoints}"
             f" of the labels share their first {own.num_keypoints}, which are judged"
         )
     return dataclasses.replace(kpi, assumed=assumed), found
@@ -61,13 +63,13 @@ def evaluate_model(
 def write_evaluation(
     path: Path,
     store: CropStore,
-    how: EvaluateParams,
+    params: EvaluateParams,
     out_dir: Path,
     trusted: Trusted = DEFAULT_TRUST,
 ) -> KpiReport:
     """Judge the model at ``path`` and write all that there is to say into ``out_dir``."""
     contestant = open_model(path, store.box_scale, trusted)
-    kpi, found = evaluate_model(contestant, store, how)
+    kpi, found = evaluate_model(contestant, store, params)
     out_dir.mkdir(parents=True, exist_ok=True)
     write_kpi(kpi, out_dir)
     found.save(out_dir / "predictions.npz")
@@ -118,8 +120,8 @@ def compare_models(
     first: Path,
     second: Path,
     store: CropStore,
-    how: EvaluateParams,
-    against: ComparisonParams,
+    params: EvaluateParams,
+    comparison: ComparisonParams,
     trusted: Trusted = DEFAULT_TRUST,
 ) -> list[Difference]:
     """How the second model differs from the first, on the judged faces of ``store``.
@@ -127,12 +129,12 @@ def compare_models(
     Args:
         first, second: a bundle, an ONNX file, or a folder with ``predictions.npz``.
     """
-    old, new = (_said(path, store, how, trusted) for path in (first, second))
+    old, new = (_said(path, store, params, trusted) for path in (first, second))
     shared = shared_keypoints(store, min(old.points.shape[1], new.points.shape[1]))
-    return compare(shared, only_shared(old, shared), only_shared(new, shared), how, against)
+    return compare(shared, only_shared(old, shared), only_shared(new, shared), params, comparison)
 
 
-def _said(path: Path, store: CropStore, how: EvaluateParams, trusted: Trusted) -> Predictions:
+def _said(path: Path, store: CropStore, params: EvaluateParams, trusted: Trusted) -> Predictions:
     """What a model said of the judged faces, then or now.
 
     Raises:
@@ -142,7 +144,7 @@ def _said(path: Path, store: CropStore, how: EvaluateParams, trusted: Trusted) -
     if not kept.is_file():
         contestant = open_model(path, store.box_scale, trusted)
         shared = shared_keypoints(store, contestant.num_keypoints)
-        return predict_model(contestant, shared, how.batch_size)
+        return predict_model(contestant, shared, params.batch_size)
     found = load_predictions(kept)
     faces = digest_faces(store, judged_rows(store))
     if found.faces != faces:

@@ -39,9 +39,9 @@ class ParityCheck:
     worst_faces: list[dict[str, Any]]
 
 
-def distances(points: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> Any:
+def distances(points: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]]) -> Any:
     """(N, K) distance between two sets of points (N, K, 2), in their pixels."""
-    return np.linalg.norm(points.astype(np.float64) - other.astype(np.float64), axis=2)
+    return np.linalg.norm(points.astype(np.float64) - reference.astype(np.float64), axis=2)
 
 
 def parity_checks(

@@ -57,9 +57,9 @@ class InferOptions:
 
 
 def infer_files(
-    inputs: Sequence[Path], landmarker: Landmarker, out: Path, how: InferOptions
+    inputs: Sequence[Path], landmarker: Landmarker, out: Path, options: InferOptions
 ) -> int:
-    """Write what ``how`` asks for into ``out``; all inputs are opened before the first is answered.
+    """Write what ``options`` asks for into ``out``; all inputs are opened before the first is answered.
 
     Returns:
         of how many images and videos.
@@ -67,7 +67,7 @@ def infer_files(
     Raises:
         InputError: naming the input or the box, and what is wrong with it.
     """
-    files = list(_files(inputs, how))
+    files = list(_files(inputs, options))
     twice = [stem for stem, count in Counter(path.stem for path in files).items() if count > 1]
     if twice:
         raise InputError(f"{twice[0]}: two inputs with that name would write the same file")
@@ -75,15 +75,15 @@ def infer_files(
         if _is_image(path):
             grey_levels(path)
         else:
-            next(_frames(path, how), None)
+            next(_frames(path, options), None)
     out.mkdir(parents=True, exist_ok=True)
     images = [path for path in files if _is_image(path)]
     for done, path in enumerate(images, start=1):
-        _infer_image(path, landmarker, out, how)
+        _infer_image(path, landmarker, out, options)
         report(done, len(images), "images")
     for path in files:
         if not _is_image(path):
-            _infer_video(path, landmarker, out, how)
+            _infer_video(path, landmarker, out, options)
     return len(files)
 
 
@@ -118,46 +118,46 @@ def draw_keypoints(
     return drawn
 
 
-def _infer_image(path: Path, landmarker: Landmarker, out: Path, how: InferOptions) -> None:
-    faces = landmarker.keypoints(path, how.face_box)
+def _infer_image(path: Path, landmarker: Landmarker, out: Path, options: InferOptions) -> None:
+    faces = landmarker.keypoints(path, options.face_box)
     if not faces:
         LOGGER.warning("%s: no face found; give its box, or --detector whole", path)
     stem = out / f"{path.stem}.keypoints"
     with Image.open(path) as stored:
         image = ImageOps.exif_transpose(stored)
-        if "overlay" in how.write:
+        if "overlay" in options.write:
             draw_keypoints(image, faces).save(f"{stem}.png")
         width, height = image.size
-    if "json" in how.write:
+    if "json" in options.write:
         said = {"image": path.name, "width": width, "height": height}
         said |= {"faces": [face.to_json() for face in faces]}
         text = json.dumps(said, indent=1, allow_nan=False)
         Path(f"{stem}.json").write_text(text + "\n", encoding="utf-8")
-    if "csv" in how.write:
+    if "csv" in options.write:
         with Path(f"{stem}.csv").open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(_COLUMNS)
             rows.writerows(_rows(0, 0.0, [TrackedFace(n, f) for n, f in enumerate(faces, 1)]))
 
 
-def _infer_video(path: Path, landmarker: Landmarker, out: Path, how: InferOptions) -> None:
-    tracks = FaceTracks(landmarker, how.face_box, how.smoothing, how.detect_every)
+def _infer_video(path: Path, landmarker: Landmarker, out: Path, options: InferOptions) -> None:
+    tracks = FaceTracks(landmarker, options.face_box, options.smoothing, options.detect_every)
     stem = out / f"{path.stem}.keypoints"
-    total, empty = _number_of_frames(path, how), 0
+    total, empty = _number_of_frames(path, options), 0
     with ExitStack() as open_files:
         rows, lines, video = None, None, None
-        if "csv" in how.write:
+        if "csv" in options.write:
             rows = csv.writer(
                 open_files.enter_context(
                     Path(f"{stem}.csv").open("w", newline="", encoding="utf-8")
                 )
             )
             rows.writerow(_COLUMNS)
-        if "json" in how.write:
+        if "json" in options.write:
             lines = open_files.enter_context(Path(f"{stem}.jsonl").open("w", encoding="utf-8"))
-        if "overlay" in how.write:
+        if "overlay" in options.write:
             video = open_files.enter_context(VideoFile(Path(f"{stem}.mp4")))
-        for number, frame in enumerate(_frames(path, how)):
+        for number, frame in enumerate(_frames(path, options)):
             found = tracks.follow(frame.image, frame.seconds)
             empty += not found
             if rows is not None:
@@ -177,9 +177,9 @@ def _infer_video(path: Path, landmarker: Landmarker, out: Path, how: InferOption
         LOGGER.warning("%s: no face in %d frames", path, empty)
 
 
-def _rows(frame: int, seconds: float, found: Iterable[TrackedFace]) -> Iterator[tuple[Any, ...]]:
+def _rows(frame: int, seconds: float, faces: Iterable[TrackedFace]) -> Iterator[tuple[Any, ...]]:
     """A row a point; faces and points count from 1, frames from 0."""
-    for one in found:
+    for one in faces:
         face = one.face
         visible = [""] * len(face.keypoints) if face.visible is None else face.visible.astype(int)
         for k, ((x, y), trust, seen) in enumerate(
@@ -197,7 +197,7 @@ def _rows(frame: int, seconds: float, found: Iterable[TrackedFace]) -> Iterator[
             )
 
 
-def _files(inputs: Sequence[Path], how: InferOptions) -> Iterator[Path]:
+def _files(inputs: Sequence[Path], options: InferOptions) -> Iterator[Path]:
     """Images, videos, and folders that are one video; the content of other folders."""
     for path in inputs:
         if not path.is_dir():
@@ -207,7 +207,7 @@ def _files(inputs: Sequence[Path], how: InferOptions) -> Iterator[Path]:
         found = [one for one in inside if one.suffix.lower() in _IMAGES + SUFFIXES]
         if not found:
             raise InputError(f"{path}: no image and no video in it; wanted {_IMAGES + SUFFIXES}")
-        yield from [path] if how.frames_per_second else found
+        yield from [path] if options.frames_per_second else found
 
 
 def _is_image(path: Path) -> bool:
@@ -215,22 +215,22 @@ def _is_image(path: Path) -> bool:
     return not path.is_dir() and path.suffix.lower() not in SUFFIXES
 
 
-def _frames(path: Path, how: InferOptions) -> Iterator[Frame]:
+def _frames(path: Path, options: InferOptions) -> Iterator[Frame]:
     if not path.is_dir():
         yield from read_frames(path)
         return
-    assert how.frames_per_second is not None
+    assert options.frames_per_second is not None
     for number, image in enumerate(_images_in(path)):
         grey_levels(image)  # refuses what is no image
         with Image.open(image) as stored:
             upright = ImageOps.exif_transpose(stored).convert("RGB")
-        yield Frame(number / how.frames_per_second, np.asarray(upright))
+        yield Frame(number / options.frames_per_second, np.asarray(upright))
 
 
 def _images_in(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _IMAGES]
 
 
-def _number_of_frames(path: Path, how: InferOptions) -> int:
+def _number_of_frames(path: Path, options: InferOptions) -> int:
     """0 where the file does not say."""
     return len(_images_in(path)) if path.is_dir() else count_frames(path)

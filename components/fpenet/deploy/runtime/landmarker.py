@@ -171,12 +171,12 @@ def box_around(face: FaceKeypoints) -> FaceBox:
     return float(left), float(top), float(right - left), float(bottom - top)
 
 
-def overlap(one: FaceBox, other: FaceBox) -> float:
+def overlap(one: FaceBox, reference: FaceBox) -> float:
     """Intersection over union of two boxes."""
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    width = min(one[0] + one[2], reference[0] + reference[2]) - max(one[0], reference[0])
+    height = min(one[1] + one[3], reference[1] + reference[3]) - max(one[1], reference[1])
     shared = max(width, 0.0) * max(height, 0.0)
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
+    return shared / (one[2] * one[3] + reference[2] * reference[3] - shared)
 
 
 def _checked(box: FaceBox, width: int, height: int) -> FaceBox:

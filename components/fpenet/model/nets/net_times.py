@@ -53,11 +53,11 @@ def _infer(net: torch.nn.Module, crops: torch.Tensor) -> Points:
 
 
 def _with_copies(
-    compute: Callable[[], object], host: torch.Tensor, crops: torch.Tensor, found: Points
+    compute: Callable[[], object], host: torch.Tensor, crops: torch.Tensor, actual: Points
 ) -> None:
     crops.copy_(host, non_blocking=True)
     compute()
-    for one in found:
+    for one in actual:
         one.cpu()
 
 

@@ -54,8 +54,8 @@ class ReleaseFiles:
 class ReleaseClient(Protocol):
     """Where releases are fetched from."""
 
-    def choose(self, wanted: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
-        """What ``wanted`` stands for.
+    def choose(self, expected: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
+        """What ``expected`` stands for.
 
         Raises:
             InputError: nothing, or a version that only claims to be deployable.
@@ -77,18 +77,18 @@ class RegistryClient:
     url: str
     headers: Mapping[str, str]
 
-    def choose(self, wanted: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
-        if wanted.version is None:
-            query = {"name": wanted.model, "alias": wanted.alias}
+    def choose(self, expected: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
+        if expected.version is None:
+            query = {"name": expected.model, "alias": expected.alias}
             found = self._api("registered-models/alias", query)
         else:
-            query = {"name": wanted.model, "version": wanted.version}
+            query = {"name": expected.model, "version": expected.version}
             found = self._api("model-versions/get", query)
         version, run_id = str(found["version"]), str(found["run_id"])
-        if wanted.version is not None or wanted.alias != DEPLOYABLE:
+        if expected.version is not None or expected.alias != DEPLOYABLE:
             return ReleaseFiles(version, run_id, None)
         tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
-        called = f"{wanted.model} version {version} is called {DEPLOYABLE} in MLflow"
+        called = f"{expected.model} version {version} is called {DEPLOYABLE} in MLflow"
         if LINK_TAG not in tags:
             raise InputError(f"{called}, but the gate did not promote it")
         try:
@@ -96,7 +96,7 @@ class RegistryClient:
             check_entry(link, trusted)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{called}, but its tag {LINK_TAG} does not hold: {error}") from None
-        if (link.model, link.version) != (wanted.model, version):
+        if (link.model, link.version) != (expected.model, version):
             raise InputError(f"{called}, but the gate's word is of {link.model} {link.version}")
         return ReleaseFiles(version, run_id, link)
 
@@ -116,22 +116,22 @@ class StoreClient:
 
     store: Store
 
-    def choose(self, wanted: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
-        if wanted.version is None and wanted.alias != DEPLOYABLE:
+    def choose(self, expected: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
+        if expected.version is None and expected.alias != DEPLOYABLE:
             raise InputError(
-                f"the release store knows {DEPLOYABLE} only; {wanted.alias} is told by MLflow"
+                f"the release store knows {DEPLOYABLE} only; {expected.alias} is told by MLflow"
             )
         history = read_history(self.store, trusted)
         if not history.links:
             said = "; ".join(history.problems)
             raise InputError(said or "nothing was promoted in this release store")
-        links = [one for one in history.links if one.model == wanted.model]
-        asked = f"version {wanted.version}" if wanted.version else DEPLOYABLE
-        version = wanted.version or history.links[0].version
+        links = [one for one in history.links if one.model == expected.model]
+        asked = f"version {expected.version}" if expected.version else DEPLOYABLE
+        version = expected.version or history.links[0].version
         # a refusal repeats what stays; the word that chose it is an earlier one
         links = [one for one in links if one.version == version and one.action != "refused"]
         if not links:
-            raise InputError(f"no {asked} of {wanted.model} in this release store")
+            raise InputError(f"no {asked} of {expected.model} in this release store")
         link = links[0]
         assert link.version is not None
         return ReleaseFiles(link.version, link.digests.get(RECORD_DIGEST, ""), link)

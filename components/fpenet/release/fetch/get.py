@@ -44,7 +44,7 @@ class FetchedRelease:
 
 def get_release(
     source: ReleaseClient,
-    wanted: VersionQuery,
+    expected: VersionQuery,
     target: str,
     out_dir: Path,
     trusted: Sequence[PublicKey],
@@ -61,10 +61,10 @@ def get_release(
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with _locked(out_dir):
         _require_ours(out_dir)
-        choice = source.choose(wanted, trusted)
+        choice = source.choose(expected, trusted)
         _refuse_older(out_dir, choice.link, trusted)
         partial = out_dir.with_name(f".{out_dir.name}.partial")
-        release = _bring_record(source, choice, wanted, partial, trusted)
+        release = _bring_record(source, choice, expected, partial, trusted)
         if _holds(out_dir, release, target, trusted):
             _write_link(out_dir, choice.link)
             shutil.rmtree(partial)
@@ -113,7 +113,7 @@ def _refuse_older(out_dir: Path, link: LedgerEntry | None, trusted: Sequence[Pub
 def _bring_record(
     source: ReleaseClient,
     choice: ReleaseFiles,
-    wanted: VersionQuery,
+    expected: VersionQuery,
     partial: Path,
     trusted: Sequence[PublicKey],
 ) -> Release:
@@ -122,14 +122,14 @@ def _bring_record(
         (partial / name).unlink(missing_ok=True)
         source.fetch(choice, name, None, partial / name)
     release = read_release(partial, trusted)
-    if (release.model, release.version) != (wanted.model, choice.version):
+    if (release.model, release.version) != (expected.model, choice.version):
         raise InputError(
-            f"{wanted.model} version {choice.version}: its signed record is of {release.model}"
+            f"{expected.model} version {choice.version}: its signed record is of {release.model}"
             f" version {release.version}"
         )
     if choice.link is not None and choice.link.release != release.digest:
         raise InputError(
-            f"{wanted.model} version {choice.version}: its signed record is of release"
+            f"{expected.model} version {choice.version}: its signed record is of release"
             f" {release.digest[:12]}, the gate promoted {str(choice.link.release)[:12]}"
         )
     return release

@@ -122,18 +122,18 @@ def decide_request(params: Params) -> PromotionDecision | None:
 def _judge(
     params: Params,
     store: Store,
-    asked: str | None,
+    requested: str | None,
     head: Head,
     folder: Path,
     trusted: Sequence[PublicKey],
 ) -> Inspection:
     """The version that was asked for, and every reason that there is against it."""
     model = params.register_.deployable_model
-    if asked is None:
+    if requested is None:
         assert head.version is not None  # else the two agree
         said = f"the alias {DEPLOYABLE} was removed; ask for another version, or roll back"
         return Inspection(folder, versions.read_version(model, head.version), None, (said,))
-    version = versions.read_version(model, asked)
+    version = versions.read_version(model, requested)
     fetch_release(version, folder)
     release, reasons = inspect_release(version, folder, trusted, params.register_.required_targets)
     if release is None:
@@ -144,7 +144,7 @@ def _judge(
 
 
 def _link(
-    model: str, asked: str | None, judged: Inspection, head: Head, record: str | None
+    model: str, requested: str | None, judged: Inspection, head: Head, record: str | None
 ) -> LedgerEntry:
     """The link to be signed; a refusal leaves what was deployable before.
 
@@ -159,7 +159,7 @@ def _link(
         sequence=0,
         token=0,
         action="refused" if refused else "promoted",
-        asked=asked or "none",
+        asked=requested or "none",
         model=model,
         version=now.version if now else None,
         name=now.name if now else None,
@@ -172,11 +172,11 @@ def _link(
     )
 
 
-def _answer(link: LedgerEntry, asked: str | None, judged: Inspection) -> PromotionDecision:
+def _answer(link: LedgerEntry, requested: str | None, judged: Inspection) -> PromotionDecision:
     return PromotionDecision(
         "refused" if judged.reasons else "promoted",
         link.model,
-        asked,
+        requested,
         judged.release.name if judged.release else None,
         link.version,
         judged.reasons,

@@ -137,7 +137,7 @@ def _inspected(
 def _move(
     store: Store,
     seen: LedgerEntry,
-    wanted: LedgerEntry,
+    expected: LedgerEntry,
     key: SigningKey,
     trusted: Sequence[PublicKey],
 ) -> LedgerEntry:
@@ -145,7 +145,7 @@ def _move(
     for _ in range(_TAKES):
         head = take_token(store, trusted)
         assert head.link is not None
-        if head.version == wanted.version:
+        if head.version == expected.version:
             return head.link  # only the alias was behind, or the gate answered it first
         if head.link != seen:
             raise Superseded(
@@ -153,7 +153,7 @@ def _move(
                 " nothing was rolled back"
             )
         try:
-            return move(store, head, wanted, key, trusted)
+            return move(store, head, expected, key, trusted)
         except Superseded:
             continue  # the gate took a token, which ends with our next one
     raise ConnectionError(f"the pointer was not free at each of {_TAKES} tries; run again")
