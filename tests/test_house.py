@@ -170,6 +170,34 @@ def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
     assert done.stdout.strip() == ""
 
 
+def definitions() -> Iterator[tuple[Path, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every class and function of the sources, with its file."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse((ROOT / path).read_bytes())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                yield path, node
+
+
+def test_a_public_class_name_exists_once() -> None:
+    places: dict[str, list[str]] = {}
+    for path, node in definitions():
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            places.setdefault(node.name, []).append(path.as_posix())
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_a_parameter_is_named_by_what_it_is() -> None:
+    vague = {"said", "told", "wanted", "found", "own", "other", "how", "chance"}
+    wrong = [
+        f"{path}: {node.name}({argument.arg})"
+        for path, node in definitions()
+        if not isinstance(node, ast.ClassDef)
+        for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        if argument.arg in vague
+    ]
+    assert wrong == []
+
+
 def test_every_stage_function_takes_what_its_row_gives() -> None:
     import inspect
 

@@ -78,7 +78,7 @@ def sample_face(
     illumination: int,
     seed: tuple[int, ...],
 ) -> FaceSpec:
-    """A photograph of ``identity`` by the camera at ``camera_deg`` (yaw, height), by the ``seed``."""
+    """A photograph of ``identity`` from ``camera_deg`` (yaw, height), by the ``seed``."""
     draw = SeededRng(*seed)
     yaw = camera_deg[0] + draw.between(-5.0, 5.0)
     pitch = camera_deg[1] + draw.between(-6.0, 6.0)

@@ -40,21 +40,21 @@ class Resamples:
     level: float
 
     @classmethod
-    def of(cls, subjects: Sequence[str], how: IntervalParams) -> "Resamples":
+    def of(cls, subjects: Sequence[str], interval: IntervalParams) -> "Resamples":
         """Draw for the faces of ``subjects``."""
-        chance = np.random.default_rng(how.seed)
+        chance = np.random.default_rng(interval.seed)
         names, people = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
         if len(names) > MOST_DRAWN:
             people = (chance.permutation(len(names)) % MOST_DRAWN)[people]
         count = min(len(names), MOST_DRAWN)
-        times = np.empty((count, how.resamples), np.float32)
+        times = np.empty((count, interval.resamples), np.float32)
         step = max(1, _CHUNK // count)
-        for start in range(0, how.resamples, step):
+        for start in range(0, interval.resamples, step):
             some = times[:, start : start + step]
             drawn = chance.integers(0, count, some.T.shape, dtype=np.int32)
             drawn += np.arange(len(drawn), dtype=np.int32)[:, None] * count
             some.T[:] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        return cls(people.astype(np.int64), times, how.level)
+        return cls(people.astype(np.int64), times, interval.level)
 
     def rows(self, faces: NDArray[np.int64]) -> "Resamples":
         """The same draws for some of the faces, and of their people alone."""
@@ -105,7 +105,7 @@ class Resamples:
         return metrics
 
     def _sums(self, cells: MetricTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(Q, P) sum of each person's cells, and how many count; none of a failed column."""
+        """(Q, P) sum of each person's cells, and interval many count; none of a failed column."""
         order = np.argsort(self.people, kind="stable")
         starts = np.flatnonzero(np.diff(self.people[order], prepend=-1))
         values = cells.values[order]

@@ -122,13 +122,17 @@ def face_errors(store: CropStore, rows: Rows, points: Floats) -> FaceErrors:
     return FaceErrors(point_errors(points, target), store.visible(rows), side, norms)
 
 
-def with_tight(found: FaceErrors, store: CropStore, rows: Rows, tight_points: Floats) -> FaceErrors:
-    """``found`` with the errors on the original's tight crops, (M, K, 2) on ``tight_faces()``."""
+def with_tight(
+    errors: FaceErrors, store: CropStore, rows: Rows, tight_points: Floats
+) -> FaceErrors:
+    """``errors`` with the errors on the original's tight crops, (M, K, 2) on ``tight_faces()``."""
     tight = store.tight_faces()
     place = np.searchsorted(rows, numbers_of(store.tight_table, "row"))  # rows are in order
-    errors = np.full(found.errors.shape, np.nan)
-    errors[place] = point_errors(tight_points, tight.points_crop) * (tight.side / CROP_PX)[:, None]
-    return replace(found, tight=errors)
+    distances = np.full(errors.errors.shape, np.nan)
+    distances[place] = (
+        point_errors(tight_points, tight.points_crop) * (tight.side / CROP_PX)[:, None]
+    )
+    return replace(errors, tight=distances)
 
 
 def _lengths(

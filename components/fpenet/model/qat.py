@@ -130,13 +130,13 @@ def _moved(store: CropStore, rows: Rows, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.stack(crops)[:, None]).float()
 
 
-def _distance(said: NetOutput, taught: NetOutput) -> Tensor:
+def _distance(student: NetOutput, teacher: NetOutput) -> Tensor:
     """Points in pixels, the divergence of the heat maps' marginals, and the confidence."""
-    loss = smooth_l1_loss(said.points, taught.points, beta=0.1)
-    shares = said.marginals.clamp(min=1e-9).log()
-    loss = loss + _CELLS_WEIGHT * kl_div(shares, taught.marginals, reduction="none").sum(2).mean()
-    if said.logits is None or taught.logits is None:
+    loss = smooth_l1_loss(student.points, teacher.points, beta=0.1)
+    shares = student.marginals.clamp(min=1e-9).log()
+    loss = loss + _CELLS_WEIGHT * kl_div(shares, teacher.marginals, reduction="none").sum(2).mean()
+    if student.logits is None or teacher.logits is None:
         return loss
-    probability = taught.logits.sigmoid()
-    confidence = binary_cross_entropy_with_logits(said.logits, probability)
+    probability = teacher.logits.sigmoid()
+    confidence = binary_cross_entropy_with_logits(student.logits, probability)
     return loss + _CONFIDENCE_WEIGHT * confidence

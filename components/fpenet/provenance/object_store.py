@@ -180,11 +180,11 @@ _CHECKSUMS = {
 }
 
 
-def _check(path: Path, wanted: S3Object, values: Mapping[str, Any]) -> tuple[str, str]:
+def _check(path: Path, remote: S3Object, values: Mapping[str, Any]) -> tuple[str, str]:
     """SHA-256 of the file on the disk, and in what it differs from what the server says of it."""
-    if (size := path.stat().st_size) != wanted.size:
-        return "", f"{size} bytes came of {wanted.size}"
-    expected = dict(_expected(wanted.etag, values))
+    if (size := path.stat().st_size) != remote.size:
+        return "", f"{size} bytes came of {remote.size}"
+    expected = dict(_expected(remote.etag, values))
     sha256 = hashlib.sha256()
     digests: dict[str, Any] = {name: _CHECKSUMS.get(name, _md5)() for name in expected}
     with path.open("rb") as file:

@@ -138,7 +138,8 @@ def _settle_keypoints(
         return largest
     if expected > largest:
         raise InputError(
-            f"data.keypoints is {expected}, but no face of {labels} labels more than {largest}; give"
+            f"data.keypoints is {expected}, but no face of {labels} labels more than {largest};"
+            " give"
             f" {largest} or auto"
         )
     return expected

@@ -137,7 +137,7 @@ def _rival(name: str, opened: Sequence[CandidateModel]) -> CandidateModel:
 
 def _write(
     rival: CandidateModel,
-    found: Predictions,
+    rival_predictions: Predictions,
     store: CropStore,
     evaluate: EvaluateParams,
     out_dir: Path,
@@ -147,8 +147,8 @@ def _write(
     kpi, predictions = (Path(f"{stem}.{kind}") for kind in ("kpi.json", "predictions.npz"))
     if not kpi.exists():
         kpi.parent.mkdir(exist_ok=True)
-        judge_kpi(store, found, evaluate).save(kpi)
-        found.save(predictions)
+        judge_kpi(store, rival_predictions, evaluate).save(kpi)
+        rival_predictions.save(predictions)
     return {
         "engine": rival.name,
         "kpi": kpi.relative_to(out_dir).as_posix(),

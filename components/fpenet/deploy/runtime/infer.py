@@ -59,7 +59,7 @@ class InferOptions:
 def infer_files(
     inputs: Sequence[Path], landmarker: Landmarker, out: Path, options: InferOptions
 ) -> int:
-    """Write what ``options`` asks for into ``out``; all inputs are opened before the first is answered.
+    """Write what ``options`` name into ``out``; all inputs are opened before any is processed.
 
     Returns:
         of how many images and videos.
