@@ -6,15 +6,14 @@ output: servers that answer, with the deployments of prefect.yaml registered.
 """
 
 import argparse
-import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from fpenet.core.errors import InputError
+from fpenet.core.files import locked
 from infra.services import (
     POOL,
     SERVERS,
@@ -45,7 +44,7 @@ def up(root: Path, ports: Ports) -> list[str]:
         InputError: a port is taken by another program.
         RuntimeError: a service did not start; what this call started is stopped again.
     """
-    with _locked(root):
+    with locked(_lock_file(root)):
         already = serving(root, ports)
         stop(root, [name for name in (*SERVERS, "worker") if name not in already])  # remnants
         for name in SERVERS:
@@ -105,7 +104,7 @@ def down(root: Path) -> list[str]:
     Returns:
         the services that were stopped.
     """
-    with _locked(root):
+    with locked(_lock_file(root)):
         return stop(root, [*SERVERS, "worker"])
 
 
@@ -125,14 +124,11 @@ def describe(root: Path, ports: Ports) -> str:
     return "\n".join(lines)
 
 
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Let one process at a time start or stop the services."""
+def _lock_file(root: Path) -> Path:
+    """Held while the services of ``root`` start or stop."""
     state = services_folder(root)
     state.mkdir(exist_ok=True)
-    with (state / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return state / "lock"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fpenet.core.errors import InputError
-from fpenet.core.stage_folder import locked, partial_folder
+from fpenet.core.files import locked
+from fpenet.core.stage_folder import lock_of, partial_folder
 from fpenet.data.sources.dvc_pointer import check_pointer
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_code, digest_dataset, digest_json
@@ -82,7 +83,7 @@ def run_stage(
     if rank > 0:
         return _assist(stage, rank, out_dir, inputs, params, pending)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    with locked(out_dir):
+    with locked(lock_of(out_dir)):
         if not stage.sealed and (out_dir.is_file() or any(out_dir.glob("*"))):
             raise InputError(f"{out_dir}: holds something; remove it, or name another folder")
         if _is_done(stage, out_dir, pending):

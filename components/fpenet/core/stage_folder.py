@@ -1,18 +1,12 @@
-"""The folder that a stage writes: by one process at a time, under another name until complete."""
+"""The folder that a stage writes under another name until it is complete."""
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 
-@contextmanager
-def locked(out_dir: Path) -> Iterator[None]:
-    """Let one process at a time write ``out_dir``; the next one finds it finished."""
-    with (out_dir.parent / f".{out_dir.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def lock_of(out_dir: Path) -> Path:
+    """The lock file of the process that writes ``out_dir``; the next one finds it finished."""
+    return out_dir.with_name(f".{out_dir.name}.lock")
 
 
 def partial_folder(out_dir: Path, key: str, resumable: bool) -> Path:

@@ -6,7 +6,6 @@ progress and whose name holds its SHA-256, written to a temporary name, flushed 
 
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from fpenet.core.errors import InputError
+from fpenet.core.files import write_whole
 from fpenet.model.distributed import from_first, rank
 from fpenet.model.nets.recombinator import (
     GREY_LEVELS,
@@ -148,32 +148,6 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
         )
         candidate.replace(path.with_suffix(".damaged"))
     return None
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` wholly or not at all, and onto the disk itself.
-
-    Raises:
-        OSError: naming ``path``; no part of the file stays.
-    """
-    temporary = path.with_name(f"{path.stem.split('.')[0]}.writing")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the rename too
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _checkpoints(path: Path) -> list[tuple[int, str, Path]]:

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fpenet.core.errors import InputError
-from fpenet.model.checkpoint import load_net, read_about, write_whole
+from fpenet.core.files import write_whole
+from fpenet.model.checkpoint import load_net, read_about
 from fpenet.model.nets.recombinator import GREY_LEVELS, NETS, Recombinator, first_convolution
 
 LOGGER = logging.getLogger(__name__)

@@ -6,11 +6,10 @@ of ``val`` or ``kpi`` is looked at. Output: the study, in SQLite or Postgres; a 
 killed goes on, and its last trial from its last checkpoint.
 """
 
-import fcntl
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from fpenet.core.errors import Diverged, InputError, Pruned
+from fpenet.core.files import locked
 from fpenet.core.progress import EpochEnd, observed_epochs
 from fpenet.core.yaml_tree import nested, overlay
 from fpenet.data.crops.store import CropStore, hold_aside
@@ -102,11 +102,11 @@ def _open(sweep: SweepParams, name: str, folder: Path) -> optuna.Study:
 
 def _take_over(study: optuna.Study, folder: Path) -> None:
     """Have the trials of processes that died here go on; those of other machines are left."""
-    with _locked(folder / ".lock"):
+    with locked(folder / ".lock"):
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             own = folder / trial.user_attrs.get(_FOLDER, "none")
             try:
-                with _locked(own.with_suffix(".lock"), wait=False):
+                with locked(own.with_suffix(".lock"), wait=False):
                     if not own.is_dir():
                         continue
                     study.tell(trial.number, state=TrialState.FAIL)
@@ -125,11 +125,11 @@ def _run_trial(
 ) -> None:
     """Train one trial, and tell the study how it ended."""
     with ExitStack() as held:
-        with _locked(folder / ".lock"):
+        with locked(folder / ".lock"):
             trial = study.ask()
             own = folder / trial.user_attrs.get(_FOLDER, f"{study.study_name}-{trial.number:04d}")
             own.mkdir(exist_ok=True)
-            held.enter_context(_locked(own.with_suffix(".lock")))
+            held.enter_context(locked(own.with_suffix(".lock")))
             trial.set_user_attr(_FOLDER, own.name)
         study.sampler = TPESampler(seed=sweep.seed + trial.number)  # the same one, resumed or not
         tried = {key: _suggest(trial, key, values) for key, values in sweep.space.items()}
@@ -189,15 +189,3 @@ def _pruning(trial: optuna.Trial) -> Callable[[EpochEnd], None]:
             raise Pruned(f"worse than the median after epoch {end.curve[-1]['epoch']}")
 
     return judge
-
-
-@contextmanager
-def _locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock ``path``, which a process that dies lets go.
-
-    Raises:
-        BlockingIOError: another process holds it, and ``wait`` is false.
-    """
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield

@@ -9,19 +9,19 @@ depends on the content and not on where it lay.
 A fetch that was stopped goes on: a file in ``.objects/`` is complete and was checked.
 """
 
-import fcntl
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fpenet.core.errors import InputError
+from fpenet.core.files import locked
 from fpenet.core.progress import report
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_bytes, digest_file, digest_json, files_of
@@ -66,7 +66,7 @@ def fetch_labels(url: str, into: Path, endpoint: str | None = None) -> Path:
 
     bucket, prefix, label_file = parse_url(url)
     into.mkdir(parents=True, exist_ok=True)
-    with _locked(into), closing(s3_client(endpoint)) as client:
+    with locked(into / ".lock"), closing(s3_client(endpoint)) as client:
         objects = list_objects(client, bucket, prefix)
         if not objects:
             raise InputError(f"data.labels: {url}: nothing lies there; give the prefix of a set")
@@ -185,11 +185,3 @@ def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
     left = iter(items)
     while batch := list(islice(left, _BATCH)):
         yield batch
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time fetch into ``folder``."""
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -9,7 +9,6 @@ left behind.
 
 import json
 import logging
-import os
 import resource
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fpenet.core.errors import InputError
+from fpenet.core.files import write_whole
 from fpenet.deploy.engines.targets import Built, GpuTarget, Network, Precision
 from fpenet.params import BuildParams
 from fpenet.provenance.digest import digest_bytes
@@ -106,9 +106,7 @@ def _run(request: Mapping[str, Any], what: str) -> dict[str, Any]:
 def keep_timings(timings: bytes, kept: Path) -> None:
     """Put a finished timing cache, behind its own digest, in the place of the one before."""
     kept.parent.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_name(f".{kept.name}.{os.getpid()}.partial")
-    partial.write_bytes(digest_bytes(timings).encode() + b"\n" + timings)
-    os.replace(partial, kept)
+    write_whole(kept, digest_bytes(timings).encode() + b"\n" + timings)
 
 
 def known_timings(kept: Path) -> bytes | None:

@@ -6,16 +6,15 @@ came of an earlier try is used. Output: a folder with the bundle, the record, it
 gate's word (``link.json``), put there by one rename; it needs no network afterwards.
 """
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fpenet.core.errors import InputError
+from fpenet.core.files import locked
 from fpenet.core.progress import report
 from fpenet.provenance.checksums import verify_checksums
 from fpenet.provenance.digest import digest_file
@@ -59,7 +58,7 @@ def get_release(
     """
     out_dir = out_dir.resolve()
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(out_dir):
+    with locked(out_dir.with_name(f".{out_dir.name}.lock")):
         _require_ours(out_dir)
         choice = source.choose(expected, trusted)
         _refuse_older(out_dir, choice.link, trusted)
@@ -207,11 +206,3 @@ def _replace(out_dir: Path, bundle: Path) -> None:
 
 def _old(out_dir: Path) -> Path:
     return out_dir.with_name(f".{out_dir.name}.old")
-
-
-@contextmanager
-def _locked(out_dir: Path) -> Iterator[None]:
-    """Let one process at a time bring something there."""
-    with out_dir.with_name(f".{out_dir.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -1,6 +1,5 @@
 """The release store in a folder: a lock, and renames."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpenet.core.errors import InputError
+from fpenet.core.files import locked, write_whole
 from fpenet.provenance.digest import digest_bytes, digest_file
 from fpenet.release.store.interface import Stored, Superseded
 
@@ -69,22 +69,12 @@ class FileStore:
         return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
     def _write(self, name: str, data: bytes) -> None:
-        """The whole of it is on the disk under its name, or nothing is."""
-        partial = self._partial(name)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.folder / name)
-        folder = os.open((self.folder / name).parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.folder / ".lock"):
             yield
