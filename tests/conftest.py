@@ -269,7 +269,7 @@ def register(
 ) -> Callable[..., dict[str, Any]]:
     """Register a tiny release under names of its own; the same names on each call of one test."""
     from fpenet.release.registry.register import register_release
-    from fpenet.release.report.model_card import evidence_table
+    from fpenet.release.report.citations import evidence_table
 
     def run(
         folders: Mapping[str, Path],

@@ -99,6 +99,40 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert sorted(path.as_posix() for path in graph) == []
 
 
+def test_the_environment_is_read_at_the_edges() -> None:
+    """What a child process inherits is no setting: golden.py passes on where libraries lie."""
+    inherits = {"components/fpenet/deploy/judge/golden.py"}
+    reading = {
+        path.as_posix()
+        for path in SOURCES
+        if path.parts[0] == "components" and path.parts[2] != "cli"
+        for node in ast.walk(ast.parse((ROOT / path).read_bytes()))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb")
+    }
+    assert reading == inherits
+
+
+def test_importing_our_modules_leaves_the_environment_as_it_was() -> None:
+    names = [
+        ".".join(path.with_suffix("").parts[1:])
+        for path in SOURCES
+        if path.parts[0] == "components" and path.name not in ("__init__.py", "__main__.py")
+    ]
+    code = (
+        "import importlib, os, sys\n"
+        "before = dict(os.environ)\n"
+        f"for name in {sorted(names)!r}:\n"
+        "    importlib.import_module(name)\n"
+        "after = dict(os.environ)\n"
+        "print(sorted(k for k in {*before, *after} if before.get(k) != after.get(k)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    ours = {key for key in ast.literal_eval(done.stdout.strip().splitlines()[-1])}
+    assert {key for key in ours if key.startswith(("FPENET", "GOMP", "OMP", "PREFECT"))} == set()
+
+
 def test_the_renderer_knows_nothing_of_the_pipeline() -> None:
     allowed = {"synthface", "numpy", "scipy", "PIL", *sys.stdlib_module_names}
     for path in SOURCES:

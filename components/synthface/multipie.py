@@ -65,14 +65,19 @@ _HALF = (
     67,
 )
 """The half of the 68 keypoints on the image's left, with those of the midline: 39."""
-_OTHER_HALF = (
-    *range(16, 7, -1),
-    *range(26, 21, -1),
-    *(27, 28, 29, 30, 35, 34, 33),
-    *(45, 44, 43, 42, 47, 46),
-    *(54, 53, 52, 51),
-    *(57, 56, 55, 64, 63, 62),
-    *(66, 65),
+_OTHER_HALF = tuple(
+    {
+        **{k: 16 - k for k in range(9)},
+        **{k: 43 - k for k in range(17, 22)},
+        **{k: k for k in range(27, 31)},
+        **{k: 66 - k for k in range(31, 34)},
+        **{36: 45, 37: 44, 38: 43, 39: 42, 40: 47, 41: 46},
+        **{k: 102 - k for k in range(48, 52)},
+        **{k: 114 - k for k in range(57, 60)},
+        **{k: 124 - k for k in range(60, 63)},
+        **{66: 66, 67: 65},
+    }[k]
+    for k in _HALF
 )
 """The mirror partner of each keypoint of ``_HALF``."""
 

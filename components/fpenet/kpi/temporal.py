@@ -25,7 +25,7 @@ def temporal_jitter(errors: Floats) -> NDArray[np.float64]:
     Args:
         errors: (T, K, 2) predicted less labelled points, frame by frame; NaN where unlabelled.
 
-    >>> trembling(np.array([[[1.0, 0.0]], [[-1.0, 0.0]], [[1.0, 0.0]]])).round(6)
+    >>> temporal_jitter(np.array([[[1.0, 0.0]], [[-1.0, 0.0]], [[1.0, 0.0]]])).round(6)
     array([1.414214])
     """
     change = (np.diff(errors.astype(np.float64), axis=0) ** 2).sum(axis=2)

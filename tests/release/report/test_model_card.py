@@ -11,11 +11,10 @@ import pytest
 
 from fpenet.params import Params
 from fpenet.release.evidence import read_evidence, refusals
+from fpenet.release.report.citations import SOURCES, check_card
 from fpenet.release.report.model_card import (
     LONGEST_DESCRIPTION,
     SECTIONS,
-    SOURCES,
-    check_card,
     describe_version,
     write_card,
 )

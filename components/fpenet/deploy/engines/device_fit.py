@@ -44,7 +44,7 @@ def misfit(engine: Mapping[str, Any], machine: Machine) -> str | None:
             ``driver_cuda`` that it was built under; a row of engines.json, or of a bundle.
 
     >>> engine = {"runtime": "tensorrt", "runtime_version": "10.3.0", "compute_capability": [8, 7]}
-    >>> misfit(engine, Here((9, 0), (12, 6), "10.3.0"))[:54]
+    >>> misfit(engine, Machine((9, 0), (12, 6), "10.3.0"))[:54]
     'it was built for SM 8.7, the CUDA device here is SM 9.'
     """
     if engine["runtime"] == "onnxruntime":

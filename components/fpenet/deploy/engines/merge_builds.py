@@ -23,7 +23,7 @@ def merged_rows(
     """The rows of ``engines.json`` with that of each engine in ``built`` in place of its own.
 
     >>> one, other = ({"target": "nano", "precision": "fp16", "v": v} for v in (1, 2))
-    >>> joined_rows([one], {"nano/fp16": [other]}) == [other]
+    >>> merged_rows([one], {"nano/fp16": [other]}) == [other]
     True
     """
     theirs = {

@@ -55,8 +55,8 @@ def write_on_page(answer: PromotionDecision, version: RegisteredVersion, link: L
 def with_decision(description: str, answer: PromotionDecision, when: str) -> str:
     """A version's description that begins with the latest answer, in place of one before.
 
-    >>> refused = Answer("refused", "faces", "2", None, "1", ("too few", "too old"), 7)
-    >>> print(with_answer("# Model card", refused, "2026-11-26T12:00:00+00:00"))
+    >>> refused = PromotionDecision("refused", "faces", "2", None, "1", ("too few", "too old"), 7)
+    >>> print(with_decision("# Model card", refused, "2026-11-26T12:00:00+00:00"))
     Promotion refused: too few; too old (2026-11-26T12:00:00+00:00, sequence 7)
     <BLANKLINE>
     # Model card

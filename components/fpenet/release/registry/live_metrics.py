@@ -66,7 +66,7 @@ def live_metrics(experiment: str, key: str, trial: TrialOf | None = None) -> Ite
 def is_image_epoch(epoch: int) -> bool:
     """1, 2, 3, 5, 10, 20, 30, 50, 100, ...: often while much changes.
 
-    >>> [epoch for epoch in range(1, 120) if worth_a_picture(epoch)]
+    >>> [epoch for epoch in range(1, 120) if is_image_epoch(epoch)]
     [1, 2, 3, 5, 10, 20, 30, 50, 100]
     """
     while epoch >= 10 and epoch % 10 == 0:

@@ -34,7 +34,8 @@ from fpenet.release.evidence import (
     version_tags,
 )
 from fpenet.release.release_manifest import RECORD, record_text, stored_files
-from fpenet.release.report.model_card import check_card, describe_version
+from fpenet.release.report.citations import check_card
+from fpenet.release.report.model_card import describe_version
 from fpenet.release.store.encryption import ENCRYPTION_TAG, encrypt_artifacts, encryption_of
 
 _STEPS = 4

@@ -5,34 +5,23 @@ evidence file that it stands in and that file's SHA-256; no number comes from an
 outside of links are names (`fp16`), in code spans.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_file
 from fpenet.release.evidence import Evidence, engine_rows
 from fpenet.release.report import nvidia_card
 from fpenet.release.report.citations import (
+    SOURCES,
     citation_table,
     cite,
     cite_interval,
     cited_names,
+    evidence_file,
+    evidence_table,
 )
 from fpenet.release.report.not_measured import PERSONAL, not_measured
 
-SOURCES = {
-    "labels": "validate/report.json",
-    "rules": "validate/manifest.json",
-    "split": "split/manifest.json",
-    "training": "train/manifest.json",
-    "kpi": "evaluate/kpi.json",
-    "engines": "build/engines.json",
-    "latency": "benchmark/benchmark.json",
-    "gate": "gate/gate.json",
-}
-"""Name of a link -> the evidence file that its number stands in."""
 LONGEST_DESCRIPTION = 5000
 """Characters that MLflow's tables keep of a version's description."""
 
@@ -63,22 +52,6 @@ def describe_version(card: str, limit: int = LONGEST_DESCRIPTION) -> str:
             return text[:limit]
         sections[longest] = shorter
     return text
-
-
-def check_card(card: str, folders: Mapping[str, Path]) -> None:
-    """Check that each evidence file is the very one whose numbers the card holds.
-
-    Args:
-        folders: stage -> its finished folder.
-
-    Raises:
-        InputError: naming the first file that the card has another digest of, or none.
-    """
-    told = dict(re.findall(r"^\| `([^`]+)` \| `([0-9a-f]{64})` \|$", card, re.MULTILINE))
-    for path in SOURCES.values():
-        file = _file(folders, path)
-        if digest_file(file) != told.get(path):
-            raise InputError(f"{file}: not the one of the model card; run stage report again")
 
 
 def _verdict(reasons: Sequence[str]) -> str:
@@ -114,9 +87,8 @@ def _training_data(evidence: Evidence) -> str:
         f" {', '.join(dropped) or 'none'}. Rules: an occlusion level of at most"
         f" {cite(limits['max_occlusion_level'], 'rules', 'd')},"
         f" at least {cite(limits['min_visible_fraction'], 'rules', '.0%')} of the face box in the"
-        " picture. Split by people"
-        f" (`{split['rule']}`), so that nobody is in two parts: {_part(split, 'train')} to train,"
-        f" {_part(split, 'val')} to choose by. Trained for"
+        f" picture. Split by people (`{split['rule']}`), so that nobody is in two parts:"
+        f" {_part(split, 'train')} to train, {_part(split, 'val')} to choose by. Trained for"
         f" {cite(training['epochs'], 'training', 'd')} epochs,"
         f" {cite(training['minutes'], 'training', '.1f')} minutes."
     )
@@ -273,12 +245,6 @@ def _evidence(evidence: Evidence) -> str:
     return "Each number above links to one of these.\n\n" + evidence_table(evidence.folders)
 
 
-def evidence_table(folders: Mapping[str, Path]) -> str:
-    """The evidence files and their digests, as ``check_card`` reads them."""
-    rows = [(f"`{path}`", f"`{digest_file(_file(folders, path))}`") for path in SOURCES.values()]
-    return citation_table(("file", "`SHA-256`"), rows)
-
-
 SECTIONS: dict[str, Callable[[Evidence], str]] = {
     "Model architecture": _architecture,
     "Training data": _training_data,
@@ -293,13 +259,11 @@ SECTIONS: dict[str, Callable[[Evidence], str]] = {
 
 
 def _links(evidence: Evidence) -> str:
+    digests = {
+        path: digest_file(evidence_file(evidence.folders, path)) for path in SOURCES.values()
+    }
     lines = [
-        f'[{name}]: #evidence "{path}, SHA-256 {digest_file(_file(evidence.folders, path))[:16]}"'
+        f'[{name}]: #evidence "{path}, SHA-256 {digests[path][:16]}"'
         for name, path in SOURCES.items()
     ]
     return "\n".join([*lines, f'[nvidia]: {nvidia_card.URL} "NVIDIA\'s FPENet model card"'])
-
-
-def _file(folders: Mapping[str, Path], path: str) -> Path:
-    stage, _, file = path.partition("/")
-    return folders[stage] / file
