@@ -112,7 +112,7 @@ def test_a_missing_picture_rejects_its_face_with_file_and_row(
     ("make", "said"),
     [
         pytest.param(lambda f: f.rmdir(), "data.labels: .*faces does not exist", id="no folder"),
-        pytest.param(lambda f: None, "has neither a label file", id="nothing"),
+        pytest.param(lambda f: None, "has no labels of a known format", id="nothing"),
         pytest.param(
             lambda f: (f / "labels.json").write_text("[]"), "not one usable face in it", id="empty"
         ),

@@ -8,6 +8,7 @@ be used is in ``rejected`` with its file, row and reason.
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,11 +17,11 @@ import numpy as np
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.images import image_size
-from fpenet.data.readers.coco import is_coco, read_coco
-from fpenet.data.readers.label_studio import is_label_studio, read_label_studio
+from fpenet.data.readers.coco import detects_coco, read_coco
+from fpenet.data.readers.label_studio import detects_label_studio, read_label_studio
 from fpenet.data.readers.labelled_set import LabelledFace, LabelledSet, UnreadFace
-from fpenet.data.readers.multi_pie import is_multi_pie, read_multi_pie
-from fpenet.data.readers.pts import pts_files, read_pts_set
+from fpenet.data.readers.multi_pie import detects_multi_pie, read_multi_pie
+from fpenet.data.readers.pts import detects_pts, read_pts_set
 from fpenet.data.readers.sidecar import (
     Attributes,
     dataset_name,
@@ -28,9 +29,9 @@ from fpenet.data.readers.sidecar import (
     image_columns,
     own_scheme,
 )
-from fpenet.data.readers.sloth import label_files, read_sloth
-from fpenet.data.readers.table import find_table, read_table_set
-from fpenet.data.readers.wflw import read_wflw, wflw_lists
+from fpenet.data.readers.sloth import detects_sloth, read_sloth
+from fpenet.data.readers.table import detects_table, find_table, read_table_set
+from fpenet.data.readers.wflw import detects_wflw, read_wflw
 from fpenet.data.rejected import Refusal, Rejected
 from fpenet.data.sample import FaceSample, keypoints_box
 from fpenet.params import DataParams
@@ -38,6 +39,21 @@ from fpenet.params import DataParams
 __all__ = ["READERS", "LabelledSet", "find_format", "read_labels"]
 
 _REPORT_EVERY = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One format.
+
+    Attributes:
+        detects: whether the folder or file is of this format.
+        read: the labels and the number of keypoints that is asked for (None: all) to faces.
+        files: what lies there, for messages.
+    """
+
+    detects: Callable[[Path], bool]
+    read: Callable[[Path, int | None], Iterator[LabelledFace | UnreadFace]]
+    files: str
 
 
 def read_labels(labels: Path, data: DataParams) -> LabelledSet:
@@ -53,7 +69,7 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     format_name = find_format(labels) if data.format == "auto" else data.format
     columns = image_columns(root, find_table(labels) if format_name == "table" else None)
     wanted = None if data.keypoints == "auto" else data.keypoints
-    faces = list(READERS[format_name](labels, wanted))
+    faces = list(READERS[format_name].read(labels, wanted))
     num_keypoints = _settle_keypoints(labels, faces, data.keypoints)
     name = data.name
     if name == "auto":
@@ -82,31 +98,16 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
 
 
 def find_format(labels: Path) -> str:
-    """The format of a labelled set, by looking at the folder.
+    """The format of a labelled set: the first of ``READERS`` that detects it.
 
     Raises:
-        InputError: nothing in it looks like labels.
+        InputError: none does.
     """
-    root = labels if labels.is_dir() else labels.parent
-    if is_multi_pie(root):
-        return "multi_pie"
-    if labels.is_file() and find_table(labels):
-        return "table"
-    if not (labels.is_file() and labels.suffix != ".json") and (files := label_files(labels)):
-        if is_coco(files[0]):
-            return "coco"
-        return "label_studio" if is_label_studio(files[0]) else "sloth"
-    if find_table(labels):
-        return "table"
-    if wflw_lists(labels):
-        return "wflw"
-    if pts_files(labels):
-        return "pts"
-    raise InputError(
-        f"data.labels: {labels} has neither a label file (*.json), a table with x1 and y1 (*.csv,"
-        " *.parquet), a WFLW list (list_98pt*.txt), *.pts files nor a Multi-PIE tree (session<SS>);"
-        f" data.format is one of {sorted(READERS)}"
-    )
+    for name, reader in READERS.items():
+        if reader.detects(labels):
+            return name
+    known = "; ".join(f"{name}: {reader.files}" for name, reader in READERS.items())
+    raise InputError(f"data.labels: {labels} has no labels of a known format ({known})")
 
 
 def subject_pattern(text: str) -> re.Pattern[str]:
@@ -139,8 +140,7 @@ def _settle_keypoints(
     if expected > largest:
         raise InputError(
             f"data.keypoints is {expected}, but no face of {labels} labels more than {largest};"
-            " give"
-            f" {largest} or auto"
+            f" give {largest} or auto"
         )
     return expected
 
@@ -193,12 +193,13 @@ def _guess_subject(image: str, per_image: bool, pattern: re.Pattern[str]) -> str
     return match["subject"] if match else None
 
 
-READERS: dict[str, Callable[[Path, int | None], Iterator[LabelledFace | UnreadFace]]] = {
-    "sloth": lambda labels, _: read_sloth(labels),
-    "label_studio": lambda labels, _: read_label_studio(labels),
-    "coco": lambda labels, _: read_coco(labels),
-    "pts": lambda labels, _: read_pts_set(labels),
-    "wflw": read_wflw,
-    "multi_pie": read_multi_pie,
-    "table": lambda labels, _: read_table_set(labels),
+READERS: dict[str, Reader] = {
+    "multi_pie": Reader(detects_multi_pie, read_multi_pie, "a Multi-PIE tree (session<SS>)"),
+    "coco": Reader(detects_coco, read_coco, "a COCO file (*.json, an object)"),
+    "label_studio": Reader(detects_label_studio, read_label_studio, "tasks (*.json, a list)"),
+    "sloth": Reader(detects_sloth, read_sloth, "Sloth or TAO labels (*.json, a list)"),
+    "table": Reader(detects_table, read_table_set, "a table with x1 and y1 (*.csv, *.parquet)"),
+    "wflw": Reader(detects_wflw, read_wflw, "a WFLW list (list_98pt*.txt)"),
+    "pts": Reader(detects_pts, read_pts_set, "300-W files (*.pts)"),
 }
+"""Format -> how it is detected and read, in the order of detection."""

@@ -24,20 +24,23 @@ from fpenet.data.readers.labelled_set import (
     finite_number,
     short_value,
 )
-from fpenet.data.readers.sloth import LABELS, label_files
+from fpenet.data.readers.sloth import LABELS, json_file, label_files
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample, Floats
 
 _FOLDERS = ("", "images/")
 
 
-def is_coco(file: Path) -> bool:
-    """Whether a label file is a JSON object, as no other format is."""
+def detects_coco(labels: Path) -> bool:
+    """Whether the label file is a JSON object, as no other format is."""
+    file = json_file(labels)
+    if file is None:
+        return False
     with file.open("rb") as opened:
         return opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
 
 
-def read_coco(labels: Path) -> Iterator[LabelledFace | UnreadFace]:
+def read_coco(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | UnreadFace]:
     """Every annotation of a COCO keypoint file, in order.
 
     Images lie beside the file, under their ``file_name`` or below ``images/``.

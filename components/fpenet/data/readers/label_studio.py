@@ -20,19 +20,24 @@ import numpy as np
 from fpenet.data.labelling.tasks import IMAGE_URL, results_of
 from fpenet.data.readers.json_records import read_records
 from fpenet.data.readers.labelled_set import MAX_POINTS, Box, LabelledFace, UnreadFace, contained
-from fpenet.data.readers.sloth import LABELS, label_files
+from fpenet.data.readers.sloth import LABELS, json_file, label_files
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample, Floats
 
 
-def is_label_studio(file: Path) -> bool:
-    """Whether the first record of a label file is a task with annotations or predictions."""
+def detects_label_studio(labels: Path) -> bool:
+    """Whether the first record of the label file is a task with annotations or predictions."""
+    file = json_file(labels)
+    if file is None:
+        return False
     record = next(iter(read_records(file)), None)
     value = record.value if record else None
     return isinstance(value, Mapping) and "data" in value and not {"filename"} & value.keys()
 
 
-def read_label_studio(labels: Path) -> Iterator[LabelledFace | UnreadFace]:
+def read_label_studio(
+    labels: Path, keypoints: int | None = None
+) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of an export, in order.
 
     Raises:

@@ -69,8 +69,9 @@ YAW_DEG = {
 _LAYOUTS = {68: tuple(range(68)), 66: tuple(k for k in range(68) if k not in (60, 64))}
 
 
-def is_multi_pie(root: Path) -> bool:
-    """Whether the folder holds a Multi-PIE tree."""
+def detects_multi_pie(labels: Path) -> bool:
+    """Whether the folder, or that of the label file, holds a Multi-PIE tree."""
+    root = labels if labels.is_dir() else labels.parent
     return any(root.glob("session[0-9][0-9]")) or any(root.glob("data/session[0-9][0-9]"))
 
 

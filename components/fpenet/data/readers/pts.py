@@ -32,7 +32,12 @@ def pts_files(labels: Path) -> list[Path]:
     return sorted(labels.rglob("*.pts"))
 
 
-def read_pts_set(labels: Path) -> Iterator[LabelledFace | UnreadFace]:
+def detects_pts(labels: Path) -> bool:
+    """Whether a ``.pts`` file lies there."""
+    return bool(pts_files(labels))
+
+
+def read_pts_set(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | UnreadFace]:
     """The face of each ``.pts`` file, in the order of their paths.
 
     Raises:

@@ -37,6 +37,18 @@ SCHEME = "scheme.json"
 _POINT_KEY = re.compile(r"[Pp](\d{1,9})(?:([XxYy])|\w*occ\w*)", re.ASCII | re.IGNORECASE)
 
 
+def json_file(labels: Path) -> Path | None:
+    """The first JSON label file of a folder, or ``labels`` itself when it is one; None: none."""
+    if labels.is_file() and labels.suffix != ".json":
+        return None
+    return next(iter(label_files(labels)), None)
+
+
+def detects_sloth(labels: Path) -> bool:
+    """Whether JSON label files lie there; those of other formats are recognised before."""
+    return json_file(labels) is not None
+
+
 def label_files(labels: Path) -> list[Path]:
     """The label files of a folder, or ``labels`` itself when it is a file."""
     if labels.is_file():
@@ -46,7 +58,7 @@ def label_files(labels: Path) -> list[Path]:
     return sorted(path for path in labels.glob("*.json") if path.name not in (ABOUT, SCHEME))
 
 
-def read_sloth(labels: Path) -> Iterator[LabelledFace | UnreadFace]:
+def read_sloth(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of a Sloth label file or folder, in order.
 
     Raises:

@@ -71,7 +71,18 @@ def find_table(labels: Path) -> Path | None:
     return tables[0] if tables else None
 
 
-def read_table_set(labels: Path) -> Iterator[LabelledFace | UnreadFace]:
+def detects_table(labels: Path) -> bool:
+    """Whether a table with columns of keypoints lies there.
+
+    Raises:
+        InputError: more than one does.
+    """
+    return find_table(labels) is not None
+
+
+def read_table_set(
+    labels: Path, keypoints: int | None = None
+) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of a table.
 
     Raises:

@@ -56,6 +56,11 @@ def wflw_lists(labels: Path) -> list[Path]:
     return sorted(labels.rglob("list_98pt*.txt"))
 
 
+def detects_wflw(labels: Path) -> bool:
+    """Whether a WFLW list lies there."""
+    return bool(wflw_lists(labels))
+
+
 def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of the lists.
 
