@@ -160,5 +160,5 @@ def test_a_folder_of_nothing_known_lists_the_formats(
     tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(ValueError, match=r"data\.format is one of.*coco.*wflw"):
+    with pytest.raises(ValueError, match=r"no labels of a known format .*coco: .*wflw: "):
         read(tmp_path, params_with)
