@@ -7,6 +7,7 @@ is complete.
 
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from importlib import import_module
@@ -73,6 +74,7 @@ def run_stage(
 
     Raises:
         InputError: bad input; nothing is left at ``out_dir`` that was not there before.
+        OSError: naming the file or ``out_dir``: a disk that is full or may not be written.
     """
     stage = STAGES[name]
     for folder in inputs.values():
@@ -91,14 +93,17 @@ def run_stage(
         partial = partial_folder(out_dir, pending.key, stage.resumable)
         try:
             summary = _call(stage, partial, inputs, params)
-        except BaseException:
+            summary = json.loads(json.dumps(summary, allow_nan=False))
+            manifest = dataclasses.replace(pending, summary=summary)
+            if stage.sealed:
+                manifest = seal(partial, manifest)
+        except BaseException as error:
             if not stage.resumable:
                 shutil.rmtree(partial)
+            if isinstance(error, OSError) and error.errno and error.filename is None:
+                # A full disk while a file is written names no file.
+                raise OSError(error.errno, os.strerror(error.errno), str(out_dir)) from error
             raise
-        summary = json.loads(json.dumps(summary, allow_nan=False))
-        manifest = dataclasses.replace(pending, summary=summary)
-        if stage.sealed:
-            manifest = seal(partial, manifest)
         if out_dir.exists():
             shutil.rmtree(out_dir)
         partial.rename(out_dir)

@@ -91,6 +91,15 @@ def test_too_few_faces_or_people_are_no_evidence() -> None:
     ]
 
 
+def test_exactly_enough_faces_and_people_pass_and_one_fewer_does_not() -> None:
+    assert verdict(engine("cpu/fp32", 5.0), faces=10, people=2)["passed"]
+    for fewer, word in (({"faces": 9, "people": 2}, "9 faces"), ({"people": 1}, "1 subjects")):
+        found = verdict(engine("cpu/fp32", 5.0), **{"faces": 10, **fewer})
+        assert not found["passed"]
+        (reason,) = found["reasons"]
+        assert reason.startswith(f"insufficient evidence: {word}; must be at least ")
+
+
 def test_one_lost_precision_is_not_shipped_and_the_rest_is() -> None:
     found = verdict(engine("cpu/fp32", 5.0), engine("cpu/int8", 9.0))
     assert found["passed"]

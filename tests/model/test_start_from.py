@@ -50,6 +50,54 @@ def test_the_loaded_net_is_the_saved_one(folder: Path) -> None:
         torch.testing.assert_close(net.eval()(images)[0], shipped, rtol=0, atol=2e-3)
 
 
+def test_a_tensor_that_the_net_does_not_have_is_named(folder: Path) -> None:
+    file = folder / "trainable.safetensors"
+    save_file(load_file(file) | {"head.9.weight": torch.zeros(2)}, file)
+    net = build_net("nano", 12, batch_norm=True)
+    with pytest.raises(ValueError, match=r"head\.9\.weight: not in net nano"):
+        load_weights(net, "nano", folder, new_head=False)
+
+
+def test_a_head_that_fits_is_kept_fresh_only_where_it_is_asked_for(folder: Path) -> None:
+    saved = load_file(folder / "trainable.safetensors")
+    for new_head in (False, True):
+        torch.manual_seed(4)
+        net = build_net("nano", 12, batch_norm=True)
+        load_weights(net, "nano", folder, new_head)
+        assert torch.equal(net.heatmaps.weight, saved["heatmaps.weight"]) is not new_head
+        assert torch.equal(net.state_dict()["head.0.weight"], saved["head.0.weight"])
+        assert torch.equal(net.state_dict()["stem.1.running_mean"], saved["stem.1.running_mean"])
+
+
+def test_weights_that_ship_of_a_net_with_batch_norm_are_no_start(folder: Path) -> None:
+    (folder / "trainable.safetensors").unlink()
+    net = build_net("nano", 12, batch_norm=True)
+    with pytest.raises(ValueError, match=r"trainable\.safetensors: absent; weights that ship have"):
+        load_weights(net, "nano", folder, new_head=False)
+
+
+def test_a_folder_without_a_net_is_neither_start_nor_teacher(tmp_path: Path) -> None:
+    net = build_net("nano", 12, batch_norm=True)
+    with pytest.raises(ValueError, match=r"train\.start_from .*: no model\.json"):
+        load_weights(net, "nano", tmp_path, new_head=False)
+    with pytest.raises(ValueError, match=r"train\.teacher .*: no model\.json"):
+        load_teacher(tmp_path, 12)
+
+
+def test_damaged_weights_to_start_from_are_named_in_one_line(folder: Path) -> None:
+    (folder / "trainable.safetensors").write_bytes(b"short")
+    net = build_net("nano", 12, batch_norm=True)
+    with pytest.raises(ValueError, match=r"trainable\.safetensors: ") as failed:
+        load_weights(net, "nano", folder, new_head=False)
+    assert "\n" not in str(failed.value)
+
+
+def test_a_teacher_is_in_use_and_does_not_learn(folder: Path) -> None:
+    teacher = load_teacher(folder, 12)
+    assert not teacher.training
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+
+
 def test_a_net_without_batch_norm_starts_from_what_ships(tmp_path: Path) -> None:
     torch.manual_seed(3)
     shipped = build_net("release", 5)

@@ -41,10 +41,14 @@ class PointsByLevel(nn.Module):
         return self.points * share[:, None, None], torch.ones(self.points.shape[:2])
 
 
-def batch_of(points: Tensor, visible: Tensor | None = None, **more: Any) -> Batch:
-    """White images with the labels ``points`` (N, K, 2)."""
+def batch_of(
+    points: Tensor, visible: Tensor | None = None, view: View | None = None, level: float = 255.0
+) -> Batch:
+    """Grey images with the labels ``points`` (N, K, 2); with a view, white ones before it."""
     seen = torch.ones(points.shape[:2]).bool() if visible is None else visible
-    return Batch(torch.full((len(points), 1, 80, 80), 255.0), points, seen, **more)
+    white = torch.full((len(points), 1, 80, 80), 255.0)
+    images = white * (level / 255.0)
+    return Batch(images, points, seen, view, None if view is None else white)
 
 
 def labels_of(batch: Batch, train: TrainParams) -> TrainTargets:
@@ -117,7 +121,7 @@ def test_the_average_s_points_move_with_the_view_and_count_where_they_stay_insid
         torch.zeros(3).bool(),
     )
     points = torch.full((3, 1, 2), NAN)
-    batch = batch_of(points, view=view, plain=torch.full((3, 1, 80, 80), 255.0))
+    batch = batch_of(points, view=view, level=100.0)
     settings = train(elt_weight=0.5)
     _, target = targets_of(batch, average, None, scheme_for(1), settings).targets
     known = torch.tensor([[[34.5, 39.5]], [[39.5, 29.5]], [[89.5, 39.5]]])
@@ -133,9 +137,7 @@ def test_a_flipped_face_s_points_are_renamed_before_they_are_learnt(train: Load)
     average: Any = PointsByLevel(said, full=1.0)
     mirror = torch.tensor([[[-1.0, 0.0], [0.0, 1.0]]])
     view = View(mirror, torch.zeros(1, 2), torch.ones(1).bool())
-    batch = batch_of(
-        torch.full((1, 68, 2), NAN), view=view, plain=torch.full((1, 1, 80, 80), 255.0)
-    )
+    batch = batch_of(torch.full((1, 68, 2), NAN), view=view, level=100.0)
     _, target = targets_of(batch, average, None, scheme, train(elt_weight=0.5)).targets
     x, y = said[0, scheme.flip_map[36]].tolist()
     assert target.points[0, 36].tolist() == pytest.approx([79 - x, y], abs=1e-4)
@@ -182,12 +184,12 @@ def test_the_loss_is_the_sum_of_its_parts_by_their_weights(
             Target(points - 5, 0.5 * half, heatmaps=False),
             Target(points + 7, 0.25 * half, heatmaps=True),
         ),
-        half,
+        0.25 * half,
         points + 3,
         torch.tensor([[True, False]]),
     )
     errors = 3 + 0.5 * 5 + 0.25 * 7
     shapes = heatmap_weight * (1 + 0.25) * math.log(40)
-    right = confidence_weight * math.log(2) if learned else 0.0
+    right = confidence_weight * 0.25 * math.log(2) if learned else 0.0
     value = objective(answer, wanted, settings).item()
     assert value == pytest.approx(errors + shapes + right, rel=1e-5)

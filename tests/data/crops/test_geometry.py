@@ -133,7 +133,30 @@ def test_edges_are_replicated_and_counted() -> None:
     assert box.outside(50, 50) == pytest.approx(1 - 25.5 / 50)
 
 
-def test_the_tight_crop_is_the_original_s_whole_pixel_square() -> None:
-    # x 10.4..29.2 -> 10..30, y 5.5..14.1 -> 5..15; y grows by ceil(10/2) up and floor(10/2) down.
-    box = tight_crop_box(np.array([[10.4, 5.5], [29.2, 14.1], [np.nan, np.nan]]))
-    assert box == CropBox(10 + 10 - 0.5, 0 + 10 - 0.5, 20.0)
+@pytest.mark.parametrize(
+    ("corners", "expected"),
+    [
+        # The shorter side grows by ceil(d / 2) at its start and by floor(d / 2) at its end.
+        # x 10..30; y 5..15, d = 10: y 0..20
+        pytest.param([(10.4, 5.5), (29.2, 14.1)], CropBox(19.5, 9.5, 20.0), id="wide, even"),
+        # x 10..30; y 5..14, d = 11: y -1..19
+        pytest.param([(10.4, 5.5), (29.2, 13.9)], CropBox(19.5, 8.5, 20.0), id="wide, odd"),
+        # x 3..10, d = 6: x 0..13; y 20..33
+        pytest.param([(3.2, 20.7), (9.9, 32.5)], CropBox(6.0, 26.0, 13.0), id="tall, even"),
+        # x 3..10, d = 5: x 0..12; y 20..32, a whole number already
+        pytest.param([(3.2, 20.7), (9.9, 32.0)], CropBox(5.5, 25.5, 12.0), id="tall, odd"),
+        # x 3..10; y 20..28, d = 1: x 2..10
+        pytest.param([(3.2, 20.7), (9.9, 27.1)], CropBox(5.5, 23.5, 8.0), id="tall by one"),
+        # x 0..8; y 1..9
+        pytest.param([(0.5, 1.2), (7.5, 8.8)], CropBox(3.5, 4.5, 8.0), id="square"),
+        # x -1..5, floor and not towards 0; y -3..3
+        pytest.param([(-0.2, -2.5), (4.6, 2.1)], CropBox(1.5, -0.5, 6.0), id="below zero"),
+    ],
+)
+def test_the_tight_crop_is_the_original_s_whole_pixel_square(
+    corners: list[tuple[float, float]], expected: CropBox
+) -> None:
+    (x1, y1), (x2, y2) = corners
+    inner = ((x1 + x2) / 2, (y1 + y2) / 2)
+    for points in ([(x1, y1), (x2, y2)], [(x2, y1), inner, (np.nan, np.nan), (x1, y2)]):
+        assert tight_crop_box(np.array(points)) == expected

@@ -74,6 +74,28 @@ def test_the_stage_keeps_the_sound_faces_and_says_why_it_drops_the_others(
     assert "it has keypoints" in "".join(page.read_text() for page in pages)
 
 
+def test_occlusion_level_5_is_kept_and_6_is_dropped(
+    tiny_labels: TinyLabels, validate: Validate
+) -> None:
+    for level in (4, 5, 6, 9):
+        tiny_labels.add(f"images/s02{level}_0.png", face_box={"Occlusion": level})
+    summary, out_dir = validate(tiny_labels.write())
+    assert (summary["kept"], summary["dropped"]) == (22, {"occluded": 2})
+    table, _ = read_table(out_dir / "samples.parquet")
+    levels = dict(
+        zip(table["image"].to_pylist(), table["occlusion_level"].to_pylist(), strict=True)
+    )
+    assert {name: level for name, level in levels.items() if level} == {
+        "images/s024_0.png": 4,
+        "images/s025_0.png": 5,
+    }
+    drops = list(csv.DictReader((out_dir / "drops.csv").read_text().splitlines()))
+    assert [(row["image"], row["detail"]) for row in drops] == [
+        ("images/s026_0.png", "occlusion level 6; at most 5"),
+        ("images/s029_0.png", "occlusion level 9; at most 5"),
+    ]
+
+
 def test_the_same_labels_give_the_same_bytes(tiny_labels: TinyLabels, validate: Validate) -> None:
     folder = tiny_labels.write()
     (_, one), (_, two) = validate(folder, "one"), validate(folder, "two")

@@ -8,6 +8,7 @@ was executed ``.kpi.json`` and ``.predictions.npz``. An absent device leaves its
 a target that fails never stops the others.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,8 @@ from fpenet.kpi.predictions import Predict, load_predictions, predict_all
 from fpenet.kpi.report import read_kpi
 from fpenet.params import BuildParams, EvaluateParams
 from fpenet.provenance.digest import digest_bytes
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +238,10 @@ def build_engines(
     Returns:
         how many engines have each status, and the first rung of the ladder that is over its
         budget, None where all are within.
+
+    Raises:
+        OSError: the disk is full or may not be written; every other fault of one target fails
+            that target alone.
     """
     store = open_crops(crop_dir)
     kpi, found = (
@@ -258,6 +265,8 @@ def build_engines(
             network = network_for(target, precision, export_dir, calibrate_dir)
             rows.append(build_engine(name, precision, network, judged, build, out_dir))
         except Exception as error:  # one target must not stop the others, whatever its tools do
+            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+                raise  # no fault of the target, which would stay failed when the stage is cached
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
             rows.append(Engine(name, target.runtime, precision, "failed", reason))
         report(done, len(wanted), "engines")

@@ -7,8 +7,10 @@ a builder may crash or hang: hence one process for each engine. No partial engin
 left behind.
 """
 
+import errno
 import json
 import logging
+import os
 import resource
 import subprocess
 import sys
@@ -46,6 +48,7 @@ def build_in_child(
 
     Raises:
         InputError: the builder refuses the network, takes too long, or was ended; it says which.
+        OSError: naming the file that a full or read-only disk has no place for.
     """
     with tempfile.TemporaryDirectory(prefix="fpenet-build-") as scratch:
         engine, timings = Path(scratch) / "engine", Path(scratch) / "timings"
@@ -89,6 +92,8 @@ def _run(request: Mapping[str, Any], what: str) -> dict[str, Any]:
             " for want of memory (build.workspace_mb)"
         )
     output = child.stdout + child.stderr
+    if child.returncode != 0 and os.strerror(errno.ENOSPC) in output:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), request["engine"])
     if child.returncode != 0 and any(words in output for words in _NO_MEMORY):
         raise InputError(
             f"{what.format('had no memory left for')}: build.memory_mb is"
@@ -104,8 +109,15 @@ def _run(request: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 
 def keep_timings(timings: bytes, kept: Path) -> None:
-    """Put a finished timing cache, behind its own digest, in the place of the one before."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    """Put a finished timing cache, behind its own digest, in the place of the one before.
+
+    Raises:
+        OSError: naming ``kept``, which is as it was; no part of the new one stays.
+    """
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(kept)) from None
     write_whole(kept, digest_bytes(timings).encode() + b"\n" + timings)
 
 
