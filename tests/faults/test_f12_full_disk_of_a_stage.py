@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from fpenet.cli.main import main
-from fpenet.deploy.engines import tensorrt_rtx_engine as engine_tensorrt_rtx
+from fpenet.deploy.engines import tensorrt_rtx_engine
 from fpenet.deploy.engines.build import build_engines
 from fpenet.deploy.engines.builder import known_timings
 from fpenet.deploy.engines.targets import TARGETS, Built, Network
@@ -132,9 +132,9 @@ def test_f12_a_full_disk_for_a_builder_s_files_is_no_fault_of_the_network(
     network = Network(stages.export / "opset17" / "fp16.onnx")
     build = params.build.model_copy(update={"timing_cache": tmp_path / "timings"})
     with pytest.raises(OSError, match="No space left on device"):
-        engine_tensorrt_rtx.build(network, TARGETS["l4"], "fp16", build)
+        tensorrt_rtx_engine.build(network, TARGETS["l4"], "fp16", build)
     assert left_in(scratch) == ["filler"]
     assert not (tmp_path / "timings").exists()
     filler.unlink()
     monkeypatch.setattr(tempfile, "tempdir", None)
-    assert isinstance(engine_tensorrt_rtx.build(network, TARGETS["l4"], "fp16", build), Built)
+    assert isinstance(tensorrt_rtx_engine.build(network, TARGETS["l4"], "fp16", build), Built)

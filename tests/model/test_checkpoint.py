@@ -1,6 +1,7 @@
 """Weights and the state of a training: written whole, read back as they were, folded unchanged."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from fpenet.core.files import write_whole
 from fpenet.keypoints import scheme_for
-from fpenet.model import checkpoint as checkpoint_module
 from fpenet.model.augment import Batch
 from fpenet.model.checkpoint import (
     fold,
@@ -21,7 +22,6 @@ from fpenet.model.checkpoint import (
     save_checkpoint,
     save_net,
     save_run,
-    write_whole,
 )
 from fpenet.model.nets.recombinator import build_net
 from fpenet.model.step import EpochSoFar, Training, start, take_step
@@ -43,9 +43,9 @@ def test_the_two_newest_checkpoints_are_kept_each_named_by_its_number_and_digest
         save_checkpoint({"w": torch.full((2,), float(number))}, {"epoch": number}, path)
         assert numbered(tmp_path) == [*range(max(1, number - 1), number + 1)]
     for file in tmp_path.iterdir():
-        _, number, digest, _ = file.name.split(".")
+        _, count, digest, _ = file.name.split(".")
         assert digest == digest_bytes(file.read_bytes())
-        assert load_file(file)["w"].tolist() == [float(number)] * 2
+        assert load_file(file)["w"].tolist() == [float(count)] * 2
     found = load_checkpoint(path)
     assert found is not None
     assert (found[0]["w"].tolist(), found[1]) == ([4.0, 4.0], {"epoch": 4})
@@ -92,14 +92,14 @@ def test_a_checkpoint_without_a_state_is_set_aside_and_the_one_before_loads(
 def test_a_file_is_flushed_to_the_disk_before_it_has_its_name_and_its_folder_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real, seen = tmp_path / "run.000001.aa.safetensors", checkpoint_module.os.fsync, []
+    path, real, seen = tmp_path / "run.000001.aa.safetensors", os.fsync, list[tuple[str, bool]]()
 
     def noted(descriptor: int) -> None:
         named = Path(f"/proc/self/fd/{descriptor}").resolve()
         seen.append((named.name, path.exists()))
         real(descriptor)
 
-    monkeypatch.setattr(checkpoint_module.os, "fsync", noted)
+    monkeypatch.setattr(os, "fsync", noted)
     write_whole(path, b"content")
     assert seen == [("run.writing", False), (tmp_path.name, True)]
     assert path.read_bytes() == b"content"
@@ -112,7 +112,7 @@ def test_a_failed_write_names_the_file_and_leaves_nothing(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     path = tmp_path / "model.safetensors"
     with pytest.raises(OSError, match="No space left on device") as failed:
         write_whole(path, b"content")
@@ -126,7 +126,7 @@ def test_the_folded_net_has_no_batch_norm_and_gives_the_same_for_grey_levels(nam
     net = build_net(name, 3, batch_norm=True).train()
     with torch.no_grad():
         for parameter in net.parameters():  # no scale, offset or bias is 1 or 0
-            parameter += 0.02 * torch.randn(parameter.shape)
+            parameter.add_(0.02 * torch.randn(parameter.shape))
         net(torch.rand(4, 1, 80, 80))  # statistics of their own
         if net.log_temperature is not None:
             net.log_temperature.fill_(-0.5)

@@ -15,7 +15,7 @@ from fpenet.cli.main import main
 from fpenet.data.crops.store import open_crops
 from fpenet.model.checkpoint import load_net
 from fpenet.model.distributed import (
-    Chance,
+    BatchRng,
     WholeBatchNorm,
     device_of,
     from_first,
@@ -126,7 +126,7 @@ def test_two_processes_share_sums_gradients_random_numbers_and_batch_norm(tmp_pa
         assert one["one"].tolist() == [3.0, 3.0]
         assert one["two"].tolist() == [0.0, 30.0, 60.0]
         assert one["first"].tolist() == [5, 7]  # what process 0 has
-    chance = Chance(3)
+    chance = BatchRng(3)
     drawn = {
         "uniform": chance.uniform(4, 3),
         "normal": chance.normal(4),

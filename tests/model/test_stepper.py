@@ -82,7 +82,7 @@ def test_each_process_draws_its_share_of_a_batch(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", str(rank))
-    real, seen = stepper_module.draw_batch, []
+    real, seen = stepper_module.sample_batch, []
 
     def noted(faces: Any, mine: Tensor, *rest: Any) -> Any:
         seen.append((mine.tolist(), len(real(faces, mine, *rest).images)))

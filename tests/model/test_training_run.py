@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fpenet.core.progress import EpochEnd, watching
+from fpenet.core.progress import EpochEnd, observed_epochs
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.model import step as step_module
-from fpenet.model import step as stepper_module
 from fpenet.model import train as train_module
+from fpenet.model.augment import augment_batch
 from fpenet.model.checkpoint import load_checkpoint, load_net
 from fpenet.model.nets.recombinator import build_net
 from fpenet.model.step import Training
@@ -95,7 +95,7 @@ def test_what_ships_is_the_average_of_the_weights_and_not_the_last_ones(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = stepper_module.take_step
+    real = step_module.take_step
     states: list[dict[str, Tensor]] = []
 
     def noted(training: Training, *rest: Any) -> Tensor:
@@ -105,7 +105,7 @@ def test_what_ships_is_the_average_of_the_weights_and_not_the_last_ones(
         states.append(copy.deepcopy(dict(training.net.state_dict())))
         return loss
 
-    monkeypatch.setattr(stepper_module, "take_step", noted)
+    monkeypatch.setattr(step_module, "take_step", noted)
     run("out", train(ema_decay=0.25))
     assert len(states) == 5  # before the first of four steps, and after each
     average = {name: value.double() for name, value in states[0].items()}
@@ -140,14 +140,14 @@ def test_what_ships_is_the_average_of_the_weights_and_not_the_last_ones(
 def test_without_a_decay_the_last_weights_ship(
     train: Load, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, last = stepper_module.take_step, {}
+    real, last = step_module.take_step, {}
 
     def noted(training: Training, *rest: Any) -> Tensor:
         loss = real(training, *rest)
         last.update(copy.deepcopy(dict(training.net.state_dict())))
         return loss
 
-    monkeypatch.setattr(stepper_module, "take_step", noted)
+    monkeypatch.setattr(step_module, "take_step", noted)
     run("out", train(ema_decay=0.0, epochs=1))
     for name, value in load_file(tmp_path / "out/trainable.safetensors").items():
         if value.is_floating_point():
@@ -206,7 +206,7 @@ def test_the_last_epoch_is_saved_whatever_its_number(
 def test_a_run_that_began_again_has_no_more_skipped_steps_than_it_may(
     train: Load, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, taken = stepper_module.draw_batch, []
+    real, taken = step_module.sample_batch, list[Any]()
 
     def spoilt(*arguments: Any) -> Any:
         batch = real(*arguments)
@@ -215,7 +215,7 @@ def test_a_run_that_began_again_has_no_more_skipped_steps_than_it_may(
             batch.images[0, 0, 40, 40] = float("nan")
         return batch
 
-    monkeypatch.setattr(stepper_module, "draw_batch", spoilt)
+    monkeypatch.setattr(step_module, "draw_batch", spoilt)
     settings = train(epochs=3, max_skipped_steps=1)
     with monkeypatch.context() as patch:
         killed_in(3, patch)
@@ -233,7 +233,7 @@ def test_a_run_that_began_again_has_no_more_skipped_steps_than_it_may(
 def test_the_curve_s_loss_is_the_mean_of_the_steps_that_were_finite(
     train: Load, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, values = stepper_module.take_step, []
+    real, values = step_module.take_step, list[Any]()
 
     def noted(training: Training, batch: Any, *rest: Any) -> Tensor:
         if len(values) == 5:
@@ -242,7 +242,7 @@ def test_the_curve_s_loss_is_the_mean_of_the_steps_that_were_finite(
         values.append(loss.item())
         return loss
 
-    monkeypatch.setattr(stepper_module, "take_step", noted)
+    monkeypatch.setattr(step_module, "take_step", noted)
     summary = run("out", train(epochs=2, batch_size=4))
     assert np.isnan(values[5])
     means = [np.mean(values[:4]), np.mean([values[4], *values[6:]])]
@@ -254,13 +254,13 @@ def test_the_curve_s_loss_is_the_mean_of_the_steps_that_were_finite(
 @pytest.fixture
 def orders(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The rows of each batch that is drawn."""
-    real, seen = stepper_module.draw_batch, []
+    real, seen = step_module.sample_batch, []
 
     def noted(faces: Any, rows: Tensor, *rest: Any) -> Any:
         seen.append(rows.tolist())
         return real(faces, rows, *rest)
 
-    monkeypatch.setattr(stepper_module, "draw_batch", noted)
+    monkeypatch.setattr(step_module, "draw_batch", noted)
     return seen
 
 
@@ -303,10 +303,10 @@ def test_the_seed_alone_makes_another_net(
 def test_each_epoch_augments_anew(
     train: Load, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, shifts = step_module.augment_batch, []
+    real, shifts = augment_batch, list[Any]()
 
     def noted(*arguments: Any) -> Any:
-        batch = real(*arguments)
+        batch: Any = real(*arguments)
         shifts.append(batch.view.shift[0].tolist())
         return batch
 
@@ -322,7 +322,7 @@ def test_val_is_watched_and_changes_nothing(
     points[16:] += np.float32(30)
     points[19] = np.nan  # no label: not watched
     ends: list[EpochEnd] = []
-    with watching(ends.append):
+    with observed_epochs(ends.append):
         run("moved", train(), replace(store, points_store=points))
     summary = run("out", train())
     assert same(shipped(tmp_path / "out"), shipped(tmp_path / "moved"))

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor, distributed, nn
 
 from fpenet.model.distributed import (
-    Chance,
+    BatchRng,
     from_first,
     joined,
     rank,
@@ -53,7 +53,7 @@ def main(folder: Path) -> None:
         two.grad = torch.tensor([0.0, 10.0, 20.0]) * (1 + rank())
         sum_gradients([one, none, two])
         assert none.grad is None
-        chance = Chance(3)
+        chance = BatchRng(3)
         module = nn.Sequential(a_norm())
         see_whole_batch(module)
         half = len(IMAGES) // size()

@@ -26,22 +26,27 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         lock.release()
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, temporary: str | None = None) -> None:
     """Write ``content`` to ``path`` wholly or not at all, and flush it and its name to the disk.
+
+    Args:
+        temporary: file name beside ``path`` that it has meanwhile. None: ``<stem>.writing``, which a
+            later write takes again, so that a process that was killed leaves one file; only where
+            one process at a time writes.
 
     Raises:
         OSError: naming ``path``; no part of the file stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(temporary or f"{path.stem.split('.')[0]}.writing")
     try:
         try:
-            with temporary.open("wb") as file:
+            with partial.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            partial.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
             raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:

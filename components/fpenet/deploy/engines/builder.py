@@ -118,7 +118,8 @@ def keep_timings(timings: bytes, kept: Path) -> None:
         kept.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(kept)) from None
-    write_whole(kept, digest_bytes(timings).encode() + b"\n" + timings)
+    content = digest_bytes(timings).encode() + b"\n" + timings
+    write_whole(kept, content, f".{kept.name}.{os.getpid()}.partial")
 
 
 def known_timings(kept: Path) -> bytes | None:

@@ -71,7 +71,7 @@ class FileStore:
     def _write(self, name: str, data: bytes) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
+        write_whole(path, data, self._partial(name).name)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
