@@ -30,9 +30,9 @@ def write_whole(path: Path, content: bytes, temporary: str | None = None) -> Non
     """Write ``content`` to ``path`` wholly or not at all, and flush it and its name to the disk.
 
     Args:
-        temporary: file name beside ``path`` that it has meanwhile. None: ``<stem>.writing``, which a
-            later write takes again, so that a process that was killed leaves one file; only where
-            one process at a time writes.
+        temporary: file name beside ``path`` that it has meanwhile. None: ``<stem>.writing``, which
+            a later write takes again, so that a process that was killed leaves one file; only
+            where one process at a time writes.
 
     Raises:
         OSError: naming ``path``; no part of the file stays.
