@@ -26,7 +26,7 @@ from prefect.client.schemas.objects import State
 
 from flows.notify import flow_run_page, run_page, version_page
 from fpenet.cli.environment import has_mlflow
-from fpenet.core.errors import BAD_INPUT, InputError
+from fpenet.core.errors import BAD_INPUT
 from fpenet.core.progress import LOGGER
 from fpenet.data.sources.s3_labels import local_labels
 from fpenet.execution import cached_folder, run_stage
@@ -128,7 +128,7 @@ def model_key() -> ModelKey | None:
         return key
     try:
         secret = Secret.load(MODEL_KEY_BLOCK)
-    except InputError:  # there is no such block
+    except ValueError:  # there is no such block
         return None
     assert isinstance(secret, Secret)
     return ModelKey(str(secret.get()))

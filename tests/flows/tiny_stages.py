@@ -5,19 +5,26 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.params import GateParams, RegisterParams, TrainParams, ValidateParams
+from fpenet.params import GateParams, RegisterParams, SplitParams, TrainParams, ValidateParams
+from tests import failing
 
 
 def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str, Any]:
     """Refuses the labels when the limits ask it to."""
     if validate.min_faces > 1000:
-        raise ValueError(f"{data.labels}: 20 usable faces; validate.min_faces is 1001")
+        raise InputError(f"{data.labels}: 20 usable faces; validate.min_faces is 1001")
     return _write(out_dir, "report.json", {"kept": 20})
 
 
+def split(*, split: SplitParams, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
+    """Meets the fault of tests/failing.py that ``split.seed`` chooses."""
+    return failing.split(split=split, out_dir=out_dir)
+
+
 def plain(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """Split, crop, export, calibrate, bundle and report."""
+    """Crop, export, calibrate, bundle and report."""
     return _write(out_dir, "done.json", {})
 
 
@@ -124,7 +131,7 @@ def register(
     }
     key = current_model_key()
     if register.experiment == "crash":
-        raise ValueError(f"no space left, {key}")  # which is not tried again
+        raise InputError(f"no space left, {key}")  # which is not tried again
     record["encryption"] = key.id(b"salt") if key else "none"
     said = {"model": "tiny", "version": 7, "signed_by": signing_key.public.described}
     return _write(out_dir, "release.json", record | files | said)
