@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from flows.promotion import promotion
 from flows.request import project_params
-from fpenet.cli.main import parse_overrides
+from fpenet.cli.command import parse_overrides
 from fpenet.core.errors import InputError
 from fpenet.params import Params
 from fpenet.release.evidence import DEPLOYABLE

@@ -15,6 +15,8 @@ class Stage:
     """One stage.
 
     Attributes:
+        makes: what its command makes, in one sentence: its help text.
+        chapter: the part of the story that it belongs to: a panel of ``fpenet --help``.
         run: ``module:function``, imported only when the stage runs.
         inputs: stages whose folders it reads.
         reads_all: it reads every sealed stage before it; ``inputs`` is filled from the rows.
@@ -37,6 +39,8 @@ class Stage:
     inputs: tuple[str, ...]
     sections: tuple[str, ...]
     tools: tuple[str, ...] = ("numpy",)
+    makes: str = ""
+    chapter: str = "Other"
     reads_all: bool = False
     reads_labels: bool = False
     reads_folders: tuple[str, ...] = ()
@@ -49,22 +53,42 @@ class Stage:
 
 
 _ROWS = (
-    Stage("synth", "fpenet.data.synth:render", (), ("synth",), ("numpy", "scipy"), sealed=False),
+    Stage(
+        "synth",
+        "fpenet.data.synth:render",
+        (),
+        ("synth",),
+        ("numpy", "scipy"),
+        makes="Render a labelled set of synthetic faces.",
+        chapter="Data",
+        sealed=False,
+    ),
     Stage(
         "validate",
         "fpenet.data.validation.validate:validate_labels",
         (),
         ("data", "validate"),
         ("numpy", "pillow", "pyarrow", "great-expectations"),
+        makes="Check every label and image, and report what is wrong.",
+        chapter="Data",
         reads_labels=True,
     ),
-    Stage("split", "fpenet.data.split:split_subjects", ("validate",), ("split",)),
+    Stage(
+        "split",
+        "fpenet.data.split:split_subjects",
+        ("validate",),
+        ("split",),
+        makes="Divide the subjects into train, val and KPI parts.",
+        chapter="Data",
+    ),
     Stage(
         "crop",
         "fpenet.data.crops.crop_faces:crop_faces",
         ("validate", "split"),
         ("crop",),
         ("numpy", "pillow", "pyarrow"),
+        makes="Cut the face crops that training and evaluation read.",
+        chapter="Data",
         resumable=True,
     ),
     Stage(
@@ -73,6 +97,8 @@ _ROWS = (
         ("crop",),
         ("train",),
         ("numpy", "torch"),
+        makes="Train the net; the same command continues a stopped training.",
+        chapter="Train",
         reads_folders=("start_from", "teacher", "unlabelled"),
         shared=True,
         resumable=True,
@@ -83,6 +109,8 @@ _ROWS = (
         ("crop", "train"),
         ("evaluate",),
         ("numpy", "torch", "matplotlib"),
+        makes="Measure the keypoint errors of the trained net, or of any model.",
+        chapter="Judge",
     ),
     Stage(
         "export",
@@ -90,6 +118,8 @@ _ROWS = (
         ("train",),
         ("export",),
         ("torch", "onnx", "onnxscript"),
+        makes="Write the trained net as ONNX files and check them.",
+        chapter="Deploy",
     ),
     Stage(
         "calibrate",
@@ -97,6 +127,8 @@ _ROWS = (
         ("crop", "export"),
         ("calibrate",),
         ("numpy", "onnx", "onnxruntime", "polygraphy"),
+        makes="Measure the activation ranges that INT8 engines use.",
+        chapter="Deploy",
     ),
     Stage(
         "build",
@@ -104,6 +136,8 @@ _ROWS = (
         ("crop", "evaluate", "export", "calibrate"),
         ("build", "evaluate"),
         ("numpy", "onnxruntime", "polygraphy", "tensorrt", "tensorrt-rtx-cu13"),
+        makes="Build an engine for each target and precision.",
+        chapter="Deploy",
     ),
     Stage(
         "benchmark",
@@ -111,6 +145,8 @@ _ROWS = (
         ("crop", "train", "evaluate", "build"),
         ("benchmark",),
         ("numpy", "onnxruntime"),
+        makes="Measure the latency and throughput of the engines.",
+        chapter="Deploy",
     ),
     Stage(
         "gate",
@@ -118,6 +154,8 @@ _ROWS = (
         ("crop", "evaluate", "build"),
         ("gate", "evaluate"),
         ("numpy", "onnxruntime"),
+        makes="Decide which engines meet the thresholds of the release.",
+        chapter="Judge",
         reads_folders=("champion",),
         trusts=True,
     ),
@@ -126,6 +164,8 @@ _ROWS = (
         "fpenet.deploy.bundle.bundle:bundle_targets",
         ("export", "calibrate", "build", "benchmark", "gate"),
         ("bundle", "build"),
+        makes="Pack the engines of each target into a signed folder.",
+        chapter="Deploy",
         signs=True,
     ),
     Stage(
@@ -134,6 +174,8 @@ _ROWS = (
         (),
         ("register",),
         ("numpy", "matplotlib", "jinja2"),
+        makes="Write the report and the model card of the release.",
+        chapter="Release",
         reads_all=True,
     ),
     Stage(
@@ -142,6 +184,8 @@ _ROWS = (
         (),
         ("register",),
         ("mlflow",),
+        makes="Register the release in MLflow, with its signed manifest.",
+        chapter="Release",
         reads_all=True,
         signs=True,
         cached=False,

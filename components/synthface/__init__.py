@@ -7,7 +7,7 @@ keypoints lie on them), ``mesh``, ``raster``, ``paint`` and ``light`` (how it be
 arithmetic keeps the bytes the same on every CPU.
 """
 
-from synthface.dataset import render_dataset
+from synthface.dataset import checked_subjects, render_dataset
 from synthface.rendering.render import render_face
 from synthface.spec import (
     EXPRESSIONS,
@@ -25,6 +25,7 @@ __all__ = [
     "Identity",
     "Occluder",
     "RenderedFace",
+    "checked_subjects",
     "render_dataset",
     "render_face",
 ]

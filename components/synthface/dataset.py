@@ -54,6 +54,25 @@ class _Subject:
     heavily_occluded: int = 0
 
 
+def checked_subjects(
+    seed: int,
+    subjects: int,
+    faces_per_subject: int,
+    views: Sequence[str],
+    scheme: VertexScheme | None,
+) -> list[int]:
+    """The ids of all subjects of a data set, ascending; nothing is rendered.
+
+    Raises:
+        ValueError: an argument of ``render_dataset`` is out of range.
+    """
+    everyone = sorted([*KPI_SUBJECTS, *sample_subjects(seed, subjects)])
+    sample_photographs(seed, everyone[0], faces_per_subject, views)
+    if scheme is not None:
+        scheme_points(scheme, Identity(), Expression())
+    return everyone
+
+
 def render_dataset(
     out_dir: Path,
     *,
@@ -86,10 +105,7 @@ def render_dataset(
         raise ValueError(f"{out_dir} is not empty; the data set needs a folder of its own")
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
-    everyone = sorted([*KPI_SUBJECTS, *sample_subjects(seed, subjects)])
-    sample_photographs(seed, everyone[0], faces_per_subject, views)  # wrong ones are told at once
-    if scheme is not None:
-        scheme_points(scheme, Identity(), Expression())
+    everyone = checked_subjects(seed, subjects, faces_per_subject, views, scheme)
     render = functools.partial(
         render_subject, out_dir, seed, faces_per_subject, tuple(views), scheme
     )

@@ -101,7 +101,7 @@ def test_f19_a_preempted_command_exits_resumable_and_goes_on(
     tmp_path: Path, train_command: Callable[..., list[str]]
 ) -> None:
     def command(root: Path) -> list[str]:
-        return [sys.executable, "-m", "fpenet.cli.main", *train_command(root, epochs=12)]
+        return [sys.executable, "-m", "fpenet", *train_command(root, epochs=12)]
 
     root = tmp_path / "root"
     training = subprocess.Popen(command(root), stderr=subprocess.PIPE, text=True)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 ZOMBIE = """
 import sys
 from pathlib import Path
-from fpenet.cli.main import parse_overrides
+from fpenet.cli.command import parse_overrides
 from fpenet.params import load_params
 from fpenet.release.promotion import promotion
 

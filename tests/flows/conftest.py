@@ -9,7 +9,7 @@ import pytest
 
 from fpenet.provenance.signing import SigningKey
 
-TINY = ("validate", "train", "evaluate", "build", "benchmark", "gate", "register")
+TINY = ("validate", "split", "train", "evaluate", "build", "benchmark", "gate", "register")
 PROJECT = Path(__file__).resolve().parents[2]
 
 

@@ -27,6 +27,7 @@ from flows.train_and_release import train_and_release
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_dataset, files_of
 from fpenet.provenance.signing import make_key
+from tests import failing
 from tests.s3_server import Bucket
 from tests.waiting import join
 
@@ -155,6 +156,23 @@ def test_another_error_is_tried_again_and_then_fails() -> None:
         }
     assert counts["train"] == 2
     assert counts["crop"] == 1
+
+
+@pytest.mark.parametrize("fault", failing.FAULTS)
+def test_a_bug_or_a_failing_machine_is_not_bad_input_and_is_tried_again(
+    fault: str, project: Path
+) -> None:
+    number, _fail, beginning = failing.FAULTS[fault]
+    state = run(overrides={"split.seed": number})
+    assert (state.name, state.is_failed()) == ("Failed", True)
+    assert beginning.partition(": ")[2] in (state.message or "")
+    with get_client(sync_client=True) as client:
+        flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[id_of(state)]))
+        counts = {
+            each.name: each.run_count for each in client.read_task_runs(flow_run_filter=flow_run)
+        }
+    assert counts["split"] == 2
+    assert not list(project.glob("work/split/[!.]*"))
 
 
 def test_the_embedded_labels_are_rendered_where_they_are_absent(project: Path) -> None:

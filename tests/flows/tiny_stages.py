@@ -8,7 +8,8 @@ from typing import Any
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.params import GateParams, RegisterParams, TrainParams, ValidateParams
+from fpenet.params import GateParams, RegisterParams, SplitParams, TrainParams, ValidateParams
+from tests import failing
 
 
 def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str, Any]:
@@ -18,8 +19,13 @@ def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str,
     return _write(out_dir, "report.json", {"kept": 20})
 
 
+def split(*, split: SplitParams, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
+    """Meets the fault of tests/failing.py that ``split.seed`` chooses."""
+    return failing.split(split=split, out_dir=out_dir)
+
+
 def plain(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """Split, crop, export, calibrate, bundle and report."""
+    """Crop, export, calibrate, bundle and report."""
     return _write(out_dir, "done.json", {})
 
 

@@ -4,10 +4,11 @@ import os
 from functools import partial
 from pathlib import Path
 
+from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.params import SynthParams
 from fpenet.params.scheme import read_scheme
-from synthface import render_dataset
+from synthface import checked_subjects, render_dataset
 
 
 def render(*, synth: SynthParams, out_dir: Path) -> dict[str, int]:
@@ -15,8 +16,15 @@ def render(*, synth: SynthParams, out_dir: Path) -> dict[str, int]:
 
     Returns:
         counts of what was rendered.
+
+    Raises:
+        InputError: a value of the section, or a vertex of the scheme, is out of range.
     """
     scheme = None if synth.scheme is None else read_scheme(synth.scheme)
+    try:
+        checked_subjects(synth.seed, synth.subjects, synth.faces_per_subject, synth.views, scheme)
+    except ValueError as error:
+        raise InputError(f"synth: {error}") from error
     counts = render_dataset(
         out_dir,
         seed=synth.seed,
