@@ -70,7 +70,7 @@ def case(store_of: Callable[..., CropStore]) -> Case:
 
 
 def original(case: Case, region: range, visible_only: bool) -> float:
-    """FACTS 4, point by point: pixels of the image, per-point means, then their plain mean."""
+    """docs/fpenet.md, KPI: pixels of the source image, per-point means, then their plain mean."""
     assert case.said.tight_points is not None
     labels = case.store.tight_faces().points_crop
     means = []

@@ -1,4 +1,4 @@
-"""Files that several processes share: locks, and writes of which no half is ever seen."""
+"""Files that several processes share: locks and atomic writes."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file ``path``; the lock of a process that died is free again.
+    """Hold the lock file ``path``; when a process dies, its lock is released.
 
     Raises:
         BlockingIOError: another process holds it, and ``wait`` is false.
@@ -27,10 +27,10 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` wholly or not at all, and flush it and its name to the disk.
+    """Write ``content`` to ``path`` atomically; the content and the rename are flushed to disk.
 
     Raises:
-        OSError: naming ``path``; no part of the file stays.
+        OSError: names ``path``; no partial file is left.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
