@@ -156,7 +156,7 @@ def test_regions_of_one_s_own_stand_beside_the_scheme_s(case: Case) -> None:
     ("regions", "said"),
     [
         ({"mouth": [1]}, r"evaluate\.regions\.mouth: is a region of 68 keypoints already"),
-        ({"far": ["67-70"]}, r"evaluate\.regions\.far: \[69, 70\]; wanted keypoints from 1 to 68"),
+        ({"far": ["67-70"]}, r"evaluate\.regions\.far: \[69, 70\]; must be keypoints from 1 to 68"),
         ({"none": []}, r"evaluate\.regions\.none: empty"),
     ],
 )
