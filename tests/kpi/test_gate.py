@@ -141,7 +141,8 @@ def test_a_loss_to_the_champion_refuses_the_engine() -> None:
     found = verdict(engine("cpu/fp32", 5.0, differences=rows), champion=champion)
     assert found["reasons"] == [
         "cpu/fp32: crop_px/all relative to the champion, yaw_range=above 60: +9.0%"
-        " (95% interval +7.0% to +11.0%); its upper end must be below +5.0% (champion/cpu.fp32.kpi.json)"
+        " (95% interval +7.0% to +11.0%); its upper end must be below +5.0%"
+        " (champion/cpu.fp32.kpi.json)"
     ]
     assert len(found["comparisons"]) == 2
 
