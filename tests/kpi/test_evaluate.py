@@ -196,7 +196,7 @@ def test_no_face_and_another_number_of_keypoints_are_said(
 ) -> None:
     store = store_of(np.zeros((2, 5, 2)), ["a", "b"])
     points = np.zeros((2, 4, 2)), np.zeros((2, 4))
-    with pytest.raises(ValueError, match=r"predictions are \(4, 2\) a face; the labels have 5"):
+    with pytest.raises(ValueError, match=r"predictions are \(4, 2\) per face; the labels have 5"):
         predict_judged(lambda _: points, store, 8)
     part = store.table.column_names.index("part")
     trained = store.table.set_column(part, "part", pa.array(["train"] * 2))

@@ -176,7 +176,7 @@ def test_a_public_key_that_is_none_is_named(
 
 def test_a_private_key_that_is_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "team.pem"
-    with pytest.raises(ValueError, match=r"team\.pem: No such file.*`make setup` makes"):
+    with pytest.raises(ValueError, match=r"team\.pem: No such file.*`make setup` creates"):
         read_signing_key(path)
     path.touch(0o600)
     with pytest.raises(ValueError, match="not an Ed25519 private key in PEM"):
