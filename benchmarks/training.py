@@ -30,7 +30,7 @@ from fpenet.model.distributed import BatchRng
 from fpenet.model.faces import open_faces
 from fpenet.model.nets.recombinator import GREY_LEVELS, NetOutput, Recombinator, build_net
 from fpenet.model.step import sample_batch, start, take_step
-from fpenet.model.targets import objective, targets_of
+from fpenet.model.targets import targets_of, training_loss
 from fpenet.model.train import freed_memory_kept
 from fpenet.params import Params, TrainParams, load_params
 from fpenet.stages import STAGES
@@ -54,14 +54,14 @@ class OneByOne(Dataset[tuple[torch.Tensor, ...]]):
     def __init__(self, store: CropStore, scheme: KeypointScheme, train: TrainParams) -> None:
         self.faces, self.scheme, self.train = open_faces(store, "cpu"), scheme, train
         self.rows = torch.from_numpy(store.rows("train"))
-        self.chance = BatchRng(0)
+        self.rng = BatchRng(0)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
         rows = self.rows[index : index + 1]
-        batch = sample_batch(self.faces, rows, self.scheme, self.train, self.chance)
+        batch = sample_batch(self.faces, rows, self.scheme, self.train, self.rng)
         return batch.images[0], batch.points[0], batch.visible[0]
 
 
@@ -84,7 +84,7 @@ def plain_steps(store: CropStore, scheme: KeypointScheme, train: TrainParams) ->
         for images, points, visible in DataLoader(faces, train.batch_size, drop_last=True):
             answer = plain_answer(net, images / GREY_LEVELS)
             wanted = targets_of(Batch(images, points, visible), net, None, scheme, train)
-            loss = objective(answer, wanted, train)
+            loss = training_loss(answer, wanted, train)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -24,7 +24,7 @@ def _fill_disk() -> None:
 
 
 def _miss_key() -> None:
-    {}["subject"]
+    dict[str, int]()["subject"]
 
 
 FAULTS: dict[str, tuple[int, Callable[[], None], str]] = {

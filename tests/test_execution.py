@@ -181,7 +181,7 @@ def test_a_data_set_that_exists_is_not_overwritten(
     stages.STAGES["source"] = dataclasses.replace(stages.STAGES["source"], sealed=False)
     run_stage("source", tmp_path / "data", {}, params_with())
     assert files_below(tmp_path) == ["half", "seed"]  # no manifest among the data
-    with pytest.raises(ValueError, match="holds something; remove it, or name another folder"):
+    with pytest.raises(ValueError, match="not empty; remove it, or choose another folder"):
         run_stage("source", tmp_path / "data", {}, params_with())
 
 

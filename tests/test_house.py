@@ -1,4 +1,4 @@
-"""The rules of DESIGN and CONTRIBUTING that a reading of the source can enforce."""
+"""The rules of CONTRIBUTING.md that can be checked on the source text."""
 
 import ast
 import importlib.util

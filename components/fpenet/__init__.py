@@ -5,14 +5,15 @@
 >>> landmarker.keypoints("face.jpg")[0].keypoints.shape  # doctest: +SKIP
 (80, 2)
 
-``Landmarker`` runs a released model, ``FaceTracks`` through the frames of a video; ``evaluate``
-judges any predict function on a crop folder; ``load_params`` reads params.yaml. Each is imported at
-its first use, so that importing a module of this package loads that module only.
+``Landmarker`` runs a released model on images, ``FaceTracks`` on the frames of a video;
+``evaluate`` computes the KPI of any predict function on a crop folder; ``load_params`` reads
+params.yaml. Each is imported at its first use, so that importing one module of this package does
+not load the others.
 
-Reading order of the chapters: ``keypoints`` (what a point means), ``data`` (labelled faces to
-crops), ``model`` (crops to weights), ``kpi`` (points to a verdict), ``deploy`` (weights to
-engines), ``release`` (engines to a registered version). ``core``, ``params`` and ``provenance`` lie
-below all of them, ``stages`` and ``cli`` above.
+Reading order: ``keypoints`` (keypoint schemes), ``data`` (labelled faces to crops), ``model``
+(crops to weights), ``kpi`` (predictions to metrics and a gate decision), ``deploy`` (weights to
+engines), ``release`` (engines to a registered version). All of them import ``core``, ``params`` and
+``provenance``; ``stages`` and ``cli`` import them.
 
 Shapes: N faces, K keypoints, C channels, H rows, W columns. Points are (x, y), x right, y down,
 pixel centres at integers; a name gives the frame: ``points_image`` in source-image pixels,
@@ -64,7 +65,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, imported when it is first used."""
+    """Import a public name when it is first used."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'fpenet' has no attribute {name!r}")
     module, attribute = _PUBLIC[name].split(":")

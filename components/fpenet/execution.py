@@ -1,8 +1,8 @@
-"""Running a stage: its key, its folder, and whether the result is there already.
+"""Run a stage: compute its key, reuse a finished result, or write a new folder.
 
 A stage is content-addressed: its key is the digest of its inputs, its params, its code and its tool
-versions. It writes into a temporary sibling folder that is renamed at the end: a folder that exists
-is complete.
+versions. It writes into a temporary sibling folder that is renamed at the end; an existing folder
+is therefore complete.
 """
 
 import dataclasses
@@ -34,14 +34,15 @@ from fpenet.stages import STAGES, Stage
 
 
 def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manifest:
-    """The manifest of a stage before it ran: its key and all that the key is made of."""
+    """The manifest of a stage that has not run yet: its key, and the values that make up the
+    key."""
     digests = {name: read_manifest(inputs[name]).content for name in stage.inputs}
     if stage.reads_labels:
         labels = Path(params.data.labels)
         if not labels.exists():
             raise InputError(
                 f"data.labels: {labels} does not exist; run `make setup` for the embedded set, or"
-                " give the folder or label file of a data set"
+                " set it to the folder or label file of a data set"
             )
         digests["labels"] = digest_dataset(labels)
     sections = {name: params.section(name).model_dump(mode="json") for name in stage.sections}
@@ -62,19 +63,19 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
 def run_stage(
     name: str, out_dir: Path, inputs: Mapping[str, Path], params: Params, rank: int = 0
 ) -> Manifest:
-    """Run the stage ``name`` into ``out_dir``, unless its result is already there.
+    """Run the stage ``name`` and write ``out_dir``; a finished result with the same key is reused.
 
     Args:
         inputs: a finished folder for each input stage; all are verified first, as are the labels
-            where a DVC pointer lies beside them.
+            if a DVC pointer file is next to them.
         rank: number of this process among those of ``torchrun``; only process 0 writes.
 
     Returns:
-        the sealed manifest.
+        The sealed manifest.
 
     Raises:
-        InputError: bad input; nothing is left at ``out_dir`` that was not there before.
-        OSError: naming the file or ``out_dir``: a disk that is full or may not be written.
+            InputError: bad input; ``out_dir`` is unchanged.
+        OSError: names the file or ``out_dir``: a disk that is full or may not be written.
     """
     stage = STAGES[name]
     for folder in inputs.values():
@@ -87,7 +88,7 @@ def run_stage(
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with locked(lock_of(out_dir)):
         if not stage.sealed and (out_dir.is_file() or any(out_dir.glob("*"))):
-            raise InputError(f"{out_dir}: holds something; remove it, or name another folder")
+            raise InputError(f"{out_dir}: not empty; remove it, or choose another folder")
         if _is_done(stage, out_dir, pending):
             return verify(out_dir)
         partial = partial_folder(out_dir, pending.key, stage.resumable)
@@ -111,14 +112,14 @@ def run_stage(
 
 
 def cached_folder(work: Path, name: str, inputs: Mapping[str, Path], params: Params) -> Path:
-    """Where the flow keeps the result of this stage for these inputs: ``work/<stage>/<key>``."""
+    """The folder of this stage's result for these inputs: ``work/<stage>/<key>``."""
     return work / name / stage_key(STAGES[name], inputs, params).key[:16]
 
 
 def _is_done(stage: Stage, out_dir: Path, pending: Manifest) -> bool:
-    """Whether a finished folder is there whose key is the one that is wanted."""
-    there = stage.cached and (out_dir / MANIFEST).exists()
-    return there and read_manifest(out_dir).key == pending.key
+    """Whether ``out_dir`` is finished and has the same key as ``pending``."""
+    finished = stage.cached and (out_dir / MANIFEST).exists()
+    return finished and read_manifest(out_dir).key == pending.key
 
 
 def _call(
@@ -137,7 +138,7 @@ def _call(
 
 
 def _named(folders: Mapping[str, Path]) -> dict[str, Path]:
-    """The folders as a stage function takes them: ``crop`` as ``crop_dir``."""
+    """The folders by the argument names of a stage function: ``crop`` becomes ``crop_dir``."""
     return {f"{name}_dir": folder for name, folder in folders.items()}
 
 
@@ -149,12 +150,12 @@ def _assist(
     params: Params,
     pending: Manifest,
 ) -> Manifest:
-    """Take part in a stage as a process that writes nothing; process 0 does."""
+    """Run a shared stage in a process other than number 0; only process 0 writes files."""
     if not stage.shared:
         raise InputError(
-            f"stage {stage.name} runs in one process; this one is number {rank} (RANK)."
+            f"stage {stage.name} runs in one process; this process is number {rank} (RANK)."
             f" Only {', '.join(row.name for row in STAGES.values() if row.shared)} may run in"
-            " several"
+            " several processes"
         )
     if not _is_done(stage, out_dir, pending):
         _call(stage, out_dir, inputs, params)

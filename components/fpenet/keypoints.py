@@ -1,7 +1,7 @@
-"""What each keypoint is: regions, mirror partners and eye corners of 68, 80 and 104 points.
+"""Keypoint schemes: regions, mirror partners and eye corners of 68, 80 and 104 points.
 
-Indices are 0-based here and everywhere below the readers; label files are 1-based.
-Source: FPENet model card (68/80/104 layouts) and FACTS 1.6 (flip map), 4 (KPI regions).
+Indices are 0-based everywhere except in label files, which are 1-based.
+Source: FPENet model card (68/80/104 layouts); docs/fpenet.md (flip map, KPI regions).
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,11 @@ class KeypointScheme:
     Attributes:
         regions: KPI region name -> keypoint indices; always has ``all``.
         loss_groups: a partition of the K indices, group name (eyes, mouth, pupil, face) -> indices.
-        flip_map: index of each keypoint's mirror partner; None where left and right are not known.
+        flip_map: index of each keypoint's mirror partner; None if left and right are not known.
         eye_corners: the outer eye corners, whose distance is the inter-ocular normaliser, or None.
-        pupils: the keypoints whose mean is the left of the image's pupil, and the other's; None
-            where there are none. 68 points have none of their own: the eyes' contours, as 300-W.
+        pupils: two groups of keypoints, left and right in the image; the mean of each is a pupil
+            centre. None if the scheme has neither pupils nor eyes. 68 points have no pupil
+            keypoints; the eye contours are used, as in 300-W.
     """
 
     num_keypoints: int
@@ -74,28 +75,28 @@ def _scheme(regions: Mapping[str, tuple[int, ...]], flip_map: tuple[int, ...]) -
 
 
 def _loss_groups(count: int, regions: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """Eyes with their contours, mouth, pupil, and all others as face; none is in two of them."""
+    """Eyes with their contours, mouth, pupil, and the rest as face; the groups do not overlap."""
     eyes = (*regions.get("eyes", ()), *regions.get("eye_contours", ()))
-    wanted = {"eyes": eyes, "mouth": regions.get("mouth"), "pupil": regions.get("pupils")}
+    candidates = {"eyes": eyes, "mouth": regions.get("mouth"), "pupil": regions.get("pupils")}
     taken: set[int] = set()
     groups: dict[str, tuple[int, ...]] = {}
-    for name, keypoints in wanted.items():
-        if own := tuple(sorted(set(keypoints or ()) - taken)):
-            groups[name] = own
-            taken.update(own)
+    for name, keypoints in candidates.items():
+        if group := tuple(sorted(set(keypoints or ()) - taken)):
+            groups[name] = group
+            taken.update(group)
     if rest := tuple(k for k in range(count) if k not in taken):
         groups["face"] = rest
     return groups
 
 
 def custom_scheme(scheme: SchemeParams) -> KeypointScheme:
-    """What a scheme file says of its keypoints."""
+    """The keypoint scheme that a scheme file defines (numbers from 1 become indices from 0)."""
     count = len(scheme.keypoints)
     flip_map: list[int] | None = None
     if scheme.mirror is not None:
         flip_map = [*range(count)]
-        for one, other in scheme.mirror:
-            flip_map[one - 1], flip_map[other - 1] = other - 1, one - 1
+        for left, right in scheme.mirror:
+            flip_map[left - 1], flip_map[right - 1] = right - 1, left - 1
     regions = {name: tuple(k - 1 for k in numbers) for name, numbers in scheme.regions.items()}
     corners = scheme.eye_corners and (scheme.eye_corners[0] - 1, scheme.eye_corners[1] - 1)
     return KeypointScheme(

@@ -1,8 +1,8 @@
-"""STAGES: one row a stage; command line, Prefect tasks, dvc.yaml and ``plan`` derive from it.
+"""STAGES: one row per stage; command line, Prefect tasks, dvc.yaml and ``plan`` derive from it.
 
-A stage function takes ``<input>_dir`` for each input stage (``inputs``, all folders by name, if it
-reads every stage before it), one argument for each params section, and ``out_dir``; it writes only
-there and returns a summary of JSON values. A stage does not know its caller.
+A stage function takes ``<input>_dir`` for each input stage (or ``inputs``, all folders by name, if
+it reads every earlier stage), one argument for each params section, and ``out_dir``. It writes only
+to ``out_dir`` and returns a summary of JSON values. It does not depend on its caller.
 """
 
 import dataclasses
@@ -19,17 +19,17 @@ class Stage:
         chapter: the part of the story that it belongs to: a panel of ``fpenet --help``.
         run: ``module:function``, imported only when the stage runs.
         inputs: stages whose folders it reads.
-        reads_all: it reads every sealed stage before it; ``inputs`` is filled from the rows.
+        reads_all: it reads every earlier sealed stage; ``inputs`` is filled from the rows.
         sections: sections of params.yaml that it reads.
         tools: distributions whose version changes the result.
         reads_labels: its result depends on the labelled set at ``data.labels``.
         reads_folders: keys of its section that may name a folder of another run, which it reads.
-        signs: its function is given the key that signs, whose id is part of the stage's key.
-        trusts: its function is given the public keys that are trusted; part of the key as well.
+        signs: its function gets the signing key; the key's id is part of the stage's key.
+        trusts: its function gets the trusted public keys; their ids are part of the stage's key.
         shared: several processes, started by ``torchrun``, may run it together.
-        resumable: an interrupted run goes on where it stopped.
-        cached: a finished folder with the same key is the result; False for a stage that acts on
-            something outside its folder.
+        resumable: an interrupted run continues where it stopped.
+        cached: a finished folder with the same key is reused; False for a stage that has effects
+            outside its folder.
         sealed: its folder holds a manifest; False for a data set, which data.dvc describes and
             whose bytes must not depend on the version of our code.
     """
@@ -194,11 +194,11 @@ _ROWS = (
 
 
 def _with_inputs(rows: Sequence[Stage]) -> dict[str, Stage]:
-    """The rows by name; one that reads all has the sealed stages before it as its inputs."""
+    """The rows by name; for a row with ``reads_all``, the inputs are all earlier sealed stages."""
     stages: dict[str, Stage] = {}
     for row in rows:
-        before = tuple(name for name, stage in stages.items() if stage.sealed)
-        stages[row.name] = dataclasses.replace(row, inputs=before) if row.reads_all else row
+        earlier = tuple(name for name, stage in stages.items() if stage.sealed)
+        stages[row.name] = dataclasses.replace(row, inputs=earlier) if row.reads_all else row
     return stages
 
 

@@ -1,4 +1,4 @@
-"""Multi-PIE's plan: who is photographed when, by which camera and light; the names of the files."""
+"""Multi-PIE's layout: subjects, sessions, recordings, cameras, illuminations and file names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from synthface.rng import SeededRng
 KPI_SUBJECTS = (*range(79, 85), *range(164, 170), *range(250, 256), *range(342, 347))
 LAST_SUBJECT = 346
 FIRST_YEAR = 2004
-"""When Multi-PIE's recordings began (FACTS 8): ages become birth years by it."""
+"""Year in which Multi-PIE's recordings began (docs/fpenet.md); converts ages to birth years."""
 LIGHTS = 20
 
 RECORDINGS: dict[tuple[int, int], str] = {
@@ -84,7 +84,7 @@ _OTHER_HALF = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """What a Multi-PIE file name says."""
+    """The fields of a Multi-PIE file name."""
 
     subject: int
     session: int
@@ -94,7 +94,8 @@ class Photograph:
 
     @property
     def capture(self) -> str:
-        """Who, when and by which camera: what all lights of 0.7 seconds have in common."""
+        """Subject, session, recording and camera: common to the 20 images of one capture (0.7
+        s)."""
         digits = self.camera.replace("_", "")
         return f"{self.subject:03d}_{self.session:02d}_{self.recording:02d}_{digits}"
 
@@ -105,16 +106,16 @@ class Photograph:
         return f"data/session{self.session:02d}/multiview/{folder}/{name}"
 
     def label_path(self) -> str:
-        """Where the capture's ``_lm.mat`` lies, were it made on this photograph."""
+        """Path of the capture's ``_lm.mat`` if this photograph is the labelled one."""
         name = f"{self.capture}_{self.illumination:02d}_lm.mat"
         return f"MPie_Labels/labels/{self.camera.replace('_', '')}/{name}"
 
 
 def cameras_of(views: Sequence[str]) -> list[str]:
-    """The cameras that ``views`` name, each once, in the order of ``CAMERAS``.
+    """The cameras of ``views``, each once, in the order of ``CAMERAS``.
 
     Raises:
-        ValueError: a view that is none, or none at all.
+        ValueError: an unknown view, or no view.
     """
     odd = [name for name in views if name not in VIEWS]
     if odd or not views:
@@ -124,10 +125,10 @@ def cameras_of(views: Sequence[str]) -> list[str]:
 
 
 def labelled_keypoints(camera: str) -> Sequence[int]:
-    """The 0-based numbers, of the 68, of the points in a ``_lm.mat`` of this camera, in its order.
+    """The 0-based indices among the 68 of the points in a ``_lm.mat`` of this camera, in its order.
 
-    A profile has the 39 of the half that it shows, midline included: jaw 9, brow 5, nose 7, eye 6,
-    mouth 12, in the order of the 68; seen from the other side, their mirror partners.
+    A profile has the 39 points of the visible half, midline included: jaw 9, brow 5, nose 7, eye 6,
+    mouth 12, in the order of the 68; for the other side, their mirror partners.
     """
     if camera not in PROFILES:
         return range(68)
@@ -137,10 +138,10 @@ def labelled_keypoints(camera: str) -> Sequence[int]:
 
 
 def sample_subjects(seed: int, count: int) -> list[int]:
-    """``count`` ids out of 1..346 that are no KPI subject's, ascending."""
+    """``count`` random ids of 1..346 without the KPI subjects, ascending."""
     free = [number for number in range(1, LAST_SUBJECT + 1) if number not in KPI_SUBJECTS]
     if not 0 <= count <= len(free):
-        raise ValueError(f"subjects is {count}; choose 0 to {len(free)} beside the KPI subjects")
+        raise ValueError(f"subjects is {count}; choose 0 to {len(free)} besides the KPI subjects")
     draw = SeededRng(seed, 21)
     return sorted(free.pop(draw.index(len(free))) for _ in range(count))
 
@@ -148,10 +149,10 @@ def sample_subjects(seed: int, count: int) -> list[int]:
 def sample_photographs(
     seed: int, subject: int, count: int, views: Sequence[str] = ("all",)
 ) -> list[Photograph]:
-    """``count`` different photographs of ``subject``, by path; cameras by their shares.
+    """``count`` different photographs of ``subject``, sorted by path; cameras by their shares.
 
     Raises:
-        ValueError: there are not so many.
+        ValueError: ``count`` is larger than the number of photographs.
     """
     cameras = cameras_of(views)
     most = len(RECORDINGS) * LIGHTS * len(cameras)

@@ -213,7 +213,7 @@ def test_synth_says_what_its_options_may_be_and_spares_a_folder_with_something_i
     (tmp_path / "mine/other.txt").write_text("mine")
     status, error = run("synth", "--out", tmp_path / "mine")
     assert (status, error.count("\n")) == (2, 1)
-    assert "mine: holds something; remove it, or name another folder" in error
+    assert "mine: not empty; remove it, or choose another folder" in error
     for words, said in (
         (("--views", "all", "front"), "synth.views.1 is 'front': Input should be 'all', 'near-f"),
         (("--subjects", 324), "synth.subjects is 324: Input should be less than or equal to 323"),

@@ -167,7 +167,7 @@ def test_an_engine_is_compared_with_the_champion_by_its_own_predictions(
     verdict = gate(champion=stages.bundle.as_posix())
     assert verdict["engines"] == {f"cpu/{OTHER[lost]}": True, f"cpu/{lost}": False}
     assert {engine for engine, _ in failed_checks(verdict)} == {f"cpu/{lost}"}
-    assert (f"cpu/{lost}", "crop_px/all beside the champion") in failed_checks(verdict)
+    assert (f"cpu/{lost}", "crop_px/all relative to the champion") in failed_checks(verdict)
     changes = {
         row["engine"]: row["change"]
         for row in verdict["comparisons"]

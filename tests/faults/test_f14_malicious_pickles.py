@@ -161,7 +161,7 @@ def test_f14_as_a_checkpoint_to_go_on_from(
         found = load_checkpoint(path)
     assert found is not None
     assert found[1] == {"epoch": 3}
-    assert f"{name}: damaged: it is no checkpoint" in caplog.text
+    assert f"{name}: damaged: not a checkpoint" in caplog.text
     assert not (tmp_path / "canary").exists()
 
 

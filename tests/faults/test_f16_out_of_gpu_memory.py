@@ -1,4 +1,4 @@
-"""A batch that is too large for the GPU is answered in two parts, or the run fails in one line."""
+"""A batch that is too large for the GPU is split into two parts, or the run fails in one line."""
 
 import gc
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def test_f16_a_step_that_finds_too_little_memory_is_run_again_in_two_parts(
     else:
         with pytest.raises(ValueError, match=r"too small for train\.batch_size 40 in 2 parts"):
             train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)
-    assert caplog.text.count("each batch is answered in two parts") == 1
+    assert caplog.text.count("each batch is split into two parts") == 1
 
 
 @needs_gpu
@@ -76,7 +76,7 @@ def test_f16_a_batch_is_halved_once_and_the_memory_released(
         else:
             with pytest.raises(ValueError, match=r"too small for train\.batch_size 40 in 2 parts"):
                 train_net(crop_dir=dots_dir, train=train, out_dir=_folder(tmp_path / "less"))
-        assert "each batch is answered in two parts" in caplog.text
+        assert "each batch is split into two parts" in caplog.text
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     gc.collect()

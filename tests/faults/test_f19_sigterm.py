@@ -52,7 +52,7 @@ def test_f19_the_step_is_finished_and_the_rest_of_the_epoch_goes_on_the_same(
     out_dir, whole = tmp_path / "train", tmp_path / "whole"
     out_dir.mkdir()
     whole.mkdir()
-    with pytest.raises(Resumable, match="all is saved"):
+    with pytest.raises(Resumable, match="the state is saved"):
         train_net(crop_dir=dots_dir, train=train, out_dir=out_dir)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     found = load_checkpoint(out_dir / "checkpoint.safetensors")
@@ -120,7 +120,7 @@ def test_f19_a_preempted_command_exits_resumable_and_goes_on(
         training.kill()
     assert (training.returncode, said) == (
         75,
-        "fpenet train: stopped by SIGTERM; all is saved, the same command goes on from there\n",
+        "fpenet train: stopped by SIGTERM; the state is saved, the same command resumes it\n",
     )
     assert not (root / "train").exists()
     # In processes of the same kind: another number of threads gives other sums.

@@ -1,4 +1,5 @@
-"""The original never scores its last batch (FACTS 9); ours gives the same KPI at any batch size."""
+"""The original never scores an incomplete last batch (docs/fpenet.md, KPI); ours gives the same
+KPI at any batch size."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -82,8 +82,8 @@ def test_f23_a_required_slice_of_too_few_people_is_insufficient_evidence(
     how = how.model_copy(update={"slices": few})
     found = verdict(store, said(store, 1.0), how, 50.0, champion=said(store, 2.0))
     assert found["reasons"] == [
-        "cpu/fp32: crop_px/all beside the champion, pose=side: insufficient evidence: too few:"
-        " 3 faces of 2 people; wanted 2 of 3 (gate.champion)"
+        "cpu/fp32: crop_px/all relative to the champion, pose=side: insufficient evidence: too few:"
+        " 3 faces of 2 subjects; must be at least 2 of 3 (gate.champion)"
     ]
     front = next(row for row in found["comparisons"] if row["slice"] == "pose=front")
     assert front["passed"]

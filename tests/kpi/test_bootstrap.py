@@ -86,7 +86,7 @@ def test_the_ends_are_those_of_student_s_t(people: int, t: float) -> None:
 def test_people_drawn_in_groups_spread_as_much_as_people(monkeypatch: pytest.MonkeyPatch) -> None:
     cells, subjects = faces(600, np.random.default_rng(4))
     alone = intervals(cells, subjects, HOW)["both"]
-    monkeypatch.setattr(bootstrap, "MOST_DRAWN", 300)
+    monkeypatch.setattr(bootstrap, "MAX_CLUSTERS", 300)
     grouped = intervals(cells, subjects, HOW)["both"]
     assert alone is not None
     assert grouped is not None
@@ -119,8 +119,8 @@ def test_columns_with_other_gaps_are_a_mean_of_means_and_not_a_mean_of_all() -> 
     tail = 100 * expanded_tail(0.025, 30)
     for name, own in cells.metrics.items():
         loop = []
-        for drawn in draws.times.T.astype(int):
-            rows = np.repeat(np.arange(30), drawn[draws.people])
+        for counts in draws.counts.T.astype(int):
+            rows = np.repeat(np.arange(30), counts[draws.subjects])
             loop.append(np.nanmean(values[rows][:, list(own)], axis=0).mean())
         ends = np.percentile(loop, [tail, 100 - tail])
         assert found[name] == pytest.approx(tuple(ends), abs=1e-5)

@@ -70,7 +70,7 @@ def case(store_of: Callable[..., CropStore]) -> Case:
 
 
 def original(case: Case, region: range, visible_only: bool) -> float:
-    """FACTS 4, point by point: pixels of the image, per-point means, then their plain mean."""
+    """docs/fpenet.md, KPI: pixels of the source image, per-point means, then their plain mean."""
     assert case.said.tight_points is not None
     labels = case.store.tight_faces().points_crop
     means = []
@@ -156,7 +156,7 @@ def test_regions_of_one_s_own_stand_beside_the_scheme_s(case: Case) -> None:
     ("regions", "said"),
     [
         ({"mouth": [1]}, r"evaluate\.regions\.mouth: is a region of 68 keypoints already"),
-        ({"far": ["67-70"]}, r"evaluate\.regions\.far: \[69, 70\]; wanted keypoints from 1 to 68"),
+        ({"far": ["67-70"]}, r"evaluate\.regions\.far: \[69, 70\]; must be keypoints from 1 to 68"),
         ({"none": []}, r"evaluate\.regions\.none: empty"),
     ],
 )
@@ -196,7 +196,7 @@ def test_no_face_and_another_number_of_keypoints_are_said(
 ) -> None:
     store = store_of(np.zeros((2, 5, 2)), ["a", "b"])
     points = np.zeros((2, 4, 2)), np.zeros((2, 4))
-    with pytest.raises(ValueError, match=r"predictions are \(4, 2\) a face; the labels have 5"):
+    with pytest.raises(ValueError, match=r"predictions are \(4, 2\) per face; the labels have 5"):
         predict_judged(lambda _: points, store, 8)
     part = store.table.column_names.index("part")
     trained = store.table.set_column(part, "part", pa.array(["train"] * 2))

@@ -121,7 +121,7 @@ def test_an_engine_without_a_report_or_parity_is_refused() -> None:
 def test_an_engine_that_was_judged_on_other_faces_is_refused() -> None:
     found = verdict(engine("cpu/fp32", 5.0, kpi=report(5.0, faces="a" * 64)))
     assert found["reasons"] == [
-        "cpu/fp32: judged on other faces: aaaaaaaaaaaaaaaa; must be of 0000000000000000"
+        "cpu/fp32: judged on different faces: aaaaaaaaaaaaaaaa; must be of 0000000000000000"
         " (build/cpu/fp32.kpi.json)"
     ]
 
@@ -149,8 +149,9 @@ def test_a_loss_to_the_champion_refuses_the_engine() -> None:
     rows = (difference(True), difference(False, where="yaw_range=above 60"))
     found = verdict(engine("cpu/fp32", 5.0, differences=rows), champion=champion)
     assert found["reasons"] == [
-        "cpu/fp32: crop_px/all beside the champion, yaw_range=above 60: +9.0% (95% interval +7.0%"
-        " to +11.0%); its upper end must be below +5.0% (champion/cpu.fp32.kpi.json)"
+        "cpu/fp32: crop_px/all relative to the champion, yaw_range=above 60: +9.0%"
+        " (95% interval +7.0% to +11.0%); its upper end must be below +5.0%"
+        " (champion/cpu.fp32.kpi.json)"
     ]
     assert len(found["comparisons"]) == 2
 

@@ -118,7 +118,7 @@ def test_another_number_of_keypoints_makes_the_head_anew_and_says_which_tensors(
         fresh = load_weights(net, "nano", folder, new_head=True)
     assert fresh == ["heatmaps.weight", "heatmaps.bias"]
     assert torch.equal(net.heatmaps.weight, before)
-    assert "made anew: heatmaps.weight, heatmaps.bias" in caplog.text
+    assert "reinitialised: heatmaps.weight, heatmaps.bias" in caplog.text
 
 
 def test_a_teacher_says_where_the_points_are(

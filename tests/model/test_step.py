@@ -15,7 +15,7 @@ from fpenet.model.checkpoint import fold
 from fpenet.model.distributed import BatchRng
 from fpenet.model.faces import TrainingFaces
 from fpenet.model.step import Training, sample_batch, start, take_step
-from fpenet.model.targets import objective, targets_of
+from fpenet.model.targets import targets_of, training_loss
 from fpenet.params import Params, TrainParams
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -160,7 +160,9 @@ def gradients(training: Training, batch: Batch, settings: TrainParams) -> list[T
     answer = net.answer(batch.images / 255)
     wanted = targets_of(batch, training.average, None, scheme, settings)
     parameters = list(net.parameters())
-    found = torch.autograd.grad(objective(answer, wanted, settings), parameters, allow_unused=True)
+    found = torch.autograd.grad(
+        training_loss(answer, wanted, settings), parameters, allow_unused=True
+    )
     return [
         torch.zeros_like(parameter) if gradient is None else gradient
         for parameter, gradient in zip(parameters, found, strict=True)

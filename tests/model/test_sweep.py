@@ -172,7 +172,7 @@ def test_trials_are_runs_nested_in_the_sweeps_own(
         ("sweep.space={train.learning_rat: [1, 2]}", "no such key; did you mean learning_rate?"),
         ("sweep.space={train.augment.zoom: {low: 0.1, high: 2.0}}", "train.augment.zoom is 2.0"),
         ("sweep.storage=postgresql+psycopg://u:secret@host/db", "sweep.storage"),
-        ("sweep.aside_fraction=0.0001", "nobody of train is held aside"),
+        ("sweep.aside_fraction=0.0001", "no subject of train is held out"),
     ],
 )
 def test_a_sweep_over_what_cannot_be_tried_is_refused_before_it_trains(

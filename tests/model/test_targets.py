@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fpenet.keypoints import scheme_for
 from fpenet.model.augment import Batch, View
 from fpenet.model.nets.recombinator import NetOutput
-from fpenet.model.targets import Target, TrainTargets, objective, targets_of
+from fpenet.model.targets import Target, TrainTargets, targets_of, training_loss
 from fpenet.params import Params, TrainParams
 
 Load = Callable[..., TrainParams]
@@ -191,5 +191,5 @@ def test_the_loss_is_the_sum_of_its_parts_by_their_weights(
     errors = 3 + 0.5 * 5 + 0.25 * 7
     shapes = heatmap_weight * (1 + 0.25) * math.log(40)
     right = confidence_weight * 0.25 * math.log(2) if learned else 0.0
-    value = objective(answer, wanted, settings).item()
+    value = training_loss(answer, wanted, settings).item()
     assert value == pytest.approx(errors + shapes + right, rel=1e-5)

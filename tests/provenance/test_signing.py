@@ -73,10 +73,10 @@ def test_a_key_is_for_its_owner_alone_and_is_never_printed(tmp_path: Path, key: 
     secret = path.read_text().splitlines()[1]
     assert secret not in repr(key) + str(key)
     assert str(key.public) == f"release key {key.public.id}"
-    with pytest.raises(ValueError, match=r"release\.pem: there is a key already"):
+    with pytest.raises(ValueError, match=r"release\.pem: exists already"):
         make_key(path)
     path.chmod(0o644)
-    with pytest.raises(ValueError, match="everybody can read; chmod 600"):
+    with pytest.raises(ValueError, match="every user can read; chmod 600"):
         read_signing_key(path)
 
 
@@ -156,7 +156,7 @@ def test_json_is_signed_in_one_form_however_it_is_written() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "No such file or directory, so nothing can be trusted"),
+        (None, "No such file or directory, so no signature is trusted"),
         (b"", "not an Ed25519 public key in PEM"),
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "not an Ed25519 public"),
     ],
@@ -176,7 +176,7 @@ def test_a_public_key_that_is_none_is_named(
 
 def test_a_private_key_that_is_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "team.pem"
-    with pytest.raises(ValueError, match=r"team\.pem: No such file.*`make setup` makes"):
+    with pytest.raises(ValueError, match=r"team\.pem: No such file.*`make setup` creates"):
         read_signing_key(path)
     path.touch(0o600)
     with pytest.raises(ValueError, match="not an Ed25519 private key in PEM"):

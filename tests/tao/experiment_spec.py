@@ -1,4 +1,4 @@
-"""TAO's experiment_spec.yaml of FPENet: the fields and values that it ships (FACTS 1.5)."""
+"""TAO's experiment_spec.yaml of FPENet: the fields and values that NVIDIA ships."""
 
 SPEC = """\
 __class_name__: FpeNetTrainer

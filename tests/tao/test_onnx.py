@@ -18,7 +18,7 @@ PAD = {1: [0, 0, 0, 0], 3: [1, 1, 1, 1], 5: [2, 2, 2, 2]}
 
 
 class Graph:
-    """FACTS 2.1 as an ONNX graph; what a test changes is an argument."""
+    """The network of docs/fpenet.md as an ONNX graph; a test varies it by the arguments."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Graph:
         return self.add("Relu", current)
 
     def softargmax(self, maps: str, keypoints: int) -> list[str]:
-        """FACTS 2.3: exp(beta (h - max h)) over its sum, and the largest of it."""
+        """Soft-argmax: p = exp(beta (h - max h)) / sum; the confidence is the largest p."""
         maps = self.add("Mul", maps, self.put(np.float32(0.01)))
         cells = self.add("Reshape", maps, self.put(np.array([-1, keypoints, 6400])))
         largest = self.add("ReduceMax", cells, axes=[2], keepdims=1)

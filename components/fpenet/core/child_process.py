@@ -1,6 +1,6 @@
-"""A function of this package in a process of its own, which speaks lines with the one that made it.
+"""Run a function of this package in a separate process that exchanges lines of text with ours.
 
-It ends when its standard input does, so it outlives nobody, even one that was killed.
+The process ends when its standard input closes, so it also ends when the parent is killed.
 """
 
 import subprocess
@@ -12,7 +12,8 @@ from fpenet.provenance.digest import SOURCE_ROOT
 def start_process(entry: str, *arguments: str) -> "subprocess.Popen[str]":
     """Start ``module:function`` with ``arguments``; its standard input and output are pipes.
 
-    It is no child of the terminal: an interrupt reaches it through its standard input only.
+    It runs in a session of its own: Ctrl-C in the terminal does not reach it; it stops when its
+    standard input closes.
     """
     module, function = entry.split(":")
     code = (

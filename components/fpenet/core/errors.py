@@ -1,9 +1,9 @@
-"""What can end a command or a stage, and whose fault it is.
+"""Exceptions that end a command or a stage.
 
-``InputError`` is a mistake of the person: a wrong file, key or value; its message names it, and
-what is allowed. A command ends with status 2, a flow run in the state ``BadInput``, and nothing is
-tried again. Any other exception is a bug, or a fault of the machine or the network: status 1, a
-traceback in a log, tried again by Prefect.
+``InputError`` is a mistake of the user: a wrong file, key or value. Its message names it and says
+what is allowed. The command ends with exit status 2, the flow run in the state ``BadInput``,
+without a retry. Any other exception is a bug or a fault of the machine or the network: exit status
+1, a traceback in a log, retried by Prefect.
 """
 
 
@@ -16,11 +16,11 @@ class Resumable(RuntimeError):
 
 
 class Diverged(RuntimeError):
-    """A training whose loss was not finite too often; the last good checkpoint stays."""
+    """The training loss was not finite too often; the last good checkpoint is kept."""
 
 
 class Pruned(RuntimeError):
-    """A trial of a sweep that is worse than others were at its epoch: it need not go on."""
+    """A trial of a sweep was stopped: at this epoch it is worse than earlier trials were."""
 
 
 BAD_INPUT = (
@@ -31,4 +31,5 @@ BAD_INPUT = (
     NotADirectoryError,
     PermissionError,
 )
-"""What a person can mend: bad input, and a path that is absent, in the way or not permitted."""
+"""Errors that the user can correct: bad input, or a path that is missing, exists already, is of the
+wrong kind or may not be accessed."""

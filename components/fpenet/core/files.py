@@ -1,4 +1,4 @@
-"""Files that several processes share: locks, and writes of which no half is ever seen."""
+"""Files that several processes share: locks and atomic writes."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file ``path``; the lock of a process that died is free again.
+    """Hold the lock file ``path``; when a process dies, its lock is released.
 
     Raises:
         BlockingIOError: another process holds it, and ``wait`` is false.
@@ -27,7 +27,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes, temporary: str | None = None) -> None:
-    """Write ``content`` to ``path`` wholly or not at all, and flush it and its name to the disk.
+    """Write ``content`` to ``path`` atomically; flush content and rename to the disk.
 
     Args:
         temporary: file name beside ``path`` that it has meanwhile. None: ``<stem>.writing``, which
@@ -35,7 +35,7 @@ def write_whole(path: Path, content: bytes, temporary: str | None = None) -> Non
             where one process at a time writes.
 
     Raises:
-        OSError: naming ``path``; no part of the file stays.
+        OSError: names ``path``; no partial file is left.
     """
     partial = path.with_name(temporary or f"{path.stem.split('.')[0]}.writing")
     try:

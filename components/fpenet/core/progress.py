@@ -1,7 +1,7 @@
-"""How a stage tells how far it is: structured log records, and the end of each training epoch.
+"""Progress of a stage: structured log records, and observers of the end of each training epoch.
 
-A record is what the CLI and the flows draw. The end of an epoch goes, with the points of that
-moment, to whoever watches: MLflow's live view, a sweep that may stop the training.
+The CLI and the flows display the records. At the end of an epoch each observer gets the metrics and
+the predicted points: MLflow's live metrics, or a sweep, which may stop the training.
 """
 
 import logging
@@ -18,11 +18,11 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EpochEnd:
-    """What a training says after an epoch, of the faces that it watches.
+    """Metrics and predictions after one training epoch.
 
     Attributes:
-        curve: the numbers of every epoch so far, the last one being this epoch's.
-        images: (N, 1, 80, 80) uint8, the same faces after every epoch; N may be 0.
+        curve: the metrics of every epoch so far; the last entry is this epoch.
+        images: (N, 1, 80, 80) uint8, the same N sample faces in every epoch; N may be 0.
         points_crop: (N, K, 2) predicted, crop pixels.
         target_crop: (N, K, 2) labelled, crop pixels, NaN where unlabelled.
     """
@@ -34,11 +34,11 @@ class EpochEnd:
 
 
 EpochObserver = Callable[[EpochEnd], None]
-_WATCHES: ContextVar[tuple[EpochObserver, ...]] = ContextVar("watches", default=())
+_OBSERVERS: ContextVar[tuple[EpochObserver, ...]] = ContextVar("observers", default=())
 
 
 def report(done: int, total: int, unit: str, **metrics: float) -> None:
-    """Log that ``done`` of ``total`` ``unit`` are finished, with the ``metrics`` of this moment.
+    """Log that ``done`` of ``total`` ``unit`` are finished, with the current ``metrics``.
 
     The record carries ``done``, ``total``, ``unit`` and ``metrics`` as attributes.
     """
@@ -53,16 +53,16 @@ def report(done: int, total: int, unit: str, **metrics: float) -> None:
 
 
 def notify_epoch(end: EpochEnd) -> None:
-    """Tell those that watch; what one of them raises ends the training."""
-    for watch in _WATCHES.get():
-        watch(end)
+    """Call the observers of this thread; an exception in one of them ends the training."""
+    for observer in _OBSERVERS.get():
+        observer(end)
 
 
 @contextmanager
-def observed_epochs(watch: EpochObserver) -> Iterator[None]:
-    """Have ``watch`` told of the epochs that end in this thread meanwhile."""
-    token = _WATCHES.set((*_WATCHES.get(), watch))
+def observed_epochs(observer: EpochObserver) -> Iterator[None]:
+    """Call ``observer`` at the end of each epoch in this thread while the context is open."""
+    token = _OBSERVERS.set((*_OBSERVERS.get(), observer))
     try:
         yield
     finally:
-        _WATCHES.reset(token)
+        _OBSERVERS.reset(token)

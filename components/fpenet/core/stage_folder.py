@@ -1,16 +1,17 @@
-"""The folder that a stage writes under another name until it is complete."""
+"""The temporary folder that a stage writes into, and its lock file."""
 
 import shutil
 from pathlib import Path
 
 
 def lock_of(out_dir: Path) -> Path:
-    """The lock file of the process that writes ``out_dir``; the next one finds it finished."""
+    """The lock file that a process holds while it writes ``out_dir``."""
     return out_dir.with_name(f".{out_dir.name}.lock")
 
 
 def partial_folder(out_dir: Path, key: str, resumable: bool) -> Path:
-    """The folder to rename at the end: emptied, unless it holds a resumable run of this key."""
+    """The temporary folder, renamed when complete; emptied first, except for a resumable run of
+    the same key."""
     partial = out_dir.parent / f".{out_dir.name}.{key[:16]}.partial"
     if not (resumable and partial.exists()):
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""How SIGTERM stops a long stage between two steps.
+"""Stop a long stage between two steps when SIGTERM arrives.
 
-A preempted machine gets SIGTERM and a grace time. The stage notes the signal, finishes its step,
-saves, and then ends; a second SIGTERM in the meantime changes nothing.
+A preempted machine gets SIGTERM and a grace period. The stage records the signal, finishes its
+current step, saves its state and ends; a second SIGTERM has no further effect.
 """
 
 import signal
@@ -15,29 +15,29 @@ from fpenet.core.errors import Resumable
 
 @contextmanager
 def deferred_sigterm() -> Iterator[Callable[[], bool]]:
-    """Note SIGTERM instead of dying of it; yields what says whether it came.
+    """Record SIGTERM instead of ending the process; yields a function: has SIGTERM arrived?
 
-    At the end the handler from before is back, and gets the signal if it is one of Python's (a
-    Prefect run ends its own way). Outside the main thread, where Python hears no signal, nothing
-    is ever noted.
+    On exit the previous handler is restored. If it is a Python function (as in a Prefect run), the
+    signal is raised again for it. Outside the main thread Python delivers no signals, so the
+    function always returns False.
 
     Raises:
-        Resumable: SIGTERM came, and there was no handler before.
+        Resumable: SIGTERM arrived, and there was no previous handler.
     """
-    came = threading.Event()
+    received = threading.Event()
 
-    def note(_number: int, _frame: FrameType | None) -> None:
-        came.set()
+    def record(_number: int, _frame: FrameType | None) -> None:
+        received.set()
 
     if threading.current_thread() is not threading.main_thread():
-        yield came.is_set
+        yield received.is_set
         return
-    before = signal.signal(signal.SIGTERM, note)
+    previous = signal.signal(signal.SIGTERM, record)
     try:
-        yield came.is_set
+        yield received.is_set
     finally:
-        signal.signal(signal.SIGTERM, before)
-    if came.is_set():
-        if callable(before):
+        signal.signal(signal.SIGTERM, previous)
+    if received.is_set():
+        if callable(previous):
             signal.raise_signal(signal.SIGTERM)
-        raise Resumable("stopped by SIGTERM; all is saved, the same command goes on from there")
+        raise Resumable("stopped by SIGTERM; the state is saved, the same command resumes it")

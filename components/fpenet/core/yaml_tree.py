@@ -1,4 +1,4 @@
-"""YAML trees: reading one file of sections, and laying one tree over another."""
+"""YAML trees: read and write a file of sections, and merge one tree into another."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,14 +27,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def write_yaml(tree: Mapping[str, Any], title: str, path: Path) -> None:
-    """Write ``tree`` below a comment; as a file of ``presets/`` it is laid over params.yaml."""
+    """Write ``tree`` below a comment line, in the format of the files in ``presets/``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(dict(tree), sort_keys=False)
     path.write_text(f"# {title}\n{text}", encoding="utf-8")
 
 
 def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the leaves of ``over`` in place of its own; a list is a leaf.
+    """``base`` with its leaves replaced by those of ``over``; a list is a leaf.
 
     >>> overlay({"a": {"b": 1, "c": 2}}, {"a": {"c": [3]}})
     {'a': {'b': 1, 'c': [3]}}
@@ -62,6 +62,6 @@ def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def brief(value: Any) -> str:
-    """``value`` as it would be written, cut to a line's length."""
+    """``repr`` of ``value``, shortened to one line, for error messages."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,11 +1,11 @@
-"""Confidence intervals by a bootstrap of people: faces of one person are not independent.
+"""Confidence intervals by a bootstrap over subjects: faces of one subject are not independent.
 
-Each resample draws as many people as there are, with all their faces; of more than MOST_DRAWN,
-groups of people put together by chance are drawn, which spread as much. People are drawn once for
-all metrics and slices: a slice of a resample is what the drawn people have in it. A metric is a
-mean of ratios of sums (see ``cells``), so that all resamples are one matrix product. The interval
-is the percentile one, expanded for few people as a t interval is (Hesterberg 2015, section 3.3), so
-that it holds the truth about as often as it says (tests/kpi/test_bootstrap.py).
+Each resample samples, with replacement, as many subjects as there are, each with all its faces. If
+there are more than MAX_CLUSTERS subjects, random groups of subjects are sampled instead, which have
+the same spread. The same resamples serve all metrics and slices. A metric is a mean of ratios of
+sums (see ``metric_table``), so that all resamples are computed by one matrix product. The interval
+is the percentile interval, expanded for few subjects like a t interval (Hesterberg 2015, section
+3.3); its coverage is close to the nominal level (tests/kpi/test_bootstrap.py).
 """
 
 import math
@@ -20,50 +20,52 @@ from fpenet.kpi.metric_table import MetricTable
 from fpenet.params import IntervalParams
 
 Interval = tuple[float, float]
-MOST_DRAWN = 500
+MAX_CLUSTERS = 500
 _CHUNK = 1 << 21
-"""Draws that are counted at once."""
+"""Samples that are counted at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resamples:
-    """Some faces' people, and how often each resample has drawn each.
+    """The subjects of some faces, and how often each resample contains each subject.
 
     Attributes:
-        people: (N,) number of the person, or of the group of people, of each face.
-        times: (P, R) how often each resample draws each of them.
-        level: of the intervals.
+        subjects: (N,) number of the subject, or of the group of subjects, of each face.
+        counts: (P, R) how often resample r contains subject p.
+        level: confidence level of the intervals.
     """
 
-    people: NDArray[np.int64]
-    times: NDArray[np.float32]
+    subjects: NDArray[np.int64]
+    counts: NDArray[np.float32]
     level: float
 
     @classmethod
     def of(cls, subjects: Sequence[str], interval: IntervalParams) -> "Resamples":
-        """Draw for the faces of ``subjects``."""
-        chance = np.random.default_rng(interval.seed)
-        names, people = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
-        if len(names) > MOST_DRAWN:
-            people = (chance.permutation(len(names)) % MOST_DRAWN)[people]
-        count = min(len(names), MOST_DRAWN)
-        times = np.empty((count, interval.resamples), np.float32)
-        step = max(1, _CHUNK // count)
+        """Resample the subjects of faces; ``subjects`` has the subject of each face."""
+        rng = np.random.default_rng(interval.seed)
+        names, numbers = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
+        if len(names) > MAX_CLUSTERS:
+            numbers = (rng.permutation(len(names)) % MAX_CLUSTERS)[numbers]
+        num_clusters = min(len(names), MAX_CLUSTERS)
+        counts = np.empty((num_clusters, interval.resamples), np.float32)
+        step = max(1, _CHUNK // num_clusters)
         for start in range(0, interval.resamples, step):
-            some = times[:, start : start + step]
-            drawn = chance.integers(0, count, some.T.shape, dtype=np.int32)
-            drawn += np.arange(len(drawn), dtype=np.int32)[:, None] * count
-            some.T[:] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        return cls(people.astype(np.int64), times, interval.level)
+            chunk = counts[:, start : start + step]
+            sampled = rng.integers(0, num_clusters, chunk.T.shape, dtype=np.int32)
+            sampled += np.arange(len(sampled), dtype=np.int32)[:, None] * num_clusters
+            histogram = np.bincount(sampled.ravel(), minlength=sampled.size)
+            chunk.T[:] = histogram.reshape(sampled.shape)
+        return cls(numbers.astype(np.int64), counts, interval.level)
 
     def rows(self, faces: NDArray[np.int64]) -> "Resamples":
-        """The same draws for some of the faces, and of their people alone."""
-        present, people = np.unique(self.people[faces], return_inverse=True)
-        return Resamples(people.astype(np.int64), self.times[present], self.level)
+        """The same resamples for a subset of the faces; subjects without such a face are
+        removed."""
+        present, numbers = np.unique(self.subjects[faces], return_inverse=True)
+        return Resamples(numbers.astype(np.int64), self.counts[present], self.level)
 
-    def intervals(self, cells: MetricTable) -> dict[str, Interval | None]:
-        """Of every metric; None where it cannot be said: one person, or too few values."""
-        return dict(zip(cells.metrics, self._bounds(self._metrics(cells)), strict=True))
+    def intervals(self, table: MetricTable) -> dict[str, Interval | None]:
+        """The interval of every metric; None for a single subject or too few values."""
+        return dict(zip(table.metrics, self._bounds(self._metrics(table)), strict=True))
 
     def differences(
         self, first: MetricTable, second: MetricTable
@@ -71,57 +73,60 @@ class Resamples:
         """(second - first) / first of each metric with its interval, both on the same resamples.
 
         Args:
-            first, second: of the same faces, with the same metrics.
+            first, second: tables of the same faces, with the same metrics.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            old, new = self._metrics(first), self._metrics(second)
-            bounds = self._bounds((new - old) / old)
-            before, after = (np.array(list(cells.means().values())) for cells in (first, second))
-            change = (after - before) / before
+            first_values, second_values = self._metrics(first), self._metrics(second)
+            bounds = self._bounds((second_values - first_values) / first_values)
+            reference, value = (np.array(list(t.means().values())) for t in (first, second))
+            change = (value - reference) / reference
         return {
             name: (float(value), bound)
             for name, value, bound in zip(first.metrics, change, bounds, strict=True)
         }
 
-    def _metrics(self, cells: MetricTable) -> NDArray[np.float32]:
+    def _metrics(self, table: MetricTable) -> NDArray[np.float32]:
         """(M, R) every metric on every resample; NaN where one of its columns has no face."""
-        if len(self.times) < 2:
-            return np.full((len(cells.metrics), 1), np.nan, np.float32)
-        sums, counts = self._sums(cells)
+        if len(self.counts) < 2:
+            return np.full((len(table.metrics), 1), np.nan, np.float32)
+        sums, counts = self._sums(table)
         kinds: dict[bytes, int] = {}
         kind = [kinds.setdefault(column.tobytes(), len(kinds)) for column in counts]
-        alike = counts[[kind.index(number) for number in range(len(kinds))]]
-        terms, spread = _terms(cells.metrics, kind)
-        added = np.stack([sums[list(columns)].sum(axis=0) for columns in terms])
-        totals = np.concatenate([added, alike]).astype(np.float32) @ self.times
-        own = [len(terms) + kind[columns[0]] for columns in terms]
+        denominators = counts[[kind.index(number) for number in range(len(kinds))]]
+        terms, shares = _terms(table.metrics, kind)
+        numerators = np.stack([sums[list(columns)].sum(axis=0) for columns in terms])
+        totals = np.concatenate([numerators, denominators]).astype(np.float32) @ self.counts
+        denominator_rows = [len(terms) + kind[columns[0]] for columns in terms]
         with np.errstate(divide="ignore", invalid="ignore"):
-            means = totals[: len(terms)] / totals[own]
-        lost = ~np.isfinite(means)
-        means[lost] = 0.0  # it would spread to every metric
-        metrics: NDArray[np.float32] = spread @ means
-        if lost.any():
-            metrics[(spread > 0) @ lost.astype(np.float32) > 0] = np.nan
+            means = totals[: len(terms)] / totals[denominator_rows]
+        undefined = ~np.isfinite(means)
+        means[undefined] = 0.0  # else the product below makes every metric NaN
+        metrics: NDArray[np.float32] = shares @ means
+        if undefined.any():
+            metrics[(shares > 0) @ undefined.astype(np.float32) > 0] = np.nan
         return metrics
 
-    def _sums(self, cells: MetricTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(Q, P) sum of each person's cells, and interval many count; none of a failed column."""
-        order = np.argsort(self.people, kind="stable")
-        starts = np.flatnonzero(np.diff(self.people[order], prepend=-1))
-        values = cells.values[order]
+    def _sums(self, table: MetricTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(Q, P) sum of each column over each subject's faces, and the number of values in it.
+
+        Both are 0 for a column with an infinite value (a keypoint without a prediction).
+        """
+        order = np.argsort(self.subjects, kind="stable")
+        starts = np.flatnonzero(np.diff(self.subjects[order], prepend=-1))
+        values = table.values[order]
         counted = ~np.isnan(values)
         sums = np.add.reduceat(np.where(counted, values, 0.0), starts, axis=0)
         counts = np.add.reduceat(counted, starts, axis=0, dtype=np.float64)
-        failed = ~np.isfinite(sums).all(axis=0)  # a point that was not predicted: no interval
+        failed = ~np.isfinite(sums).all(axis=0)
         sums[:, failed] = counts[:, failed] = 0.0
         return np.ascontiguousarray(sums.T), np.ascontiguousarray(counts.T)
 
-    def _bounds(self, actual: NDArray[np.floating]) -> list[Interval | None]:
-        """Percentiles of each row of resamples; None where too many of them had no sample."""
+    def _bounds(self, values: NDArray[np.floating]) -> list[Interval | None]:
+        """Percentiles of each row (M, R); None if too many resamples of the row have no value."""
         bounds: list[Interval | None] = []
-        order = np.sort(actual, axis=1)  # what is not a number comes last
-        known = np.isfinite(actual).sum(axis=1)
-        tail = 100 * expanded_tail((1 - self.level) / 2, len(self.times))
+        order = np.sort(values, axis=1)  # NaN is sorted to the end
+        known = np.isfinite(values).sum(axis=1)
+        tail = 100 * expanded_tail((1 - self.level) / 2, len(self.counts))
         for row, count in zip(order, known, strict=True):
             if count < self.level * len(row):
                 bounds.append(None)
@@ -131,43 +136,43 @@ class Resamples:
         return bounds
 
 
-def expanded_tail(tail: float, people: int) -> float:
-    """What a percentile interval of few people leaves out at each end, to hold as often as it says.
+def expanded_tail(tail: float, subjects: int) -> float:
+    """Tail probability of an expanded percentile interval for few subjects.
 
-    Phi(-t sqrt(n / (n - 1))) of Student's t with n - 1 degrees of freedom, whose quantile is taken
-    from Abramowitz and Stegun 26.7.5.
+    Phi(-t sqrt(n / (n - 1))), with the quantile t of Student's distribution with n - 1 degrees of
+    freedom from Abramowitz and Stegun 26.7.5.
 
     >>> round(expanded_tail(0.025, 10_000), 4), round(expanded_tail(0.025, 23), 4)
     (0.025, 0.017)
     """
-    if people < 2:
+    if subjects < 2:
         return tail
-    z, freedom = -NormalDist().inv_cdf(tail), people - 1
+    z, freedom = -NormalDist().inv_cdf(tail), subjects - 1
     t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
     t += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    return NormalDist().cdf(-t * math.sqrt(people / freedom))
+    return NormalDist().cdf(-t * math.sqrt(subjects / freedom))
 
 
 def _terms(
     metrics: Mapping[str, Sequence[int]], kind: Sequence[int]
 ) -> tuple[list[tuple[int, ...]], NDArray[np.float32]]:
-    """The ratios that metrics are sums of: columns that count alike are added up first.
+    """Write each metric as a weighted sum of T ratios; columns with equal counts share one ratio.
 
     Args:
-        kind: of each column; those of one kind have the same counts.
+        kind: kind of each column; columns of the same kind have the same counts.
 
     Returns:
-        the T columns of each, and (M, T) the share of each in each metric.
+        The columns of each ratio, and the weights (M, T) of the ratios in the metrics.
     """
     terms: dict[tuple[int, ...], dict[int, float]] = {}
-    for place, own in enumerate(metrics.values()):
-        alike: dict[int, list[int]] = {}
-        for column in own:
-            alike.setdefault(kind[column], []).append(column)
-        for columns in alike.values():
-            terms.setdefault(tuple(columns), {})[place] = 1 / len(own)
-    spread = np.zeros((len(metrics), len(terms)), np.float32)
-    for index, shares in enumerate(terms.values()):
-        for place, share in shares.items():
-            spread[place, index] = share
-    return list(terms), spread
+    for metric, metric_columns in enumerate(metrics.values()):
+        by_kind: dict[int, list[int]] = {}
+        for column in metric_columns:
+            by_kind.setdefault(kind[column], []).append(column)
+        for columns in by_kind.values():
+            terms.setdefault(tuple(columns), {})[metric] = 1 / len(metric_columns)
+    weights = np.zeros((len(metrics), len(terms)), np.float32)
+    for term, shares in enumerate(terms.values()):
+        for metric, share in shares.items():
+            weights[metric, term] = share
+    return list(terms), weights

@@ -1,8 +1,9 @@
-"""Two models on the same faces: the difference of each metric, overall and by slice.
+"""Compare two models on the same faces: the difference of each metric, overall and by slice.
 
-Input: the predictions of both. Does: one bootstrap of people for both (paired), so that what is
-hard about a face cancels. Output: one row a metric and slice; a row passes when the interval of the
-relative difference stays below the margin: the second model is not worse than the first by more.
+Input: the predictions of both. Does: a paired bootstrap over subjects, with the same resamples for
+both models, so that the difficulty of a face cancels. Output: one row per metric and slice. A row
+passes if the upper end of the interval of the relative difference is below the margin
+(non-inferiority of the second model).
 """
 
 from collections.abc import Sequence
@@ -26,11 +27,11 @@ class Difference:
 
     Attributes:
         slice: ``attribute=value``; None for all faces.
-        first, second: the metric of each; None where it was not measured.
+        first, second: the metric of each model; None if not measured.
         change: (second - first) / first, and its interval.
-        margin: the change that the interval must stay below.
-        required: whether the verdict rests on this row.
-        why: empty where it passed.
+        margin: upper limit of the interval.
+        required: whether the gate uses this row.
+        why: reason of the failure; empty if it passed.
     """
 
     metric: str
@@ -47,7 +48,7 @@ class Difference:
     why: str
 
     def cells(self) -> tuple[str, ...]:
-        """The row as words: metric, slice, faces, first, second, change, interval, verdict."""
+        """The row as text: metric, slice, faces, first, second, change, interval, verdict."""
         low, high = self.interval or (None, None)
         known = self.change is not None and low is not None and high is not None
         return (
@@ -62,7 +63,7 @@ class Difference:
         )
 
     def verdict(self) -> str:
-        """Whether the second is better or worse, as sure as the interval is."""
+        """Whether the second model is better or worse at the level of the interval."""
         if self.interval is None:
             return "" if self.passed else self.why
         low, high = self.interval
@@ -80,34 +81,44 @@ def compare(
     params: EvaluateParams,
     comparison: ComparisonParams,
 ) -> list[Difference]:
-    """Every metric of ``against.metrics`` on all faces and on every slice.
+    """Every metric of ``comparison.metrics`` on all faces and on every slice.
 
     Args:
-        store: the faces that both were judged on.
+        store: the evaluation faces of both models.
 
     Raises:
-        InputError: they were judged on other faces, so that nothing can be paired.
+        InputError: the predictions are of different faces.
     """
     if first.faces != second.faces:
         raise InputError(
-            f"judged on other faces: {first.faces[:16]} and {second.faces[:16]}; only predictions"
-            " of the same faces can be compared"
+            f"judged on different faces: {first.faces[:16]} and {second.faces[:16]}; only"
+            " predictions of the same faces can be compared"
         )
     regions = regions_of(store.scheme, params)
-    wanted = [name for name in comparison.metrics if name.rpartition("/")[2] in regions]
-    old, new = (_wanted_cells(store, found, params, wanted) for found in (first, second))
+    metrics = [name for name in comparison.metrics if name.rpartition("/")[2] in regions]
+    first_table, second_table = (
+        _table_of(store, predictions, params, metrics) for predictions in (first, second)
+    )
     subjects = store.subjects(first.rows)
     resamples = Resamples.of(subjects, params.interval)
-    rows = _rows(old, new, subjects, None, resamples, params, comparison.margin, required=True)
+    rows = _rows(
+        first_table,
+        second_table,
+        subjects,
+        None,
+        resamples,
+        params,
+        comparison.margin,
+        required=True,
+    )
     required = comparison.slices.get(store.dataset, comparison.slices.get("other", ()))
     sliced = slice_faces(store, first.rows)
     for attribute, values in sliced.slices.items():
         for value, faces in values.items():
-            own = [subjects[face] for face in faces]
             rows += _rows(
-                old.rows(faces),
-                new.rows(faces),
-                own,
+                first_table.rows(faces),
+                second_table.rows(faces),
+                [subjects[face] for face in faces],
                 f"{attribute}={value}",
                 resamples.rows(faces),
                 params,
@@ -116,53 +127,53 @@ def compare(
             )
     for attribute in required:
         if attribute not in sliced.slices:
-            why = sliced.left_out.get(attribute, "the set does not tell it")
+            why = sliced.left_out.get(attribute, "the data set has no such attribute")
             rows += [
                 _unjudged(
                     name, f"{attribute}=?", 0, 0, comparison.slice_margin, True, f"no slices: {why}"
                 )
-                for name in wanted
+                for name in metrics
             ]
     return rows
 
 
-def _wanted_cells(
-    store: CropStore, predictions: Predictions, params: EvaluateParams, expected: Sequence[str]
+def _table_of(
+    store: CropStore, predictions: Predictions, params: EvaluateParams, metrics: Sequence[str]
 ) -> MetricTable:
-    cells = metric_table(errors_of(store, predictions), regions_of(store.scheme, params))
-    missing = [name for name in expected if name not in cells.metrics]
-    if missing or not expected:
+    table = metric_table(errors_of(store, predictions), regions_of(store.scheme, params))
+    missing = [name for name in metrics if name not in table.metrics]
+    if missing or not metrics:
         raise InputError(
             f"gate.comparison.metrics: {missing or 'none'} of these keypoints; choose of"
-            f" {sorted({name.rpartition('/')[0] for name in cells.metrics})} by region"
+            f" {sorted({name.rpartition('/')[0] for name in table.metrics})} by region"
         )
-    return cells.chosen(lambda name: name in expected)
+    return table.chosen(lambda name: name in metrics)
 
 
 def _rows(
-    old: MetricTable,
-    new: MetricTable,
+    first_table: MetricTable,
+    second_table: MetricTable,
     subjects: Sequence[str],
-    where: str | None,
+    slice_name: str | None,
     resamples: Resamples,
     params: EvaluateParams,
     margin: float,
     required: bool,
 ) -> list[Difference]:
-    """One row a metric of one set of faces."""
-    people = len(set(subjects))
-    few = too_few(len(subjects), people, params.slices)
+    """One row per metric for one set of faces."""
+    num_subjects = len(set(subjects))
+    few = too_few(len(subjects), num_subjects, params.slices)
     if few:
         return [
-            _unjudged(name, where, len(subjects), people, margin, required, few)
-            for name in old.metrics
+            _unjudged(name, slice_name, len(subjects), num_subjects, margin, required, few)
+            for name in first_table.metrics
         ]
-    first, second = finite(old.means()), finite(new.means())
+    first, second = finite(first_table.means()), finite(second_table.means())
     rows = []
-    for name, (change, interval) in resamples.differences(old, new).items():
+    for name, (change, interval) in resamples.differences(first_table, second_table).items():
         why = ""
         if first[name] is None or second[name] is None or interval is None:
-            why = "insufficient evidence: not measured of both, or of too few people"
+            why = "insufficient evidence: not measured for both models, or too few subjects"
         elif not interval[1] < margin:
             why = (
                 f"{change:+.1%} ({params.interval.level:.0%} interval {interval[0]:+.1%} to"
@@ -172,9 +183,9 @@ def _rows(
         rows.append(
             Difference(
                 metric=name,
-                slice=where,
+                slice=slice_name,
                 num_faces=len(subjects),
-                num_subjects=people,
+                num_subjects=num_subjects,
                 first=first[name],
                 second=second[name],
                 change=known,
@@ -189,13 +200,20 @@ def _rows(
 
 
 def _unjudged(
-    name: str, where: str | None, faces: int, people: int, margin: float, required: bool, why: str
+    name: str,
+    slice_name: str | None,
+    num_faces: int,
+    num_subjects: int,
+    margin: float,
+    required: bool,
+    why: str,
 ) -> Difference:
+    """A failed row without numbers; ``why`` is the reason."""
     return Difference(
         metric=name,
-        slice=where,
-        num_faces=faces,
-        num_subjects=people,
+        slice=slice_name,
+        num_faces=num_faces,
+        num_subjects=num_subjects,
         first=None,
         second=None,
         change=None,

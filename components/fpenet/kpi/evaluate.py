@@ -1,8 +1,8 @@
-"""The one judge: any predict function, the same faces, the same numbers.
+"""Evaluate any predict function (a net or an engine) on the evaluation faces of a crop store.
 
-Input: a callable on uint8 crops and an open crop store. Does: predicts every judged face, the short
-last batch too; then everything of ``KpiReport``: metrics and their intervals, slices, confidence,
-robustness, trembling. Output: the report, and the predictions to compare others with.
+Input: a callable on uint8 crops and an open crop store. Does: predicts every evaluation face,
+including an incomplete last batch, and computes ``KpiReport``: metrics with intervals, slices,
+confidence, robustness, temporal jitter. Output: the report, and the predictions for comparisons.
 """
 
 import dataclasses
@@ -27,13 +27,13 @@ from fpenet.kpi.temporal import temporal_of
 from fpenet.params import EvaluateParams, SliceParams
 
 _CURVE_NME = np.arange(0, 151) / 1000
-"""Where the cumulative curve is read."""
+"""NME values at which the cumulative error curve is evaluated."""
 
 
 def evaluate(
     predict: Predict, store: CropStore, params: EvaluateParams, confidence_px: float | None = None
 ) -> tuple[KpiReport, Predictions]:
-    """Judge ``predict`` on the judged part of ``store``.
+    """Evaluate ``predict`` on the evaluation part of ``store``.
 
     Args:
         confidence_px: see ``describe_confidence``.
@@ -41,37 +41,37 @@ def evaluate(
     Raises:
         InputError: the part has no face, or the predictions have another number of keypoints.
     """
-    found = predict_judged(predict, store, params.batch_size)
-    kpi = judge(store, found, params, confidence_px)
-    regions, rows = regions_of(store.scheme, params), found.rows
+    predictions = predict_judged(predict, store, params.batch_size)
+    kpi = judge(store, predictions, params, confidence_px)
+    regions, rows = regions_of(store.scheme, params), predictions.rows
     if params.robustness.faces:
         robustness = robustness_of(predict, store, rows, regions, params)
         kpi = dataclasses.replace(kpi, robustness=robustness)
     if params.temporal.faces:
         temporal = temporal_of(predict, store, rows, regions, params)
         kpi = dataclasses.replace(kpi, temporal=temporal)
-    return kpi, found
+    return kpi, predictions
 
 
 def evaluate_folder(predict: Predict, crop_dir: Path | str, params: EvaluateParams) -> KpiReport:
-    """Judge ``predict`` on the judged part of a crop folder, as every engine is judged.
+    """Evaluate ``predict`` on the evaluation part of a crop folder, by the metrics of all engines.
 
     Args:
         predict: (N, 1, 80, 80) uint8 -> points (N, K, 2) in crop pixels, confidence (N, K).
-        params: what is measured, ``load_params(Path("params.yaml")).evaluate``.
+        params: section evaluate, ``load_params(Path("params.yaml")).evaluate``.
 
     Raises:
-        InputError: the folder has no judged face, or the predictions have another K.
+        InputError: the folder has no evaluation face, or the predictions have another K.
     """
     return evaluate(predict, open_crops(Path(crop_dir)), params)[0]
 
 
 def errors_of(store: CropStore, predictions: Predictions) -> FaceErrors:
-    """The errors of predictions on the judged part, on both crops."""
-    measured = face_errors(store, predictions.rows, predictions.points)
+    """The errors of predictions on the evaluation part, on our crop and on the tight crop."""
+    errors = face_errors(store, predictions.rows, predictions.points)
     if predictions.tight_points is None:
-        return measured
-    return with_tight(measured, store, predictions.rows, predictions.tight_points)
+        return errors
+    return with_tight(errors, store, predictions.rows, predictions.tight_points)
 
 
 def judge(
@@ -80,18 +80,18 @@ def judge(
     params: EvaluateParams,
     confidence_px: float | None = None,
 ) -> KpiReport:
-    """The report of predictions that were made already; without what needs others."""
+    """The report of existing predictions, without robustness and temporal jitter."""
     rows = predictions.rows
-    measured = errors_of(store, predictions)
+    errors = errors_of(store, predictions)
     regions = regions_of(store.scheme, params)
-    cells = metric_table(measured, regions)
-    metrics = finite(cells.means())
+    table = metric_table(errors, regions)
+    metrics = finite(table.means())
     subjects = store.subjects(rows)
     resamples = Resamples.of(subjects, params.interval)
-    headline = next(iter(measured.norms))
+    headline = next(iter(errors.norms))
     sliced = slice_faces(store, rows)
-    in_slices = (f"nme_{headline}", "image_px", "image_px_visible", "crop_px")
-    few = cells.chosen(lambda name: name.rpartition("/")[0] in in_slices)
+    slice_units = (f"nme_{headline}", "image_px", "image_px_visible", "crop_px")
+    slice_table = table.chosen(lambda name: name.rpartition("/")[0] in slice_units)
     return KpiReport(
         dataset=store.dataset,
         part=store.judged_part,
@@ -101,53 +101,53 @@ def judge(
         num_keypoints=store.num_keypoints,
         normaliser=headline,
         normalisers=normalisers_of(store.scheme),
-        regions={name: list(own) for name, own in regions.items()},
+        regions={name: list(keypoints) for name, keypoints in regions.items()},
         metrics=metrics,
-        intervals=resamples.intervals(cells),
-        interval={**params.interval.model_dump(), "of": "people, each with all of their faces"},
-        per_point=_per_point(cells),
-        visible_samples=[int(n) for n in measured.visible.sum(axis=0)],
-        curve=_curve(cells, headline, list(regions)),
-        slices=_slice_rows(few, subjects, sliced, resamples, params),
+        intervals=resamples.intervals(table),
+        interval={**params.interval.model_dump(), "of": "subjects, each with all of their faces"},
+        per_point=_per_point(table),
+        visible_samples=[int(n) for n in errors.visible.sum(axis=0)],
+        curve=_curve(table, headline, list(regions)),
+        slices=_slice_rows(slice_table, subjects, sliced, resamples, params),
         slices_left_out=sliced.left_out,
-        confidence=describe_confidence(measured, predictions.confidence, confidence_px),
+        confidence=describe_confidence(errors, predictions.confidence, confidence_px),
     )
 
 
-def too_few(faces: int, people: int, slices: SliceParams) -> str | None:
-    """Why a slice is not judged; None where it is.
+def too_few(faces: int, subjects: int, slices: SliceParams) -> str | None:
+    """Why a slice gets no numbers; None if it has enough faces and subjects.
 
     >>> too_few(12, 3, SliceParams(min_faces=20, min_subjects=5))
-    'too few: 12 faces of 3 people; wanted 20 of 5'
+    'too few: 12 faces of 3 subjects; must be at least 20 of 5'
     """
-    if faces >= slices.min_faces and people >= slices.min_subjects:
+    if faces >= slices.min_faces and subjects >= slices.min_subjects:
         return None
     return (
-        f"too few: {faces} faces of {people} people; wanted {slices.min_faces} of"
+        f"too few: {faces} faces of {subjects} subjects; must be at least {slices.min_faces} of"
         f" {slices.min_subjects}"
     )
 
 
 def _slice_rows(
-    cells: MetricTable,
+    table: MetricTable,
     subjects: Sequence[str],
     sliced: Slices,
     resamples: Resamples,
     params: EvaluateParams,
 ) -> list[dict[str, Any]]:
-    """One row a slice; a slice with too few faces or people has no numbers."""
+    """One row per slice; a slice with too few faces or subjects has no numbers."""
     rows = []
     for attribute, values in sliced.slices.items():
         for value, faces in values.items():
-            own = [subjects[face] for face in faces]
-            few = too_few(len(own), len(set(own)), params.slices)
-            part = cells.rows(faces)
+            num_subjects = len({subjects[face] for face in faces})
+            few = too_few(len(faces), num_subjects, params.slices)
+            part = table.rows(faces)
             rows.append(
                 {
                     "attribute": attribute,
                     "value": value,
-                    "num_faces": len(own),
-                    "num_subjects": len(set(own)),
+                    "num_faces": len(faces),
+                    "num_subjects": num_subjects,
                     "metrics": {} if few else finite(part.means()),
                     "intervals": {} if few else resamples.rows(faces).intervals(part),
                     "too_few": few,
@@ -156,10 +156,10 @@ def _slice_rows(
     return rows
 
 
-def _per_point(cells: MetricTable) -> dict[str, list[float | None]]:
-    """Unit -> the mean of each keypoint, of the units that have a column a keypoint."""
-    found = {}
-    for name, columns in cells.metrics.items():
+def _per_point(table: MetricTable) -> dict[str, list[float | None]]:
+    """Unit -> the mean of each keypoint, for the units that have one column per keypoint."""
+    per_point = {}
+    for name, columns in table.metrics.items():
         unit, _, region = name.rpartition("/")
         if region == "all" and unit.removesuffix("_visible") in (
             "image_px",
@@ -167,18 +167,18 @@ def _per_point(cells: MetricTable) -> dict[str, list[float | None]]:
             "tight/image_px",
         ):
             single = MetricTable(
-                cells.values[:, list(columns)], {str(k): (k,) for k in range(len(columns))}
+                table.values[:, list(columns)], {str(k): (k,) for k in range(len(columns))}
             )
-            found[unit] = list(finite(single.means()).values())
-    return found
+            per_point[unit] = list(finite(single.means()).values())
+    return per_point
 
 
-def _curve(cells: MetricTable, headline: str, regions: Sequence[str]) -> dict[str, Any]:
-    """Cumulative error of faces; a face without an NME is in no share."""
+def _curve(table: MetricTable, headline: str, regions: Sequence[str]) -> dict[str, Any]:
+    """Cumulative error curve over faces; faces without an NME are left out."""
     share = {}
     for region in regions:
-        (column,) = cells.metrics[f"nme_{headline}/{region}"]
-        values = np.sort(cells.values[:, column][~np.isnan(cells.values[:, column])])
+        (column,) = table.metrics[f"nme_{headline}/{region}"]
+        values = np.sort(table.values[:, column][~np.isnan(table.values[:, column])])
         below = np.searchsorted(values, _CURVE_NME, side="right")
         share[region] = [round(float(n), 6) for n in below / max(len(values), 1)]
     return {"normaliser": headline, "nme": _CURVE_NME.tolist(), "share": share}

@@ -1,7 +1,7 @@
-"""The gate: does the release pass? Fails closed: no evidence is a failed check, and a result.
+"""The gate: decides whether a release passes. A missing metric is a failed check.
 
-Input: the KPI report of every engine that was executed, its parity, and how it compares with the
-champion's. Output: every check with its number, limit, interval and the file that says so.
+Input: the KPI report of every engine that was executed, its parity, and its comparison with the
+champion's engine. Output: every check with its value, limit, interval and evidence file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ class GateCheck:
     """One comparison with a limit.
 
     Attributes:
-        engine: ``target/precision``; None where it is about the judged faces.
-        interval: of the value; None where there is none.
-        evidence: the file that the value is in, below the stages' folders.
-        why: empty when it passed.
+        engine: ``target/precision``; None for a check of the evaluation faces.
+        interval: interval of the value, or None.
+        evidence: the file that contains the value, below the stages' folders.
+        why: reason of the failure; empty if it passed.
     """
 
     engine: str | None
@@ -38,15 +38,15 @@ class GateCheck:
 
 @dataclass(frozen=True, slots=True)
 class JudgedEngine:
-    """What is known of one engine that was executed.
+    """The results of one engine that was executed.
 
     Attributes:
         name: ``target/precision``.
-        kpi: its report; None where there is none, which fails.
+        kpi: its report; None (no report) fails.
         evidence: the report's file.
-        parity_px, parity_budget_px: mean distance of its points from the rung before; None where it
-            was not measured.
-        differences: from the champion's engine; empty where there is no champion.
+        parity_px, parity_budget_px: mean distance of its points from those of the previous parity
+            step, and its limit; None if not measured.
+        differences: from the champion's engine; empty without a champion.
     """
 
     name: str
@@ -59,10 +59,10 @@ class JudgedEngine:
 
 @dataclass(frozen=True, slots=True)
 class ChampionResult:
-    """What the candidate was compared with.
+    """The champion that the candidate was compared with.
 
     Attributes:
-        why: what the state means here, in words.
+        why: explanation of the state.
         engines: engine of the candidate -> the champion's engine, and its files.
     """
 
@@ -80,7 +80,7 @@ def check_at_most(
     evidence: str,
     interval: Sequence[float] | None = None,
 ) -> GateCheck:
-    """Passed when ``value`` was measured and is below ``limit``; at the limit it is not."""
+    """Passed if ``value`` was measured and is below ``limit`` (equality fails)."""
     why = ""
     if value is None:
         why = f"{engine}: {name} was not measured; must be below {limit:g} ({evidence})"
@@ -91,18 +91,18 @@ def check_at_most(
 
 
 def check_at_least(name: str, count: int, least: int, evidence: str) -> GateCheck:
-    """Enough faces or subjects to believe the rest."""
+    """Passed if there are at least ``least`` faces or subjects."""
     passed = count >= least
     why = f"insufficient evidence: {count} {name}; must be at least {least} ({evidence})"
     return GateCheck(None, name, count, least, None, evidence, passed, "" if passed else why)
 
 
 def check_kpi(engine: JudgedEngine, faces: str, gate: GateParams) -> list[GateCheck]:
-    """The thresholds of the data set, or of ``other``, on one engine's report of these faces."""
+    """Check one engine's report against the thresholds of its data set, or of ``other``."""
     kpi = engine.kpi
     if kpi is None or kpi.faces != faces:
-        found = "no KPI report" if kpi is None else f"judged on other faces: {kpi.faces[:16]}"
-        why = f"{engine.name}: {found}; must be of {faces[:16]} ({engine.evidence})"
+        problem = "no KPI report" if kpi is None else f"judged on different faces: {kpi.faces[:16]}"
+        why = f"{engine.name}: {problem}; must be of {faces[:16]} ({engine.evidence})"
         return [GateCheck(engine.name, "kpi", None, None, None, engine.evidence, False, why)]
     limits = gate.thresholds.get(kpi.dataset, gate.thresholds.get("other", {}))
     if not limits:
@@ -132,7 +132,7 @@ def check_differences(engine: JudgedEngine, champion: ChampionResult) -> list[Ga
         return [GateCheck(engine.name, "champion", None, None, None, evidence, False, why)]
     checks = []
     for row in required:
-        name = f"{row.metric} beside the champion" + (f", {row.slice}" if row.slice else "")
+        name = f"{row.metric} relative to the champion" + (f", {row.slice}" if row.slice else "")
         why = "" if row.passed else f"{engine.name}: {name}: {row.why} ({evidence})"
         checks.append(
             GateCheck(
@@ -145,11 +145,11 @@ def check_differences(engine: JudgedEngine, champion: ChampionResult) -> list[Ga
 def decide(
     trained: KpiReport, engines: Sequence[JudgedEngine], champion: ChampionResult, gate: GateParams
 ) -> dict[str, Any]:
-    """The verdict.
+    """The gate's decision.
 
     Args:
-        trained: the trained net's report: of which faces all the others must be.
-        engines: all that were executed; what was built and not executed is not judged.
+        trained: the trained net's report; all engines must be evaluated on the same faces.
+        engines: all engines that were executed; an engine that was only built is not judged.
 
     Returns:
         ``passed``, ``reasons``, ``checks``, ``engines``: name -> whether it passed, ``champion``
@@ -164,8 +164,8 @@ def decide(
     reasons = [check.why for check in checks if not check.passed]
     shipped: dict[str, bool] = {}
     for engine in engines:
-        own = check_kpi(engine, trained.faces, gate)
-        own.append(
+        engine_checks = check_kpi(engine, trained.faces, gate)
+        engine_checks.append(
             check_at_most(
                 engine.name,
                 "parity px",
@@ -174,9 +174,9 @@ def decide(
                 "build/parity.json",
             )
         )
-        own += check_differences(engine, champion)
-        shipped[engine.name] = all(check.passed for check in own)
-        checks += own
+        engine_checks += check_differences(engine, champion)
+        shipped[engine.name] = all(check.passed for check in engine_checks)
+        checks += engine_checks
     passing = {name.split("/")[0] for name, passed in shipped.items() if passed}
     reasons += [
         check.why

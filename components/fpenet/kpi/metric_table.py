@@ -1,8 +1,9 @@
-"""Cells: what each face adds to each metric, so that any set of faces, resampled or not, has them.
+"""Metric table: the value of each face in each metric, from which any subset of faces is computed.
 
-Every metric here is the plain mean, over some columns, of each column's mean over faces (FACTS 4):
-a region's error has one column a keypoint, an NME or a failure rate one column of faces. The area
-under the cumulative error curve up to t is the mean over faces of max(0, 1 - NME / t).
+Every metric here is the plain mean, over its columns, of each column's mean over faces
+(docs/fpenet.md, KPI): a region's error has one column per keypoint, an NME or a failure rate has a
+single column. The area under the cumulative error curve up to t is the mean over faces of
+max(0, 1 - NME / t).
 """
 
 import math
@@ -15,18 +16,18 @@ from numpy.typing import NDArray
 from fpenet.kpi.metrics import Bools, FaceErrors, Floats, nme
 
 FAILURES = (0.08, 0.10)
-"""NME above which a face has failed, and up to which the curve's area is taken."""
+"""NME above which a face counts as failed, and upper limit of the area under the curve."""
 CORRECT_WITHIN = (0.05, 0.10)
-"""PCK: of the normaliser, a keypoint nearer than this is correct."""
+"""PCK: a keypoint is correct if its error is below this fraction of the normaliser."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricTable:
-    """The cells of some faces.
+    """Values of N faces in Q columns, and the columns of each metric.
 
     Attributes:
-        values: (N, Q), NaN where a face has no say.
-        metrics: name -> the columns whose means' mean it is.
+        values: (N, Q), NaN where a face does not count.
+        metrics: name -> its columns; the metric is the mean of their means over faces.
     """
 
     values: NDArray[np.float64]
@@ -36,27 +37,27 @@ class MetricTable:
         """Only the metrics whose name ``keep`` accepts, and their columns."""
         names = [name for name in self.metrics if keep(name)]
         columns = sorted({column for name in names for column in self.metrics[name]})
-        place = {column: index for index, column in enumerate(columns)}
+        new_index = {column: index for index, column in enumerate(columns)}
         return MetricTable(
             self.values[:, columns],
-            {name: tuple(place[column] for column in self.metrics[name]) for name in names},
+            {name: tuple(new_index[column] for column in self.metrics[name]) for name in names},
         )
 
     def rows(self, rows: Sequence[int] | NDArray[np.generic]) -> "MetricTable":
-        """Only some of the faces."""
+        """The table of a subset of the faces."""
         return MetricTable(self.values[rows], self.metrics)
 
     def means(self) -> dict[str, float]:
-        """Every metric; NaN where one of its columns has no face, infinite where a point failed."""
+        """Every metric; NaN if one of its columns has no face, infinite if a prediction failed."""
         counted = ~np.isnan(self.values)
         count = counted.sum(axis=0)
         total = np.where(counted, self.values, 0.0).sum(axis=0)
         columns = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-        return {name: float(np.mean(columns[list(own)])) for name, own in self.metrics.items()}
+        return {name: float(np.mean(columns[list(used)])) for name, used in self.metrics.items()}
 
 
 def finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    """Numbers as JSON has them: None where nothing could be measured.
+    """The numbers for JSON: NaN and infinity become None.
 
     >>> finite({"a": 1.0, "b": float("nan"), "c": float("inf")})
     {'a': 1.0, 'b': None, 'c': None}
@@ -66,7 +67,7 @@ def finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
 
 @dataclass(slots=True)
 class _Columns:
-    """Columns as they are added, and the metrics that are made of them."""
+    """Builder of a ``MetricTable``: columns in the order of their addition, and their metrics."""
 
     regions: Mapping[str, Sequence[int]]
     values: list[Floats] = field(default_factory=list)
@@ -74,21 +75,21 @@ class _Columns:
     width: int = 0
 
     def add_points(self, unit: str, values: Floats, mask: Bools) -> None:
-        """(N, K) values, one column a keypoint: ``unit`` of every region."""
+        """Add (N, K) values, one column per keypoint: the metric ``unit`` of every region."""
         for region, keypoints in self.regions.items():
             self.metrics[f"{unit}/{region}"] = tuple(self.width + k for k in keypoints)
         self.values.append(np.where(mask, values, np.nan))
         self.width += values.shape[1]
 
     def add_faces(self, name: str, values: Floats) -> None:
-        """(N,) values: one metric, one column."""
+        """Add (N,) values: one metric with one column."""
         self.metrics[name] = (self.width,)
         self.values.append(values[:, None])
         self.width += 1
 
 
 def metric_table(errors: FaceErrors, regions: Mapping[str, Sequence[int]]) -> MetricTable:
-    """Every metric's cells as ``<unit>/<region>``; the units are those of ``KpiReport``."""
+    """The table of all metrics, named ``<unit>/<region>``; see ``KpiReport`` for the units."""
     columns = _Columns(regions)
     labelled = ~np.isnan(errors.errors)
     image = errors.errors * (errors.side / 80.0)[:, None]
@@ -102,20 +103,20 @@ def metric_table(errors: FaceErrors, regions: Mapping[str, Sequence[int]]) -> Me
             )
         for name, norm in errors.norms.items():
             for region, keypoints in regions.items():
-                own = list(keypoints)
-                values = nme(errors.errors[:, own], mask[:, own], norm)
+                indices = list(keypoints)
+                values = nme(errors.errors[:, indices], mask[:, indices], norm)
                 columns.add_faces(f"nme_{name}{suffix}/{region}", values)
                 if (name, suffix) == (headline, ""):
                     _add_curve(columns, name, region, values)
     norm = errors.norms[headline][:, None]
     for within in CORRECT_WITHIN:
-        right = (errors.errors < within * norm).astype(np.float64)
-        columns.add_points(f"pck_{headline}_{within * 100:.0f}", right, labelled & (norm > 0))
+        correct = (errors.errors < within * norm).astype(np.float64)
+        columns.add_points(f"pck_{headline}_{within * 100:.0f}", correct, labelled & (norm > 0))
     return MetricTable(np.concatenate(columns.values, axis=1), columns.metrics)
 
 
 def _add_curve(columns: _Columns, name: str, region: str, values: Floats) -> None:
-    """What is read off the cumulative curve of the NME (N,) of each face."""
+    """Add failure rate and area under the cumulative error curve, from the NME (N,) of faces."""
     for limit in FAILURES:
         failed = np.where(np.isnan(values), np.nan, values > limit)
         columns.add_faces(f"failure_rate_{name}_{limit * 100:.0f}/{region}", failed)

@@ -1,7 +1,7 @@
 """Keypoint errors as pure functions on arrays.
 
-Missing is NaN; a mean over nothing is NaN ("n/a"), never 0. A labelled keypoint whose prediction is
-not finite has an infinite error, so that no mean passes over it.
+Missing is NaN; a mean over no values is NaN ("n/a"), never 0. A labelled keypoint whose prediction
+is not finite has an infinite error, so that it is not left out of a mean.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def point_errors(predicted: Floats, target: Floats) -> Floats:
     """Euclidean distances (N, K) between points (N, K, 2), in their unit.
 
     Returns:
-        NaN where unlabelled, infinite where labelled and not predicted as a number.
+        NaN where unlabelled, infinite where labelled and the prediction is not finite.
 
     >>> point_errors(np.array([[[3.0, 4.0], [np.nan, 0.0]]]), np.zeros((1, 2, 2)))
     array([[ 5., inf]])
@@ -36,7 +36,7 @@ def point_errors(predicted: Floats, target: Floats) -> Floats:
 
 
 def masked_mean(values: Floats, mask: Bools, axis: int) -> Floats:
-    """Mean of ``values`` along ``axis`` where ``mask``; NaN where nothing is left.
+    """Mean of ``values`` along ``axis`` where ``mask``; NaN where no value is left.
 
     >>> masked_mean(np.array([[1.0, 3.0], [5.0, 7.0]]), np.array([[True, True], [False, False]]), 1)
     array([ 2., nan])
@@ -48,10 +48,8 @@ def masked_mean(values: Floats, mask: Bools, axis: int) -> Floats:
 
 
 def region_error(per_point: Floats, keypoints: Sequence[int]) -> float:
-    """Plain mean of the per-keypoint means (K,) over a region: not weighted by samples (FACTS 4).
-
-    NaN as soon as one keypoint of the region has no sample: a region without evidence for all of
-    its points is not judged on the rest.
+    """Plain mean of the per-keypoint means (K,) over a region, not weighted by samples
+    (docs/fpenet.md, KPI). NaN if any keypoint of the region has no sample.
     """
     return float(np.mean(per_point[list(keypoints)]))
 
@@ -79,11 +77,11 @@ def nme(errors: Floats, mask: Bools, norm: Floats) -> Floats:
 
     Args:
         errors: (N, K) distances.
-        mask: (N, K) the points that count.
-        norm: (N,) length that makes the error a ratio, in the same unit.
+        mask: (N, K) the points to include.
+        norm: (N,) length to divide by, in the same unit.
 
     Returns:
-        (N,) ratio; NaN for a face without a point that counts or without a norm.
+        (N,) ratio; NaN for a face without an included point or without a norm.
 
     >>> nme(np.array([[5.0, 1.0]]), np.array([[True, False]]), np.array([10.0]))
     array([0.5])
@@ -100,10 +98,10 @@ class FaceErrors:
     Attributes:
         errors: (N, K) 80x80 crop pixels, NaN where unlabelled.
         visible: (N, K) bool.
-        side: (N,) of the crop, image pixels.
-        norms: normaliser -> (N,) crop pixels; the first is the headline.
-        tight: (N, K) image pixels on the original's tight crop, NaN where a face has none; None
-            where that crop was not judged.
+        side: (N,) side of the crop in image pixels.
+        norms: normaliser -> (N,) crop pixels; the first is the headline normaliser.
+        tight: (N, K) image pixels on the original's tight crop, NaN for a face without one; None
+            if the tight crops were not evaluated.
     """
 
     errors: Floats
@@ -125,11 +123,11 @@ def face_errors(store: CropStore, rows: Rows, points: Floats) -> FaceErrors:
 def with_tight(
     errors: FaceErrors, store: CropStore, rows: Rows, tight_points: Floats
 ) -> FaceErrors:
-    """``errors`` with the errors on the original's tight crops, (M, K, 2) on ``tight_faces()``."""
+    """``errors`` with ``tight`` set, from predictions (M, K, 2) on ``store.tight_faces()``."""
     tight = store.tight_faces()
-    place = np.searchsorted(rows, numbers_of(store.tight_table, "row"))  # rows are in order
+    index = np.searchsorted(rows, numbers_of(store.tight_table, "row"))  # rows are sorted
     distances = np.full(errors.errors.shape, np.nan)
-    distances[place] = (
+    distances[index] = (
         point_errors(tight_points, tight.points_crop) * (tight.side / CROP_PX)[:, None]
     )
     return replace(errors, tight=distances)
@@ -138,7 +136,7 @@ def with_tight(
 def _lengths(
     scheme: KeypointScheme, points: Floats, box_width: Floats, box_height: Floats
 ) -> dict[str, Floats]:
-    """(N,) each length that an error may be divided by; NaN where its points are unlabelled."""
+    """Normaliser -> (N,) length in the unit of ``points``; NaN where its points are unlabelled."""
     lengths: dict[str, Floats] = {}
     if scheme.eye_corners is not None:
         lengths["interocular"] = interocular(points, scheme.eye_corners)
@@ -150,7 +148,7 @@ def _lengths(
 
 
 def normalisers_of(scheme: KeypointScheme) -> dict[str, str]:
-    """What the lengths of ``face_errors`` are, in words; the first is the headline.
+    """Description of each normaliser of ``face_errors``; the first is the headline normaliser.
 
     >>> from fpenet.keypoints import scheme_for
     >>> list(normalisers_of(scheme_for(68))), list(normalisers_of(scheme_for(10)))
@@ -173,10 +171,10 @@ def normalisers_of(scheme: KeypointScheme) -> dict[str, str]:
 
 
 def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Sequence[int]]:
-    """Region -> 0-based keypoints: those of the scheme, and the user's own.
+    """Region -> 0-based keypoints: the regions of the scheme and of ``evaluate.regions``.
 
     Raises:
-        InputError: naming the key of params.yaml: no such keypoint, or a region twice.
+        InputError: names the key of params.yaml: no such keypoint, or a region defined twice.
     """
     num_keypoints = scheme.num_keypoints
     regions: dict[str, Sequence[int]] = dict(scheme.regions)
@@ -187,7 +185,7 @@ def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Se
         wrong = [number for number in numbers if number > num_keypoints]
         if wrong or not numbers:
             raise InputError(
-                f"{key}: {wrong or 'empty'}; wanted keypoints from 1 to {num_keypoints}"
+                f"{key}: {wrong or 'empty'}; must be keypoints from 1 to {num_keypoints}"
             )
         regions[name] = tuple(sorted({number - 1 for number in numbers}))
     return regions

@@ -1,7 +1,7 @@
-"""Predictions: what a model said of the judged faces, kept so that two models can be compared.
+"""Predictions of a model on the evaluation faces, stored to compare two models.
 
-Two models are compared face by face only where ``faces``, the digest of what was judged, is one and
-the same: the pixels, their labels, who they are, and in which order.
+Two models can be compared only if ``faces``, the digest of the evaluation faces, is equal: the same
+pixels, labels and subjects in the same order.
 """
 
 import hashlib
@@ -24,15 +24,15 @@ Predict = Callable[[NDArray[np.uint8]], tuple[NDArray[np.floating[Any]], NDArray
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What one model said.
+    """Predictions of one model.
 
     Attributes:
-        points: (N, K, 2) 80x80 crop pixels, on the judged part in its order.
+        points: (N, K, 2) 80x80 crop pixels, for the faces ``rows``.
         confidence: (N, K).
-        tight_points: (M, K, 2) on the original's tight crops of ``store.tight_faces()``; None
-            where those were not judged.
-        rows: (N,) of the crop store.
-        faces: digest of the judged faces.
+        tight_points: (M, K, 2) on the original's tight crops of ``store.tight_faces()``; None if
+            those were not evaluated.
+        rows: (N,) rows of the crop store.
+        faces: digest of the evaluation faces.
     """
 
     points: NDArray[np.float32]
@@ -42,7 +42,7 @@ class Predictions:
     faces: str
 
     def save(self, path: Path) -> None:
-        """Write them to ``path``, without pickle."""
+        """Write a NumPy archive without pickled objects."""
         arrays: dict[str, Any] = {
             "points": self.points,
             "confidence": self.confidence,
@@ -55,26 +55,26 @@ class Predictions:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """What ``save`` wrote.
+    """Read a file that ``Predictions.save`` wrote.
 
     Raises:
-        InputError: naming the file: absent, or not predictions.
+        InputError: names the file: missing, or not predictions.
     """
     try:
-        with np.load(path, allow_pickle=False) as found:
-            tight = found.get("tight_points")
+        with np.load(path, allow_pickle=False) as arrays:
+            tight = arrays.get("tight_points")
             return Predictions(
-                found["points"], found["confidence"], tight, found["rows"], str(found["faces"])
+                arrays["points"], arrays["confidence"], tight, arrays["rows"], str(arrays["faces"])
             )
     except (OSError, KeyError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not the predictions of a model: {error}") from None
 
 
 def judged_rows(store: CropStore) -> Rows:
-    """The faces that a model is judged on.
+    """The rows of the evaluation faces.
 
     Raises:
-        InputError: there is none.
+        InputError: there are none.
     """
     rows = store.rows(store.judged_part)
     if len(rows) == 0:
@@ -83,10 +83,10 @@ def judged_rows(store: CropStore) -> Rows:
 
 
 def digest_faces(store: CropStore, rows: Rows) -> str:
-    """SHA-256 of the faces ``rows``: pixels, labels, people, and the name of the set."""
+    """SHA-256 of the faces ``rows``: pixels, labels, subjects, and the name of the set."""
     digest = hashlib.sha256()
-    about = [store.dataset, store.box_scale, store.num_keypoints, store.subjects(rows)]
-    digest.update(json.dumps(about).encode())
+    metadata = [store.dataset, store.box_scale, store.num_keypoints, store.subjects(rows)]
+    digest.update(json.dumps(metadata).encode())
     for array in (store.images(rows), store.points_crop(rows), store.visible(rows)):
         digest.update(np.ascontiguousarray(array).data)
     digest.update(np.ascontiguousarray(store.side(rows)).data)
@@ -96,7 +96,11 @@ def digest_faces(store: CropStore, rows: Rows) -> str:
 def predict_all(
     predict: Predict, images: NDArray[np.uint8], batch_size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """``predict`` over all of ``images``, the short last batch too."""
+    """Apply ``predict`` to all ``images`` in batches; the last batch may be smaller.
+
+    Returns:
+        points (N, K, 2) in crop pixels and confidence (N, K), float32.
+    """
     outputs = [
         predict(images[start : start + batch_size]) for start in range(0, len(images), batch_size)
     ]
@@ -108,10 +112,10 @@ def predict_all(
 
 
 def predict_judged(predict: Predict, store: CropStore, batch_size: int) -> Predictions:
-    """What ``predict`` says of the judged faces, on both crops.
+    """Predictions of ``predict`` on the evaluation faces, on our crops and on the tight crops.
 
     Raises:
-        InputError: no face is judged, or the predictions have another number of keypoints.
+        InputError: no evaluation face, or the predictions have another number of keypoints.
     """
     rows = judged_rows(store)
     images, tight = store.images(rows), store.tight_faces().images
@@ -119,7 +123,7 @@ def predict_judged(predict: Predict, store: CropStore, batch_size: int) -> Predi
     points, confidence = predict_all(predict, images, batch_size)
     if points.shape[1:] != (store.num_keypoints, 2):
         raise InputError(
-            f"predictions are {points.shape[1:]} a face; the labels have"
+            f"predictions are {points.shape[1:]} per face; the labels have"
             f" {store.num_keypoints} keypoints"
         )
     tight_points = predict_all(predict, tight, batch_size)[0] if len(tight) else None
@@ -127,7 +131,7 @@ def predict_judged(predict: Predict, store: CropStore, batch_size: int) -> Predi
 
 
 def reported(predict: Predict, total: int) -> Predict:
-    """``predict``, telling after each batch how many of ``total`` faces are done."""
+    """``predict`` with a progress record after each batch; ``total`` is the number of faces."""
     done = 0
 
     def predict_and_report(

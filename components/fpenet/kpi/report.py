@@ -1,4 +1,4 @@
-"""KpiReport: everything that was measured of one model on one set of faces; ``kpi.json``."""
+"""KpiReport: all metrics of one model on one set of faces, stored as ``kpi.json``."""
 
 import csv
 import dataclasses
@@ -21,31 +21,31 @@ Intervals = Mapping[str, Sequence[float] | None]
 
 @dataclass(frozen=True, slots=True)
 class KpiReport:
-    """What a model scored. None is "n/a": nothing could be measured.
+    """Metrics of a model. None means "n/a": it could not be measured.
 
     Attributes:
-        part: the part of the data set that was judged.
-        faces: SHA-256 of the judged faces (see ``predictions``).
-        normaliser: the one that the failure rates, the areas, PCK and the curve are of.
-        normalisers: name -> what the NME is divided by, in words.
+        part: the part of the data set that was evaluated.
+        faces: SHA-256 of the evaluation faces (see ``predictions``).
+        normaliser: the headline normaliser, of the failure rates, areas, PCK and the curve.
+        normalisers: name -> description of the length that the NME is divided by.
         regions: region -> its 0-based keypoints.
         metrics: ``<unit>/<region>`` -> value. Units: image_px and crop_px, mean error in pixels of
-            the source image and of the 80x80 crop (FACTS 4: per-point means over faces, then their
-            plain mean), tight/image_px on the original's crop, nme_<normaliser>; each again as
-            ``<unit>_visible``, of visible points alone. Of the headline normaliser:
-            failure_rate_<normaliser>_8 and _10, share of faces whose NME is above so many percent;
-            auc_<normaliser>_8 and _10, area under the cumulative curve up to there, 1 at best;
-            pck_<normaliser>_5 and _10, share of points nearer than so many percent.
-        intervals: the same names -> [low, high]; ``interval`` says how.
-        per_point: image_px, crop_px, tight/image_px (and _visible) -> one value a keypoint.
-        visible_samples: number of judged faces on which each keypoint is visible.
+            the source image and of the 80x80 crop (docs/fpenet.md, KPI: per-point means over faces,
+            then their plain mean), tight/image_px on the original's crop, nme_<normaliser>; each
+            also as ``<unit>_visible``, of visible points only. For the headline normaliser:
+            failure_rate_<normaliser>_8 and _10, share of faces whose NME is above 8 and 10 percent;
+            auc_<normaliser>_8 and _10, area under the cumulative curve up to 8 and 10 percent, 1 at
+            best; pck_<normaliser>_5 and _10, share of points with an error below 5 and 10 percent.
+        intervals: the same names -> [low, high]; ``interval`` has the method.
+        per_point: image_px, crop_px, tight/image_px (and _visible) -> one value per keypoint.
+        visible_samples: number of evaluation faces on which each keypoint is visible.
         curve: ``nme`` -> errors, ``share`` -> region -> share of faces at or below each.
         slices: rows of attribute, value, num_faces, num_subjects, metrics, intervals, too_few.
-        slices_left_out: attribute -> why it is none.
-        confidence: what it tells (see ``describe_confidence``).
-        robustness: curves of corruption (see ``robustness``); None where it was not asked for.
-        temporal: how still the points are (see ``temporal``); None where it was not asked for.
-        assumed: what was taken for granted of a model that is not ours, in words.
+        slices_left_out: attribute -> why it has no slices.
+        confidence: metrics of the confidence (see ``describe_confidence``).
+        robustness: error curves under corruptions (see ``robustness``); None if not requested.
+        temporal: temporal jitter of the points (see ``temporal``); None if not requested.
+        assumed: assumptions about a model that was not trained here, as text.
     """
 
     dataset: str
@@ -81,10 +81,10 @@ class KpiReport:
 
 
 def read_kpi(path: Path) -> KpiReport:
-    """The report that ``save`` wrote.
+    """Read a report that ``KpiReport.save`` wrote.
 
     Raises:
-        InputError: naming the file: absent, or not a report.
+        InputError: names the file: missing, or not a report.
     """
     try:
         return KpiReport(**json.loads(path.read_text(encoding="utf-8")))
@@ -111,7 +111,7 @@ def write_kpi(kpi: KpiReport, out_dir: Path) -> None:
 
 
 def write_kpi_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
-    """What a model that is not ours was found to be worth, and what was taken for granted of it."""
+    """Write a Markdown card of a model that was not trained here: metrics and assumptions."""
     headline = f"nme_{kpi.normaliser}"
     units = ["image_px", "image_px_visible", "crop_px", "tight/image_px", headline]
     units = [unit for unit in units if f"{unit}/all" in kpi.metrics]
@@ -119,9 +119,9 @@ def write_kpi_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
         f"# {name}",
         "",
         f"{digest}. Judged on {kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of"
-        f" {kpi.num_subjects} people, {kpi.num_keypoints} keypoints (faces {kpi.faces[:16]}).",
+        f" {kpi.num_subjects} subjects, {kpi.num_keypoints} keypoints (faces {kpi.faces[:16]}).",
         f"NME by {kpi.normalisers[kpi.normaliser]}. In brackets: {kpi.interval['level']:.0%}"
-        f" interval, {kpi.interval['resamples']} resamples of people.",
+        f" interval, {kpi.interval['resamples']} resamples of subjects.",
         "",
         *_row("region", *units),
         *_row(*["---"] * (1 + len(units))),
@@ -130,14 +130,14 @@ def write_kpi_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
         names = [f"{unit}/{region}" for unit in units]
         lines += _row(region, *(_spread(kpi.metrics[n], kpi.intervals[n]) for n in names))
     lines += ["", "## What was assumed", ""]
-    lines += [f"- {words}" for words in kpi.assumed or ["nothing: the file says it all"]]
-    lines += ["", "## Slices", "", *_row("slice", "faces", "people", f"{headline}/all")]
+    lines += [f"- {text}" for text in kpi.assumed or ["nothing: the file contains all settings"]]
+    lines += ["", "## Slices", "", *_row("slice", "faces", "subjects", f"{headline}/all")]
     lines += _row(*["---"] * 4)
     for row in kpi.slices:
-        own = f"{headline}/all"
-        value = row["too_few"] or _spread(row["metrics"][own], row["intervals"][own])
-        words = f"{row['attribute']}: {row['value']}"
-        lines += _row(words, str(row["num_faces"]), str(row["num_subjects"]), value)
+        metric = f"{headline}/all"
+        value = row["too_few"] or _spread(row["metrics"][metric], row["intervals"][metric])
+        slice_name = f"{row['attribute']}: {row['value']}"
+        lines += _row(slice_name, str(row["num_faces"]), str(row["num_subjects"]), value)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -146,7 +146,7 @@ def _row(*cells: str) -> list[str]:
 
 
 def _spread(value: float | None, interval: Sequence[float] | None) -> str:
-    """A number and its interval, as a person reads them."""
+    """A number and its interval as text."""
     if value is None:
         return "n/a"
     return f"{value:.4g}" + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
@@ -157,12 +157,12 @@ def _cell(value: float | None) -> str:
 
 
 def plot_kpi(kpi: KpiReport, store: CropStore, predictions: Predictions, path: Path) -> None:
-    """One picture: cumulative error, error by region, the median and the worst faces."""
+    """Plot the cumulative error, the error by region, and the median and the worst faces."""
     from matplotlib.figure import Figure
 
-    measured = face_errors(store, predictions.rows, predictions.points)
-    norm = measured.norms[kpi.normaliser]
-    errors = nme(measured.errors, ~np.isnan(measured.errors), norm)
+    errors = face_errors(store, predictions.rows, predictions.points)
+    norm = errors.norms[kpi.normaliser]
+    face_nme = nme(errors.errors, ~np.isnan(errors.errors), norm)
     images, target = store.images(predictions.rows), store.points_crop(predictions.rows)
     figure = Figure(figsize=(12, 8), layout="constrained")
     grid = figure.add_gridspec(3, 6, height_ratios=(1.2, 1, 1))
@@ -172,7 +172,7 @@ def plot_kpi(kpi: KpiReport, store: CropStore, predictions: Predictions, path: P
     curve.set(
         xlabel=f"NME of a face, % of the {kpi.normalisers[kpi.normaliser].split(',')[0]}",
         ylabel="fraction of faces",
-        title=f"{kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of {kpi.num_subjects} people",
+        title=f"{kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces, {kpi.num_subjects} subjects",
         xlim=(0, percent[-1]),
         ylim=(0, 1),
     )
@@ -182,7 +182,7 @@ def plot_kpi(kpi: KpiReport, store: CropStore, predictions: Predictions, path: P
     names = [name if value is not None else f"{name}: n/a" for name, value in known.items()]
     bars.barh(names, [value or 0.0 for value in known.values()], color="#4878a8")
     bars.set(xlabel="mean error, px of the 80x80 crop")
-    order = np.argsort(np.nan_to_num(errors, nan=-1.0))
+    order = np.argsort(np.nan_to_num(face_nme, nan=-1.0))
     middle = len(order) // 2
     for row, (chosen, name) in enumerate(
         ((order[max(middle - 3, 0) : middle + 3], "median"), (order[::-1][:6], "worst"))
@@ -192,7 +192,7 @@ def plot_kpi(kpi: KpiReport, store: CropStore, predictions: Predictions, path: P
             axes.imshow(images[face, 0], cmap="gray", vmin=0, vmax=255)
             axes.plot(*target[face].T, "o", ms=2.2, mec="lime", mfc="none", mew=0.5)
             axes.plot(*predictions.points[face].T, ".", ms=2, color="red")
-            axes.set_title(f"{name}: {100 * errors[face]:.1f} %", fontsize=9)
+            axes.set_title(f"{name}: {100 * face_nme[face]:.1f} %", fontsize=9)
             axes.set_axis_off()
     figure.suptitle("green: label, red: prediction", fontsize=9)
     figure.savefig(path, dpi=110)

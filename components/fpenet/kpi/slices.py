@@ -1,7 +1,7 @@
-"""Slices: the judged faces by pose, light, expression, size, and every attribute that the set has.
+"""Slices of the evaluation faces: pose, light, expression, size, and every attribute of the set.
 
-Input: the faces' table. Output: attribute -> value -> the faces that have it. Numbers with many
-values are cut at their quartiles, an attribute that says the same of all faces is none.
+Input: the table of faces. Output: attribute -> value -> the faces with this value. Numeric
+attributes with many values are split at their quartiles; a constant attribute gives no slices.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from fpenet.data.sample import ATTRIBUTE, numbers_of
 from fpenet.kpi.metrics import Bools
 
 MOST_VALUES = 40
-"""Of one attribute as words; more are names, not classes."""
+"""Largest number of text values of an attribute; with more they are names, not classes."""
 _FEW_NUMBERS = 12
-"""Different numbers that are a slice each, not quartiles."""
+"""Up to this many different numbers, each is a slice; with more, quartiles are used."""
 CAMERA_STEP_DEG = 15.0
-"""Between two neighbouring cameras of Multi-PIE (FACTS 8)."""
+"""Angle between two neighbouring cameras of Multi-PIE (docs/fpenet.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Slices:
     """The faces by attribute.
 
     Attributes:
-        slices: attribute -> value -> indices into the judged faces.
-        left_out: attribute -> why it is none.
+        slices: attribute -> value -> indices into the evaluation faces.
+        left_out: attribute -> why it has no slices.
     """
 
     slices: dict[str, dict[str, NDArray[np.int64]]]
@@ -37,7 +37,7 @@ class Slices:
 
 
 def slice_faces(store: CropStore, rows: Rows) -> Slices:
-    """Every attribute of the faces ``rows`` as slices."""
+    """The slices of the faces ``rows`` by every attribute."""
     columns: dict[str, list[str | None]] = {}
     left_out: dict[str, str] = {}
     for name in sorted(n for n in store.table.column_names if n.startswith(ATTRIBUTE)):
@@ -60,19 +60,20 @@ def slice_faces(store: CropStore, rows: Rows) -> Slices:
     columns["face_size"] = [face_size(float(side)) for side in sides]
     slices: dict[str, dict[str, NDArray[np.int64]]] = {}
     for attribute, words in columns.items():
-        found = sorted({word for word in words if word is not None}, key=_in_order)
-        if len(found) < 2:
-            left_out[attribute] = f"all faces are {found[0]}" if found else "not known of any face"
-        elif len(found) > MOST_VALUES:
-            left_out[attribute] = f"{len(found)} values; at most {MOST_VALUES} are slices"
+        distinct = sorted({word for word in words if word is not None}, key=_in_order)
+        if len(distinct) < 2:
+            only = f"all faces are {distinct[0]}" if distinct else "not known for any face"
+            left_out[attribute] = only
+        elif len(distinct) > MOST_VALUES:
+            left_out[attribute] = f"{len(distinct)} values; at most {MOST_VALUES} become slices"
         else:
-            own = np.array(words, dtype=object)
-            slices[attribute] = {value: np.flatnonzero(own == value) for value in found}
+            column = np.array(words, dtype=object)
+            slices[attribute] = {value: np.flatnonzero(column == value) for value in distinct}
     return Slices(slices, left_out)
 
 
 def yaw_camera(yaw_deg: float) -> str:
-    """The angle of the Multi-PIE camera nearest to a yaw, as words.
+    """The angle of the Multi-PIE camera nearest to a yaw, as text.
 
     >>> yaw_camera(-22.4), yaw_camera(0.0), yaw_camera(88.0)
     ('-15', '0', '90')
@@ -81,17 +82,17 @@ def yaw_camera(yaw_deg: float) -> str:
 
 
 def yaw_range(yaw_deg: float) -> str:
-    """How far a face is turned; beyond 60 degrees the model card does not trust the net.
+    """Class of the absolute yaw; NVIDIA's model card warns of yaw above 60 degrees.
 
     >>> yaw_range(-30.0), yaw_range(60.0), yaw_range(75.0)
     ('up to 30', '30 to 60', 'above 60')
     """
-    turned = abs(yaw_deg)
-    return "up to 30" if turned <= 30 else "30 to 60" if turned <= 60 else "above 60"
+    angle = abs(yaw_deg)
+    return "up to 30" if angle <= 30 else "30 to 60" if angle <= 60 else "above 60"
 
 
 def face_size(side_px: float) -> str:
-    """The octave of the face box's longer side, in image pixels.
+    """Class of the face box's longer side in image pixels.
 
     >>> face_size(63.9), face_size(64.0), face_size(700.0)
     ('under 64 px', '64 to 128 px', 'from 256 px')
@@ -103,7 +104,7 @@ def face_size(side_px: float) -> str:
 
 
 def hidden_points(labelled: Bools, visible: Bools) -> list[str | None]:
-    """For each face (N, K) which share of its labelled points is hidden, as words."""
+    """Class of the share of labelled points (N, K) that are hidden, for each face."""
     count = labelled.sum(axis=1)
     share = (labelled & ~visible).sum(axis=1) / np.maximum(count, 1)
     return [
@@ -113,7 +114,7 @@ def hidden_points(labelled: Bools, visible: Bools) -> list[str | None]:
 
 
 def quartiles(values: list[str | float | None]) -> list[str | None]:
-    """Numbers as words: each by itself where they are few, else the quarter that it is in.
+    """Numbers as text: the number itself if there are few different ones, else its quartile.
 
     >>> quartiles([0.0, 1.0, None, 1.0])
     ['0', '1', None, '1']
@@ -123,11 +124,11 @@ def quartiles(values: list[str | float | None]) -> list[str | None]:
     if len(set(known.tolist())) <= _FEW_NUMBERS:
         return [f"{number:g}" if np.isfinite(number) else None for number in numbers]
     edges = np.unique(np.percentile(known, [0, 25, 50, 75, 100]))
-    place = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
+    bins = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
     words = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
     return [
         words[index] if np.isfinite(number) else None
-        for index, number in zip(place, numbers, strict=True)
+        for index, number in zip(bins, numbers, strict=True)
     ]
 
 
@@ -136,7 +137,7 @@ def _words(values: list[str | float | None], name: Callable[[float], str]) -> li
 
 
 def _in_order(word: str) -> tuple[float, str]:
-    """By the number that a word starts with, then by the word."""
+    """Sort key: the number at the start of the text, then the text."""
     first = word.split()[0] if word.split() else ""
     try:
         return float(first), word

@@ -1,9 +1,10 @@
-"""How still the points are: what a viewer of a video sees as trembling.
+"""Temporal jitter of the points from frame to frame.
 
-Where the judged faces have attributes ``sequence`` and ``frame``, their own sequences; else stills,
-whose box moves by less than a pixel from frame to frame under fresh noise. Trembling is the change
-of the error between neighbouring frames, so that a face that moves and a constant error cost
-nothing: sqrt(mean |e(t) - e(t - 1)|^2 / 2), of independent errors their standard deviation.
+If the evaluation faces have the attributes ``sequence`` and ``frame``, their sequences are used;
+else still images, whose box moves by less than a pixel from frame to frame, with new noise in each
+frame. Jitter is computed from the change of the error between neighbouring frames, so that neither
+the motion of the face nor a constant error counts: sqrt(mean |e(t) - e(t - 1)|^2 / 2). For
+independent errors it is their standard deviation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +21,10 @@ from fpenet.params import EvaluateParams
 
 
 def temporal_jitter(errors: Floats) -> NDArray[np.float64]:
-    """(K,) root mean square of the change between frames, over sqrt(2).
+    """(K,) root mean square of the change of the error between frames, divided by sqrt(2).
 
     Args:
-        errors: (T, K, 2) predicted less labelled points, frame by frame; NaN where unlabelled.
+        errors: (T, K, 2) predicted minus labelled points per frame; NaN where unlabelled.
 
     >>> temporal_jitter(np.array([[[1.0, 0.0]], [[-1.0, 0.0]], [[1.0, 0.0]]])).round(6)
     array([1.414214])
@@ -40,11 +41,11 @@ def temporal_of(
     regions: Mapping[str, Sequence[int]],
     evaluate: EvaluateParams,
 ) -> dict[str, Any]:
-    """Trembling of the points, pixels of the 80x80 crop.
+    """Temporal jitter of the points, pixels of the 80x80 crop.
 
     Returns:
-        kind, number of sequences and of frames, and ``trembling_px/<region>``, the mean over
-        sequences and keypoints; None for a region without a labelled point.
+        kind, number of sequences and of frames, and metrics ``trembling_px/<region>``: the mean
+        jitter over sequences and keypoints; None for a region without a labelled point.
     """
     groups = _sequences(store, rows)
     if groups:
@@ -54,13 +55,13 @@ def temporal_of(
         kind = "stills moved by less than a pixel"
         chosen = rows[evenly(store.subjects(rows), evaluate.temporal.faces, evaluate.interval.seed)]
         tracks = _stills(predict, store, chosen, evaluate)
-    each = np.stack([temporal_jitter(track) for track in tracks])  # (sequences, K)
-    known = np.isfinite(each)
+    jitter = np.stack([temporal_jitter(track) for track in tracks])  # (sequences, K)
+    known = np.isfinite(jitter)
     values = {
-        f"trembling_px/{region}": float(each[:, list(own)][known[:, list(own)]].mean())
-        if known[:, list(own)].any()
+        f"trembling_px/{region}": float(jitter[:, list(points)][known[:, list(points)]].mean())
+        if known[:, list(points)].any()
         else None
-        for region, own in regions.items()
+        for region, points in regions.items()
     }
     return {
         "kind": kind,
@@ -71,7 +72,7 @@ def temporal_of(
 
 
 def _sequences(store: CropStore, rows: Rows) -> list[Rows]:
-    """The judged faces of each sequence in the order of its frames; those of one frame left out."""
+    """The rows of each sequence in the order of frames; sequences of one frame are left out."""
     names, frames = store.attribute("sequence", rows), store.attribute("frame", rows)
     groups: dict[str, list[tuple[float, int]]] = {}
     for row, name, frame in zip(rows, names, frames, strict=True):
@@ -83,7 +84,7 @@ def _sequences(store: CropStore, rows: Rows) -> list[Rows]:
 
 
 def _errors(predict: Predict, store: CropStore, rows: Rows, evaluate: EvaluateParams) -> Floats:
-    """(T, K, 2) predicted less labelled points of one sequence."""
+    """(T, K, 2) predicted minus labelled points of one sequence, crop pixels."""
     points, _ = predict_all(predict, store.images(rows), evaluate.batch_size)
     return points - store.points_crop(rows)
 
@@ -91,14 +92,14 @@ def _errors(predict: Predict, store: CropStore, rows: Rows, evaluate: EvaluatePa
 def _stills(
     predict: Predict, store: CropStore, rows: Rows, evaluate: EvaluateParams
 ) -> list[Floats]:
-    """The errors of each still, frame by frame."""
-    chance = np.random.default_rng(evaluate.interval.seed)
-    how = evaluate.temporal
-    again = np.repeat(rows, how.frames)
-    moved = chance.uniform(-how.shift_px, how.shift_px, (len(again), 2))
-    shown = reframed(store, again, moved, np.ones(len(again)))
-    noisy = shown.images + how.noise * chance.standard_normal(shown.images.shape)
+    """The errors (T, K, 2) of each still image over simulated frames, crop pixels."""
+    rng = np.random.default_rng(evaluate.interval.seed)
+    params = evaluate.temporal
+    repeated = np.repeat(rows, params.frames)
+    moved = rng.uniform(-params.shift_px, params.shift_px, (len(repeated), 2))
+    faces = reframed(store, repeated, moved, np.ones(len(repeated)))
+    noisy = faces.images + params.noise * rng.standard_normal(faces.images.shape)
     images = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     points, _ = predict_all(predict, images, evaluate.batch_size)
-    errors = shown.to_clean(points) - store.points_crop(again)
-    return list(errors.reshape(len(rows), how.frames, *errors.shape[1:]))
+    errors = faces.to_clean(points) - store.points_crop(repeated)
+    return list(errors.reshape(len(rows), params.frames, *errors.shape[1:]))

@@ -1,8 +1,8 @@
-"""Augmentation of a whole batch: a random affine map a face, labels by the same matrix, light.
+"""Augmentation of a batch: a random affine map per face, the same map for the labels, and light.
 
-As the original's (FACTS 1.5, 1.6) without its defects: the patch lies at a random place and
-probabilities are the right way round. Output 80x80 crops are sampled from the margin crops, so that
-a shifted or turned face brings its real surroundings.
+Follows the original (docs/fpenet.md, Augmentation) without its two defects: the patch is at a
+random position, and probabilities are applied as written. The 80x80 output crops are sampled from
+the margin crops, so that a shifted or rotated face shows its real surroundings.
 """
 
 import math
@@ -24,14 +24,14 @@ _BLUR_REACH = 4  # px on each side
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Faces to train on.
+    """One training batch.
 
     Attributes:
         images: (N, 1, 80, 80) float, grey levels 0..255.
         points: (N, K, 2) crop pixels, NaN where unlabelled.
         visible: (N, K) bool.
-        view: how the crops were taken from the margin crops.
-        plain: (N, 1, 80, 80) the crops as they are at inference; None where nobody asks for them.
+        view: maps from the margin crops to the crops.
+        plain: (N, 1, 80, 80) crops without augmentation, as at inference; None if not needed.
     """
 
     images: Tensor
@@ -43,7 +43,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One map a face, from centred pixels of the margin crop to those of the 80x80 crop.
+    """One affine map per face, from centred pixels of the margin crop to those of the 80x80 crop.
 
     Attributes:
         matrix: (N, 2, 2), mirrored where flipped. shift: (N, 2). flipped: (N,) bool.
@@ -54,12 +54,12 @@ class View:
     flipped: Tensor
 
     def points(self, points_store: Tensor, store_px: int, scheme: KeypointScheme) -> Tensor:
-        """(N, K, 2) of the margin crop as points of the view, mirror partners renamed."""
+        """Map points (N, K, 2) of the margin crop to the view; flips exchange mirror partners."""
         points = map_points(points_store, self.matrix, self.shift, store_px)
         return self.renamed(points, scheme)
 
     def renamed(self, values: Tensor, scheme: KeypointScheme) -> Tensor:
-        """(N, K, ...) with the mirror partners' values where the face is flipped."""
+        """(N, K, ...) with the values of mirror partners exchanged where the face is flipped."""
         if scheme.flip_map is None:
             return values
         flipped = self.flipped.view(-1, *[1] * (values.ndim - 1))
@@ -67,10 +67,10 @@ class View:
 
 
 def check_flips(scheme: KeypointScheme, augment: AugmentParams) -> None:
-    """Refuse flips for a scheme whose mirror partners are not known.
+    """Check that a scheme has a flip map if flips are on.
 
     Raises:
-        InputError: naming the key.
+        InputError: names the key.
     """
     if augment.flip_probability > 0 and scheme.flip_map is None:
         raise InputError(
@@ -80,7 +80,7 @@ def check_flips(scheme: KeypointScheme, augment: AugmentParams) -> None:
 
 
 def softened(augment: AugmentParams, strength: float) -> AugmentParams:
-    """``augment`` with its limits and probabilities times ``strength``, but the flip's."""
+    """``augment`` with limits and probabilities multiplied by ``strength``, except for the flip."""
     if strength == 1.0:
         return augment
     kept = {"flip_probability", "patch_px", "patch_hides", "low_resolution_px"}
@@ -96,7 +96,7 @@ def augment_batch(
     augment: AugmentParams,
     rng: BatchRng,
 ) -> Batch:
-    """Random views of the faces, on the device where they and the chance are.
+    """Augment a batch on the device of its tensors and of ``rng``.
 
     Args:
         margin_crops: (N, S, S) uint8.
@@ -105,7 +105,7 @@ def augment_batch(
     images = margin_crops.float()[:, None]
     matrix, shift = random_maps(len(images), augment, rng)
     flipped = rng.uniform(len(images)) < augment.flip_probability
-    sign = torch.where(flipped, -1.0, 1.0)  # x is mirrored before it is turned
+    sign = torch.where(flipped, -1.0, 1.0)  # x is mirrored before the rotation
     matrix = matrix * torch.stack((sign, torch.ones_like(sign)), 1)[:, None]
     view = View(matrix, shift, flipped)
     points = view.points(points_store, images.shape[-1], scheme)
@@ -117,7 +117,7 @@ def augment_batch(
 
 
 def random_maps(count: int, augment: AugmentParams, rng: BatchRng) -> tuple[Tensor, Tensor]:
-    """Turn-and-zoom matrices (N, 2, 2) and shifts (N, 2), crop pixels, about the crop's centre."""
+    """Rotation and zoom matrices (N, 2, 2) and shifts (N, 2) in crop pixels, about the centre."""
     angle = rng.between(math.radians(augment.rotate_deg), count)
     zoom = torch.exp(rng.between(math.log1p(augment.zoom), count))
     cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
@@ -126,14 +126,14 @@ def random_maps(count: int, augment: AugmentParams, rng: BatchRng) -> tuple[Tens
 
 
 def map_points(points_store: Tensor, matrix: Tensor, shift: Tensor, store_px: int) -> Tensor:
-    """Margin-crop points (N, K, 2) to points of the sampled 80x80 crop."""
+    """Map margin-crop points (N, K, 2) to the sampled 80x80 crop."""
     centered = points_store - (store_px - 1) / 2
-    turned = (matrix[:, None] * centered[:, :, None, :]).sum(-1)
-    return turned + shift[:, None] + (CROP_PX - 1) / 2
+    mapped = (matrix[:, None] * centered[:, :, None, :]).sum(-1)
+    return mapped + shift[:, None] + (CROP_PX - 1) / 2
 
 
 def sample_crops(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
-    """The crops (N, 1, 80, 80) that show what ``map_points`` says, bilinear, edges repeated."""
+    """Sample crops (N, 1, 80, 80) by the map of ``map_points``; bilinear, edges repeated."""
     axis = torch.arange(CROP_PX, device=images.device) - (CROP_PX - 1) / 2
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     output = torch.stack((columns, rows), dim=-1).reshape(1, -1, 2) - shift[:, None]
@@ -148,7 +148,7 @@ def sample_crops(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
 
 
 def _vary_light(images: Tensor, augment: AugmentParams, rng: BatchRng) -> Tensor:
-    """Resolution, sharpness, light, gamma, contrast, brightness, noise: of each face by itself."""
+    """Vary resolution, sharpness, light, gamma, contrast, brightness and noise, per face."""
     count = len(images)
     if augment.low_resolution_probability > 0:
         chosen = rng.uniform(count, 1, 1, 1) < augment.low_resolution_probability
@@ -171,21 +171,22 @@ def _vary_light(images: Tensor, augment: AugmentParams, rng: BatchRng) -> Tensor
 
 
 def _vary_sharpness(images: Tensor, augment: AugmentParams, rng: BatchRng) -> Tensor:
-    """Some faces blurred, some others with what a blur takes away once more on top."""
+    """Blur some faces, and sharpen some others by an unsharp mask."""
     count = len(images)
-    drawn = rng.uniform(count, 1, 1, 1)
-    blurred = drawn < augment.blur_probability
-    sharpened = ~blurred & (drawn < augment.blur_probability + augment.sharpen_probability)
+    sampled = rng.uniform(count, 1, 1, 1)
+    blurred = sampled < augment.blur_probability
+    sharpened = ~blurred & (sampled < augment.blur_probability + augment.sharpen_probability)
     detail = images - blur(images, rng.uniform(count) * augment.blur_px)
     amount = rng.uniform(count, 1, 1, 1) * augment.sharpen
     return images + detail * (sharpened * amount - blurred.float())
 
 
 def shade(images: Tensor, slope: Tensor) -> Tensor:
-    """(N, 1, 80, 80) as lit from one side.
+    """Multiply images (N, 1, 80, 80) by an exponential light gradient.
 
     Args:
-        slope: (N, 2) logarithm of the light at the frame's right and lower edge over its middle's.
+        slope: (N, 2) logarithm of the brightness ratio of the right and of the lower edge to the
+            centre.
     """
     axis = torch.linspace(-1, 1, CROP_PX, device=images.device)
     across, down = slope[:, :1] * axis, slope[:, 1:] * axis
@@ -193,12 +194,12 @@ def shade(images: Tensor, slope: Tensor) -> Tensor:
 
 
 def reduce_resolution(images: Tensor, side: Tensor) -> Tensor:
-    """(N, 1, 80, 80) as if each face had been ``side`` (N,) pixels wide: reduced, enlarged again.
+    """Reduce each image (N, 1, 80, 80) to ``side`` (N,) pixels and enlarge it again.
 
-    Both are linear, so a table of 80x80 matrices does them, each face with its own.
+    Both steps are linear, so that one 80x80 matrix per side does them.
     """
-    through = _reductions(images.device)[side][:, None]
-    return through @ images @ through.transpose(2, 3)
+    matrices = _reductions(images.device)[side][:, None]
+    return matrices @ images @ matrices.transpose(2, 3)
 
 
 @lru_cache
@@ -208,7 +209,8 @@ def _partners(flip_map: tuple[int, ...], device: torch.device) -> Tensor:
 
 @lru_cache
 def _reductions(device: torch.device) -> Tensor:
-    """(81, 80, 80): matrix s takes 80 pixels to s, anti-aliased, and back; the first is unused."""
+    """(81, 80, 80): matrix s resizes 80 pixels to s, anti-aliased, and back; the first is
+    unused."""
     identity = torch.eye(CROP_PX)[None, None]
     matrices = [identity]
     for side in range(1, CROP_PX + 1):
@@ -222,7 +224,7 @@ def _reductions(device: torch.device) -> Tensor:
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of (N, 1, H, W), each face with its own standard deviation (N,), px."""
+    """Gaussian blur of (N, 1, H, W) with a standard deviation (N,) in px per face."""
     offsets = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1, device=images.device)
     kernel = (-0.5 * (offsets / sigma.clamp(min=1e-2)[:, None]) ** 2).softmax(dim=1)
     stacked = functional.pad(images, (_BLUR_REACH,) * 4, mode="replicate").transpose(0, 1)
@@ -233,7 +235,8 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
 def _lay_patches(
     images: Tensor, points: Tensor, visible: Tensor, augment: AugmentParams, rng: BatchRng
 ) -> tuple[Tensor, Tensor]:
-    """One grey rectangle on some faces; a covered point becomes hidden if so chosen."""
+    """Cover some faces with a grey rectangle; with ``patch_hides``, covered points become
+    hidden."""
     count = len(images)
     smallest, largest = augment.patch_px
     chosen = rng.uniform(count, 1) < augment.patch_probability

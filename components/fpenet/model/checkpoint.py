@@ -1,7 +1,7 @@
-"""Weights on disk: safetensors beside JSON; nothing here unpickles anything.
+"""Weights and checkpoints on disk: safetensors and JSON, no pickle.
 
-A checkpoint is one safetensors file (net, averaged net, optimiser state) whose metadata holds the
-progress and whose name holds its SHA-256, written to a temporary name, flushed and renamed.
+A checkpoint is one safetensors file (net, averaged net, optimiser state). Its metadata holds the
+progress, its name its SHA-256. It is written to a temporary name, flushed and renamed.
 """
 
 import json
@@ -33,11 +33,11 @@ LOGGER = logging.getLogger(__name__)
 
 
 def fold(net: Recombinator, name: str, num_keypoints: int) -> Recombinator:
-    """The net that ships: batch norm, temperature and input scale folded into its convolutions.
+    """The deployed net: batch norm, temperature and input scale folded into the convolutions.
 
     Returns:
-        a net without batch norm that gives the same points for grey levels 0..255 as ``net`` gives
-        in eval mode for grey levels 0..1.
+        A net without batch norm. For grey levels 0..255 it gives the same points as ``net`` in eval
+        mode for grey levels 0..1.
     """
     weights: dict[str, Tensor] = {}
     modules = dict(net.named_modules())
@@ -61,7 +61,7 @@ def fold(net: Recombinator, name: str, num_keypoints: int) -> Recombinator:
                 weights[f"{path}.bias"] = bias.detach().clone()
     weights |= zip(("heatmaps.weight", "heatmaps.bias"), net.heatmap_weights(), strict=True)
     folded = build_net(name, num_keypoints)
-    # Without batch norm the ReLU moves up one place, but convolutions keep theirs.
+    # Without batch norm the index of the ReLU changes, but those of the convolutions do not.
     folded.load_state_dict(weights)
     with torch.no_grad():
         first_convolution(folded).weight /= GREY_LEVELS
@@ -77,10 +77,10 @@ def save_net(net: Recombinator, about: Mapping[str, Any], out_dir: Path) -> None
 
 
 def read_about(train_dir: Path) -> dict[str, Any]:
-    """``model.json``: what the net is.
+    """The content of ``model.json``: net, number of keypoints and settings.
 
     Raises:
-        InputError: naming the file; it is not JSON.
+        InputError: names the file; it is not JSON.
     """
     path = train_dir / "model.json"
     try:
@@ -94,7 +94,7 @@ def load_net(train_dir: Path) -> tuple[Recombinator, dict[str, Any]]:
     """The trained net in eval mode, and its ``model.json``.
 
     Raises:
-        InputError: naming the file and what does not fit.
+        InputError: names the file and the tensors that do not match.
     """
     about = read_about(train_dir)
     net = build_net(about["net"], about["num_keypoints"])
@@ -107,13 +107,13 @@ def load_net(train_dir: Path) -> tuple[Recombinator, dict[str, Any]]:
 
 
 def save_checkpoint(tensors: Mapping[str, Tensor], state: Mapping[str, Any], path: Path) -> None:
-    """Write tensors and JSON state so that a kill at any moment leaves a whole checkpoint.
+    """Write tensors and JSON state atomically; a kill at any time leaves a complete checkpoint.
 
-    The file is ``<stem>.<number>.<SHA-256 of its content><suffix>``: one rename makes it valid, and
-    its digest cannot be parted from it. The one before is kept.
+    The file is ``<stem>.<number>.<SHA-256 of its content><suffix>``; a rename makes it valid. The
+    previous checkpoint is kept.
 
     Raises:
-        OSError: naming the file; the checkpoints before it stay, and nothing half-written does.
+        OSError: names the file; earlier checkpoints are kept, no partial file is left.
     """
     contiguous = {name: value.detach().contiguous() for name, value in tensors.items()}
     content = save(contiguous, metadata={"state": json.dumps(dict(state))})
@@ -121,14 +121,14 @@ def save_checkpoint(tensors: Mapping[str, Tensor], state: Mapping[str, Any], pat
     number = saved[0][0] + 1 if saved else 1
     name = f"{path.stem}.{number:06d}.{digest_bytes(content)}{path.suffix}"
     write_whole(path.with_name(name), content)
-    for _, _, old in saved[1:]:
-        old.unlink()
+    for _, _, outdated in saved[1:]:
+        outdated.unlink()
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest whole checkpoint that was saved as ``path``; None where there is none.
+    """The newest undamaged checkpoint that was saved as ``path``, or None.
 
-    A damaged one is reported, and kept as ``<stem>.damaged`` so that it is never the one before.
+    A damaged checkpoint is logged, and renamed to ``<stem>.damaged`` so that it is not read again.
     """
     for number, digest, candidate in _checkpoints(path):
         content = candidate.read_bytes()
@@ -139,7 +139,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
                 state: dict[str, Any] = json.loads(header["__metadata__"]["state"])
                 return load(content), state
             except (ValueError, LookupError, TypeError, SafetensorError):
-                wrong = "it is no checkpoint, though its name has its SHA-256"
+                wrong = "not a checkpoint, although its SHA-256 is the one in its name"
         LOGGER.warning(
             "%s: damaged: %s; going back to the checkpoint before number %d",
             candidate,
@@ -151,17 +151,17 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
 
 
 def _checkpoints(path: Path) -> list[tuple[int, str, Path]]:
-    """Number, SHA-256 and file of what was saved as ``path``, the newest first."""
-    named = re.compile(rf"{re.escape(path.stem)}\.(\d+)\.([0-9a-f]{{64}}){re.escape(path.suffix)}")
-    found = [(named.fullmatch(file.name), file) for file in path.parent.glob(f"{path.stem}.*")]
-    return sorted(((int(m[1]), m[2], file) for m, file in found if m), reverse=True)
+    """Number, SHA-256 and file of each checkpoint that was saved as ``path``, the newest first."""
+    name = re.compile(rf"{re.escape(path.stem)}\.(\d+)\.([0-9a-f]{{64}}){re.escape(path.suffix)}")
+    matches = [(name.fullmatch(file.name), file) for file in path.parent.glob(f"{path.stem}.*")]
+    return sorted(((int(m[1]), m[2], file) for m, file in matches if m), reverse=True)
 
 
 _NUMBERS = ("parts", "epoch", "seconds", "skipped", "faces_seen", "curve")
 
 
 def save_run(training: Training, path: Path) -> None:
-    """Write a checkpoint; process 0 does."""
+    """Write a checkpoint of the run; only process 0 writes."""
     if rank() > 0:
         return
     tensors = {f"net.{name}": value for name, value in training.net.state_dict().items()}
@@ -176,11 +176,11 @@ def save_run(training: Training, path: Path) -> None:
 
 
 def resume_run(training: Training, path: Path) -> bool:
-    """Put the last checkpoint into ``training``, in every process; whether there was one."""
-    found = from_first(load_checkpoint(path) if rank() == 0 else None)
-    if found is None:
+    """Load the last checkpoint into ``training`` in every process; False if there is none."""
+    checkpoint = from_first(load_checkpoint(path) if rank() == 0 else None)
+    if checkpoint is None:
         return False
-    tensors, state = found
+    tensors, state = checkpoint
     parts: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}, "optimizer": {}, "random": {}}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")
@@ -192,9 +192,9 @@ def resume_run(training: Training, path: Path) -> bool:
     for name, value in parts["optimizer"].items():
         index, _, kind = name.partition(".")
         like = trained[int(index)]
-        # The fused step pairs memory, not indices: a moment must lie as its parameter does.
-        laid = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-        moments.setdefault(int(index), {})[kind] = laid
+        # The fused step pairs memory, not indices: a moment needs its parameter's memory format.
+        moment = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        moments.setdefault(int(index), {})[kind] = moment
     whole = training.optimizer.state_dict()
     training.optimizer.load_state_dict({**whole, "state": moments})
     for group in training.optimizer.param_groups:

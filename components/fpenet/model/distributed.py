@@ -1,7 +1,8 @@
-"""One training in several processes, as ``torchrun`` starts them; alone, all of it costs nothing.
+"""Data-parallel training in several processes of ``torchrun``; without them, nothing is exchanged.
 
-Each process takes its share of every batch. Sums over the batch, those of batch norm among them,
-go over all processes, so the training is that of one process. Process 0 alone writes.
+Each process takes its share of every batch. Sums over the batch, also those of batch norm, are
+summed over all processes, so that the result equals a training in one process. Only process 0
+writes files.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,20 +17,20 @@ from fpenet.params import TrainParams
 
 
 def rank() -> int:
-    """The number of this process among those that have joined; alone, 0."""
+    """The number of this process; 0 in a training of one process."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def size() -> int:
-    """How many processes train together."""
+    """The number of processes of the training."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def device_of(train: TrainParams) -> torch.device:
-    """Where to train: each process of ``torchrun`` has a GPU of its own.
+    """The device of this process; each process of ``torchrun`` has its own GPU.
 
     Raises:
-        InputError: a GPU is asked for and there is none.
+        InputError: ``train.device`` is cuda, and there is no GPU.
     """
     if train.device == "cuda" and not torch.cuda.is_available():
         raise InputError("train.device is cuda, but torch sees no GPU; set it to cpu or auto")
@@ -42,7 +43,7 @@ def device_of(train: TrainParams) -> torch.device:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Join the other processes of ``torchrun``: over NCCL on GPUs, over gloo on CPUs."""
+    """Join the process group of ``torchrun``: NCCL on GPUs, gloo on CPUs."""
     if not distributed.is_torchelastic_launched() or distributed.is_initialized():
         yield
         return
@@ -54,7 +55,7 @@ def joined(device: torch.device) -> Iterator[None]:
 
 
 def summed(value: Tensor) -> Tensor:
-    """The sum of ``value`` over all processes that have joined; no gradient."""
+    """The sum of ``value`` over all processes; without gradient."""
     if not distributed.is_initialized():
         return value
     total = value.detach().clone()
@@ -63,7 +64,7 @@ def summed(value: Tensor) -> Tensor:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Give every process the gradient of the whole batch."""
+    """Sum the gradients over all processes, in place."""
     if size() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -75,16 +76,16 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def from_first(value: Any) -> Any:
-    """What process 0 says, of any type that pickles."""
+    """The ``value`` of process 0, in every process; any type that can be pickled."""
     if size() == 1:
         return value
-    said = [value]
-    distributed.broadcast_object_list(said)
-    return said[0]
+    values = [value]
+    distributed.broadcast_object_list(values)
+    return values[0]
 
 
 class _SumBothWays(torch.autograd.Function):
-    """The sum over all processes, of values forward and of gradients backward."""
+    """Sum over all processes: of values in the forward pass, of gradients in the backward pass."""
 
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ class _SumBothWays(torch.autograd.Function):
 
 
 class WholeBatchNorm(nn.BatchNorm2d):
-    """Batch norm whose statistics are those of the whole batch; on a CPU as well."""
+    """Batch norm with the statistics of the whole batch over all processes; also on CPUs."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) normalised."""
@@ -120,7 +121,7 @@ class WholeBatchNorm(nn.BatchNorm2d):
 
 
 def see_whole_batch(net: nn.Module) -> None:
-    """Make the batch norm of ``net`` that of the whole batch, where several processes train."""
+    """Replace the batch norm of ``net`` by ``WholeBatchNorm`` if there are several processes."""
     if size() > 1:
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -130,8 +131,8 @@ def see_whole_batch(net: nn.Module) -> None:
 class BatchRng:
     """Random numbers for the faces of a batch.
 
-    They are drawn for the whole batch, and each process keeps those of its own faces: two
-    processes of 16 faces see what one of 32 sees.
+    Each process samples them for the whole batch and keeps those of its own faces: two processes
+    with 16 faces each get the same numbers as one process with 32.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
@@ -140,8 +141,8 @@ class BatchRng:
 
     def uniform(self, count: int, *shape: int) -> Tensor:
         """(count, *shape) between 0 and 1."""
-        drawn = torch.rand(count * size(), *shape, generator=self.generator, device=self.device)
-        return drawn[rank() * count : (rank() + 1) * count]
+        values = torch.rand(count * size(), *shape, generator=self.generator, device=self.device)
+        return values[rank() * count : (rank() + 1) * count]
 
     def between(self, limit: float, count: int, *shape: int) -> Tensor:
         """(count, *shape) between -limit and limit."""
@@ -149,5 +150,5 @@ class BatchRng:
 
     def normal(self, count: int, *shape: int) -> Tensor:
         """(count, *shape) of the standard normal distribution."""
-        drawn = torch.randn(count * size(), *shape, generator=self.generator, device=self.device)
-        return drawn[rank() * count : (rank() + 1) * count]
+        values = torch.randn(count * size(), *shape, generator=self.generator, device=self.device)
+        return values[rank() * count : (rank() + 1) * count]

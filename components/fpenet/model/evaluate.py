@@ -1,6 +1,6 @@
-"""Stage evaluate: the trained net before the one judge (``kpi.evaluate``).
+"""Stage evaluate: KPI of the trained net (``kpi.evaluate``).
 
-Output: the KPI files of ``kpi.report`` and ``predictions.npz``, the reference of the parity ladder.
+Output: the KPI files of ``kpi.report`` and ``predictions.npz``, the reference of the parity checks.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from fpenet.params import EvaluateParams
 
 
 def torch_predict(net: torch.nn.Module) -> Predict:
-    """A net as the judge takes it: uint8 crops in, numpy points and confidence out."""
+    """A net as a predict function: uint8 crops in, NumPy points and confidence out."""
     device = next(net.parameters()).device
 
     @torch.inference_mode()
@@ -33,13 +33,13 @@ def torch_predict(net: torch.nn.Module) -> Predict:
 def evaluate_net(
     *, crop_dir: Path, train_dir: Path, evaluate: EvaluateParams, out_dir: Path
 ) -> dict[str, Any]:
-    """Judge the trained net on the judged part; returns the headline metrics."""
+    """Evaluate the trained net on the evaluation part; returns the headline metrics."""
     store = open_crops(crop_dir)
     net, about = load_net(train_dir)
-    kpi, found = judge(torch_predict(net), store, evaluate, about.get("confidence_px"))
+    kpi, predictions = judge(torch_predict(net), store, evaluate, about.get("confidence_px"))
     write_kpi(kpi, out_dir)
-    found.save(out_dir / "predictions.npz")
-    plot_kpi(kpi, store, found, out_dir / "kpi.png")
+    predictions.save(out_dir / "predictions.npz")
+    plot_kpi(kpi, store, predictions, out_dir / "kpi.png")
     return {
         "dataset": kpi.dataset,
         "part": kpi.part,

@@ -1,9 +1,10 @@
-"""What training makes small: landmark losses as means over the coordinates that count (FACTS 3).
+"""Training losses: landmark losses as weighted means over coordinates, heat-map and confidence
+loss.
 
-``weight`` (N, K) says what counts: hidden points have weight 0, and region weights are in it. The
-original's sums are these means times a factor: L1 and square Euclidean times the batch size, Wing
-times 2 K and its coefficient. To them come, each by its own weight, a loss on the shape of the heat
-maps and that of the confidence.
+``weight`` (N, K) contains the region weights and is 0 for points that do not count, such as hidden
+ones. The original's losses (docs/fpenet.md, Losses) are sums, equal to these means times a factor:
+the batch size for L1 and square Euclidean, 2 K and the coefficient for Wing. The losses on the
+shape of the heat maps and on the confidence have weights of their own in ``train``.
 """
 
 import math
@@ -22,19 +23,19 @@ from fpenet.model.nets.recombinator import NetOutput
 from fpenet.params import TrainParams
 
 Loss = Callable[[Tensor, TrainParams], Tensor]
-"""Absolute errors in crop pixels to losses of the same shape."""
-_LEAST = 1e-12  # probability whose logarithm is taken
+"""Maps absolute errors in crop pixels to losses of the same shape."""
+_LEAST = 1e-12  # lower bound of a probability before its logarithm
 
 
 def point_weights(
     scheme: KeypointScheme, counts: Tensor, region_weights: Mapping[Any, float] | None
 ) -> Tensor:
-    """The weight (N, K) of every point, summing to 1 over the whole batch.
+    """The weight (N, K) of every point; the weights sum to 1 over the batch of all processes.
 
     Args:
         counts: (N, K) bool, the points that count.
-        region_weights: loss group -> weight; a group without a point that counts leaves its share
-            to the others. None weighs every point that counts alike.
+        region_weights: loss group -> weight; the weight of a group without a counting point is
+            distributed over the other groups. None: all counting points have the same weight.
 
     Raises:
         InputError: a weight for a group that the scheme does not have.
@@ -75,8 +76,8 @@ def wing(error: Tensor, train: TrainParams) -> Tensor:
 def soft_wing(error: Tensor, train: TrainParams) -> Tensor:
     """Soft Wing (Lin 2021, eq. 4): |e| below wing_inner, w ln(1 + |e|/epsilon) + B above.
 
-    Small errors, which are the labels' own noise, and large ones, which are often the labels'
-    mistakes, both pull less than in Wing.
+    Small errors (label noise) and large errors (often wrong labels) have smaller gradients than in
+    Wing.
     """
     w, epsilon, inner = train.wing_w, train.wing_epsilon, train.wing_inner
     offset = inner - w * math.log(1 + inner / epsilon)
@@ -86,7 +87,7 @@ def soft_wing(error: Tensor, train: TrainParams) -> Tensor:
 def coordinate_loss(pred: Tensor, target: Tensor, weight: Tensor, train: TrainParams) -> Tensor:
     """``train.loss`` of ``pred`` (N, K, 2), a mean over x and y weighted by ``weight``.
 
-    A target that does not count may be NaN: it has no gradient.
+    A target with weight 0 may be NaN; it has no gradient.
     """
     error = (pred - torch.where(weight[..., None] > 0, target, pred.detach())).abs()
     return (LOSSES[train.loss](error, train) * weight[..., None]).sum() / 2
@@ -95,7 +96,7 @@ def coordinate_loss(pred: Tensor, target: Tensor, weight: Tensor, train: TrainPa
 def js_divergence(pred: Tensor, target: Tensor) -> Tensor:
     """Jensen-Shannon divergence over the last axis (Nibali 2018, eq. 12), nats."""
     middle = ((pred + target) / 2).clamp(min=_LEAST).log()
-    parts = [(one * (one.clamp(min=_LEAST).log() - middle)).sum(-1) for one in (pred, target)]
+    parts = [(p * (p.clamp(min=_LEAST).log() - middle)).sum(-1) for p in (pred, target)]
     return (parts[0] + parts[1]) / 2
 
 
@@ -104,33 +105,33 @@ def cross_entropy(pred: Tensor, target: Tensor) -> Tensor:
     return -(target * pred.clamp(min=_LEAST).log()).sum(-1)
 
 
-def heatmap_loss(answer: NetOutput, target: Tensor, weight: Tensor, train: TrainParams) -> Tensor:
-    """How far the marginals of the heat maps are from a Gaussian about ``target`` (N, K, 2)."""
-    inside = ((target > -0.5) & (target < CROP_PX - 0.5)).all(-1)  # of no other is there a map
+def heatmap_loss(output: NetOutput, target: Tensor, weight: Tensor, train: TrainParams) -> Tensor:
+    """Divergence of the heat maps' marginals from a Gaussian centred at ``target`` (N, K, 2)."""
+    inside = ((target > -0.5) & (target < CROP_PX - 0.5)).all(-1)  # others are outside the maps
     weight = torch.where(inside, weight, 0.0)
     center = torch.where(weight[..., None] > 0, target, 0.0)
-    cells = answer.marginals.shape[2] // 2
-    places = (torch.arange(cells, device=weight.device) + 0.5) * (CROP_PX / cells) - 0.5
-    off = (places - center[..., None]) / train.heatmap_sigma_px  # (N, K, 2, S)
-    wanted = (-0.5 * off**2).softmax(-1)
-    seen = answer.marginals.unflatten(2, (2, cells))  # type: ignore[no-untyped-call]
-    values = HEATMAP_LOSSES[train.heatmap_loss](seen, wanted)
+    cells = output.marginals.shape[2] // 2
+    centres = (torch.arange(cells, device=weight.device) + 0.5) * (CROP_PX / cells) - 0.5
+    offsets = (centres - center[..., None]) / train.heatmap_sigma_px  # (N, K, 2, S)
+    expected = (-0.5 * offsets**2).softmax(-1)
+    predicted = output.marginals.unflatten(2, (2, cells))  # type: ignore[no-untyped-call]
+    values = HEATMAP_LOSSES[train.heatmap_loss](predicted, expected)
     return (values.sum(-1) * weight).sum() / 2
 
 
 def confidence_loss(
-    answer: NetOutput, target: Tensor, weight: Tensor, visible: Tensor, train: TrainParams
+    output: NetOutput, target: Tensor, weight: Tensor, visible: Tensor, train: TrainParams
 ) -> Tensor:
-    """Cross entropy of the confidence: whether a keypoint is visible and rightly placed.
+    """Binary cross entropy of the confidence; positive: the keypoint is visible and correct.
 
-    Rightly placed is within ``train.confidence_px`` of its label. The point itself is not moved by
-    this loss.
+    Correct means within ``train.confidence_px`` of its label. The points get no gradient from this
+    loss.
     """
-    assert answer.logits is not None
+    assert output.logits is not None
     known = torch.where(weight[..., None] > 0, target, 0.0)
-    away = (answer.points.detach() - known).norm(dim=-1)
-    right = (visible & (away <= train.confidence_px)).float()
-    values = functional.binary_cross_entropy_with_logits(answer.logits, right, reduction="none")
+    distance = (output.points.detach() - known).norm(dim=-1)
+    correct = (visible & (distance <= train.confidence_px)).float()
+    values = functional.binary_cross_entropy_with_logits(output.logits, correct, reduction="none")
     return (values * weight).sum()
 
 

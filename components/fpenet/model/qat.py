@@ -1,9 +1,9 @@
-"""Training a finished net to bear INT8: quantisation-aware, taught by the net itself in FP32.
+"""Quantisation-aware training for INT8, with the FP32 net itself as the teacher.
 
-Input: a net that ships, the ranges of what its convolutions read, training faces. Does: rounds
-those inputs and the weights in the forward pass as the Q/DQ rendering does, and lets gradients
-through (straight-through estimator, Jacob 2018); the loss is the distance to what the FP32 net says
-of the same picture, so no label is needed. Output: the changed weights; the heat maps' stay.
+Input: a deployed net, the ranges of its convolutions' inputs, training faces. Does: rounds these
+inputs and the weights in the forward pass like the Q/DQ graph, with a straight-through gradient
+(Jacob 2018). The loss is the distance to the FP32 net's output for the same image, so that no
+labels are needed. Output: the changed weights; the convolution of the heat maps is not trained.
 """
 
 import copy
@@ -22,20 +22,20 @@ from fpenet.model.nets.recombinator import NetOutput, Recombinator, build_net
 
 _LEVELS = 127
 _BATCH = 32
-_CELLS_WEIGHT = 1.0  # of the heat maps' divergence, beside 1 for a pixel of distance
+_CELLS_WEIGHT = 1.0  # of the heat maps' divergence; the points' distance in pixels has weight 1
 _CONFIDENCE_WEIGHT = 0.1
 
 
 class _RoundedWeight(nn.Module):
-    """A weight on its 127 levels, one step an output channel along ``axis``."""
+    """A weight rounded to 127 levels, with one step size per output channel along ``axis``."""
 
     def __init__(self, axis: int) -> None:
         super().__init__()
         self.axis = axis
 
     def forward(self, weight: Tensor) -> Tensor:
-        others = [index for index in range(weight.ndim) if index != self.axis]
-        steps = weight.detach().abs().amax(dim=others).clamp(min=1e-12) / _LEVELS
+        reduced = [index for index in range(weight.ndim) if index != self.axis]
+        steps = weight.detach().abs().amax(dim=reduced).clamp(min=1e-12) / _LEVELS
         zeros = torch.zeros_like(steps, dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(
             weight, steps, zeros, self.axis, -_LEVELS, _LEVELS
@@ -43,10 +43,10 @@ class _RoundedWeight(nn.Module):
 
 
 def quantised(net: Recombinator, ranges: Mapping[str, float]) -> Recombinator:
-    """A copy of the net that rounds as INT8 does.
+    """A copy of the net that rounds weights and inputs like INT8.
 
     Args:
-        ranges: path of a convolution -> amax of what it reads; others stay in FP32.
+        ranges: path of a convolution -> amax of its input; other convolutions stay in FP32.
     """
     net = copy.deepcopy(net)
     for path, amax in ranges.items():
@@ -66,7 +66,7 @@ def quantised(net: Recombinator, ranges: Mapping[str, float]) -> Recombinator:
 def net_with(
     name: str, num_keypoints: int, values: Mapping[str, NDArray[np.float32]]
 ) -> Recombinator:
-    """The net that ships with the weights ``values``, which may hold more than its own."""
+    """The deployed net ``name`` with the weights ``values``; additional entries are ignored."""
     net = build_net(name, num_keypoints)
     net.load_state_dict({key: torch.from_numpy(values[key].copy()) for key in net.state_dict()})
     return net.eval()
@@ -81,11 +81,11 @@ def train_quantised(
     learning_rate: float,
     seed: int,
 ) -> dict[str, NDArray[np.float32]]:
-    """Weight -> values after ``epochs`` passes over the faces ``rows``, each moved a little.
+    """Name -> trained weight after ``epochs`` passes over the faces ``rows``, with random shifts.
 
     Args:
-        net: with batch norm folded; it is its own teacher and is not changed.
-        learning_rate: of the first step; it falls to 0 by a cosine.
+        net: with batch norm folded; the teacher, not changed.
+        learning_rate: of the first step; cosine decay to 0.
     """
     net.eval().requires_grad_(False)
     student = quantised(net, ranges).requires_grad_(True)
@@ -100,8 +100,8 @@ def train_quantised(
         for start in range(0, len(order), _BATCH):
             images = _moved(store, np.sort(order[start : start + _BATCH]), rng)
             with torch.no_grad():
-                taught = net.answer(images)
-            loss = _distance(student.answer(images), taught)
+                target = net.answer(images)
+            loss = _distance(student.answer(images), target)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(trained, 1.0)
@@ -120,7 +120,7 @@ def train_quantised(
 
 
 def _moved(store: CropStore, rows: Rows, rng: np.random.Generator) -> Tensor:
-    """(N, 1, 80, 80) crops, each cut somewhere else out of its margin crop."""
+    """(N, 1, 80, 80) crops at random positions of the margin crops."""
     margin = store.crops.shape[1] - CROP_PX
     corners = rng.integers(0, margin + 1, (len(rows), 2))
     crops = [
@@ -131,7 +131,7 @@ def _moved(store: CropStore, rows: Rows, rng: np.random.Generator) -> Tensor:
 
 
 def _distance(student: NetOutput, teacher: NetOutput) -> Tensor:
-    """Points in pixels, the divergence of the heat maps' marginals, and the confidence."""
+    """Loss: distance of points in pixels, divergence of the marginals, and confidence."""
     loss = smooth_l1_loss(student.points, teacher.points, beta=0.1)
     shares = student.marginals.clamp(min=1e-9).log()
     loss = loss + _CELLS_WEIGHT * kl_div(shares, teacher.marginals, reduction="none").sum(2).mean()

@@ -1,8 +1,8 @@
-"""Where a training starts: weights that somebody trained before, and a teacher's.
+"""Initial weights of a training from an earlier training, and the teacher net.
 
-``trainable.safetensors`` holds a net as it is trained: with batch norm and temperature, for grey
-levels 0..1. ``model.safetensors`` holds it as it ships; of a net without batch norm a training can
-start from that too.
+``trainable.safetensors`` holds a net in its training form: with batch norm and temperature, for
+grey levels 0..1. ``model.safetensors`` holds its deployed form; for a net without batch norm, a
+training can start from that file too.
 """
 
 import logging
@@ -23,55 +23,55 @@ TRAINABLE = "trainable.safetensors"
 
 
 def save_trainable(net: Recombinator, out_dir: Path) -> None:
-    """Write ``trainable.safetensors``: what ``load_weights`` reads."""
+    """Write ``trainable.safetensors``, which ``load_weights`` reads."""
     weights = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
     write_whole(out_dir / TRAINABLE, save(weights))
 
 
 def load_weights(net: Recombinator, name: str, folder: Path, new_head: bool) -> list[str]:
-    """Put the weights of a finished training, or of an import, into ``net``, a net ``name``.
+    """Load the weights of a finished training, or of an import, into ``net``, a net ``name``.
 
     Args:
-        new_head: keep the fresh weights of the layer that makes the heat maps.
+        new_head: keep the initial weights of the convolution of the heat maps.
 
     Returns:
-        the tensors that stay fresh.
+        The names of the reinitialised tensors.
 
     Raises:
-        InputError: naming the folder and every tensor that does not fit.
+        InputError: names the folder and every tensor that does not match.
     """
-    found = _read(folder, name)
-    own = net.state_dict()
-    fresh = [key for key in own if new_head and key.startswith("heatmaps.")]
+    weights = _read(folder, name)
+    initial = net.state_dict()
+    fresh = [key for key in initial if new_head and key.startswith("heatmaps.")]
     wrong = [
-        f"{key}: {list(found[key].shape) if key in found else 'absent'}, wanted {list(shape)}"
-        for key, shape in ((key, value.shape) for key, value in own.items())
-        if key not in fresh and (key not in found or found[key].shape != shape)
+        f"{key}: {list(weights[key].shape) if key in weights else 'absent'}, must be {list(shape)}"
+        for key, shape in ((key, value.shape) for key, value in initial.items())
+        if key not in fresh and (key not in weights or weights[key].shape != shape)
     ]
-    wrong += [f"{key}: not in net {name}" for key in found if key not in own]
+    wrong += [f"{key}: not in net {name}" for key in weights if key not in initial]
     if wrong:
         hint = ""
         if all(line.startswith("heatmaps.") for line in wrong):
-            hint = "; train.new_head: true makes these anew"
+            hint = "; train.new_head: true reinitialises these"
         raise InputError(f"train.start_from {folder}: {'; '.join(wrong)}{hint}")
-    net.load_state_dict({**own, **{key: found[key] for key in own if key not in fresh}})
+    net.load_state_dict({**initial, **{key: weights[key] for key in initial if key not in fresh}})
     LOGGER.info(
-        "started from %s: %d tensors; made anew: %s",
+        "started from %s: %d tensors; reinitialised: %s",
         folder,
-        len(own) - len(fresh),
+        len(initial) - len(fresh),
         ", ".join(fresh) or "none",
     )
     return fresh
 
 
 def load_teacher(folder: Path, num_keypoints: int) -> Recombinator:
-    """The net of a finished training, whose points another net learns.
+    """The net of a finished training, as the teacher of another net.
 
     Raises:
-        InputError: it is not there, is damaged, or knows other keypoints.
+        InputError: missing, damaged, or with another number of keypoints.
     """
     if not (folder / "model.json").is_file():
-        raise InputError(f"train.teacher {folder}: no model.json; wanted a folder of stage train")
+        raise InputError(f"train.teacher {folder}: no model.json; give a folder of stage train")
     net, about = load_net(folder)
     if about["num_keypoints"] != num_keypoints:
         raise InputError(
@@ -82,10 +82,10 @@ def load_teacher(folder: Path, num_keypoints: int) -> Recombinator:
 
 
 def _read(folder: Path, name: str) -> dict[str, Tensor]:
-    """The weights in ``folder`` as a net ``name`` is trained with them."""
+    """The weights in ``folder`` in the training form of the net ``name``."""
     if not (folder / "model.json").is_file():
         raise InputError(
-            f"train.start_from {folder}: no model.json; wanted a folder of stage train or import"
+            f"train.start_from {folder}: no model.json; give a folder of stage train or an import"
         )
     about = read_about(folder)
     if about.get("net") != name:
@@ -94,7 +94,7 @@ def _read(folder: Path, name: str) -> dict[str, Tensor]:
         )
     path = folder / TRAINABLE
     if not path.is_file() and NETS[name].batch_norm:
-        raise InputError(f"{path}: absent; weights that ship have no batch norm to go on with")
+        raise InputError(f"{path}: missing; deployed weights have no batch norm to train with")
     try:
         if path.is_file():
             return load_file(path)

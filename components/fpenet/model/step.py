@@ -1,7 +1,7 @@
 """One step of a training: sample a batch, update the weights, update their moving average.
 
-Input: faces on the device, and the state of a run. Output: the loss of the step. Nothing in a step
-waits for the device, so that ``Stepper`` can replay a whole step as one CUDA graph.
+Input: faces on the device, and the state of a run. Output: the loss of the step. A step does not
+synchronise with the device, so that ``Stepper`` can replay it as one CUDA graph.
 """
 
 import functools
@@ -18,17 +18,17 @@ from fpenet.model.augment import Batch, augment_batch, softened
 from fpenet.model.distributed import BatchRng, rank, see_whole_batch, size, sum_gradients, summed
 from fpenet.model.faces import TrainingFaces
 from fpenet.model.nets.recombinator import GREY_LEVELS, Recombinator, build_net
-from fpenet.model.targets import objective, targets_of
+from fpenet.model.targets import targets_of, training_loss
 from fpenet.params import TrainParams
 
 LOGGER = logging.getLogger(__name__)
 _WARM_UPS = 3
-"""Steps that run as they are before a capture."""
+"""Steps without a graph before a capture."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochSoFar:
-    """Where a run was stopped within an epoch: steps done, their losses, the chance to come."""
+    """State within an epoch that was stopped: steps done, their losses, state of the RNG."""
 
     steps: int
     losses: list[float]
@@ -37,11 +37,11 @@ class EpochSoFar:
 
 @dataclass(slots=True)
 class Training:
-    """The state of a run: what a checkpoint holds, and the teacher.
+    """The state of a run: the content of a checkpoint, and the teacher.
 
     Attributes:
-        rate, decay: () of the step to come: of learning, and of forgetting in the average.
-        parts: a batch is answered in so many parts, for want of memory.
+        rate, decay: () learning rate and decay of the moving average in the next step.
+        parts: number of parts that a batch is split into when memory is too small.
     """
 
     net: Recombinator
@@ -60,13 +60,13 @@ class Training:
 
 
 def start(train: TrainParams, num_keypoints: int, device: torch.device | str = "cpu") -> Training:
-    """Fresh weights, and an optimiser that decays matrices and kernels only."""
+    """Initial state of a run; weight decay applies to matrices and kernels only."""
     net = build_net(train.net, num_keypoints, batch_norm=True)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     see_whole_batch(net)
     average = build_net(train.net, num_keypoints, batch_norm=True).to(device)
     average.load_state_dict(net.state_dict())
-    average.eval()  # it is never trained itself
+    average.eval()  # not trained by gradients
     decayed = [p for p in net.parameters() if p.ndim > 1]
     plain = [p for p in net.parameters() if p.ndim <= 1]
     rate = torch.zeros((), device=device)
@@ -83,7 +83,7 @@ def start(train: TrainParams, num_keypoints: int, device: torch.device | str = "
 
 
 def learning_rate(done: float, train: TrainParams) -> float:
-    """The rate at the fraction ``done`` of the run: linear warm-up, flat, then a half cosine."""
+    """The learning rate at the fraction ``done`` of the run: linear warm-up, flat, half cosine."""
     if done < train.warmup_fraction:
         return train.learning_rate * done / train.warmup_fraction
     flat = min(train.warmup_fraction + train.flat_fraction, 1.0)
@@ -93,7 +93,7 @@ def learning_rate(done: float, train: TrainParams) -> float:
 
 
 def strength(done: float, train: TrainParams) -> float:
-    """Of the augmentation, at the fraction ``done`` of the run."""
+    """The strength of the augmentation at the fraction ``done`` of the run."""
     return train.weak_strength if done > 1.0 - train.weak_fraction else 1.0
 
 
@@ -105,7 +105,8 @@ def sample_batch(
     rng: BatchRng,
     strength: float = 1.0,
 ) -> Batch:
-    """Views of the faces in ``rows`` (N,), augmented with that much of the augmentation."""
+    """The faces ``rows`` (N,), augmented with ``strength`` times the limits of
+    ``train.augment``."""
     crops, points, visible = faces.take(rows)
     augment = softened(train.augment, strength)
     batch = augment_batch(crops, points, visible, scheme, augment, rng)
@@ -120,12 +121,12 @@ def take_step(
     """One optimiser step at ``training.rate``.
 
     Returns:
-        (), the loss of the whole batch; NaN where it, its gradient or a statistic was not finite:
-        then the weights, their average and the statistics stay as they were.
+        (), the loss of the whole batch; NaN if the loss, its gradient or a statistic was not
+        finite. In that case weights, average and statistics are not changed.
     """
     net = training.net
     images = batch.images.contiguous(memory_format=torch.channels_last) / GREY_LEVELS
-    wanted = targets_of(batch, training.average, training.teacher, scheme, train)
+    targets = targets_of(batch, training.average, training.teacher, scheme, train)
     buffers = [buffer for buffer in net.buffers() if buffer.is_floating_point()]
     before = _flat(buffers)
     training.optimizer.zero_grad(set_to_none=True)
@@ -136,8 +137,8 @@ def take_step(
         with torch.autocast(
             images.device.type, torch.bfloat16, _computes_bf16(images, train), cache_enabled=False
         ):
-            answer = net.answer(images[part])
-        loss = objective(answer, wanted.of(part), train)
+            output = net.answer(images[part])
+        loss = training_loss(output, targets.of(part), train)
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     parameters = list(net.parameters())
@@ -151,7 +152,7 @@ def take_step(
         torch._foreach_copy_(
             buffers, [part.view_as(b) for part, b in zip(kept, buffers, strict=True)]
         )
-    # As the gradient scaler of PyTorch tells the optimiser: a step with this set changes nothing.
+    # PyTorch's gradient scaler uses the same attribute: a step with found_inf changes nothing.
     training.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
     training.optimizer.step()
     _move_average(training, finite)
@@ -160,24 +161,24 @@ def take_step(
 
 @torch.no_grad()
 def _move_average(training: Training, finite: Tensor) -> None:
-    """Move the average towards the net by 1 - decay, if the step was finite."""
+    """Update the moving average of the weights by 1 - decay, if the step was finite."""
     weight = (1.0 - training.decay) * finite
     named = training.average.state_dict()
     pairs = [(named[n], v) for n, v in training.net.state_dict().items() if v.is_floating_point()]
     shadow, value = zip(*pairs, strict=True)
-    # One kernel for all tensors, where a GPU would spend most of the time on launching many.
+    # One kernel for all tensors: launching one per tensor would take most of the time on a GPU.
     change = torch._foreach_sub(value, shadow)
     torch._foreach_mul_(change, weight)
     torch._foreach_add_(shadow, change)
 
 
 def _flat(tensors: list[Tensor]) -> Tensor:
-    """A copy of all numbers in one row."""
+    """A copy of all tensors as one vector."""
     return torch.cat([tensor.detach().flatten() for tensor in tensors])
 
 
 def _computes_bf16(images: Tensor, train: TrainParams) -> bool:
-    """Whether to autocast: asked for, or the device computes in bf16."""
+    """Whether to use bf16 autocast: by ``train.precision``, or if the device has bf16."""
     if images.is_cuda:
         return train.precision != "fp32"
     capabilities = torch.backends.cpu.get_cpu_capability()
@@ -188,13 +189,14 @@ def _computes_bf16(images: Tensor, train: TrainParams) -> bool:
 class Stepper:
     """Runs the steps of one training.
 
-    The whole step, from the rows to the moved average, is captured once for each strength of the
-    augmentation, where all faces lie on a GPU and one process trains. Its first steps run as they
-    are, which a capture needs. When a GPU's memory is too small for a batch, it is answered in two
-    parts: the same batch, but the batch norm of a part sees that part alone.
+    If all faces are in GPU memory and one process trains, the whole step, from the rows to the
+    moving average, is captured as a CUDA graph, once for each strength of the augmentation; the
+    first steps run without a graph, as a capture requires. If GPU memory is too small for a batch,
+    the batch is split into two parts; batch norm then uses the statistics of each part.
 
     Raises:
-        InputError: the batch cannot be shared by the processes, or two parts do not fit either.
+        InputError: the batch size is not a multiple of the number of processes, or two parts do not
+            fit either.
     """
 
     def __init__(
@@ -207,7 +209,7 @@ class Stepper:
             )
         self.training, self.faces, self.scheme, self.train = training, faces, scheme, train
         device = faces.points.device
-        self.chance = BatchRng(train.seed, device)
+        self.rng = BatchRng(train.seed, device)
         self.share = train.batch_size // size()
         self._rows = torch.zeros(self.share, dtype=torch.int64, device=device)
         self._graphed = faces.resident and size() == 1
@@ -219,27 +221,27 @@ class Stepper:
         training = self.training
         training.rate.fill_(learning_rate(done, self.train))
         steps = training.faces_seen // self.train.batch_size + 1
-        # A young average forgets faster, or the first weights would outlive a short run.
+        # A smaller decay in early steps: else the initial weights would dominate a short run.
         training.decay.fill_(min(self.train.ema_decay, (1 + steps) / (10 + steps)))
         self._rows.copy_(rows[rank() * self.share : (rank() + 1) * self.share])
         amount = strength(done, self.train)
-        before = self.chance.generator.get_state()
-        loss = self._tried(amount)
+        rng_state = self.rng.generator.get_state()
+        loss = self._run_in_memory(amount)
         if loss is None:
-            LOGGER.warning("out of GPU memory: each batch is answered in two parts from now on")
+            LOGGER.warning("out of GPU memory: each batch is split into two parts from now on")
             training.parts = 2
             self._graphs.clear()
             self._ran.clear()
             training.optimizer.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
-            self.chance.generator.set_state(before)
-            loss = self._tried(amount)
+            self.rng.generator.set_state(rng_state)
+            loss = self._run_in_memory(amount)
             assert loss is not None
         training.faces_seen += self.train.batch_size
         return loss
 
-    def _tried(self, amount: float) -> Tensor | None:
-        """The loss; None where memory is too small and the batch is still whole."""
+    def _run_in_memory(self, amount: float) -> Tensor | None:
+        """The loss of the step; None if memory is too small and the batch is not yet split."""
         try:
             return self._run(amount)
         except torch.OutOfMemoryError as error:
@@ -259,26 +261,26 @@ class Stepper:
             return loss.clone()
         self._ran[amount] = self._ran.get(amount, 0) + 1
         if self._ran[amount] <= _WARM_UPS:
-            beside = _beside()
-            beside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(beside):
+            stream = _side_stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
                 loss = self._step(amount)
-            torch.cuda.current_stream().wait_stream(beside)
+            torch.cuda.current_stream().wait_stream(stream)
             return loss
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.chance.generator)
-        with torch.cuda.graph(graph, stream=_beside()):
+        graph.register_generator_state(self.rng.generator)
+        with torch.cuda.graph(graph, stream=_side_stream()):
             loss = self._step(amount)
         self._graphs[amount] = graph, loss
         graph.replay()
         return loss.clone()
 
     def _step(self, amount: float) -> Tensor:
-        batch = sample_batch(self.faces, self._rows, self.scheme, self.train, self.chance, amount)
+        batch = sample_batch(self.faces, self._rows, self.scheme, self.train, self.rng, amount)
         return take_step(self.training, batch, self.scheme, self.train)
 
 
 @functools.cache
-def _beside() -> torch.cuda.Stream:
-    """The one stream of warm-ups and captures: each stream keeps 32 MiB for matrix products."""
+def _side_stream() -> torch.cuda.Stream:
+    """The one stream for warm-ups and captures: each stream keeps 32 MiB for matrix products."""
     return torch.cuda.Stream()  # type: ignore[no-untyped-call]

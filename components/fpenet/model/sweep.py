@@ -1,9 +1,9 @@
-"""``fpenet sweep``: trainings that differ in some keys of ``train``, proposed by Optuna.
+"""``fpenet sweep``: hyperparameter search over keys of ``train``, with Optuna.
 
-Input: the crop store. Does: holds some people of ``train`` aside, trains each trial on the others,
-judges it by those held aside after every epoch and ends it early where others were better; nobody
-of ``val`` or ``kpi`` is looked at. Output: the study, in SQLite or Postgres; a sweep that was
-killed goes on, and its last trial from its last checkpoint.
+Input: the crop store. Does: holds out some subjects of the part ``train``, trains each trial on the
+others, evaluates it on the held-out subjects after every epoch, and prunes it if earlier trials
+were better; faces of ``val`` and ``kpi`` are not used. Output: the study, in SQLite or Postgres. A
+sweep that was killed continues; its last trial resumes from its last checkpoint.
 """
 
 import math
@@ -30,18 +30,18 @@ from fpenet.model.train import train_on
 from fpenet.params import RangeParams, SweepParams, TrainParams
 
 Shown = Callable[[str, Mapping[str, Any]], AbstractContextManager[None]]
-"""Shows the training of one trial, given its name in the study and its settings."""
+"""Context that displays the training of one trial; arguments: its name and its settings."""
 _FOLDER, _WHY = "folder", "why"
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep found.
+    """Result of a sweep.
 
     Attributes:
         best: key of params.yaml -> its value in the best trial.
-        value: mean error of that trial on those held aside, crop pixels.
-        table: all trials, in words.
+        value: mean error of that trial on the held-out subjects, crop pixels.
+        table: all trials as text.
     """
 
     best: Mapping[str, Any]
@@ -52,21 +52,21 @@ class SweepResult:
 def run_sweep(
     store: CropStore, train: TrainParams, sweep: SweepParams, name: str, folder: Path, shown: Shown
 ) -> SweepResult:
-    """Go on with the study ``name`` until it has ``sweep.trials``.
+    """Run trials of the study ``name`` until it has ``sweep.trials`` of them.
 
     Args:
-        folder: of the trials that are running, and of the study where it is in SQLite.
+        folder: folder of the running trials, and of the study if it is in SQLite.
 
     Raises:
-        InputError: nobody is held aside, or no trial came to its end.
+        InputError: no subject is held out, or no trial was completed.
         ConnectionError: the study's database refused or could not be reached.
-        Resumable: SIGTERM came; the trial goes on next time.
+        Resumable: SIGTERM arrived; the trial resumes in the next run.
     """
     store = hold_aside(store, sweep.aside_fraction, sweep.aside_seed)
     if not len(store.rows("val")):
         raise InputError(
-            f"sweep.aside_fraction is {sweep.aside_fraction}: nobody of train is held aside; with a"
-            " sweep.aside_seed that is split.seed, they are val's already"
+            f"sweep.aside_fraction is {sweep.aside_fraction}: no subject of train is held out; if"
+            " sweep.aside_seed equals split.seed, these subjects are in val already"
         )
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -75,17 +75,17 @@ def run_sweep(
         while len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))) < sweep.trials:
             _run_trial(study, store, train, sweep, folder, shown)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        said = " ".join(str(error).split())
-        raise ConnectionError(f"sweep.storage: {said}") from None
-    whole = study.get_trials(states=(TrialState.COMPLETE,))
-    if not whole:
-        raise InputError(f"study {name}: no trial came to its end:\n{_table(study)}")
-    best = min(whole, key=_value)
+        message = " ".join(str(error).split())
+        raise ConnectionError(f"sweep.storage: {message}") from None
+    complete = study.get_trials(states=(TrialState.COMPLETE,))
+    if not complete:
+        raise InputError(f"study {name}: no trial was completed:\n{_table(study)}")
+    best = min(complete, key=_value)
     return SweepResult(best.params, _value(best), _table(study))
 
 
 def settings_of(train: TrainParams, tried: Mapping[str, Any]) -> TrainParams:
-    """``train`` with the values that are tried, by their keys in params.yaml."""
+    """``train`` with the values of a trial, given by their keys in params.yaml."""
     return TrainParams.model_validate(overlay(train.model_dump(), nested(tried)["train"]))
 
 
@@ -101,17 +101,17 @@ def _open(sweep: SweepParams, name: str, folder: Path) -> optuna.Study:
 
 
 def _take_over(study: optuna.Study, folder: Path) -> None:
-    """Have the trials of processes that died here go on; those of other machines are left."""
+    """Enqueue again the trials of processes that died on this machine; others are not touched."""
     with locked(folder / ".lock"):
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
-            own = folder / trial.user_attrs.get(_FOLDER, "none")
+            trial_dir = folder / trial.user_attrs.get(_FOLDER, "none")
             try:
-                with locked(own.with_suffix(".lock"), wait=False):
-                    if not own.is_dir():
+                with locked(trial_dir.with_suffix(".lock"), wait=False):
+                    if not trial_dir.is_dir():
                         continue
                     study.tell(trial.number, state=TrialState.FAIL)
-                    study.enqueue_trial(trial.params, user_attrs={_FOLDER: own.name})
-            except BlockingIOError:  # it is running
+                    study.enqueue_trial(trial.params, user_attrs={_FOLDER: trial_dir.name})
+            except BlockingIOError:  # the trial is running
                 continue
 
 
@@ -123,38 +123,39 @@ def _run_trial(
     folder: Path,
     shown: Shown,
 ) -> None:
-    """Train one trial, and tell the study how it ended."""
+    """Train one trial, and store its result in the study."""
     with ExitStack() as held:
         with locked(folder / ".lock"):
             trial = study.ask()
-            own = folder / trial.user_attrs.get(_FOLDER, f"{study.study_name}-{trial.number:04d}")
-            own.mkdir(exist_ok=True)
-            held.enter_context(locked(own.with_suffix(".lock")))
-            trial.set_user_attr(_FOLDER, own.name)
-        study.sampler = TPESampler(seed=sweep.seed + trial.number)  # the same one, resumed or not
+            default_name = f"{study.study_name}-{trial.number:04d}"
+            trial_dir = folder / trial.user_attrs.get(_FOLDER, default_name)
+            trial_dir.mkdir(exist_ok=True)
+            held.enter_context(locked(trial_dir.with_suffix(".lock")))
+            trial.set_user_attr(_FOLDER, trial_dir.name)
+        study.sampler = TPESampler(seed=sweep.seed + trial.number)  # the same for a resumed sweep
         tried = {key: _suggest(trial, key, values) for key, values in sweep.space.items()}
         try:
-            with shown(own.name, tried), observed_epochs(_pruning(trial)):
-                summary = train_on(store, settings_of(train, tried), own)
+            with shown(trial_dir.name, tried), observed_epochs(_pruning(trial)):
+                summary = train_on(store, settings_of(train, tried), trial_dir)
             study.tell(trial, summary["val_crop_px"])
         except (Pruned, Diverged, ValidationError) as error:
             trial.set_user_attr(_WHY, " ".join(str(error).split())[:200])
             study.tell(trial, state=TrialState.PRUNED)
-        shutil.rmtree(own)
-        own.with_suffix(".lock").unlink()
+        shutil.rmtree(trial_dir)
+        trial_dir.with_suffix(".lock").unlink()
 
 
 def _value(trial: FrozenTrial) -> float:
-    """Error at the end, or where the trial was ended early; infinite where there is none."""
-    said = list(trial.intermediate_values.values())
-    return trial.value if trial.value is not None else said[-1] if said else math.inf
+    """Final error, or the last one of a pruned trial; infinite without any."""
+    reported = list(trial.intermediate_values.values())
+    return trial.value if trial.value is not None else reported[-1] if reported else math.inf
 
 
 def _table(study: optuna.Study) -> str:
-    """One line a trial, the best first, those that were ended early last."""
+    """One line per trial, the best first, pruned trials last."""
     lines = [f"{'trial':>5} {'px':>7} {'epochs':>6}  tried"]
     trials = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
-    for trial in sorted(trials, key=lambda one: (one.state != TrialState.COMPLETE, _value(one))):
+    for trial in sorted(trials, key=lambda t: (t.state != TrialState.COMPLETE, _value(t))):
         tried = " ".join(
             f"{key.removeprefix('train.')}={value:.4g}"
             if isinstance(value, float)
@@ -168,7 +169,7 @@ def _table(study: optuna.Study) -> str:
 
 
 def _suggest(trial: optuna.Trial, key: str, values: RangeParams | tuple[Any, ...]) -> Any:
-    """A value of ``key``; by the trial's own where it has one already."""
+    """The value of ``key`` in this trial; Optuna returns the stored one of a resumed trial."""
     if not isinstance(values, RangeParams):
         return trial.suggest_categorical(key, values)
     if values.whole:
@@ -177,15 +178,15 @@ def _suggest(trial: optuna.Trial, key: str, values: RangeParams | tuple[Any, ...
 
 
 def _pruning(trial: optuna.Trial) -> Callable[[EpochEnd], None]:
-    """What is told of each epoch of ``trial``, and ends it."""
-    told = 0
+    """An observer that reports each epoch to ``trial``; it raises ``Pruned`` to stop the trial."""
+    num_reported = 0
 
-    def judge(end: EpochEnd) -> None:
-        nonlocal told
-        for line in end.curve[told:]:
+    def observe(end: EpochEnd) -> None:
+        nonlocal num_reported
+        for line in end.curve[num_reported:]:
             trial.report(line["val_crop_px"], int(line["epoch"]))
-        told = len(end.curve)
+        num_reported = len(end.curve)
         if trial.should_prune():
             raise Pruned(f"worse than the median after epoch {end.curve[-1]['epoch']}")
 
-    return judge
+    return observe

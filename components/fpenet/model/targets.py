@@ -1,8 +1,9 @@
-"""What a training step makes smaller: where the points should be, and who says so.
+"""Targets of a training step, and its loss.
 
-The labels say it; with ``elt_weight`` the averaged net does too, of the face before it was moved;
-with ``teacher_weight`` a larger net does, of the face as it is moved. Weights are shares of the
-whole batch, so that parts of it may be answered one after the other, or by several processes.
+Target points come from the labels; with ``elt_weight`` also from the averaged net on the crop
+before augmentation; with ``teacher_weight`` also from a larger net on the augmented crop. Weights
+are fractions of the whole batch, so that its parts can be processed one after the other, or by
+several processes.
 """
 
 from dataclasses import dataclass
@@ -21,12 +22,12 @@ from fpenet.params import TrainParams
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where points should be.
+    """Target points and their weights from one source.
 
     Attributes:
         points: (N, K, 2) crop pixels; NaN only where the weight is 0.
         weight: (N, K).
-        heatmaps: the shape of the heat maps counts too.
+        heatmaps: whether the heat-map loss applies too.
     """
 
     points: Tensor
@@ -36,11 +37,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TrainTargets:
-    """What is wanted of the answer to a batch.
+    """All targets of a batch.
 
     Attributes:
-        targets: who says where the points are.
-        judged: (N, K) share of each labelled point in the loss of the confidence.
+        targets: target points of labels, ELT and teacher.
+        judged: (N, K) weight of each labelled point in the confidence loss.
         points: (N, K, 2) labels. visible: (N, K) bool.
     """
 
@@ -50,7 +51,7 @@ class TrainTargets:
     visible: Tensor
 
     def of(self, faces: slice) -> "TrainTargets":
-        """The same of some faces of the batch."""
+        """The targets of a part of the batch."""
         return TrainTargets(
             tuple(Target(t.points[faces], t.weight[faces], t.heatmaps) for t in self.targets),
             self.judged[faces],
@@ -67,7 +68,7 @@ def targets_of(
     scheme: KeypointScheme,
     train: TrainParams,
 ) -> TrainTargets:
-    """What is wanted of the net for ``batch``; this process has its share of it."""
+    """The targets of ``batch``, which is this process's share of the whole batch."""
     labelled = torch.isfinite(batch.points).all(-1)
     counts = labelled & batch.visible if train.mask_hidden else labelled
     weight = point_weights(scheme, counts, train.region_weights)
@@ -83,15 +84,15 @@ def targets_of(
 def _equivariant(
     batch: Batch, average: Recombinator, scheme: KeypointScheme, share: float
 ) -> Target:
-    """Equivariant landmark transformation (Honari 2018, eq. 4): no label is asked for.
+    """Equivariant landmark transformation (Honari 2018, eq. 4); needs no labels.
 
-    What the averaged net says of the plain crop, moved as the view was, is what the net should say
-    of the view; each face has a map of its own. Points that the view moves out do not count.
+    The target is the averaged net's prediction on the crop without augmentation, mapped by the
+    affine map of the view; each face has its own map. Points outside the view have weight 0.
     """
     assert batch.plain is not None
     assert batch.view is not None
-    said, _ = average(batch.plain / GREY_LEVELS)
-    target = batch.view.points(said, CROP_PX, scheme)
+    predicted, _ = average(batch.plain / GREY_LEVELS)
+    target = batch.view.points(predicted, CROP_PX, scheme)
     return Target(target, _shares(_inside(target), share), heatmaps=False)
 
 
@@ -100,19 +101,19 @@ def _inside(points: Tensor) -> Tensor:
 
 
 def _shares(counts: Tensor, total: float) -> Tensor:
-    """(N, K): ``total``, shared by the points of the whole batch that count."""
+    """(N, K) weights: ``total`` divided equally over the counting points of the whole batch."""
     return counts * (total / summed(counts.sum()).clamp(min=1))
 
 
-def objective(answer: NetOutput, expected: TrainTargets, train: TrainParams) -> Tensor:
-    """The part that these faces have in the loss of the whole batch."""
-    loss = answer.points.new_zeros(())
-    for target in expected.targets:
-        loss = loss + coordinate_loss(answer.points, target.points, target.weight, train)
+def training_loss(output: NetOutput, targets: TrainTargets, train: TrainParams) -> Tensor:
+    """(), the contribution of these faces to the loss of the whole batch."""
+    loss = output.points.new_zeros(())
+    for target in targets.targets:
+        loss = loss + coordinate_loss(output.points, target.points, target.weight, train)
         if target.heatmaps and train.heatmap_weight > 0:
-            shape = heatmap_loss(answer, target.points, target.weight, train)
+            shape = heatmap_loss(output, target.points, target.weight, train)
             loss = loss + train.heatmap_weight * shape
-    if train.confidence_weight > 0 and answer.logits is not None:
-        right = confidence_loss(answer, expected.points, expected.judged, expected.visible, train)
-        loss = loss + train.confidence_weight * right
+    if train.confidence_weight > 0 and output.logits is not None:
+        confidence = confidence_loss(output, targets.points, targets.judged, targets.visible, train)
+        loss = loss + train.confidence_weight * confidence
     return loss

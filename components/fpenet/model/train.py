@@ -1,10 +1,10 @@
 """Stage train: crops to weights.
 
-Input: the crop store. Does: AdamW on augmented margin crops with warm-up, a flat part and cosine
-decay fitted to epochs or minutes, whichever end first; a moving average of the weights is what
-ships. A checkpoint an epoch, and one at SIGTERM within the epoch: a killed run goes on from the
-last one, and on a CPU its loss curve is the same. Output: ``model.safetensors``, ``model.json``,
-``trainable.safetensors`` and ``curve.jsonl``.
+Input: the crop store. Does: AdamW on augmented margin crops; learning rate with warm-up, a flat
+part and cosine decay over the epochs or minutes, whichever end first. The moving average of the
+weights is deployed. There is a checkpoint after each epoch, and one at SIGTERM within an epoch: a
+killed run resumes from the last one, on a CPU with the same loss curve. Output:
+``model.safetensors``, ``model.json``, ``trainable.safetensors`` and ``curve.jsonl``.
 """
 
 import ctypes
@@ -39,11 +39,11 @@ from fpenet.params import TrainParams
 
 LOGGER = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
-_STEPS_BETWEEN_LOOKS = 50  # at the losses on a GPU, each of which waits for it
+_STEPS_BETWEEN_READS = 50  # of the losses from a GPU; each read synchronises with it
 
 
 def planned_epochs(training: Training, train: TrainParams) -> int:
-    """Epochs that fit into ``max_minutes`` at the pace so far, at most ``epochs``."""
+    """Number of epochs that fit into ``max_minutes`` at the current speed, at most ``epochs``."""
     if training.epoch == 0:
         return train.epochs
     pace = training.seconds / training.epoch
@@ -52,20 +52,20 @@ def planned_epochs(training: Training, train: TrainParams) -> int:
 
 
 def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str, Any]:
-    """Train ``train.net`` on the part ``train``; ``val`` is watched, never chosen by.
+    """Train ``train.net`` on the part ``train``; the error on ``val`` is only recorded.
 
     Raises:
         InputError: no training face, flips without a flip map, weights for an unknown region, or
-            weights to start from that do not fit.
-        Diverged: the loss was not finite for more than ``max_skipped_steps`` steps, or in no step
-            of an epoch; the last good checkpoint stays.
-        Resumable: SIGTERM came; a checkpoint of this very step is there.
+            initial weights that do not match the net.
+        Diverged: the loss was not finite in more than ``max_skipped_steps`` steps, or in all steps
+            of an epoch; the last good checkpoint is kept.
+        Resumable: SIGTERM arrived; a checkpoint of the current step was saved.
     """
     return train_on(open_crops(crop_dir), train, out_dir)
 
 
 def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, Any]:
-    """``train_net`` on a crop store that is open."""
+    """``train_net`` on an open crop store."""
     scheme = store.scheme
     check_flips(scheme, train.augment)
     point_weights(scheme, torch.ones(1, scheme.num_keypoints).bool(), train.region_weights)
@@ -87,20 +87,20 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
             training.net.answer = torch.compile(training.net.answer)  # type: ignore[method-assign]
         stepper = Stepper(training, faces, scheme, train)
         epochs = from_first(planned_epochs(training, train))
-        with deferred_sigterm() as noted:
+        with deferred_sigterm() as received:
 
             def stopped() -> bool:
-                return bool(summed(torch.tensor(float(noted()), device=device)) > 0)
+                return bool(summed(torch.tensor(float(received()), device=device)) > 0)
 
             while training.epoch < epochs and not stopped():
-                began, seen = time.monotonic(), training.faces_seen
+                start_time, seen = time.monotonic(), training.faces_seen
                 loss = _train_epoch(stepper, rows, train, epochs, stopped)
                 trained = time.monotonic()
-                training.seconds += trained - began
+                training.seconds += trained - start_time
                 if loss is None:
                     break
                 training.epoch += 1
-                pace = (training.faces_seen - seen) / (trained - began)
+                pace = (training.faces_seen - seen) / (trained - start_time)
                 if rank() == 0:
                     _note_epoch(training, store, train, loss, pace)
                 training.seconds += time.monotonic() - trained
@@ -116,7 +116,7 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
 def _begin(
     store: CropStore, scheme: KeypointScheme, train: TrainParams, device: torch.device
 ) -> tuple[Training, list[str]]:
-    """The state before the first step, and the tensors that ``start_from`` did not give."""
+    """The state before the first step, and the tensors that are not from ``start_from``."""
     training = start(train, scheme.num_keypoints, device)
     fresh: list[str] = []
     if train.start_from is not None:
@@ -134,47 +134,47 @@ def _train_epoch(
     epochs: int,
     stopped: Callable[[], bool],
 ) -> float | None:
-    """One pass in a seeded order, or what is left of one.
+    """One pass in a seeded order, or the rest of an interrupted pass.
 
     Returns:
-        the mean loss of its steps; None where it was stopped before the last of them.
+        The mean loss of its steps; None if it was stopped before the last step.
 
     Raises:
-        Diverged: no step had a finite loss, or too many had none.
+        Diverged: no step had a finite loss, or too many steps did not.
     """
-    training, chance = stepper.training, stepper.chance
+    training, rng = stepper.training, stepper.rng
     seed = train.seed * 1_000_003 + training.epoch
     order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
-    chance.generator.manual_seed(seed)
+    rng.generator.manual_seed(seed)
     steps = len(rows) // train.batch_size
     batches = order[: steps * train.batch_size].view(steps, -1).sort(dim=1).values
-    batches = batches.to(chance.device)
+    batches = batches.to(rng.device)
     planned = epochs * steps * train.batch_size
     losses: list[float] = []
     first = 0
     if training.so_far is not None:
         first, losses = training.so_far.steps, training.so_far.losses
-        chance.generator.set_state(training.so_far.random)
+        rng.generator.set_state(training.so_far.random)
         training.so_far = None
     training.net.train()
     watched = {k: v for k, v in (training.curve or [{}])[-1].items() if k == "val_crop_px"}
-    unseen: list[Tensor] = []
+    unread: list[Tensor] = []
     for step in range(first, steps):
         done = (training.epoch + (step + 1) / steps) / epochs
-        unseen.append(stepper.step(batches[step], done))
-        if batches.is_cuda and len(unseen) < _STEPS_BETWEEN_LOOKS and step + 1 < steps:
+        unread.append(stepper.step(batches[step], done))
+        if batches.is_cuda and len(unread) < _STEPS_BETWEEN_READS and step + 1 < steps:
             continue
-        seen = torch.stack(unseen)
-        finite = seen[torch.isfinite(seen)].tolist()
-        _count_skipped(training, len(unseen) - len(finite), train)
-        unseen.clear()
+        values = torch.stack(unread)
+        finite = values[torch.isfinite(values)].tolist()
+        _count_skipped(training, len(unread) - len(finite), train)
+        unread.clear()
         losses += finite
         if finite:
             watched["loss"] = finite[-1]
         if rank() == 0:
             report(training.faces_seen, planned, "faces", **watched)
         if step + 1 < steps and stopped():
-            training.so_far = EpochSoFar(step + 1, losses, chance.generator.get_state())
+            training.so_far = EpochSoFar(step + 1, losses, rng.generator.get_state())
             return None
     if not losses:
         raise Diverged(
@@ -185,7 +185,7 @@ def _train_epoch(
 
 
 def _count_skipped(training: Training, steps: int, train: TrainParams) -> None:
-    """Add to the steps that were skipped; too many of them end the run."""
+    """Count skipped steps; raise ``Diverged`` if there are more than ``max_skipped_steps``."""
     training.skipped += steps
     if steps and training.skipped > train.max_skipped_steps:
         raise Diverged(
@@ -198,7 +198,7 @@ def _count_skipped(training: Training, steps: int, train: TrainParams) -> None:
 def _note_epoch(
     training: Training, store: CropStore, train: TrainParams, loss: float, pace: float
 ) -> None:
-    """Add one line to the curve: loss, rate, and the error on the watched part in crop pixels."""
+    """Add one line to the curve: loss, learning rate, and the error on ``val`` in crop pixels."""
     line = {
         "epoch": training.epoch,
         "loss": loss,
@@ -251,12 +251,12 @@ def _finish(
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 _ALL = 2**30
-_USUAL_MMAP, _USUAL_TRIM = 32 * 2**20, 64 * 2**20  # the largest that glibc comes to by itself
+_USUAL_MMAP, _USUAL_TRIM = 32 * 2**20, 64 * 2**20  # the largest values that glibc sets itself
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Keep freed memory in this process, and give it back at the end; only glibc can."""
+    """Keep freed memory in the process until the end of the context; only with glibc."""
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):
         yield

@@ -1,7 +1,8 @@
-"""The typed tree of params.yaml: every choice of a run is said there once; no default is said here.
+"""The typed tree of params.yaml. All values are in params.yaml; there are no defaults in the code.
 
-``load_params`` lays a preset (a partial tree in presets/) and dotted overrides over params.yaml and
-checks the whole. Unknown keys, missing keys and wrong values are one clear line each.
+``load_params`` reads params.yaml, replaces values by those of a preset (a partial tree in presets/)
+and by dotted overrides, and validates the result. Unknown keys, missing keys and wrong values give
+one line each.
 """
 
 from collections.abc import Mapping
@@ -47,31 +48,32 @@ ViewName = Annotated[
     str, Registered(("synthface.multipie:CAMERA_GROUPS", "synthface.multipie:CAMERAS"))
 ]
 SIGNING_KEY_VARIABLE = "FPENET_SIGNING_KEY"
-"""Where the private key lies; read at the edge (cli, flows), which lays it over params.yaml."""
+"""Environment variable with the path of the private key; cli and flows read it and override
+``trust.signing_key``."""
 CalibrationMethod = Annotated[str, Registered(("fpenet.deploy.int8.histogram:METHODS",))]
 RecoveryRung = Annotated[str, Registered(("fpenet.deploy.int8.recover:RECOVERY_STEPS",))]
 
 
 class TrustParams(Section):
-    """Part of no stage's key: where a key lies changes nothing, which key it is does."""
+    """Not part of a stage's key: the ids of the keys are, their paths are not."""
 
     public_keys: tuple[Path, ...]
     """Files of public keys, and folders of such files."""
     signing_key: Path
-    """The private key; ``SIGNING_KEY_VARIABLE`` of the environment comes first."""
+    """The private key; the environment variable ``SIGNING_KEY_VARIABLE`` overrides it."""
 
 
 class SynthParams(Section):
     seed: NonNegativeInt
     subjects: Annotated[int, Field(ge=1, le=323)]
-    """Training subjects, beside the 23 KPI subjects."""
+    """Training subjects, in addition to the 23 KPI subjects."""
     faces_per_subject: PositiveInt
     views: Annotated[tuple[ViewName, ...], Field(min_length=1)]
-    """Cameras, and groups of them."""
+    """Names of cameras or of groups of cameras."""
     scheme: Path | None
-    """A scheme file, whose keypoints are labelled; None: the card's 104."""
+    """A scheme file, whose keypoints are labelled; None: the 104 points of the model card."""
     workers: PositiveInt | None
-    """Processes; None: one a processor. They change the time and not a byte."""
+    """Processes; None: one per processor. The result does not depend on their number."""
 
 
 class StorageParams(Section):
@@ -82,15 +84,15 @@ class StorageParams(Section):
 
 class DataParams(Section):
     labels: str
-    """Folder of a labelled data set, or its label file, here or at ``s3://bucket/prefix``."""
+    """Folder of a labelled data set, or its label file; a local path or ``s3://bucket/prefix``."""
     format: Annotated[str, Registered(("fpenet.data.readers:READERS",), ("auto",))]
     name: Name | Literal["auto"]
-    """Keys the gate's thresholds; auto takes it from the set itself."""
+    """Selects the gate's thresholds; auto: the name in the data set, or of its folder."""
     keypoints: PositiveInt | Literal["auto"]
     subject_pattern: str
     """Regular expression with a group ``subject``, matched on the image's base name."""
     subject_per_image: bool
-    """Each image is its own subject, where neither the format nor a CSV tells who it is."""
+    """Each image is a subject of its own, if neither the format nor a CSV file has subjects."""
 
 
 class SplitParams(Section):
@@ -110,12 +112,12 @@ class ExportParams(Section):
 
 
 class RecoveryParams(Section):
-    """The recovery ladder of INT8."""
+    """Recovery steps for INT8 accuracy."""
 
     budget_px: PositiveFloat
     faces: PositiveInt
     rungs: tuple[RecoveryRung, ...]
-    """Climbed in this order, until the budget holds."""
+    """Applied in this order until the error is within the budget."""
     exclude: PositiveInt
     epochs: Annotated[int, Field(ge=1, le=3)]
     learning_rate: PositiveFloat
@@ -149,7 +151,7 @@ class RegisterParams(Section):
     deployable_model: Name
     required_targets: tuple[TargetName, ...]
     encrypt: bool
-    """Store weights and bundles encrypted with the model load key, which the environment has."""
+    """Encrypt weights and bundles with the model load key from the environment."""
 
 
 class Params(Section):
@@ -187,14 +189,14 @@ class Params(Section):
 def load_params(
     path: Path, preset: str | None = None, overrides: Mapping[str, Any] | None = None
 ) -> Params:
-    """Read ``path``, lay the preset beside it and then the dotted ``overrides`` over it, check all.
+    """Read ``path``, apply the preset and then the dotted ``overrides``, and validate the result.
 
     Args:
         preset: name of a file in ``presets/`` next to ``path``; None takes the key ``preset``.
         overrides: ``{"train.epochs": 3}``.
 
     Raises:
-        InputError: naming file, key, value and what is allowed.
+        InputError: names file, key, value and what is allowed.
     """
     tree = read_yaml(path)
     overrides = dict(overrides or {})
@@ -213,11 +215,11 @@ def load_params(
 
 
 def _complaint(problem: Any) -> str:
-    """What pydantic found, with the key, its value and what is allowed."""
+    """One pydantic error as text: the key, its value and what is allowed."""
     loc = [str(part) for part in problem["loc"]]
-    said = f"{'.'.join(loc)} is {brief(problem['input'])}: "
+    key_and_value = f"{'.'.join(loc)} is {brief(problem['input'])}: "
     if problem["type"] != "extra_forbidden":
-        return said + str(problem["msg"])
+        return key_and_value + str(problem["msg"])
     section: Any = Params
     for part in loc:
         fields = {field.alias or name: field for name, field in section.model_fields.items()}
@@ -225,4 +227,4 @@ def _complaint(problem: Any) -> str:
             section = fields[part].annotation
     near = get_close_matches(loc[-1], fields, n=1)
     known = f"did you mean {near[0]}?" if near else f"choose one of {sorted(fields)}"
-    return f"{said}no such key; {known}"
+    return f"{key_and_value}no such key; {known}"

@@ -1,4 +1,4 @@
-"""Section build: which engines are built, how, and what one must give before it is trusted."""
+"""Section build: which engines are built, how, and the accuracy that each must reach."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ class GoldenPxParams(Section):
 
 
 class GoldenParams(Section):
-    """How an engine is queried against the golden vectors, and how far off it may be."""
+    """The check of an engine against the golden vectors: limits of error, memory and time."""
 
     px: GoldenPxParams
     memory_mb: PositiveInt
@@ -41,7 +41,7 @@ class BuildParams(Section):
     memory_mb: PositiveInt
     longest_seconds: PositiveFloat
     timing_cache: Path
-    """Folder; a file a runtime, version and GPU, replaced when a build has finished."""
+    """Folder with one file per runtime, version and GPU; a finished build replaces its file."""
     builder_optimization_level: Annotated[int, Field(ge=0, le=5)]
     hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"]
     version_compatible: bool

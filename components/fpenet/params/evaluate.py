@@ -1,4 +1,4 @@
-"""Sections ``evaluate`` and ``gate``: what is measured of a model, and what it must reach."""
+"""Sections ``evaluate`` and ``gate``: the metrics of a model and their thresholds."""
 
 import re
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ CorruptionName = Annotated[str, Registered(("fpenet.kpi.robustness:CORRUPTIONS",
 ErrorName = Annotated[
     str, Field(pattern=r"^(image_px|crop_px|tight/image_px|nme_[a-z]+)(_visible)?/[\w.-]+$")
 ]
-"""A metric of which less is better, so that a loss to the champion is a rise."""
+"""A metric for which lower is better: a regression against the champion is an increase."""
 _SPAN = re.compile(r"(\d+)-(\d+)")
 
 
@@ -37,13 +37,13 @@ class SliceParams(Section):
 
 class RobustnessParams(Section):
     faces: NonNegativeInt
-    """Drawn from the judged faces, evenly over people; 0: not measured."""
+    """Number of evaluation faces, sampled evenly over subjects; 0: not measured."""
     levels: dict[CorruptionName, tuple[PositiveFloat, ...]]
 
 
 class TemporalParams(Section):
     faces: NonNegativeInt
-    """Stills that are moved, where the set has no sequences; 0: not measured."""
+    """Still images that are shifted, if the set has no sequences; 0: not measured."""
     frames: Annotated[int, Field(ge=2)]
     shift_px: NonNegativeFloat
     noise: NonNegativeFloat
@@ -52,7 +52,7 @@ class TemporalParams(Section):
 class EvaluateParams(Section):
     batch_size: PositiveInt
     regions: dict[Name, tuple[PositiveInt, ...]]
-    """Region -> keypoint numbers as in the label files, from 1; in YAML also spans as 37-42."""
+    """Region -> keypoint numbers as in the label files, from 1; YAML also allows spans: 37-42."""
     interval: IntervalParams
     slices: SliceParams
     robustness: RobustnessParams
@@ -64,34 +64,34 @@ class EvaluateParams(Section):
         if not isinstance(regions, dict):
             return regions
         return {
-            region: [k for one in keypoints for k in _span(one)]
+            region: [k for entry in keypoints for k in _span(entry)]
             if isinstance(keypoints, list | tuple)
             else keypoints
             for region, keypoints in regions.items()
         }
 
 
-def _span(one: Any) -> Iterable[Any]:
-    """What a span says, or the value itself: ``"37-39"`` -> 37, 38, 39."""
-    span = _SPAN.fullmatch(one) if isinstance(one, str) else None
-    return range(int(span[1]), int(span[2]) + 1) if span else (one,)
+def _span(entry: Any) -> Iterable[Any]:
+    """The numbers of a span, ``"37-39"`` -> 37, 38, 39; any other value is returned unchanged."""
+    span = _SPAN.fullmatch(entry) if isinstance(entry, str) else None
+    return range(int(span[1]), int(span[2]) + 1) if span else (entry,)
 
 
 class ComparisonParams(Section):
     margin: PositiveFloat
-    """Largest loss to the champion, of the champion's error, that the interval may reach."""
+    """Largest relative increase of the error over the champion's that the interval may reach."""
     slice_margin: PositiveFloat
     metrics: tuple[ErrorName, ...]
     slices: dict[str, tuple[Name, ...]]
-    """Data set -> attributes on whose every slice the margin must hold; ``other`` as above."""
+    """Data set (``other``: any not named) -> attributes; the margin applies to each slice."""
 
 
 class GateParams(Section):
     champion: str | None
-    """What is deployed now: ``auto`` (what the release pointer names), a bundle's folder,
+    """The deployed model: ``auto`` (the release pointer), a bundle's folder,
     ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; null: a first release."""
     thresholds: dict[str, dict[str, PositiveFloat]]
-    """Data set (``other``: any not named) -> metric of the KPI report -> largest value to pass."""
+    """Data set (``other``: any not named) -> metric of the KPI report -> upper limit."""
     min_faces: PositiveInt
     min_subjects: PositiveInt
     comparison: ComparisonParams

@@ -1,4 +1,4 @@
-"""The section ``promote`` of params.yaml: what a promotion needs, and where it is written down."""
+"""The section ``promote`` of params.yaml: requirements of a promotion, and its store."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from fpenet.params.section import Section
 
 
 class PromoteParams(Section):
-    """Part of no stage's key: no stage reads it."""
+    """Not part of any stage's key: no stage reads it."""
 
     store: Annotated[str, Field(pattern=r"^(s3://[a-z0-9][a-z0-9.-]+(/[\w./-]*)?|[^:]+)$")]
     """A folder, or ``s3://bucket/prefix`` on the server of ``storage.endpoint``."""
@@ -20,12 +20,12 @@ class PromoteParams(Section):
     """Files of public keys, and folders of such files."""
     approval_hours: PositiveFloat
     notify: Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")] | None
-    """A notification block of Prefect, ``type/name``, that is told of releases."""
+    """A notification block of Prefect, ``type/name``, that gets a message for each release."""
 
     @model_validator(mode="after")
-    def _somebody_may_approve(self) -> "PromoteParams":
+    def _approvals_need_approvers(self) -> "PromoteParams":
         if self.approvals and not self.approvers:
             raise ValueError(
-                f"approvals is {self.approvals} and approvers is empty: nobody could approve"
+                f"approvals is {self.approvals} but approvers is empty; give a public key"
             )
         return self

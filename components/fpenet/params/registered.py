@@ -1,8 +1,8 @@
-"""Names that params.yaml may give: the keys of a registry, read from the registry itself.
+"""Allowed names in params.yaml: the keys of a registry, read from its source.
 
 A registry is a dict literal in the module that owns its functions (``LOSSES`` in model/losses.py).
-Its keys are read from the source, not by importing it: a device has no torch, and params lie below
-every module that has a registry.
+Its keys are read from the source text without an import: a device may have no torch, and every
+module with a registry imports params.
 """
 
 import ast
@@ -19,7 +19,7 @@ _SOURCE_ROOT = Path(__file__).resolve().parents[2]
 
 @cache
 def registry_names(registry: str) -> tuple[str, ...]:
-    """The keys of the dict literal ``module:NAME``, in their order.
+    """The keys of the dict literal ``module:NAME``, in source order.
 
     >>> registry_names("fpenet.deploy.int8.histogram:METHODS")
     ('minmax', 'percentile', 'entropy', 'mse')
@@ -41,10 +41,10 @@ def registry_names(registry: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Registered:
-    """The annotation of a string that must be a key of one of the registries ``module:NAME``.
+    """Annotation of a string that must be a key of one of the registries ``module:NAME``.
 
     Attributes:
-        also: further words that are allowed, as ``auto``.
+        also: additional allowed values, for example ``auto``.
     """
 
     registries: tuple[str, ...]
@@ -52,7 +52,7 @@ class Registered:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every word that is allowed."""
+        """All allowed values."""
         return (*(name for each in self.registries for name in registry_names(each)), *self.also)
 
     def __get_pydantic_core_schema__(

@@ -10,12 +10,12 @@ Scalar = bool | int | float | str | None
 
 
 class RangeParams(Section):
-    """Numbers from ``low`` to ``high``, both included; whole ones where both ends are."""
+    """Numbers from ``low`` to ``high``, both included; integers if both ends are integers."""
 
     low: int | float
     high: int | float
     log: bool = False
-    """Drawn evenly over orders of magnitude."""
+    """Sample uniformly in the logarithm."""
 
     @model_validator(mode="after")
     def _ends_in_order(self) -> "RangeParams":
@@ -25,7 +25,7 @@ class RangeParams(Section):
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers are meant."""
+        """Whether only integers are sampled."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
 
@@ -45,17 +45,17 @@ class SweepParams(Section):
         ]
         | None
     )
-    """Without a password: PGPASSWORD and ``~/.pgpass`` are read by the driver itself."""
+    """PostgreSQL URL without a password: the driver reads PGPASSWORD and ``~/.pgpass``."""
     pruning: PruningParams
     space: Annotated[dict[str, RangeParams | tuple[Scalar, ...]], Field(min_length=1)]
-    """Key of section ``train`` -> the values that are tried."""
+    """Key of section ``train`` -> the values to try."""
 
     @field_validator("space")
     @classmethod
-    def _of_train_and_more_than_one(cls, space: dict[str, Any]) -> dict[str, Any]:
+    def _keys_of_train_with_two_values(cls, space: dict[str, Any]) -> dict[str, Any]:
         for key, values in space.items():
             if not key.startswith("train."):
-                raise ValueError(f"{key} is no key of train, which alone is tried")
+                raise ValueError(f"{key} is not a key of train; only keys train.* can be swept")
             if isinstance(values, tuple) and len(set(values)) < max(2, len(values)):
-                raise ValueError(f"{key} needs two different values or more")
+                raise ValueError(f"{key} needs at least two different values, none repeated")
         return space

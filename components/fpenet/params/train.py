@@ -40,12 +40,12 @@ class AugmentParams(Section):
     patch_hides: bool
 
     @model_validator(mode="after")
-    def _no_face_is_both_blurred_and_sharpened(self) -> "AugmentParams":
+    def _blur_and_sharpen_exclude_each_other(self) -> "AugmentParams":
         both = self.blur_probability + self.sharpen_probability
         if both > 1.0:
             raise ValueError(
                 f"blur_probability and sharpen_probability sum to {both:g}; at most 1, since a face"
-                " is blurred or sharpened"
+                " is either blurred or sharpened"
             )
         return self
 
@@ -90,7 +90,7 @@ class TrainParams(Section):
     augment: AugmentParams
 
     @model_validator(mode="after")
-    def _unlabelled_faces_are_asked_something(self) -> "TrainParams":
+    def _unlabelled_faces_have_a_loss(self) -> "TrainParams":
         if self.unlabelled is not None and self.elt_weight == 0 and self.teacher is None:
             raise ValueError(
                 "train.unlabelled has no effect without train.elt_weight above 0 or a train.teacher"

@@ -1,4 +1,4 @@
-"""Section validate: what a labelled face must fulfil, and what follows where it does not."""
+"""Section validate: limits that a labelled face must meet, and the severity of each violation."""
 
 from typing import Annotated, Literal
 
@@ -19,7 +19,7 @@ Severity = Literal["block", "drop", "warn"]
 
 
 class ModelParams(Section):
-    """When a face is unlike the other faces; each limit in the unit that its check reports."""
+    """Limits of the outlier checks; each in the unit that its check reports."""
 
     min_faces: PositiveInt
     max_shape_deviations: PositiveFloat
@@ -44,7 +44,7 @@ class ValidateParams(Section):
     models: ModelParams
     report_faces: PositiveInt
     severity: dict[CheckName, Severity]
-    """What a finding of each check means, for every check."""
+    """Check -> severity of its findings; every check must be listed."""
 
     @field_validator("severity")
     @classmethod

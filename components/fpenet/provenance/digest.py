@@ -13,7 +13,7 @@ SOURCE_ROOT = Path(__file__).resolve().parents[2]
 """The folder of our packages: ``components/`` of a checkout, or site-packages."""
 PACKAGES = ("fpenet", "synthface")
 _PARSING = threading.Lock()
-"""Python 3.11's parser can end with a SystemError where several threads parse in turn."""
+"""Lock: Python 3.11's parser can raise SystemError when several threads parse at the same time."""
 
 
 def digest_bytes(data: bytes) -> str:
@@ -32,7 +32,7 @@ def digest_file(path: Path) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """``value`` as the one JSON text that is digested and signed: sorted keys, no spaces, ASCII."""
+    """``value`` as the JSON text that is digested and signed: sorted keys, no spaces, ASCII."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode()
 
@@ -53,7 +53,7 @@ def digest_files(folder: Path, files: Iterable[Path]) -> str:
 
 
 def digest_dataset(path: Path) -> str:
-    """Digest of a labelled set: of the file's folder when ``path`` is a label file."""
+    """Digest of a labelled set: of a folder, or of the folder that contains the label file."""
     folder = path if path.is_dir() else path.parent
     return digest_files(folder, files_of(folder))
 
@@ -73,8 +73,8 @@ def digest_code(module: str) -> str:
 
 
 def imported_files(path: Path) -> set[Path]:
-    """Our own files that the source file ``path`` imports, wherever in it."""
-    found: set[Path] = set()
+    """Files of our packages that the source file ``path`` imports, also inside functions."""
+    files: set[Path] = set()
     with _PARSING:
         tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
@@ -86,10 +86,10 @@ def imported_files(path: Path) -> set[Path]:
         for name in names:
             if name.split(".")[0] in PACKAGES:
                 try:
-                    found.add(_source_of(name))
+                    files.add(_source_of(name))
                 except ModuleNotFoundError:
                     continue  # an attribute of the module, not a module
-    return found
+    return files
 
 
 def _source_of(module: str) -> Path:

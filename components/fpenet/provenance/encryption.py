@@ -1,13 +1,14 @@
-"""The model load key: files that only who has it can open, and that nobody else can alter unseen.
+"""Authenticated encryption of files with the model load key.
 
-A file is a header and chunks of 64 KiB, each with ChaCha20-Poly1305 under a key of that file alone;
-a chunk's nonce is its number and whether it is the last, so that none can be left out, moved or cut
-off (the STREAM construction, as age has it). The file's name is authenticated too. The key of a
-file comes, by HKDF, from the model key, which scrypt stretches, and from a keyed digest of its name
-and content: the same file gives the same bytes again, so that a registration can be tried again.
+An encrypted file is a header and chunks of 64 KiB. Each chunk is encrypted with ChaCha20-Poly1305
+under a key that only this file uses. The nonce of a chunk is its number and a flag for the last
+chunk, so that removed, reordered or truncated chunks are detected (STREAM construction, as in age).
+The file's name is authenticated too. The file key is derived by HKDF from the model key (stretched
+by scrypt) and a keyed digest of name and content. Encryption is therefore deterministic, so that a
+registration can be retried.
 
-The key itself is never printed: ``repr`` and messages leave it out. It is held, not handed on, so
-that it is no parameter of a task or a stage, which a scheduler or a manifest would write down.
+``repr`` and error messages leave the key out. It is kept in a context variable and is not a
+parameter of a task or stage, because schedulers and manifests store parameters.
 """
 
 import hmac
@@ -32,7 +33,7 @@ MAGIC = b"fpenet-encrypted-1\n"
 SALT_BYTES = 16
 CIPHER = "chacha20-poly1305"
 VARIABLE = "FPENET_MODEL_KEY"
-"""Where the key is; read at the edge (cli, flows)."""
+"""Environment variable with the key; cli and flows read it."""
 _FILE_SALT_BYTES = 32
 _CHUNK_BYTES, _TAG_BYTES = 1 << 16, 16
 _SCRYPT = {"n": 1 << 16, "r": 8, "p": 1}  # 64 MiB, a fifth of a second
@@ -41,10 +42,10 @@ _SHORTEST = 16
 
 @dataclass(frozen=True, slots=True)
 class ModelKey:
-    """A secret of 16 characters or more; a random one is best: ``openssl rand -base64 32``.
+    """A secret of at least 16 characters; recommended: ``openssl rand -base64 32``.
 
     Raises:
-        InputError: it is shorter.
+        InputError: the secret is shorter.
     """
 
     secret: str = field(repr=False)
@@ -57,12 +58,12 @@ class ModelKey:
             )
 
     def id(self, salt: bytes) -> str:
-        """What tells two keys apart and gives neither away: 16 hex digits."""
+        """Identifier of 16 hex digits that does not reveal the key."""
         return _derive(_stretched(self.secret, salt), salt, b"id")[:8].hex()
 
 
 def key_in(environ: Mapping[str, str]) -> ModelKey | None:
-    """The key that an environment holds, if any."""
+    """The model key in an environment; None if it has none."""
     secret = environ.get(VARIABLE)
     return ModelKey(secret) if secret else None
 
@@ -72,7 +73,7 @@ _HELD: ContextVar[ModelKey | None] = ContextVar("model_key", default=None)
 
 @contextmanager
 def model_key_context(key: ModelKey | None) -> Iterator[None]:
-    """Have ``current_model_key`` give ``key`` in this thread meanwhile."""
+    """``current_model_key`` returns ``key`` in this thread while the context is open."""
     token = _HELD.set(key)
     try:
         yield
@@ -81,7 +82,7 @@ def model_key_context(key: ModelKey | None) -> Iterator[None]:
 
 
 def current_model_key() -> ModelKey | None:
-    """The key that whoever called us holds; None where nobody has given one."""
+    """The key of the enclosing ``model_key_context``; None without one."""
     return _HELD.get()
 
 
@@ -89,12 +90,12 @@ def encrypt_file(source: Path, target: Path, name: str, key: ModelKey, salt: byt
     """Write ``source``, encrypted, to ``target``.
 
     Args:
-        name: authenticated with it; who decrypts must say the same.
-        salt: ``SALT_BYTES`` for scrypt, of the release: not secret, the same for all its files.
+        name: authenticated with the content; decryption needs the same name.
+        salt: ``SALT_BYTES`` for scrypt, one per release: not secret, the same for all its files.
     """
     master = _stretched(key.secret, salt)
-    about = name.encode() + b"\0" + bytes.fromhex(digest_file(source))
-    file_salt = hmac.digest(_derive(master, salt, b"file salt"), about, "sha256")
+    identity = name.encode() + b"\0" + bytes.fromhex(digest_file(source))
+    file_salt = hmac.digest(_derive(master, salt, b"file salt"), identity, "sha256")
     cipher = ChaCha20Poly1305(_derive(master, file_salt, b"file key"))
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as plain, target.open("wb") as file:
@@ -104,10 +105,10 @@ def encrypt_file(source: Path, target: Path, name: str, key: ModelKey, salt: byt
 
 
 def decrypt_file(source: Path, target: Path, name: str, key: ModelKey) -> None:
-    """Write what ``encrypt_file`` was given to ``target``, which exists only if all of it holds.
+    """Write the decrypted content to ``target``, which is created only if every chunk is authentic.
 
     Raises:
-        InputError: naming the file: not encrypted, another key, or changed since.
+        InputError: names the file: not encrypted, another key, or changed since.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
@@ -123,20 +124,20 @@ def decrypt_file(source: Path, target: Path, name: str, key: ModelKey) -> None:
         except InvalidTag:
             partial.unlink()
             raise InputError(
-                f"{name}: cannot be decrypted: this is not the model key that it was encrypted"
-                " with, or it was changed since"
+                f"{name}: cannot be decrypted: it was encrypted with another model key, or it was"
+                " changed since"
             ) from None
     partial.replace(target)
 
 
 def is_encrypted(path: Path) -> bool:
-    """Whether a file is one that ``encrypt_file`` wrote."""
+    """Whether a file has the header that ``encrypt_file`` writes."""
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
 
 def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """(nonce, bytes) of each chunk; the last one is marked, and there is one in an empty file."""
+    """(nonce, bytes) of each chunk; the nonce marks the last one. An empty file has one chunk."""
     chunk, number = file.read(size), 0
     while True:
         following = file.read(size)

@@ -1,6 +1,6 @@
-"""The seal of a stage's folder: what went in, what came out, and the digest of every file.
+"""Manifest of a stage's folder: inputs, parameters, summary, and the digest of every file.
 
-A folder with a manifest is complete. Every loader calls ``verify`` before any parser sees a byte.
+A folder with a manifest is complete. Every loader calls ``verify`` before it parses a file.
 """
 
 import dataclasses
@@ -21,17 +21,17 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is known of one finished stage.
+    """Record of one finished stage.
 
     Attributes:
-        stage: its name.
+        stage: name of the stage.
         key: digest of its inputs, parameters, code and tool versions.
         inputs: name of an input -> its content digest.
         params: the sections of params.yaml that it read.
         code: digest of its source files.
         tools: tool -> version.
         files: path below the folder -> SHA-256.
-        summary: what the stage says of its result (JSON values).
+        summary: summary that the stage function returned (JSON values).
     """
 
     stage: str
@@ -45,23 +45,23 @@ class Manifest:
 
     @property
     def content(self) -> str:
-        """Digest of all the files: what a later stage names as its input."""
+        """Digest of all files: later stages store it as the digest of this input."""
         return digest_json(dict(self.files))
 
 
 def tool_versions(tools: Iterable[str]) -> dict[str, str]:
-    """Installed version of each distribution, "absent" where it is not, and of Python."""
-    found = {"python": platform.python_version()}
+    """Installed version of each distribution ("absent" if not installed), and of Python."""
+    versions = {"python": platform.python_version()}
     for tool in tools:
         try:
-            found[tool] = version(tool)
+            versions[tool] = version(tool)
         except PackageNotFoundError:
-            found[tool] = "absent"
-    return found
+            versions[tool] = "absent"
+    return versions
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:
-    """Write ``manifest`` into ``folder`` with the digests of all files that lie there now."""
+    """Write ``manifest`` into ``folder`` with the digests of all files in it."""
     files = {path.relative_to(folder).as_posix(): digest_file(path) for path in files_of(folder)}
     sealed = dataclasses.replace(manifest, files=files)
     text = json.dumps(dataclasses.asdict(sealed), indent=1, sort_keys=True, allow_nan=False)
@@ -70,10 +70,10 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of ``folder``, its files not yet checked.
+    """The manifest of ``folder``; its files are not verified.
 
     Raises:
-        InputError: no manifest there, or not one of ours.
+        InputError: no manifest, or not in our format.
     """
     path = folder / MANIFEST
     try:
@@ -90,14 +90,15 @@ def _parse(path: Path, data: bytes) -> Manifest:
 
 
 def verify(folder: Path, trusted: Sequence[PublicKey] | None = None) -> Manifest:
-    """The manifest of ``folder`` once every file in it has the digest that was sealed.
+    """The manifest of ``folder``, after the digest of every file was verified.
 
     Args:
-        trusted: who must have signed the manifest, of a folder that another machine made.
+        trusted: keys, one of which must have signed the manifest; for a folder that was made on
+            another machine.
 
     Raises:
-        InputError: naming the first file that is missing, added or changed; or the manifest that
-            nobody trusted signed.
+        InputError: names the first file that is missing, added or changed, or a manifest that no
+            trusted key signed.
     """
     path = folder / MANIFEST
     if trusted is None:
@@ -111,27 +112,27 @@ def verify(folder: Path, trusted: Sequence[PublicKey] | None = None) -> Manifest
             raise InputError(f"{folder / name}: missing; the manifest lists it")
         if name not in manifest.files:
             raise InputError(f"{folder / name}: not in the manifest of this folder")
-        found = digest_file(folder / name)
-        if found != manifest.files[name]:
+        actual = digest_file(folder / name)
+        if actual != manifest.files[name]:
             raise InputError(
-                f"{folder / name}: SHA-256 is {found[:16]}..., sealed as"
+                f"{folder / name}: SHA-256 is {actual[:16]}..., sealed as"
                 f" {manifest.files[name][:16]}...; remove the folder and run the stage again"
             )
     return manifest
 
 
 def digest_given(folder: Path, key: str) -> str:
-    """Digest of the files in a folder that a person gave as ``key``; a sealed one is verified.
+    """Digest of the files in the folder that the params key ``key`` names; verified if sealed.
 
     Raises:
-        InputError: it is not there or empty, naming the key; or a file differs from its seal.
+        InputError: the folder is missing or empty (names the key), or a file differs from its seal.
     """
     if (folder / MANIFEST).exists():
         return verify(folder).content
     files = files_of(folder) if folder.is_dir() else []
     if not files:
         raise InputError(
-            f"{key}: {folder} is not a folder with files; wanted that of a finished stage or of"
-            " imported weights"
+            f"{key}: {folder} is not a folder with files; give the folder of a finished stage or"
+            " of imported weights"
         )
     return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})

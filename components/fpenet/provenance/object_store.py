@@ -1,7 +1,7 @@
-"""Objects of an S3 server: what lies below a prefix, and one object as a checked file.
+"""Objects of an S3 server: list a prefix, and download one object with its checksum verified.
 
-The credentials are botocore's to find, in the environment or the AWS configuration; nothing here
-reads, keeps or says them. The server is AWS, or whatever answers at ``storage.endpoint``.
+botocore reads the credentials from the environment or the AWS configuration; this module neither
+reads, stores nor prints them. The server is AWS, or the one at ``storage.endpoint``.
 """
 
 import base64
@@ -33,7 +33,7 @@ from botocore.httpchecksum import Crc32Checksum, Sha1Checksum, Sha256Checksum
 from fpenet.core.errors import InputError
 
 S3_ERRORS = (BotoCoreError, ClientError, Boto3Error)
-"""What a library raises that reaches S3 by boto3 itself."""
+"""Exceptions of a library that uses boto3 directly."""
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 0.25
 TIMEOUT_SECONDS = 60
@@ -47,7 +47,7 @@ class S3Object:
 
     Attributes:
         name: its key below the prefix, as a path.
-        etag: what the server calls its content: another content has another one.
+        etag: the server's identifier of the content; it changes with the content.
     """
 
     bucket: str
@@ -62,9 +62,9 @@ class S3Object:
 
 
 def s3_client(endpoint: str | None) -> Any:
-    """A client of the server at ``endpoint``; None: where the AWS configuration says.
+    """A client of the server at ``endpoint``; None: the endpoint of the AWS configuration.
 
-    500, 503 and a connection that fails are tried again, with growing waits.
+    Status 500, 503 and failed connections are retried with increasing waits.
 
     Raises:
         InputError: no region, profile or address that botocore can use.
@@ -76,55 +76,55 @@ def s3_client(endpoint: str | None) -> Any:
         max_pool_connections=CONNECTIONS,
     )
     try:
-        # not the default session, which keeps the credentials that it found first
+        # a new session: the default session caches the first credentials
         return boto3.session.Session().client("s3", endpoint_url=endpoint, config=config)
     except (BotoCoreError, ValueError) as error:
         raise InputError(f"storage.endpoint is {endpoint}: {_line(error)}") from None
 
 
 def list_objects(client: Any, bucket: str, prefix: str) -> list[S3Object]:
-    """All objects below ``prefix``, a key up to and with its last slash, or empty.
+    """All objects below ``prefix``, which is empty or ends with a slash.
 
-    The empty objects with a slash at their end, by which some tools mark a folder, are left out.
+    Empty objects whose key ends with a slash (folder markers of some tools) are left out.
 
     Raises:
         InputError: no such bucket, no access, or a key that is not a path below the prefix.
-        ConnectionError: the server failed at every try.
+        ConnectionError: the server failed at every attempt.
     """
-    found: list[S3Object] = []
+    objects: list[S3Object] = []
     with object_store_errors(client, f"s3://{bucket}/{prefix}"):
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for row in (row for page in pages for row in page.get("Contents", ())):
             key, size = row["Key"], row["Size"]
             if not (key.endswith("/") and size == 0):
-                found.append(S3Object(bucket, key, key[len(prefix) :], size, row["ETag"]))
-    _require_paths(found)
-    return found
+                objects.append(S3Object(bucket, key, key[len(prefix) :], size, row["ETag"]))
+    _require_paths(objects)
+    return objects
 
 
 def reach(client: Any, bucket: str, prefix: str) -> None:
-    """Ask for the keys below ``prefix``, of which there may be none.
+    """List one key below ``prefix`` to check access; the prefix may be empty.
 
     Raises:
-        as ``list_objects`` does.
+        InputError, ConnectionError: as ``list_objects``.
     """
     with object_store_errors(client, f"s3://{bucket}/{prefix}"):
         client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 
 def download_object(client: Any, expected: S3Object, path: Path) -> str:
-    """Bring the object to ``path``, going on after the bytes that an earlier try left there.
+    """Download the object to ``path``; a partial file of an earlier attempt is continued.
 
-    The file is read back and held to the checksum that the server gives (SHA-256, SHA-1, CRC-32),
-    else to an ETag that is an MD5; always to its size. An object that was uploaded in parts may
-    have neither for its whole.
+    The file is read back and its size is checked, and its checksum from the server (SHA-256, SHA-1,
+    CRC-32), or else its ETag if that is an MD5. An object that was uploaded in parts may have
+    neither.
 
     Returns:
         SHA-256 of the file, as lower-case hex.
 
     Raises:
         InputError: no access, or the object changed since it was listed.
-        ConnectionError: the server failed, or sent other bytes, at every try.
+        ConnectionError: the server failed, or sent wrong bytes, at every attempt.
     """
     problem = ConnectionError(expected.url)
     for attempt in range(ATTEMPTS):
@@ -132,20 +132,20 @@ def download_object(client: Any, expected: S3Object, path: Path) -> str:
             time.sleep(random.uniform(0.5, 1.0) * FIRST_WAIT_SECONDS * 2**attempt)
         try:
             with object_store_errors(client, expected.url):
-                said = _get_rest(client, expected, path)
+                response = _get_rest(client, expected, path)
         except ConnectionError as error:
             problem = error
             continue
-        found, wrong = _check(path, expected, said)
+        sha256, wrong = _check(path, expected, response)
         if not wrong:
-            return found
-        path.unlink()  # there is no knowing which of its bytes are wrong
+            return sha256
+        path.unlink()  # it is not known which of its bytes are wrong
         problem = ConnectionError(f"{expected.url}: {wrong}, {ATTEMPTS} times over")
     raise problem
 
 
 def _get_rest(client: Any, expected: S3Object, path: Path) -> Mapping[str, Any]:
-    """Append to ``path`` what it lacks of the object; returns what the server says of the whole."""
+    """Append the missing bytes of the object to ``path``; returns the response for the object."""
     have = path.stat().st_size if path.exists() else 0
     if have > expected.size:
         path.unlink()
@@ -155,13 +155,13 @@ def _get_rest(client: Any, expected: S3Object, path: Path) -> Mapping[str, Any]:
         whole = client.get_object(**which, ChecksumMode="ENABLED")
         _append(whole["Body"], path)
         return dict(whole)
-    about = client.head_object(**which, ChecksumMode="ENABLED")
+    head = client.head_object(**which, ChecksumMode="ENABLED")
     if have < expected.size:
         rest = client.get_object(**which, Range=f"bytes={have}-")
         if rest["ResponseMetadata"]["HTTPStatusCode"] != 206:
-            path.unlink()  # a server that knows no ranges sends the whole
+            path.unlink()  # a server without range requests sends the whole object
         _append(rest["Body"], path)
-    return dict(about)
+    return dict(head)
 
 
 def _append(body: Any, path: Path) -> None:
@@ -170,7 +170,7 @@ def _append(body: Any, path: Path) -> None:
             for chunk in body.iter_chunks(_CHUNK_BYTES):
                 file.write(chunk)
         except FlexibleChecksumError:
-            return  # all of it came; what it is will be seen on the disk
+            return  # all bytes have arrived; _check verifies the file on disk
 
 
 _CHECKSUMS = {
@@ -181,7 +181,7 @@ _CHECKSUMS = {
 
 
 def _check(path: Path, remote: S3Object, values: Mapping[str, Any]) -> tuple[str, str]:
-    """SHA-256 of the file on the disk, and in what it differs from what the server says of it."""
+    """SHA-256 of the file on disk, and how it differs from the server's size and checksums."""
     if (size := path.stat().st_size) != remote.size:
         return "", f"{size} bytes came of {remote.size}"
     expected = dict(_expected(remote.etag, values))
@@ -196,16 +196,16 @@ def _check(path: Path, remote: S3Object, values: Mapping[str, Any]) -> tuple[str
 
 
 def _expected(etag: str, values: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """The digests of the whole object that the server told; ``-`` marks one of its parts' digests.
+    """The server's digests of the whole object; a value with ``-`` is a digest of part digests.
 
-    An ETag is the MD5 of an object that came in one part and is not encrypted by a key of KMS.
+    An ETag is the MD5 of an object that was uploaded in one part and is not encrypted with KMS.
     """
-    given = {
+    checksums = {
         name: values[name] for name in _CHECKSUMS if name in values and "-" not in values[name]
     }
-    yield from ((name, base64.b64decode(value)) for name, value in given.items())
+    yield from ((name, base64.b64decode(value)) for name, value in checksums.items())
     kms = "kms" in values.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in values
-    if not given and not kms and re.fullmatch(r'"[0-9a-f]{32}"', etag):
+    if not checksums and not kms and re.fullmatch(r'"[0-9a-f]{32}"', etag):
         yield "ETag", bytes.fromhex(etag.strip('"'))
 
 
@@ -214,35 +214,36 @@ def _md5() -> Any:
 
 
 def _require_paths(objects: list[S3Object]) -> None:
-    """Refuse keys that are no path below the prefix, or that need a file where a folder is."""
-    names = {one.name for one in objects}
-    for one in objects:
-        parts = one.name.split("/")
+    """Raise InputError for keys that are not a path below the prefix, or are a file and a
+    folder."""
+    names = {item.name for item in objects}
+    for item in objects:
+        parts = item.name.split("/")
         if (
             {"", ".", ".."} & set(parts)
-            or re.search(r"[\x00-\x1f\x7f\\]", one.name)
+            or re.search(r"[\x00-\x1f\x7f\\]", item.name)
             or any(len(part.encode()) > 255 for part in parts)
         ):
-            raise InputError(f"{one.url!r}: the key is not a plain path below the prefix")
+            raise InputError(f"{item.url!r}: the key is not a plain path below the prefix")
         for depth in range(1, len(parts)):
             if "/".join(parts[:depth]) in names:
                 folder = "/".join(parts[:depth])
-                raise InputError(f"{one.url!r}: {folder} is an object and a folder of others")
+                raise InputError(f"{item.url!r}: {folder} is an object and also a folder")
 
 
 @contextmanager
 def object_store_errors(client: Any, url: str) -> Iterator[None]:
-    """Turn what botocore raises into one line: bad input, or a server that failed."""
+    """Convert botocore's exceptions to one-line InputError or ConnectionError."""
     endpoint = client.meta.endpoint_url
     try:
         yield
     except ClientError as error:
-        said = error.response.get("Error", {})
+        details = error.response.get("Error", {})
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        code = str(said.get("Code", status))
+        code = str(details.get("Code", status))
         if status >= 500 or code in ("SlowDown", "RequestTimeout"):
             raise ConnectionError(f"{url}: the server answers {status} {code}") from None
-        raise InputError(f"{url}: {_refused(code, status, said.get('Message', ''))}") from None
+        raise InputError(f"{url}: {_refused(code, status, details.get('Message', ''))}") from None
     except (NoCredentialsError, PartialCredentialsError):
         raise InputError(
             f"{url}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"

@@ -1,9 +1,9 @@
-"""Ed25519 signatures: who made what is about to be opened.
+"""Ed25519 signatures of files and bytes.
 
-A key is two PEM files: ``<name>.pem``, private and readable by its owner alone, and ``<name>.pub``,
-which whoever trusts it keeps in a folder. A signature is one line of text, ``ed25519``, the key's
-id and 64 bytes in base64; that of a file lies beside it, in ``<file>.sig``. Bytes are returned only
-once their signature holds, so that what is parsed is what was verified.
+A key is two PEM files: ``<name>.pem``, private and readable by its owner only, and ``<name>.pub``,
+which goes into the folder of trusted keys. A signature is one line of text: ``ed25519``, the key's
+id and 64 bytes in base64. The signature of a file is in ``<file>.sig`` in the same folder.
+Functions return bytes only after verification, so that the parsed bytes are the verified ones.
 """
 
 import base64
@@ -28,9 +28,9 @@ from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_bytes
 
 KEYS = Path(".keys")
-"""Where public keys are looked for when nobody says where, and where ``make setup`` makes one."""
+"""Default folder of trusted public keys; ``make setup`` creates one there."""
 DEVELOPMENT = "development"
-"""Name of the key that ``make setup`` makes."""
+"""Name of the key that ``make setup`` creates."""
 SUFFIX = ".sig"
 
 _WORTH = ", made by `make setup`: for trials, not for production"
@@ -40,11 +40,11 @@ _LINE = re.compile(r"ed25519 ([0-9a-f]{16}) ([A-Za-z0-9+/]{86}==)\n?")
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """What a signature is checked with.
+    """Public key that verifies a signature.
 
     Attributes:
-        name: of its file.
-        raw: its 32 bytes.
+        name: stem of its file name.
+        raw: the 32 bytes of the key.
     """
 
     name: str
@@ -57,7 +57,7 @@ class PublicKey:
 
     @property
     def described(self) -> str:
-        """Its name, and what the development key is worth.
+        """Name and id; for the development key, also a warning.
 
         >>> PublicKey("development", bytes(32)).described
         'development key 66687aadf862bd77, made by `make setup`: for trials, not for production'
@@ -70,7 +70,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """What signs; its private half is never printed."""
+    """Key pair that signs; ``repr`` leaves out the private key."""
 
     public: PublicKey
     private: Ed25519PrivateKey = field(repr=False)
@@ -78,7 +78,7 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """64 bytes, and the id of the key that made them; ``str`` is its one line of text."""
+    """A signature of 64 bytes and the id of its key; ``str`` gives the line of text."""
 
     key_id: str
     value: bytes
@@ -88,7 +88,7 @@ class Signature:
 
 
 def sign(payload: bytes, key: SigningKey) -> Signature:
-    """The signature of ``payload``; the same bytes and key always give the same one.
+    """The signature of ``payload``; deterministic for the same bytes and key.
 
     JSON is signed in its canonical form: ``sign(canonical_json(value), key)``.
     """
@@ -101,10 +101,10 @@ def verify(
     """The trusted key that signed ``payload``.
 
     Args:
-        source: what the payload is, for the message.
+        source: file of the payload, for the error message.
 
     Raises:
-        InputError: naming ``source`` and the key: not trusted, or not what that key signed.
+        InputError: names ``source`` and the key: not trusted, or the signature does not match.
     """
     for key in trusted:
         if key.id == signature.key_id:
@@ -120,61 +120,63 @@ def verify(
 
 
 def parse_signature(text: str, source: Path | str) -> Signature:
-    """The signature that ``str`` wrote.
+    """Parse the line of text of a signature.
 
     Raises:
-        InputError: naming ``source``: not one.
+        InputError: names ``source``: not a signature.
     """
-    found = _LINE.fullmatch(text)
-    if not found:
-        raise InputError(f"{source}: not a signature; wanted 'ed25519 KEY-ID BASE64', one line")
-    return Signature(found[1], base64.b64decode(found[2]))
+    match = _LINE.fullmatch(text)
+    if not match:
+        raise InputError(f"{source}: not a signature; must be one line 'ed25519 KEY-ID BASE64'")
+    return Signature(match[1], base64.b64decode(match[2]))
 
 
 def sign_file(path: Path, key: SigningKey) -> None:
-    """Write the signature of a file beside it."""
+    """Write the signature of ``path`` to ``<path>.sig``."""
     signature = sign(path.read_bytes(), key)
     signature_of(path).write_text(f"{signature}\n", encoding="ascii")
 
 
 def verify_file(path: Path, trusted: Sequence[PublicKey]) -> tuple[bytes, PublicKey]:
-    """What a signed file holds, and the trusted key that signed it.
+    """The content of a signed file, and the trusted key that signed it.
 
     Raises:
-        InputError: naming the file and the key: not there, not signed, not trusted, or changed.
+        InputError: names the file and the key: missing, not signed, not trusted, or changed.
     """
-    beside = signature_of(path)
+    signature_path = signature_of(path)
     try:
         payload = path.read_bytes()
-        with beside.open("rb") as file:
+        with signature_path.open("rb") as file:
             text = file.read(_LARGEST_KEY_BYTES).decode("ascii", errors="replace")
     except FileNotFoundError as error:
-        what = (
-            "missing" if Path(error.filename) == path else f"not signed; {beside.name} is missing"
+        problem = (
+            "missing"
+            if Path(error.filename) == path
+            else f"not signed; {signature_path.name} is missing"
         )
-        raise InputError(f"{path}: {what}") from None
-    return payload, verify(payload, parse_signature(text, beside), trusted, path)
+        raise InputError(f"{path}: {problem}") from None
+    return payload, verify(payload, parse_signature(text, signature_path), trusted, path)
 
 
 def signature_of(path: Path) -> Path:
-    """Where the signature of a file lies."""
+    """The path of the signature of ``path``."""
     return path.with_name(path.name + SUFFIX)
 
 
 def make_key(path: Path) -> SigningKey:
-    """Make a key: ``path``, for its owner alone, and its public half beside it.
+    """Create a key pair: ``path``, readable by its owner only, and the public key ``<stem>.pub``.
 
     Raises:
-        InputError: the path does not end in ``.pem``, or is taken.
+        InputError: the path does not end in ``.pem``, or exists already.
     """
     if path.suffix != ".pem":
-        raise InputError(f"{path}: a private key's file is called NAME.pem")
+        raise InputError(f"{path}: the file name of a private key must be NAME.pem")
     private = Ed25519PrivateKey.generate()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise InputError(f"{path}: there is a key already") from None
+        raise InputError(f"{path}: exists already; choose another name") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -190,11 +192,11 @@ def read_signing_key(path: Path) -> SigningKey:
     """The private key in a file.
 
     Raises:
-        InputError: naming the file: absent, open to other people, or no Ed25519 key.
+        InputError: names the file: missing, accessible to other users, or no Ed25519 key.
     """
-    data = _read_key(path, "; `make setup` makes the development key, `fpenet key` another")
+    data = _read_key(path, "; `make setup` creates the development key, `fpenet key` another")
     if path.stat().st_mode & 0o007:
-        raise InputError(f"{path}: a private key that everybody can read; chmod 600 {path}")
+        raise InputError(f"{path}: a private key that every user can read; chmod 600 {path}")
     try:
         private = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -206,22 +208,22 @@ def read_signing_key(path: Path) -> SigningKey:
 
 
 def read_trusted(paths: Iterable[Path]) -> tuple[PublicKey, ...]:
-    """The public keys in some files, and in the ``*.pub`` of some folders.
+    """The public keys in ``paths``: files, or folders with ``*.pub`` files.
 
     Raises:
-        InputError: naming what is not there, holds no key, or is none.
+        InputError: names the path: missing, a folder without keys, or not a public key.
     """
-    found: list[PublicKey] = []
+    keys: list[PublicKey] = []
     for path in paths:
         files = sorted(path.glob("*.pub")) if path.is_dir() else [path]
         if not files:
-            raise InputError(f"{path}: no public key (*.pub) there, so nothing can be trusted")
-        found += map(_read_public_key, files)
-    return tuple(found)
+            raise InputError(f"{path}: no public key (*.pub) in it, so no signature is trusted")
+        keys += map(_read_public_key, files)
+    return tuple(keys)
 
 
 def _read_public_key(path: Path) -> PublicKey:
-    data = _read_key(path, ", so nothing can be trusted; put the signer's public key there")
+    data = _read_key(path, ", so no signature is trusted; put the signer's public key there")
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):

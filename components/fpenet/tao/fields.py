@@ -1,6 +1,6 @@
-"""Every field of FPENet's experiment_spec.yaml (FACTS 1.5): which keys have it, or why none does.
+"""Every field of FPENet's experiment_spec.yaml: its keys in params.yaml, or why it has none.
 
-A table for ``tao_spec``, which computes the values.
+The table of ``tao.spec``, which computes the values.
 """
 
 from typing import Literal

@@ -1,9 +1,9 @@
-"""``fpenet import-tao MODEL.onnx``: TAO's FPENet becomes weights that training goes on from.
+"""``fpenet import-tao MODEL.onnx``: convert TAO's FPENet to initial weights of a training.
 
-Input: an ONNX of the graph of FACTS 2.1, as TAO 5 exports it. Does: takes its layers in the order
-of the graph, whatever they are called; finds the net of ours that has the same; folds a scale of
-the image, batch norm and the temperature into the convolutions; compares the points of both on
-random crops. Output: ``model.safetensors`` and ``model.json``.
+Input: an ONNX file of FPENet (docs/fpenet.md, Network), as TAO 5 exports it. Does: reads its layers
+in the order of the graph, whatever their names; chooses our net with the same layers; folds the
+image scale, batch norm and the temperature into the convolutions; compares the points of both nets
+on random crops. Output: ``model.safetensors`` and ``model.json``.
 """
 
 import math
@@ -70,8 +70,8 @@ def import_onnx(path: Path, out_dir: Path) -> dict[str, Any]:
         net, number of keypoints, and the largest difference of a point, px of the 80x80 crop.
 
     Raises:
-        InputError: naming the file, and the first layer that is none of ours; or the points differ.
-            Nothing is written.
+        InputError: names the file, and the first layer that no net of ours has; or the points
+            differ. Nothing is written.
     """
     if out_dir.exists():
         raise InputError(f"--out {out_dir}: exists; give another folder")
@@ -106,10 +106,10 @@ def import_onnx(path: Path, out_dir: Path) -> dict[str, Any]:
 
 
 def read_layers(graph: gs.Graph, source: str) -> list[Layer]:
-    """The layers of the graph as far as its last convolution, which makes the heat maps.
+    """The layers of the graph up to its last convolution, whose output are the heat maps.
 
     Raises:
-        InputError: there is no convolution, or one whose weights are not in the file.
+        InputError: there is no convolution, or the weights of one are not in the file.
     """
     places = [place for place, node in enumerate(graph.nodes) if node.op in CONVOLUTIONS]
     if not places:
@@ -126,10 +126,10 @@ def read_layers(graph: gs.Graph, source: str) -> list[Layer]:
 
 
 def choose_net(layers: Sequence[Layer], source: str) -> tuple[str, list[NetLayer]]:
-    """The net of ours whose layers these are, and those layers.
+    """The name of our net with these layers, and its layers.
 
     Raises:
-        InputError: none; naming the first layer that differs from the net that is nearest.
+        InputError: no such net; names the first layer that differs from the most similar net.
     """
     agreed: dict[str, int] = {}
     nets = {name: layers_of(name, layers[-1].shape[0]) for name in CANDIDATES}
@@ -159,7 +159,7 @@ def _name(node: gs.Node) -> str:
 
 
 def _convolution(node: gs.Node, source: str, scale: float) -> Layer:
-    """A convolution of ``scale`` times its input, the Add and batch norm behind it folded in."""
+    """A convolution with ``scale`` of its input and the following Add and batch norm folded in."""
     if not all(isinstance(each, gs.Constant) for each in node.inputs[1:]):
         raise InputError(f"{source}: layer {_name(node)}: its weights are not in the file")
     weight, *rest = (np.array(each.values, np.float32) for each in node.inputs[1:])
@@ -187,7 +187,7 @@ def _convolution(node: gs.Node, source: str, scale: float) -> Layer:
 
 
 def _temperature(graph: gs.Graph) -> float:
-    """What the heat maps are multiplied by between their convolution and the exponential."""
+    """The factor of the heat maps between their convolution and the exponential."""
     last = max(place for place, node in enumerate(graph.nodes) if node.op in CONVOLUTIONS)
     temperature = 1.0
     for node in graph.nodes[last:]:

@@ -1,6 +1,6 @@
-"""``fpenet import-tao SPEC.yaml``: TAO's spec becomes a preset, with what became of each key.
+"""``fpenet import-tao SPEC.yaml``: convert TAO's spec to a preset, with a table of all keys.
 
-Output: a partial tree of params.yaml, which ``presets/`` takes, and a table for people.
+Output: a partial tree of params.yaml for ``presets/``, and the table as text.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from fpenet.tao.spec import SpecRow, read_spec
 
 
 def import_spec(spec: Path, params: Path, out: Path) -> str:
-    """Write the preset that ``spec`` means to the new file ``out``; returns the table.
+    """Write the preset for ``spec`` to the new file ``out``; returns the table.
 
     Args:
-        params: params.yaml, by whose rules the result is checked.
+        params: params.yaml, with which the result is validated.
 
     Raises:
-        InputError: naming the file, the key and its value; nothing is written.
+        InputError: names the file, the key and its value; nothing is written.
     """
     if out.exists():
         raise InputError(f"--out {out}: exists; give another file")
@@ -37,11 +37,11 @@ def import_spec(spec: Path, params: Path, out: Path) -> str:
 
 
 def _table(rows: Sequence[SpecRow]) -> str:
-    """One line a key, what was changed and what was left out last."""
+    """One line per key; changed and ignored keys last."""
     lines = []
     for row in sorted(rows, key=lambda row: get_args(How).index(row.how)):
-        given = "" if row.how == "added" else f"{row.key}: {brief(row.value)}"
+        source = "" if row.how == "added" else f"{row.key}: {brief(row.value)}"
         became = ", ".join(f"{name} = {brief(value)}" for name, value in row.became.items())
-        said = " -> ".join(part for part in (given, became) if part)
-        lines.append(f"{row.how:<8} {said}{f' ({row.why})' if row.why else ''}")
+        text = " -> ".join(part for part in (source, became) if part)
+        lines.append(f"{row.how:<8} {text}{f' ({row.why})' if row.why else ''}")
     return "\n".join(lines)

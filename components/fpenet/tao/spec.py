@@ -1,8 +1,8 @@
 """TAO's experiment_spec.yaml of FPENet as keys of params.yaml, and what became of each of its keys.
 
-Input: the spec's tree (FACTS 1.5). Output: values of params.yaml that train as the spec says, and a
-row for every key: taken, changed or ignored, and why. What TAO does not do is switched off. A key
-or a value that has no meaning here is refused.
+Input: the spec's tree (docs/fpenet.md, Labels and training spec). Output: values of params.yaml for
+the same training, and a row for every key: taken, changed or ignored, and why. Features that TAO
+does not have are switched off. A key or a value without a meaning here is an error.
 """
 
 import math
@@ -32,13 +32,13 @@ _NEVER = 10080.0  # minutes: a week
 
 @dataclass(frozen=True, slots=True)
 class SpecRow:
-    """What became of one key.
+    """Conversion of one key.
 
     Attributes:
-        key: of the spec, dotted; of an ``added`` row the key of params.yaml.
-        value: as the spec has it.
+        key: dotted key of the spec; in an ``added`` row, the key of params.yaml.
+        value: its value in the spec.
         became: keys of params.yaml and their values.
-        why: of a change or of what is left out.
+        why: reason of a change, or of leaving the key out.
     """
 
     key: str
@@ -49,7 +49,7 @@ class SpecRow:
 
 
 class _Spec:
-    """The spec by dotted keys; an error names the file and the key."""
+    """The spec by dotted keys; errors name the file and the key."""
 
     def __init__(self, tree: Mapping[str, Any], source: str) -> None:
         self.source = source
@@ -95,10 +95,10 @@ class _Spec:
 
 
 def read_spec(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], list[SpecRow]]:
-    """The keys of params.yaml that the spec means, and a row for every key of the spec.
+    """The keys of params.yaml with their values, and a row for every key of the spec.
 
     Raises:
-        InputError: not a spec of FPENet, or naming the key whose value it cannot have.
+        InputError: not a spec of FPENet, or a key with a wrong value, which is named.
     """
     spec = _Spec(tree, source)
     if spec.value("__class_name__", "") != "FpeNetTrainer":
@@ -107,17 +107,17 @@ def read_spec(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], lis
         raise InputError(f"{source}: {'; '.join(unknown)}; take out what is not meant")
     settings = _settings(spec)
     rows = [_row(key, value, settings) for key, value in spec.leaves.items()]
-    told = {ours for row in rows for ours in row.became}
+    covered = {ours for row in rows for ours in row.became}
     rows += [
         SpecRow(ours, None, {ours: value}, "added", ADDED.get(ours, "absent: TAO's default"))
         for ours, value in settings.items()
-        if ours not in told
+        if ours not in covered
     ]
     return settings, rows
 
 
 def _unknown(key: str, value: Any) -> str | None:
-    """What is wrong with a key that FPENet's spec has not; None for one that it has."""
+    """The error text of a key that is not in FPENet's spec; None for a known key."""
     section = value in (None, {}) and any(field.startswith(f"{key}.") for field in FIELDS)
     if key in FIELDS or section or key.rpartition(".")[2] == "__class_name__":
         return None
@@ -139,7 +139,7 @@ def _row(key: str, value: Any, settings: Mapping[str, Any]) -> SpecRow:
 
 
 def _settings(spec: _Spec) -> dict[str, Any]:
-    """Every key of params.yaml that a TAO training says, by itself or by its defaults."""
+    """Every key of params.yaml that the spec or TAO's defaults determine."""
     keypoints = spec.whole("num_keypoints", 80)
     again = spec.number("dataloader.num_keypoints", keypoints)
     if again != keypoints:
@@ -193,10 +193,10 @@ def _net(spec: _Spec) -> str:
 
 
 def _region_weights(spec: _Spec, keypoints: int, loss: str) -> dict[str, float] | None:
-    """The original's weights as shares of the loss, which is what ours are.
+    """Convert the original's region weights to ours, which are shares of the loss.
 
-    Its wing loss is a sum over the points of a region, its other losses are means; pupils weigh as
-    eyes, and ears as the face, in terms of their own.
+    The original's wing loss is a sum over the points of a region, its other losses are means.
+    Pupils have the weight of the eyes, and ears that of the face, in separate terms.
     """
     given = {
         name: spec.number(f"loss.weights_dict.{name}", 0.0)
@@ -222,7 +222,7 @@ def _region_weights(spec: _Spec, keypoints: int, loss: str) -> dict[str, float] 
 
 
 def _augment(spec: _Spec, keypoints: int) -> dict[str, Any]:
-    """Section train.augment; with online augmentation off nothing is moved or changed."""
+    """Section train.augment; all 0 if the spec has online augmentation off."""
     online = spec.flag(f"{VIEWS}.enable_online_augmentation", False)
 
     def number(key: str, default: float, needs: str | None = None) -> float:
@@ -260,7 +260,7 @@ def _augment(spec: _Spec, keypoints: int) -> dict[str, Any]:
 
 
 def _gamma_range(spec: _Spec, number: Callable[..., float]) -> tuple[float, float]:
-    """The exponents that gamma may have; of a normal distribution two deviations either way."""
+    """The range of gamma exponents; for a normal distribution, mean +/- two deviations."""
     prefix = "gamma_augmentation"
     if number(f"{prefix}.gamma_probability", 0.0) == 0.0:
         return 1.0, 1.0
@@ -271,7 +271,7 @@ def _gamma_range(spec: _Spec, number: Callable[..., float]) -> tuple[float, floa
 
 
 def _largest_change(spec: _Spec, key: str, smallest: float, largest: float) -> float:
-    """Of a range about 1, its larger relative change either way, as params.yaml has it."""
+    """The larger relative change of a range about 1, in the form of params.yaml."""
     if smallest <= 0:
         raise spec.error(key, smallest, "above 0")
     return round(min(0.99, max(largest - 1.0, 1.0 / smallest - 1.0, 0.0)), 6)

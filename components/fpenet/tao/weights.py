@@ -1,6 +1,6 @@
-"""The original's nets as lists of layers, and weights by layer as a net that ships.
+"""The original's nets as lists of layers, and deployed nets from the weights of the layers.
 
-What ``deploy.tao_onnx`` compares a user's graph with, and writes it as.
+Used by ``tao.onnx`` to compare a graph with our nets, and to write it.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class NetLayer(NamedTuple):
 
 
 def layers_of(name: str, num_keypoints: int) -> list[NetLayer]:
-    """The layers of the net ``name``, in the order in which they run; its joins are left out."""
+    """The layers of the net ``name`` in the order of execution, without concatenations."""
     net = build_net(name, num_keypoints)
     ran: list[NetLayer] = []
     for path, module in net.named_modules():
@@ -55,13 +55,13 @@ def _note(*_: object, layer: NetLayer, ran: list[NetLayer]) -> None:
 def net_of(
     name: str, num_keypoints: int, weights: Mapping[str, NDArray[np.float32]]
 ) -> Recombinator:
-    """The net ``name`` as it ships, with these weights."""
+    """The deployed net ``name`` with these weights."""
     net = build_net(name, num_keypoints)
     net.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
     return net.eval()
 
 
 def save_import(net: Recombinator, about: Mapping[str, Any], out_dir: Path) -> None:
-    """Write a net that ships into the new folder ``out_dir``, which ``train.start_from`` takes."""
+    """Write a deployed net into the new folder ``out_dir``, for ``train.start_from``."""
     out_dir.mkdir(parents=True)
     save_net(net, about, out_dir)

@@ -214,7 +214,7 @@ def test_an_object_where_others_need_a_folder_is_refused(
 ) -> None:
     put()
     faulty_proxy.faults = [("", replaced(b"<Key>faces/e<", b"<Key>faces/images<"))]
-    with pytest.raises(ValueError, match="images is an object and a folder of others"):
+    with pytest.raises(ValueError, match="images is an object and also a folder"):
         fetch(endpoint=faulty_proxy.endpoint)
 
 

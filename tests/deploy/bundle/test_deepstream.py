@@ -1,4 +1,4 @@
-"""DeepStream: what FACTS 6 says of it, boxes at the border, and points out of nvinfer's tensors.
+"""DeepStream: the settings of docs/fpenet.md, boxes at the border, points from nvinfer's tensors.
 
 No DeepStream is here: the probes run against a stand-in for ``pyds`` over real memory.
 """

@@ -137,6 +137,7 @@ def test_a_slice_that_must_hold_and_is_not_known_refuses(
 ) -> None:
     found = gate(stages.bundle, slices=("tattoo",))
     assert not found["passed"]
-    assert "tattoo=?: insufficient evidence: no slices: the set does not tell it" in "".join(
-        found["reasons"]
+    assert (
+        "tattoo=?: insufficient evidence: no slices: the data set has no such attribute"
+        in "".join(found["reasons"])
     )

@@ -275,5 +275,5 @@ def test_check_says_what_each_engine_is_worth(
     shutil.copytree(stages.bundle / "cpu", folder)
     (folder / "1" / "fp32.onnx").write_bytes(b"another")
     assert main(["check", str(folder)]) == 2
-    assert "fp32.onnx: is not the file that SHA256SUMS lists" in capsys.readouterr().err
+    assert "fp32.onnx: its SHA-256 is not the one in SHA256SUMS" in capsys.readouterr().err
     assert main(["check", str(tmp_path)]) == 2

@@ -123,7 +123,8 @@ def _note_tight(
     judged: str,
     sizes: list[tuple[int, int]],
 ) -> None:
-    """The tight boxes of the judged faces; none where it leaves the image, as FACTS 1.4 has it."""
+    """The tight boxes of the evaluation faces; a box that leaves the image is left out, as in the
+    original (docs/fpenet.md, Crop)."""
     rows = [row for row, part in enumerate(parts) if part == judged]
     counts.judged += len(rows)
     if not rows:

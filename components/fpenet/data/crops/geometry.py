@@ -1,7 +1,7 @@
-"""The one crop geometry of training, KPI, calibration and inference.
+"""The crop geometry of training, KPI, calibration and inference.
 
 Frame: a crop of S pixels shows the square of ``side`` image pixels about (center_x, center_y), and
-u = (x - center_x) * S / side + (S - 1) / 2, pixel centres at integers on both sides. Nothing is
+u = (x - center_x) * S / side + (S - 1) / 2, pixel centres at integers on both sides. No face is
 dropped at the border: edges are replicated and the fraction outside is recorded.
 """
 
@@ -54,7 +54,7 @@ class CropBox:
 
 
 def face_crop_box(face_box: tuple[float, float, float, float], scale: float) -> CropBox:
-    """The crop of a face: its box made square by the longer side, ``scale`` times as large.
+    """The crop of a face: a square with the box's centre and ``scale`` times its longer side.
 
     Args:
         face_box: (x, y, width, height), image pixels.
@@ -70,7 +70,8 @@ def face_crop_box(face_box: tuple[float, float, float, float], scale: float) -> 
 
 
 def tight_crop_box(points_image: Floats) -> CropBox:
-    """The original's crop: whole-pixel square about all keypoints, no margin (FACTS 1.4, ratio 1).
+    """The original's crop: whole-pixel square about all keypoints, no margin (docs/fpenet.md, Crop,
+    with ratio 1).
 
     Args:
         points_image: (K, 2), NaN where unlabelled.
@@ -89,7 +90,8 @@ def tight_crop_box(points_image: Floats) -> CropBox:
 
 
 def cut(image: Grey, box: CropBox, size_px: int) -> Grey:
-    """The ``size_px`` crop of a grey image (H, W): anti-aliased, half-pixel right, no frame."""
+    """The ``size_px`` crop of a grey image (H, W): anti-aliased, half-pixel centres, edges
+    replicated."""
     half = box.side / 2
     left, top = box.center_x + 0.5 - half, box.center_y + 0.5 - half  # pixel i covers [i, i + 1]
     # The filter of a shrinking resize reaches one output pixel past the square.
@@ -119,11 +121,11 @@ def _levels_at(
     rows: NDArray[np.intp],
     columns: NDArray[np.intp],
 ) -> Floats:
-    """(n,) the levels of some pixels of a crop in double precision, not rounded.
+    """(n,) grey levels of some pixels of a crop in double precision, not rounded.
 
     Args:
-        patch, window: of the image, and the part of it that the crop shows.
-        step: pixels of the patch in one of the crop.
+        patch, window: part of the image, and the window of it that the crop shows.
+        step: patch pixels per crop pixel.
     """
     reach = max(step, 1.0)
 
@@ -141,7 +143,7 @@ def _levels_at(
 
 
 def _replicated(image: Grey, x0: int, y0: int, x1: int, y1: int) -> Grey:
-    """Columns ``x0`` to ``x1`` and rows ``y0`` to ``y1`` of the image, its edges going on."""
+    """Columns ``x0`` to ``x1`` and rows ``y0`` to ``y1`` of the image, edges replicated."""
     height, width = image.shape
     left, right, top, bottom = max(x0, 0), min(x1, width), max(y0, 0), min(y1, height)
     if left >= right or top >= bottom:  # beside the image: nothing but its edge
@@ -162,7 +164,7 @@ def _replicated(image: Grey, x0: int, y0: int, x1: int, y1: int) -> Grey:
 
 
 def rescaled(store: CropStore, rows: Rows, box_scale: float) -> CropStore:
-    """The faces ``rows`` alone on crops of another ``box_scale``; edges go on past the margin."""
+    """The faces ``rows`` on crops of another ``box_scale``; edges of the margin are replicated."""
     size, ratio = store.crops.shape[1], box_scale / store.box_scale
     middle = (size - 1) / 2
     box = CropBox(middle, middle, size * ratio)

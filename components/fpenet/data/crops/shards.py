@@ -188,7 +188,7 @@ def _made_by_processes(shards: Shards, todo: Sequence[int], count: int) -> Made:
             except Empty:
                 raise TimeoutError(
                     f"{shards.crop_dir}: no crops came within {LONGEST_SHARD_SECONDS:g} s;"
-                    " what is finished stays, and the same command goes on from there"
+                    " finished parts are kept, and the same command resumes the run"
                 ) from None
             if isinstance(result, Exception):
                 raise result

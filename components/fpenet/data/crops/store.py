@@ -2,8 +2,8 @@
 
 Files of a crop folder: ``crops.npy`` (N, S, S), the face with a margin at the resolution of the
 80x80 crop, so that its centre is the network's input; ``faces.parquet``, the samples with part,
-crop box and outside fraction; ``tight.npy`` (M, 80, 80) and ``tight.parquet``, the judged faces
-once more on the original's tight keypoint crop; ``shards.jsonl``, the digest of each shard.
+crop box and outside fraction; ``tight.npy`` (M, 80, 80) and ``tight.parquet``, the evaluation faces
+on the original's tight keypoint crop; ``shards.jsonl``, the digest of each shard.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ Greys = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class FaceCrops:
-    """Some faces on 80x80 crops.
+    """Faces on 80x80 crops.
 
     Attributes:
         images: (N, 1, 80, 80) uint8.
@@ -67,7 +67,7 @@ class CropStore:
 
     @property
     def scheme(self) -> KeypointScheme:
-        """What the keypoints are: the set's own scheme, or the card's of so many points."""
+        """The keypoint scheme: that of the set, or the default one for its number of keypoints."""
         return self.own_scheme or scheme_for(self.num_keypoints)
 
     @property
@@ -77,7 +77,7 @@ class CropStore:
 
     @property
     def judged_part(self) -> str:
-        """The part that the KPI is measured on: ``kpi`` where the set has one, else ``val``."""
+        """The evaluation part, of which the KPI is computed: ``kpi`` if it exists, else ``val``."""
         return "kpi" if "kpi" in self.parts else "val"
 
     def rows(self, part: str) -> Rows:
@@ -104,11 +104,11 @@ class CropStore:
         return numbers_of(self.table, "side")[rows].astype(np.float32)
 
     def subjects(self, rows: Rows) -> list[str]:
-        """Who the faces are."""
+        """The subject of each face."""
         return list(np.array(self.table["subject"].to_pylist())[rows])
 
     def attribute(self, name: str, rows: Rows) -> list[str | float | None]:
-        """The attribute ``name`` of the faces; None where the set does not have it."""
+        """The attribute ``name`` of the faces; None where it is not known."""
         if ATTRIBUTE + name not in self.table.column_names:
             return [None] * len(rows)
         values = self.table[ATTRIBUTE + name].to_pylist()
@@ -121,7 +121,7 @@ class CropStore:
         )
 
     def tight_faces(self) -> FaceCrops:
-        """The judged faces on the original's tight keypoint crop (FACTS 1.4)."""
+        """The evaluation faces on the original's tight keypoint crop (docs/fpenet.md, Crop)."""
         rows = numbers_of(self.tight_table, "row")
         side = numbers_of(self.tight_table, "side")
         center = np.stack([numbers_of(self.tight_table, f"center_{axis}") for axis in "xy"], axis=1)
@@ -136,7 +136,7 @@ class CropStore:
 
 
 def _mapped(path: Path) -> Greys:
-    """The array in an ``.npy`` file, on disk; a pickle is none."""
+    """Memory-map the array in an ``.npy`` file; pickled objects are refused."""
     try:
         return open_memmap(path, mode="r")
     except ValueError as error:
@@ -150,7 +150,7 @@ def open_crops(crop_dir: Path) -> CropStore:
     if len(crops) != len(table) or crops.dtype != np.uint8:
         raise InputError(
             f"{crop_dir / 'crops.npy'}: {crops.dtype} of {len(crops)} crops; faces.parquet lists"
-            f" {len(table)} faces and wants uint8"
+            f" {len(table)} faces; crops must be uint8"
         )
     center = np.stack([numbers_of(table, f"center_{axis}") for axis in "xy"], axis=1)
     scale = CROP_PX / numbers_of(table, "side")
@@ -169,13 +169,13 @@ def open_crops(crop_dir: Path) -> CropStore:
 
 
 def scheme_in(about: Mapping[str, str]) -> KeypointScheme | None:
-    """The scheme that came beside the labels, told by a table's ``about``; None where none did."""
-    said = about.get("scheme")
-    return custom_scheme(SchemeParams.model_validate_json(said)) if said else None
+    """The data set's own scheme from the metadata ``about`` of a table, or None."""
+    text = about.get("scheme")
+    return custom_scheme(SchemeParams.model_validate_json(text)) if text else None
 
 
 def first_keypoints(store: CropStore, count: int) -> CropStore:
-    """``store`` with its first ``count`` keypoints alone: 68 are the first of 80, and of 104."""
+    """``store`` with only its first ``count`` keypoints: 68 are the first of 80, and of 104."""
     return replace(
         store,
         points_store=store.points_store[:, :count],
@@ -184,10 +184,10 @@ def first_keypoints(store: CropStore, count: int) -> CropStore:
 
 
 def hold_aside(store: CropStore, fraction: float, seed: int) -> CropStore:
-    """``store`` with some people of ``train`` as its ``val``, to choose by; nobody else is judged.
+    """``store`` with a share of the ``train`` subjects as ``val``, for hyperparameter selection.
 
-    A choice that looked at the judged faces would flatter what is chosen. Who is held aside depends
-    on the subject and the seed alone.
+    The evaluation faces are not used, because a selection on them would bias the KPI. Which
+    subjects are held out depends only on the subject and the seed.
     """
     parts = np.array(store.table["part"].to_pylist(), object)
     rows = store.rows("train")
@@ -195,6 +195,6 @@ def hold_aside(store: CropStore, fraction: float, seed: int) -> CropStore:
     aside = {s for s in set(subjects) if hash_part(s, seed) < fraction}
     parts[parts != "train"] = "unused"
     parts[rows[[subject in aside for subject in subjects]]] = "val"
-    place = store.table.column_names.index("part")
-    table = store.table.set_column(place, "part", pa.array(parts.tolist()))
+    index = store.table.column_names.index("part")
+    table = store.table.set_column(index, "part", pa.array(parts.tolist()))
     return replace(store, table=table, tight_table=store.tight_table.slice(0, 0))

@@ -1,7 +1,7 @@
-"""The guideline for people who label: the numbers of the keypoints on a face, and the card's rules.
+"""The guideline for labellers: the numbers of the keypoints on a face, and the labelling rules.
 
-The face is rendered by the project itself, so the numbers stand exactly where the scheme means
-them. Source: FPENet model card, as FACTS 0 has it.
+The face is rendered by synthface, so that the numbers are exactly at the keypoints. Source: FPENet
+model card (docs/fpenet.md).
 """
 
 import base64
@@ -42,7 +42,7 @@ _STYLE = (
 
 
 def guide_page(num_keypoints: int) -> str:
-    """One HTML page that needs no network; a scheme of its own has the rules and no pictures."""
+    """One HTML page that needs no network; for a custom scheme without images."""
     rules = "".join(f"<li>{rule}</li>" for rule in _RULES)
     parts = [f"<h1>Labelling {num_keypoints} keypoints</h1>", f"<ol>{rules}</ol>"]
     regions = scheme_for(num_keypoints).regions.items()
@@ -66,7 +66,7 @@ def guide_page(num_keypoints: int) -> str:
 
 
 def guide_pictures(num_keypoints: int) -> dict[str, Image.Image]:
-    """Title -> picture of a rendered face with numbered keypoints; none for a scheme of its own."""
+    """Title -> image of a rendered face with numbered keypoints; empty for a custom scheme."""
     if num_keypoints not in SCHEMES:
         return {}
     face = model_face()
@@ -83,7 +83,7 @@ def guide_pictures(num_keypoints: int) -> dict[str, Image.Image]:
 
 
 def model_face() -> RenderedFace:
-    """The face of the pictures: eyes and lips apart, so that no point lies on another."""
+    """The face of the guideline: eyes and lips open, so that no points coincide."""
     parted = Expression(eye_open=1.3, mouth_open=7.0)
     return render_face(FaceSpec(expression=parted, px_per_mm=1.75, centre_px=(320.0, 205.0)))
 

@@ -1,10 +1,10 @@
-"""Reader of the CMU Multi-PIE tree: who, which camera and which light is told by the file's name.
+"""Reader of the CMU Multi-PIE tree; subject, camera and illumination come from the file names.
 
 Input: ``[data/]session<SS>/multiview/<SUBJ>/<REC>/<CC_C>/<SUBJ>_<SS>_<REC>_<CCC>_<II>.png`` with
-labels in ``labels.json`` (Sloth form, as the embedded set has) or in
-``MPie_Labels/labels/<CCC>/*_lm.mat``. Does: a ``.mat`` label holds for every illumination of its
-capture, which takes 0.7 s, and ``labelled_illumination`` says which one it was made on. Output:
-faces with subject, session, recording, expression, camera, yaw (degrees) and illumination.
+labels in ``labels.json`` (Sloth format, as in the embedded set) or in
+``MPie_Labels/labels/<CCC>/*_lm.mat``. Does: applies a ``.mat`` label to every illumination of its
+capture, which takes 0.7 s; ``labelled_illumination`` is the one that was labelled. Output: faces
+with subject, session, recording, expression, camera, yaw (degrees) and illumination.
 """
 
 import re
@@ -33,7 +33,7 @@ _MAT_BYTES = 1 << 20
 PROFILE_POINTS = 39
 """Of a label of the six profile cameras, beyond 45 degrees."""
 
-# Session and recording -> what the subject was asked for; camera -> yaw in degrees (FACTS 8).
+# (session, recording) -> expression; camera -> yaw in degrees (docs/fpenet.md, Multi-PIE).
 EXPRESSIONS = {
     ("01", "01"): "neutral",
     ("01", "02"): "smile",
@@ -76,10 +76,10 @@ def detects_multi_pie(labels: Path) -> bool:
 
 
 def read_subjects(root: Path) -> dict[str, dict[str, str | float]]:
-    """Subject -> birth year and sex, from ``meta/subject_list.txt`` where there is one.
+    """Subject -> birth year and sex, from ``meta/subject_list.txt`` if it exists.
 
-    Lines that do not start with a number and a year are passed over: the file's other columns are
-    not published. A year of two digits is one of the twentieth century.
+    Lines that do not start with a number and a year are skipped: the file's other columns are not
+    documented. A year of two digits belongs to the twentieth century.
     """
     path = root / "meta/subject_list.txt"
     people: dict[str, dict[str, str | float]] = {}
@@ -95,7 +95,7 @@ def read_subjects(root: Path) -> dict[str, dict[str, str | float]]:
 
 
 def describe_name(image: str) -> tuple[str, dict[str, str | float]]:
-    """Subject and attributes told by a Multi-PIE file name.
+    """Subject and attributes from a Multi-PIE file name.
 
     >>> describe_name("session01/multiview/001/01/05_1/001_01_01_051_07.png")[1]["yaw"]
     0.0
@@ -130,7 +130,7 @@ def read_multi_pie(
     """Every labelled face of a Multi-PIE tree, in order.
 
     Args:
-        keypoints: 39: the 39-point labels of the six profile cameras, and no others.
+        keypoints: 39: only the 39-point labels of the six profile cameras.
 
     Raises:
         InputError: no labels there.
@@ -194,9 +194,9 @@ def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace
 
 
 def read_mat(path: Path, profile: bool = False) -> tuple[Floats, Bools]:
-    """(68, 2) image points, NaN where the file has none, and (68,) visibility; or 39 of a profile.
+    """(68, 2) image points, NaN where the file has none, and (68,) visibility; 39 for a profile.
 
-    MATLAB counts pixels from 1, so 1 is taken off both coordinates.
+    MATLAB counts pixels from 1, so 1 is subtracted from both coordinates.
 
     Raises:
         Refusal: not such a file, or a layout of points that is not part of the 68.
@@ -208,7 +208,7 @@ def read_mat(path: Path, profile: bool = False) -> tuple[Floats, Bools]:
             raise InputError(f"larger than {_MAT_BYTES >> 20} MiB")
         points: Any = loadmat(path, variable_names=["pts"])["pts"]
         points = np.asarray(points, dtype=np.float64)
-    except Exception as error:  # SciPy raises nearly anything on a foreign file
+    except Exception as error:  # SciPy raises many kinds of exceptions on other files
         raise Refusal("label", f"{path.name}: no readable variable pts: {error}") from None
     if points.ndim != 2 or points.shape[1] != 2:
         raise Refusal("label", f"{path.name}: pts is {points.shape}; it must be (K, 2)")

@@ -2,7 +2,7 @@
 
 Versions of a Jetson are those of its JetPacks: Nano 4.6.1, Xavier 5.1, Orin 6.1 (and 6.0, 5.1,
 7.2.2), Thor 7.0 (and 7.2.2), as NVIDIA's release notes say (docs/targets.md). A Nano's SM 5.3 has
-no INT8 arithmetic; a T4 ships FP16 (DESIGN).
+no INT8 arithmetic; a T4 ships FP16 (docs/fpenet.md, Export and deployment).
 """
 
 from dataclasses import dataclass

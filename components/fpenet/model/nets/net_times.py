@@ -1,6 +1,6 @@
-"""The trained net's own times: on the CPU as the judge calls it, and in every mode on a GPU.
+"""Inference times of the trained net in PyTorch: on the CPU, and in all modes on a GPU.
 
-What serves never runs torch; these rows say what exporting and quantising gave.
+Deployment does not use PyTorch; these times show the gain of the exported and quantised engines.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ Points = tuple[torch.Tensor, torch.Tensor]
 
 
 def cpu_predict(train_dir: Path, threads: int) -> Predict:
-    """The net in FP32 on ``threads`` cores."""
+    """A predict function of the net in FP32 on ``threads`` CPU threads."""
     torch.set_num_threads(threads)
     return torch_predict(load_net(train_dir)[0])
 
@@ -27,9 +27,9 @@ def cpu_predict(train_dir: Path, threads: int) -> Predict:
 def gpu_times(
     train_dir: Path, faces: NDArray[np.uint8], batches: Sequence[int], warmup: int, runs: int
 ) -> Iterator[tuple[int, bool, bool, NDArray[np.float64]]]:
-    """Of the net in FP16: batch, with copies?, as a CUDA graph?, (runs,) milliseconds.
+    """Times of the net in FP16: batch size, with copies?, as a CUDA graph?, (runs,) milliseconds.
 
-    Nothing without a GPU.
+    Yields nothing without a GPU.
     """
     if not torch.cuda.is_available():
         return
@@ -39,11 +39,13 @@ def gpu_times(
         crops = host.cuda()
         with torch.inference_mode():
             infer = partial(_infer, net, crops)
-            replay, found = _captured(infer)
+            replay, outputs = _captured(infer)
             for copies in (True, False):
                 for graph in (False, True):
                     compute: Callable[[], object] = replay if graph else infer
-                    call = partial(_with_copies, compute, host, crops, found) if copies else compute
+                    call = (
+                        partial(_with_copies, compute, host, crops, outputs) if copies else compute
+                    )
                     yield batch, copies, graph, _times(call, warmup, runs)
 
 
@@ -53,16 +55,16 @@ def _infer(net: torch.nn.Module, crops: torch.Tensor) -> Points:
 
 
 def _with_copies(
-    compute: Callable[[], object], host: torch.Tensor, crops: torch.Tensor, actual: Points
+    compute: Callable[[], object], host: torch.Tensor, crops: torch.Tensor, outputs: Points
 ) -> None:
     crops.copy_(host, non_blocking=True)
     compute()
-    for one in actual:
-        one.cpu()
+    for output in outputs:
+        output.cpu()
 
 
 def _captured(infer: Callable[[], Points]) -> tuple[Callable[[], None], Points]:
-    """A replay of ``infer`` as one CUDA graph, and where its results appear."""
+    """A function that replays ``infer`` as a CUDA graph, and the tensors of its results."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -71,22 +73,22 @@ def _captured(infer: Callable[[], Points]) -> tuple[Callable[[], None], Points]:
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        found = infer()
-    return graph.replay, found
+        outputs = infer()
+    return graph.replay, outputs
 
 
 def _times(call: Callable[[], object], warmup: int, runs: int) -> NDArray[np.float64]:
-    """Milliseconds between two events about each call."""
+    """Milliseconds of each call, between two CUDA events."""
     times = []
     for run in range(-warmup, runs):
-        began, ended = (
+        start, end = (
             torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             for _ in range(2)
         )
-        began.record()
+        start.record()
         call()
-        ended.record()
-        ended.synchronize()
+        end.record()
+        end.synchronize()
         if run >= 0:
-            times.append(began.elapsed_time(ended))
+            times.append(start.elapsed_time(end))
     return np.array(times, float)

@@ -1,7 +1,7 @@
-"""What the maps of our nets say, read in training in less than half the time of plain operations.
+"""Fused marginals and confidence logits of our nets' maps; less than half the time of plain ops.
 
-Input: (N, 2 K, S, S), K heat maps and then K maps of the confidence. Output: what soft-argmax and
-losses are made of, with a gradient.
+Input: (N, 2 K, S, S), K heat maps and then K maps of the confidence. Output: the inputs of the
+soft-argmax and of the losses, with a gradient.
 """
 
 from typing import Any
@@ -11,12 +11,13 @@ from torch import Tensor
 
 
 class ReadMaps(torch.autograd.Function):
-    """Marginals (N, K, 2 * S) of each heat map's softmax, and (N, K) its map's mean under it.
+    """Marginals (N, K, 2 * S) of each heat map's softmax, and logits (N, K): the mean of each
+    confidence map under this softmax.
 
-    The maps stay as the convolution leaves them, channels last, and in its precision; the gradient
-    of softmax, sums and means together is written down here once, in single precision:
-    p (g_across + g_down + g_logit m - their mean under p) for heat maps, p g_logit for the others.
-    On a CPU a face goes through alone: its maps then stay in the processor's cache.
+    The maps keep the memory format (channels last) and precision of the convolution's output. The
+    gradient of softmax, sums and means is computed in one step in single precision:
+    p (g_across + g_down + g_logit m - their mean under p) for heat maps, p g_logit for confidence
+    maps. On a CPU the faces are processed one by one, so that a face's maps stay in the cache.
     """
 
     @staticmethod
@@ -57,7 +58,7 @@ class ReadMaps(torch.autograd.Function):
 
 
 def _softmax(flat: Tensor) -> Tensor:
-    """Over the cells of (N, cells, K). A GPU's own is slow over an axis that is not the last."""
+    """Softmax over axis 1 of (N, cells, K). PyTorch's is slow on GPUs for any but the last axis."""
     if not flat.is_cuda:
         return flat.softmax(dim=1)
     share = (flat - flat.amax(dim=1, keepdim=True)).exp_()

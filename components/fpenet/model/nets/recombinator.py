@@ -1,9 +1,9 @@
-"""The Recombinator network (Honari 2016) in FPENet's variants (FACTS 2.1, 2.2) and ours.
+"""The Recombinator network (Honari 2016) in FPENet's variants (docs/fpenet.md, Network) and ours.
 
-Input (N, 1, 80, 80), grey levels 0..255. Encoder blocks keep their output for the decoder block of
-the same resolution, which sees [upsampled, kept]. Output: points (N, K, 2) in crop pixels and
-confidence (N, K): of our nets the probability that the keypoint is visible and rightly placed, of
-the original's the largest probability of a heat-map cell (FACTS 2.3).
+Input (N, 1, 80, 80), grey levels 0..255. The output of an encoder block is concatenated to the
+input of the decoder block of the same resolution: [upsampled, skip]. Output: points (N, K, 2) in
+crop pixels and confidence (N, K). For our nets the confidence is the probability that the keypoint
+is visible and correct, for the original's the largest probability of a heat-map cell.
 """
 
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ from fpenet.model.nets.read_maps import ReadMaps
 from fpenet.model.nets.soft_argmax import SoftArgmax
 
 GREY_LEVELS = 255.0
-"""While training, images are divided by this; the weights that ship take 0..255."""
+"""In training, images are divided by this; the deployed weights take 0..255."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetSpec:
-    """What distinguishes one variant.
+    """Architecture of one variant.
 
     Attributes:
         encoder: channels of the encoder blocks, fine to coarse.
         trunk: channels at the coarsest grid.
-        decoder: channels of the decoder blocks, coarse to fine; the heat maps have the grid of the
-            last one, so one fewer than the encoder's makes them half as large.
+        decoder: channels of the decoder blocks, coarse to fine. The heat maps have the resolution
+            of the last one: one block fewer than in the encoder halves it.
         stem: stride of the first convolution.
-        decoder_kernel: side of the decoder's first convolution.
+        decoder_kernel: kernel size of the decoder's first convolution.
         deconvolution: upsample by a learned 2x2 transposed convolution, else by nearest neighbour.
         head: a 1x1 convolution before the heat maps.
-        batch_norm: while training; it is folded into the convolutions that ship.
+        batch_norm: batch norm in training; folded into the deployed convolutions.
         beta: inverse temperature of the soft-argmax.
-        ours: points without the frame's pull, a temperature that is learned (folded into the heat
-            maps that ship), and a second map a keypoint, whose mean under the heat map is the logit
-            of the confidence.
+        ours: soft-argmax without border bias, a learned temperature (folded into the deployed
+            convolution of the maps), and a second map per keypoint, whose mean under the heat map
+            is the logit of the confidence.
     """
 
     encoder: tuple[int, ...]
@@ -55,12 +55,12 @@ class NetSpec:
 
 @dataclass(frozen=True, slots=True)
 class NetOutput:
-    """What the net says of N faces, as losses need it.
+    """Outputs of the net for N faces that the losses use.
 
     Attributes:
         points: (N, K, 2) crop pixels.
-        logits: (N, K) of the confidence; None where it is not learned.
-        marginals: (N, K, 2 * S) of the heat maps' probabilities: their sums over y, then over x.
+        logits: (N, K) of the confidence; None if it is not learned.
+        marginals: (N, K, 2 * S) of the heat maps' probabilities: sums over y, then sums over x.
     """
 
     points: Tensor
@@ -69,7 +69,7 @@ class NetOutput:
 
 
 def _conv(inputs: int, outputs: int, kernel: int, norm: bool, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm while training, ReLU."""
+    """Convolution, optional batch norm, ReLU."""
     block: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)]
     nn.init.kaiming_normal_(block[0].weight, nonlinearity="relu")  # type: ignore[arg-type]
     nn.init.zeros_(block[0].bias)  # type: ignore[arg-type]
@@ -82,8 +82,8 @@ class Recombinator(nn.Module):
     """The network of a ``NetSpec`` for ``num_keypoints`` points.
 
     Args:
-        batch_norm: with the batch norm and the temperature of the spec (training), or with both
-            folded (shipping).
+        batch_norm: True: with batch norm and temperature, if the spec has them (training); False:
+            with both folded (deployment).
     """
 
     def __init__(self, spec: NetSpec, num_keypoints: int, batch_norm: bool) -> None:
@@ -126,7 +126,7 @@ class Recombinator(nn.Module):
             )
             channels = width
         self.head = _conv(channels, channels, 1, norm) if spec.head else nn.Identity()
-        # Of ours: K heat maps, then K maps of the confidence.
+        # Our nets: K heat maps, then K maps of the confidence.
         self.heatmaps = nn.Conv2d(channels, num_keypoints * (2 if spec.ours else 1), 1)
         self.soft_argmax = SoftArgmax(
             num_keypoints, heatmap_size, CROP_PX // heatmap_size, spec.beta, unbiased=spec.ours
@@ -146,7 +146,7 @@ class Recombinator(nn.Module):
         return points, (cells * marks).sum(dim=2).sigmoid()
 
     def answer(self, images: Tensor) -> NetOutput:
-        """The same, with what losses are made of."""
+        """(N, 1, 80, 80) grey levels to the outputs that the losses use."""
         maps = self.maps(self.features(images))
         if self.ours:
             marginals, logits = ReadMaps.apply(maps)  # type: ignore[no-untyped-call]
@@ -156,7 +156,7 @@ class Recombinator(nn.Module):
         return NetOutput(points, None, self.soft_argmax.marginals(cells))
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, 1, 80, 80) grey levels 0..255 to what the maps are made of, (N, C, S, S)."""
+        """(N, 1, 80, 80) grey levels 0..255 to the features (N, C, S, S) before the maps."""
         features = self.stem(images)
         kept = []
         for block in self.encoder:
@@ -169,24 +169,27 @@ class Recombinator(nn.Module):
         return self.head(features)  # type: ignore[no-any-return]
 
     def maps(self, features: Tensor) -> Tensor:
-        """(N, C, S, S) features to heat maps (N, K, S, S); ours have K maps of confidence more."""
+        """(N, C, S, S) features to heat maps (N, K, S, S); our nets add K confidence maps."""
         if self.log_temperature is None:
             maps: Tensor = self.heatmaps(features)
             return maps
         return functional.conv2d(features, *self.heatmap_weights())
 
     def heatmap_weights(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the layer of the maps, with the temperature of the heat maps in it."""
+        """Weight and bias of the convolution of the maps, multiplied by the temperature factor."""
         weight, bias = self.heatmaps.weight, self.heatmaps.bias
         assert bias is not None
         if self.log_temperature is None:
             return weight, bias
-        plain = torch.ones(self.num_keypoints, device=bias.device)  # of the maps of the confidence
-        factor = torch.cat((self.log_temperature.exp().expand(self.num_keypoints), plain))
+        ones = torch.ones(self.num_keypoints, device=bias.device)  # for the confidence maps
+        factor = torch.cat((self.log_temperature.exp().expand(self.num_keypoints), ones))
         return weight * factor[:, None, None, None], bias * factor
 
     def _by_products(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The answer of a net that ships: the mean of a linear map is the map of the means."""
+        """Points and confidence of a deployed net by matrix products.
+
+        The mean of a linear map equals the map of the means, so the confidence maps are not needed.
+        """
         assert self.heatmaps.bias is not None
         maps, marks = torch.split(self.heatmaps.weight, self.num_keypoints)
         maps_bias, marks_bias = torch.split(self.heatmaps.bias, self.num_keypoints)
@@ -198,12 +201,12 @@ class Recombinator(nn.Module):
 
 
 def first_convolution(net: Recombinator) -> nn.Conv2d:
-    """The convolution that sees the image."""
+    """The convolution whose input is the image."""
     return next(module for module in net.modules() if isinstance(module, nn.Conv2d))
 
 
 def build_net(name: str, num_keypoints: int, batch_norm: bool = False) -> Recombinator:
-    """The variant ``name`` of NETS with fresh weights."""
+    """The variant ``name`` of NETS with initial weights."""
     if name not in NETS:
         raise InputError(f"unknown net {name!r}; choose one of {sorted(NETS)}")
     return Recombinator(NETS[name], num_keypoints, batch_norm)

@@ -1,21 +1,22 @@
-"""Soft-argmax: heat maps to sub-pixel points (Honari 2018, eq. 3; FACTS 2.3).
+"""Soft-argmax: heat maps to sub-pixel points (Honari 2018, eq. 3; docs/fpenet.md).
 
-All that is asked of a heat map are means of a few fixed functions of x and of y. There are two ways
-to them: over the marginals, one Mul and one ReduceSum for both axes, as SM 75 refuses a matrix
-product in FP32; and as one matrix product, which a CPU does soonest. Few operators either way: on a
-CPU each costs microseconds, whatever it does.
+The points are computed from means of a few fixed functions of x and of y. There are two
+implementations: over the marginals, with one Mul and one ReduceSum for both axes, because TensorRT
+on SM 75 does not accept a matrix product in FP32; and one matrix product, which is fastest on a
+CPU. Both use few operators, because each costs microseconds on a CPU.
 
-The mean of a Gaussian that the frame cuts off lies too far inside. ``unbiased`` puts that right by
-Stein's identity: of a Gaussian with variance s on [a, b] with density A at a and B at b, the mean
-is m = mu - s (B - A) and the variance v = s (1 + a A - b B + m (B - A)), which gives mu. Sums over
-cells stand for its integrals: of the pull, 0.4 px are left at most on cells of 2 px, 1.3 px on 4.
+The mean of a Gaussian that the border cuts off is biased toward the centre. ``unbiased`` corrects
+this by Stein's identity: for a Gaussian with variance s on [a, b] with density A at a and B at b,
+the mean is m = mu - s (B - A) and the variance v = s (1 + a A - b B + m (B - A)), which gives mu.
+Sums over cells approximate the integrals: the remaining bias is at most 0.4 px with cells of 2 px,
+and 1.3 px with cells of 4 px.
 """
 
 import torch
 from torch import Tensor, nn
 
-# A heat map that is no Gaussian (flat, or with two peaks) must not throw its point far away.
-_LEAST_SHARE = 0.25  # of the variance that is seen
+# Bounds of the correction, for heat maps that are not Gaussian (flat, or with two peaks).
+_LEAST_SHARE = 0.25  # of the observed variance
 _LARGEST_VARIANCE = 36.0  # px^2
 
 
@@ -23,14 +24,14 @@ class SoftArgmax(nn.Module):
     """Expected position under the softmax of each square heat map.
 
     Args:
-        num_keypoints: K, how many heat maps.
-        size: side of a heat map.
-        stride: crop pixels a heat-map cell; cell j lies at (j + 0.5) * stride - 0.5.
+        num_keypoints: K, the number of heat maps.
+        size: side of a heat map in cells.
+        stride: crop pixels per heat-map cell; the centre of cell j is (j + 0.5) * stride - 0.5.
         beta: inverse temperature.
-        unbiased: without the pull of the frame on points near it.
+        unbiased: correct the bias of points near the border.
 
     Attributes:
-        products: by matrix products.
+        products: compute the means by matrix products.
     """
 
     functions: Tensor
@@ -49,7 +50,7 @@ class SoftArgmax(nn.Module):
         self.limits = float(places[0]) - stride, float(places[-1]) + stride
         functions = places[None]
         if unbiased:
-            # Between the centres of the first and the last cell, by the trapezoid rule.
+            # Trapezoid rule between the centres of the first and the last cell.
             within = torch.ones(size)
             within[0] = within[-1] = 0.5
             first, last = torch.zeros(2, size)
@@ -75,7 +76,7 @@ class SoftArgmax(nn.Module):
         return self._points(means), cells
 
     def marginals(self, cells: Tensor) -> Tensor:
-        """(N, K, H * W) probabilities to (N, K, 2 * S): their sums over y, then those over x."""
+        """(N, K, H * W) probabilities to (N, K, 2 * S): sums over y, then sums over x."""
         grid = cells.reshape(-1, self.num_keypoints, self.size, self.size)
         return torch.cat((grid.sum(dim=2), grid.sum(dim=3)), dim=2)
 
@@ -84,7 +85,7 @@ class SoftArgmax(nn.Module):
         return self._points(self._means(marginals))
 
     def flat(self, maps: Tensor, channels: int) -> Tensor:
-        """(N, C, H, W) to (N, C, H * W); said so that an exported network need not ask for C."""
+        """(N, C, H, W) to (N, C, H * W); ``channels`` keeps the shape static in exported graphs."""
         return maps.reshape(-1, channels, self.size * self.size)
 
     def _means(self, marginals: Tensor) -> Tensor:
@@ -93,10 +94,10 @@ class SoftArgmax(nn.Module):
 
     def _points(self, means: Tensor) -> Tensor:
         if self.unbiased:
-            means = self._without_pull(means)
+            means = self._unbiased(means)
         return means.reshape(-1, self.num_keypoints, 2)
 
-    def _without_pull(self, means: Tensor) -> Tensor:
+    def _unbiased(self, means: Tensor) -> Tensor:
         """(N, K, 2, 1) positions from the means (N, K, 2, 5) of the functions."""
         within = means[..., :1]
         _, mean, square, slope, share = torch.split(means / within, 1, dim=3)
