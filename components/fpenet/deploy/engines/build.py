@@ -27,16 +27,14 @@ from fpenet.deploy.engines.onnxruntime_engine import open_engine
 from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import (
     TARGETS,
-    GpuTarget,
     Network,
     Pending,
     Precision,
     RuntimeName,
     Status,
-    cache_name,
+    network_for,
     profile,
     target_named,
-    tensorrt_number,
 )
 from fpenet.deploy.judge.golden import GOLDEN, Golden, check_engine, make_golden
 from fpenet.deploy.judge.parity import distances, engine_parity_check, parity_checks
@@ -98,42 +96,14 @@ class EvaluationSet:
 
     store: CropStore
     points: NDArray[np.float32]
-    how: EvaluateParams
+    params: EvaluateParams
     confidence_px: float | None
     golden: Golden
 
     def points_of(self, predict: Predict) -> NDArray[np.float32]:
         """(N, K, 2) the engine's points on the judged faces."""
         images = self.store.images(self.store.rows(self.store.judged_part))
-        return predict_all(predict, images, self.how.batch_size)[0]
-
-
-def network_for(
-    target: GpuTarget, precision: Precision, export_dir: Path, calibrate_dir: Path
-) -> Network:
-    """The files that an engine is built from.
-
-    Raises:
-        InputError: the network was not exported at the target's opset.
-    """
-    opset = f"opset{target.opset}"
-    if not (export_dir / opset).is_dir():
-        raise InputError(
-            f"export.opsets has no {target.opset}, which {target.device} wants; it was exported at"
-            f" {sorted(folder.name for folder in export_dir.glob('opset*'))}"
-        )
-    rendering = target.rendering(precision)
-    if precision != "int8":
-        return Network(export_dir / opset / f"{rendering}.onnx")
-    return Network(
-        calibrate_dir / opset / f"{rendering}.onnx",
-        calibrate_dir / opset / "fp32.onnx",
-        tuple(
-            (tensorrt_number(version), path)
-            for version in target.versions
-            if (path := calibrate_dir / cache_name(version, target.opset)).is_file()
-        ),
-    )
+        return predict_all(predict, images, self.params.batch_size)[0]
 
 
 def build_engine(
@@ -183,7 +153,9 @@ def build_engine(
     if isinstance(predict, Pending):
         return _with(row, status="built, not judged", reason=predict.reason)
     # An engine takes no larger batch than its profile has.
-    how = judged.how.model_copy(update={"batch_size": min(judged.how.batch_size, target.batch[2])})
+    how = judged.params.model_copy(
+        update={"batch_size": min(judged.params.batch_size, target.batch[2])}
+    )
     kpi, found = judge(predict, judged.store, how, judged.confidence_px)
     kpi.save(path.with_suffix(".kpi.json"))
     found.save(path.with_suffix(".predictions.npz"))
