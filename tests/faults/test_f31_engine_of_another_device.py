@@ -115,7 +115,9 @@ def test_f31_a_bundle_of_another_device_is_refused_before_its_engine_is_parsed(
 ) -> None:
     with pytest.raises(ValueError, match=r"int8\.onnx: no CUDA device here|the CUDA device here"):
         fpenet.Landmarker(foreign)
-    monkeypatch.setattr(landmarker, "here", lambda runtime: Machine((8, 7), (12, 6), "8.5.2"))
+    monkeypatch.setattr(
+        landmarker, "this_machine", lambda runtime: Machine((8, 7), (12, 6), "8.5.2")
+    )
     with pytest.raises(ValueError, match=r"int8\.onnx: it was built by tensorrt 10\.3\.0, here is"):
         fpenet.Landmarker(foreign)
 
@@ -123,7 +125,9 @@ def test_f31_a_bundle_of_another_device_is_refused_before_its_engine_is_parsed(
 def test_f31_nor_is_it_queried(
     foreign: Path, never_loaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(golden_module, "here", lambda runtime: Machine((9, 0), (12, 6), "10.3.0"))
+    monkeypatch.setattr(
+        golden_module, "this_machine", lambda runtime: Machine((9, 0), (12, 6), "10.3.0")
+    )
     for found in check_golden(foreign):
         assert found.absent is not None
         assert "it was built for SM 8.7, the CUDA device here is SM 9.0" in found.absent

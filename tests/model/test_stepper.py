@@ -88,7 +88,7 @@ def test_each_process_draws_its_share_of_a_batch(
         seen.append((mine.tolist(), len(real(faces, mine, *rest).images)))
         return real(faces, mine, *rest)
 
-    monkeypatch.setattr(stepper_module, "draw_batch", noted)
+    monkeypatch.setattr(stepper_module, "sample_batch", noted)
     monkeypatch.setattr(stepper_module, "take_step", lambda *_: torch.zeros(()))
     stepper = begin()
     stepper.step(torch.arange(10, 14), 0.5)
