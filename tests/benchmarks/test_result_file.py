@@ -67,7 +67,11 @@ class Project:
         return subprocess.check_output(words, cwd=self.folder, text=True).strip()
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(self.folder / "components"),
+        }
         command = [sys.executable, "-m", *words]
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
