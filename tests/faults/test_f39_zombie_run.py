@@ -30,7 +30,7 @@ def hang(*given):
     sys.stdin.readline()
 
 promotion.publish = hang
-print(promotion.answer_request(params), flush=True)
+print(promotion.decide_request(params), flush=True)
 """
 
 
