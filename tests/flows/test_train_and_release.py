@@ -81,7 +81,7 @@ def test_each_stage_is_one_task_and_progress_is_an_artifact() -> None:
     wanted = [*stages.split(), "validate", "weights"]  # the champion, out of the registry
     wanted = sorted([*wanted, "engine h200/fp16", "engine h200/int8"])
     with get_client(sync_client=True) as client:
-        for _ in range(300):  # Prefect records task runs from their events, a moment later
+        for _ in range(1200):  # Prefect records task runs from their events, later
             names = sorted(
                 each.name
                 for each in client.read_task_runs(
