@@ -79,7 +79,7 @@ def test_the_light_install_builds_benchmarks_and_infers(
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
     targets = ["--target", "cpu", "--target", "orin-nx", "--target", "l4"]
     run("build", *targets, *settings)
-    engines = json.loads((device / "dvc/build/engines.json").read_text())
+    engines = json.loads((device / "dvc/build/engines.json").read_text())["engines"]
     status = {f"{row['target']}/{row['precision']}": row["status"] for row in engines}
     assert status == {
         "cpu/fp32": "ready",

@@ -10,7 +10,7 @@ import pytest
 
 from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
-from fpenet.core.records import Identifier, Record
+from fpenet.core.records import FileRecord, Identifier
 
 
 class Colour(Identifier):
@@ -26,7 +26,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole(Record):
+class Whole(FileRecord):
     format_version: ClassVar[int] = 3
 
     parts: tuple[Part, ...]

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin,
 from fpenet.core.errors import InputError
 
 FORMAT = "format"
-_T = TypeVar("_T", bound="Record")
+_T = TypeVar("_T", bound="FileRecord")
 
 
 class Identifier(str, Enum):
@@ -42,7 +42,7 @@ class Identifier(str, Enum):
         return str(self.value).replace("_", " ")
 
 
-class Record:
+class FileRecord:
     """Base of a frozen dataclass that is a whole file; ``format_version`` is that of its file.
 
     Increase ``format_version`` when a field is added, removed or gets another meaning.
