@@ -59,7 +59,7 @@ def test_a_run_says_all_there_is_to_say(project: Path) -> None:
     assert release["candidate"]
     assert release["pending"] == ["h200"]
     assert release["kpi"]["metrics"]["image_px/eyes"] == 3.0
-    assert [rung["rung"] for rung in release["parity"]] == ["onnx"]
+    assert [check["name"] for check in release["parity"]] == ["onnx"]
     assert [(row["target"], row["status"], row["p50_ms"]) for row in release["engines"]] == [
         ("cpu", "ready", 3.0),
         ("h200", "pending", None),

@@ -14,9 +14,6 @@ from fpenet.params import Precision as Precision
 from fpenet.params import TargetName
 
 RuntimeName = Literal["onnxruntime", "tensorrt_rtx", "tensorrt"]
-Status = Literal["ready", "built, not judged", "pending", "failed"]
-
-
 Version = tuple[int, int, int]
 
 
