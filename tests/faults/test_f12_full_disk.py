@@ -52,7 +52,7 @@ def test_f12_a_full_disk_at_a_checkpoint_is_one_line_and_a_retry_goes_on(
 
     def fill(end: EpochEnd) -> None:
         """After the second epoch nothing is left but half of what a checkpoint needs."""
-        if len(end.curve) == 1:
+        if len(end.curve) == 2:
             (saved,) = small_disk.glob(".train*.partial/checkpoint.0*")
             space = os.statvfs(small_disk)
             rest = space.f_bavail * space.f_frsize - saved.stat().st_size // 2
