@@ -115,6 +115,7 @@ def test_the_bare_environment_imports_ours_and_nothing_of_the_checkout(
 ) -> None:
     def imports(name: str) -> bool:
         words = [bare / "python", "-c", f"import {name}"]
+        path = {"PATH": os.environ["PATH"]}
         return subprocess.run(words, cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
     absent = ("components", "flows", "infra", "torch", "prefect", "mlflow", "onnx", "polygraphy")

@@ -6,8 +6,8 @@ Exit status: 0 done; 1 a bug, a fault of the machine or the network, or a traini
 2 bad input; 3 refused; 75 stopped by SIGTERM, the same command continues; 130 interrupted. Every
 error is one line.
 
-Typer adds 0.6 MB to the 348 MB of the light install, and a tenth of a second to a command that then
-loads numpy and onnxruntime: a low price for help in panels, typed options and one-line usage errors.
+Typer adds 0.6 MB to the 348 MB of the light install, and a tenth of a second to a command that
+loads numpy and onnxruntime next: a low price for help in panels, and options with types.
 """
 
 import os
