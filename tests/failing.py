@@ -24,7 +24,8 @@ def _fill_disk() -> None:
 
 
 def _miss_key() -> None:
-    {}["subject"]
+    labels: dict[str, str] = {}
+    labels["subject"]
 
 
 FAULTS: dict[str, tuple[int, Callable[[], None], str]] = {
