@@ -1,4 +1,4 @@
-"""``fpenet describe``: what a labelled set holds, in numbers and in one picture.
+"""``fpenet describe``: statistics of a labelled set, and a contact sheet.
 
 Input: a labelled set. Does: counts its faces by everything that the labels tell, and by why
 validation would drop them as far as labels alone say; no image is decoded but those that are drawn.
@@ -30,14 +30,14 @@ _SHEET_COLUMNS, _SHEET_ROWS = 8, 6
 
 
 def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, Any]:
-    """Everything that is counted, as JSON values.
+    """The statistics as JSON values.
 
     Raises:
-        InputError: not one usable face.
+        InputError: no usable face.
     """
     if not labelled.samples:
         first = labelled.rejected[0].detail if labelled.rejected else "none is labelled"
-        raise InputError(f"{labelled.root}: not one usable face in it; the first: {first}")
+        raise InputError(f"{labelled.root}: no usable face in it; the first: {first}")
     faces = labelled_faces(labelled.samples)
     visible: Bools = np.stack([sample.visible for sample in labelled.samples])
     sifted = run_face_checks(faces, validate, None)
@@ -111,7 +111,7 @@ def _keypoints(faces: LabelledFaces, visible: Bools) -> dict[str, Any]:
 
 
 def _values(column: Sequence[str | float | None]) -> dict[str, Any]:
-    """Counts of the values of one attribute, or its range where there are too many of them."""
+    """Counts of the values of one attribute, or its range if there are too many values."""
     told = [value for value in column if value is not None]
     missing = {"not said": len(column) - len(told)} if len(told) < len(column) else {}
     counts = Counter(told)
@@ -130,13 +130,13 @@ def _values(column: Sequence[str | float | None]) -> dict[str, Any]:
 
 
 def contact_sheet(labelled: LabelledSet, seed: int = 35) -> Image.Image:
-    """A sheet of faces drawn by chance, in the order of the labels, each with its points.
+    """An image of randomly sampled faces, in label order, each with its points.
 
-    An image that cannot be read is a grey square that says why.
+    An image that cannot be read is shown as a grey square with the reason.
     """
     count = min(len(labelled.samples), _SHEET_COLUMNS * _SHEET_ROWS)
-    chance = np.random.default_rng(seed)
-    chosen = sorted(chance.choice(len(labelled.samples), count, replace=False).tolist())
+    rng = np.random.default_rng(seed)
+    chosen = sorted(rng.choice(len(labelled.samples), count, replace=False).tolist())
     columns = min(count, _SHEET_COLUMNS)
     sheet = Image.new("RGB", (columns * PICTURE_PX, -(-count // columns) * PICTURE_PX), "white")
     for place, row in enumerate(chosen):

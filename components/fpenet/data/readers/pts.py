@@ -1,7 +1,7 @@
-"""300-W ``.pts`` files, read and written: one text file beside each image, one face in it.
+"""300-W ``.pts`` files, read and written: one text file with one face for each image.
 
-Source: the 300-W challenge's annotations (iBUG), in which MATLAB counts pixels from 1: 1 is taken
-off both coordinates here and put back there. The format has no flags, boxes or subjects.
+Source: annotations of the 300-W challenge (iBUG). MATLAB counts pixels from 1: 1 is subtracted from
+both coordinates when reading and added when writing. The format has no flags, boxes or subjects.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
