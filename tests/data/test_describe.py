@@ -35,7 +35,7 @@ def test_everything_the_labels_tell_is_counted(described: Described) -> None:
     assert said["drops"] == {"image missing": 1, "occluded": 1}
     assert said["subjects"] == {
         "subjects": 10,
-        "faces of nobody known": 0,
+        "faces of unknown subjects": 0,
         "faces of a subject": {"least": 2, "median": 2.0, "most": 2},
     }
     assert said["occlusion level"] == {"0": 19, "7": 1}

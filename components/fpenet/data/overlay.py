@@ -58,9 +58,9 @@ def face_image(image: Path, box: CropBox, side_px: int = PICTURE_PX) -> Image.Im
     return Image.fromarray(cut(read_grey(image), box, side_px)).convert("RGB")
 
 
-def draw_points(picture: Image.Image, points_px: Floats, visible: Bools) -> None:
+def draw_points(canvas: Image.Image, points_px: Floats, visible: Bools) -> None:
     """Overlay (K, 2) points, in pixels of ``picture``; hidden ones hollow, NaN left out."""
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(canvas)
     for (x, y), seen, colour in zip(points_px, visible, point_colours(len(points_px)), strict=True):
         if np.isnan(x):
             continue
@@ -75,6 +75,6 @@ def draw_face(sample: FaceSample, root: Path) -> Image.Image:
         Refusal: the image cannot be read.
     """
     box = image_box(sample.points)
-    picture = face_image(root / sample.image, box)
-    draw_points(picture, box.to_crop(sample.points, PICTURE_PX), sample.visible)
-    return picture
+    canvas = face_image(root / sample.image, box)
+    draw_points(canvas, box.to_crop(sample.points, PICTURE_PX), sample.visible)
+    return canvas

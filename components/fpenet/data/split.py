@@ -115,15 +115,15 @@ def kpi_subjects_of(subjects: Sequence[str], split: SplitParams) -> set[str]:
 
 
 def refuse_leaks(faces: SplitFaces, parts: Sequence[str], split: SplitParams) -> None:
-    """Stop when a person is in two parts, a KPI subject in training, or a part is empty.
+    """Check that no subject is in two parts, no KPI subject in training, and no part empty.
 
     Raises:
-        InputError: naming the subjects.
+        InputError: names the subjects.
     """
     parts_of: dict[str, set[str]] = {}
     for subject, part in zip(faces.subjects, parts, strict=True):
         parts_of.setdefault(subject, set()).add(part)
-    torn = sorted(subject for subject, found in parts_of.items() if len(found) > 1)
+    torn = sorted(subject for subject, subject_parts in parts_of.items() if len(subject_parts) > 1)
     if torn:
         raise InputError(
             f"{len(torn)} subjects are in more than one part: "

@@ -29,15 +29,15 @@ figcaption { overflow-wrap: anywhere } .stop { color: #b00020; font-weight: 600 
 
 
 def _figure(sample: FaceSample, root: Path, caption: str) -> str:
-    said = f"<figcaption>{html.escape(sample.image)}<br>{html.escape(caption)}</figcaption>"
+    caption_html = f"<figcaption>{html.escape(sample.image)}<br>{html.escape(caption)}</figcaption>"
     try:
         picture = draw_face(sample, root)
     except InputError as error:  # refused, or no place in its image
-        return f"<figure>{html.escape(str(error))}{said}</figure>"
+        return f"<figure>{html.escape(str(error))}{caption_html}</figure>"
     file = io.BytesIO()
     picture.save(file, format="JPEG", quality=80)
     data = base64.b64encode(file.getvalue()).decode()
-    return f'<figure><img alt="" src="data:image/jpeg;base64,{data}">{said}</figure>'
+    return f'<figure><img alt="" src="data:image/jpeg;base64,{data}">{caption_html}</figure>'
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -65,7 +65,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
     blocking = [
         *([broken] if broken else []),
         *(line for result in suites.values() for line in result.failed),
-        *_said(sifted, validate, "block"),
+        *_messages(sifted, validate, "block"),
     ]
     write_table(
         table_of(kept),
@@ -98,7 +98,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
     warned = [line for result in suites.values() for line in result.warned]
     report = {
         **summary,
-        "warnings": [*warned, *_said(sifted, validate, "warn", whole=True)],
+        "warnings": [*warned, *_messages(sifted, validate, "warn", whole=True)],
         "checks": describe_checks(sifted, validate),
         "counts": count_faces(kept, sifted),
     }
@@ -151,7 +151,7 @@ def _first_of_each(rejected: Sequence[Rejected]) -> str:
     )
 
 
-def _said(
+def _messages(
     sifted: CheckedLabels, validate: ValidateParams, severity: str, whole: bool = False
 ) -> list[str]:
     """One line for each check of this severity that found something; ``whole``: in the set."""
