@@ -112,10 +112,10 @@ def test_the_curves_are_of_the_same_faces_and_in_clean_pixels(
 
 
 def test_faces_are_drawn_evenly_over_people() -> None:
-    people = ["a"] * 50 + ["b"] * 3 + ["c"] * 2
-    chosen = [people[face] for face in evenly(people, 9, seed=1)]
+    subjects = ["a"] * 50 + ["b"] * 3 + ["c"] * 2
+    chosen = [subjects[face] for face in evenly(subjects, 9, seed=1)]
     assert [chosen.count(person) for person in "abc"] == [4, 3, 2]
-    assert len(evenly(people, 500, seed=1)) == 55
+    assert len(evenly(subjects, 500, seed=1)) == 55
 
 
 def test_trembling_is_the_deviation_of_independent_errors() -> None:
