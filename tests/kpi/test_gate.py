@@ -92,9 +92,9 @@ def test_too_few_faces_or_people_are_no_evidence() -> None:
 
 
 def test_exactly_enough_faces_and_people_pass_and_one_fewer_does_not() -> None:
-    assert verdict(engine("cpu/fp32", 5.0), faces=10, people=2)["passed"]
+    assert verdict(engine("cpu/fp32", 5.0), faces=10, subjects=2)["passed"]
     for faces, people, word in ((9, 2, "9 faces"), (10, 1, "1 subjects")):
-        found = verdict(engine("cpu/fp32", 5.0), faces=faces, people=people)
+        found = verdict(engine("cpu/fp32", 5.0), faces=faces, subjects=people)
         assert not found["passed"]
         (reason,) = found["reasons"]
         assert reason.startswith(f"insufficient evidence: {word}; must be at least ")
