@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,8 +79,9 @@ def stage_words(stage: str, root: Path, out_dir: Path) -> list[str]:
 
 
 @pytest.fixture
-def sealed(stages: SimpleNamespace, tmp_path: Path) -> Path:
-    """The folders of crop, train and export as the command line wants them."""
+def sealed(stages: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folders of crop, train and export as the command line wants them; logs go to tmp_path."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     root = tmp_path / "root"
     for name in ("crop", "train", "export"):
         shutil.copytree(getattr(stages, name), root / name)
