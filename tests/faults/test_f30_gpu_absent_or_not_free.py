@@ -1,90 +1,133 @@
-"""F30: a GPU that is absent, busy or sliced leaves its target pending; the others are built."""
+"""F30: a GPU that is absent, busy or sliced leaves its target pending; the others are built.
 
-from dataclasses import replace
+Each by its real cause. What needs a GPU is not run without one; the decision itself, on values of a
+driver, is tested in tests/deploy/engines/test_absence.py.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from fpenet.deploy.engines import tensorrt_engine
 from fpenet.deploy.engines.build import build_engines
-from fpenet.deploy.engines.cuda_device import CudaDevice, throttles
-from fpenet.deploy.engines.targets import TARGETS, Pending
-from fpenet.deploy.engines.tensorrt_engine import absence
+from fpenet.deploy.engines.cuda_device import CudaDevice, cuda_device
+from fpenet.deploy.engines.targets import TARGETS
 from fpenet.params import Params
 
-H200 = CudaDevice("NVIDIA H200", (9, 0), False, 0, 140_000)
-OWN = "H200 builds its own engines: worker of pool h200"
+DEVICE = cuda_device()
+HOLD_THE_GPU = """
+import ctypes
+cuda, device, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_void_p()
+assert cuda.cuInit(0) == 0
+assert cuda.cuDeviceGet(ctypes.byref(device), 0) == 0
+assert cuda.cuCtxCreate_v2(ctypes.byref(context), 0, device) == 0
+print("held", flush=True)
+input()
+"""
 
 
-@pytest.mark.parametrize(
-    ("device", "installed", "why"),
-    [
-        (None, None, "no CUDA device here"),
-        (replace(H200, compute_capability=(7, 5)), None, "the CUDA device here is SM 7.5"),
-        (
-            replace(H200, name="NVIDIA H200 MIG 1g.18gb", sliced=True),
-            None,
-            "the CUDA device here, NVIDIA H200 MIG 1g.18gb, is sliced (MIG)",
-        ),
-        (
-            replace(H200, other_processes=2),
-            None,
-            "the CUDA device here is busy: 2 other processes compute",
-        ),
-        (
-            replace(H200, free_mb=500),
-            None,
-            "the CUDA device here is busy: 500 MB free, build.workspace_mb is 1024",
-        ),
-        (H200, "tensorrt not installed here (extra tensorrt)", "tensorrt not installed here"),
-    ],
-)
-def test_a_target_waits_for_a_free_gpu_of_its_own(
-    params: Params, device: CudaDevice | None, installed: str | None, why: str
-) -> None:
-    found = absence(TARGETS["h200"], device, installed, params.build)
-    assert isinstance(found, Pending)
-    assert found.reason.startswith(why)
-    assert found.reason.endswith(OWN)
+@pytest.fixture
+def build(stages: SimpleNamespace, params: Params, tmp_path: Path) -> Any:
+    """Run stage build for some targets; its summary, and its rows by ``target/precision``."""
+
+    def run(*targets: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        summary = build_engines(
+            crop_dir=stages.crop,
+            evaluate_dir=stages.evaluate,
+            export_dir=stages.export,
+            calibrate_dir=stages.calibrate,
+            build=params.build.model_copy(update={"targets": targets}),
+            evaluate=params.evaluate,
+            out_dir=tmp_path,
+        )
+        rows = json.loads((tmp_path / "engines.json").read_text())
+        return summary, {f"{row['target']}/{row['precision']}": row for row in rows}
+
+    return run
 
 
-def test_a_free_gpu_builds_and_so_does_one_of_which_nvml_says_little(params: Params) -> None:
-    quiet = replace(H200, other_processes=None, free_mb=None)  # a Jetson
-    for device in (H200, quiet):
-        assert absence(TARGETS["h200"], device, None, params.build) is None
+def own_target(device: CudaDevice | None) -> str:
+    """A target that this machine's GPU builds for itself; skips the test where there is none."""
+    if device is None:
+        pytest.skip("not run: no CUDA device here")
+    for name, target in TARGETS.items():
+        own = target.runtime == "tensorrt"
+        if own and target.compute_capability == device.compute_capability:
+            return name
+    pytest.skip(f"not run: no target builds its own engines on {device.name}")
 
 
-def test_the_empty_wheel_of_the_package_index_is_not_tensorrt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "tensorrt").mkdir()
-    (tmp_path / "tensorrt" / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    assert (tensorrt_engine.missing() or "").startswith("the tensorrt installed here is an empty")
+@contextmanager
+def another_process_computes() -> Iterator[None]:
+    """A process of another program has a context on the GPU meanwhile."""
+    command = [sys.executable, "-c", HOLD_THE_GPU]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == "held\n"
+        yield
+        child.stdin.close()
 
 
-def test_a_busy_gpu_makes_a_partial_release_and_stops_nothing_else(
-    stages: SimpleNamespace, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    busy = replace(H200, other_processes=1)
-    monkeypatch.setattr(tensorrt_engine, "cuda_device", lambda: busy)
-    summary = build_engines(
-        crop_dir=stages.crop,
-        evaluate_dir=stages.evaluate,
-        export_dir=stages.export,
-        calibrate_dir=stages.calibrate,
-        build=params.build.model_copy(update={"targets": ("h200", "nano", "cpu")}),
-        evaluate=params.evaluate,
-        out_dir=tmp_path,
-    )
+@pytest.mark.skipif(DEVICE is not None, reason="not run: there is a CUDA device here")
+def test_f30_without_a_gpu_its_targets_are_pending_and_the_others_are_built(build: Any) -> None:
+    summary, rows = build("h200", "nano", "cpu")
     assert summary["status"] == {"pending": 3, "ready": 2}
     assert summary["partial"] is True
-    text = (tmp_path / "engines.json").read_text()
-    assert f"the CUDA device here is busy: 1 other processes compute; {OWN}" in text
-    assert "the CUDA device here is SM 9.0; Jetson Nano builds its own engines" in text
+    for name, device, pool in (
+        ("h200/fp16", "H200", "h200"),
+        ("h200/int8", "H200", "h200"),
+        ("nano/fp16", "Jetson Nano", "nano"),
+    ):
+        assert rows[name]["status"] == "pending"
+        assert rows[name]["file"] is None
+        assert rows[name]["reason"] == (
+            f"no CUDA device here; {device} builds its own engines: worker of pool {pool}"
+        )
+    assert (rows["cpu/fp32"]["status"], rows["cpu/int8"]["status"]) == ("ready", "ready")
 
 
-def test_why_a_clock_is_held_down_has_a_name() -> None:
-    assert throttles(0) == throttles(1) == ()  # 1: idle
-    assert throttles(0x44) == ("power cap", "thermal, hardware")
+@pytest.mark.gpu
+def test_f30_a_target_of_another_gpu_than_the_one_here_is_pending(build: Any) -> None:
+    own_target(DEVICE)
+    _, rows = build("nano", "cpu")
+    assert rows["nano/fp16"]["status"] == "pending"
+    assert rows["nano/fp16"]["reason"].startswith("the CUDA device here is SM ")
+    assert rows["cpu/fp32"]["status"] == "ready"
+
+
+@pytest.mark.gpu
+def test_f30_a_gpu_on_which_another_process_computes_is_pending(build: Any) -> None:
+    name = own_target(DEVICE)
+    with another_process_computes():
+        found = cuda_device()
+        assert found is not None
+        if found.sliced:
+            pytest.skip("not run: the CUDA device here is sliced (MIG)")
+        if not found.other_processes:
+            pytest.skip("not run: NVML does not tell of other processes here")
+        summary, rows = build(name, "cpu")
+    assert rows[f"{name}/fp16"]["status"] == "pending"
+    assert "is busy: " in rows[f"{name}/fp16"]["reason"]
+    assert rows["cpu/fp32"]["status"] == "ready"
+    assert summary["partial"] is True
+
+
+@pytest.mark.gpu
+def test_f30_a_slice_of_a_gpu_is_pending(build: Any) -> None:
+    name = own_target(DEVICE)
+    assert DEVICE is not None
+    if not DEVICE.sliced:
+        pytest.skip("not run: the CUDA device here is whole, not sliced (MIG)")
+    summary, rows = build(name, "cpu")
+    assert rows[f"{name}/fp16"]["status"] == "pending"
+    assert "is sliced (MIG)" in rows[f"{name}/fp16"]["reason"]
+    assert rows["cpu/fp32"]["status"] == "ready"
+    assert summary["partial"] is True

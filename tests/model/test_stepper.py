@@ -13,6 +13,7 @@ from fpenet.keypoints import scheme_for
 from fpenet.model import step as stepper_module
 from fpenet.model.faces import open_faces
 from fpenet.model.step import Stepper, Training, start
+from fpenet.model.train import train_net
 from fpenet.params import Params
 from tests.dots import QUICK
 
@@ -80,6 +81,34 @@ def test_a_process_of_several_does_not_part_its_batch(
         stepper.step(torch.arange(4), 0.5)
     assert "Details" not in str(failed.value)
     assert stepper.training.parts == 1
+
+
+@pytest.mark.parametrize(("most", "fits"), [(20, True), (10, False)])
+def test_a_batch_too_large_for_two_parts_ends_the_training(
+    most: int,
+    fits: bool,
+    dots_dir: Path,
+    tmp_path: Path,
+    params_with: Callable[..., Params],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A step of 40 faces refuses parts of more than ``most``, as a GPU's allocator does."""
+    real = stepper_module.take_step
+
+    def limited(training: Training, batch: Any, *rest: Any) -> Tensor:
+        if len(batch.images) > most * training.parts:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+        return real(training, batch, *rest)
+
+    monkeypatch.setattr(stepper_module, "take_step", limited)
+    train = params_with(QUICK | {"train.batch_size": 40, "train.epochs": 2}).train
+    if fits:
+        assert train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)["faces_seen"] == 80
+    else:
+        with pytest.raises(ValueError, match=r"too small for train\.batch_size 40 in 2 parts"):
+            train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)
+    assert caplog.text.count("each batch is split into two parts") == 1
 
 
 @pytest.mark.parametrize(("rank", "rows"), [(0, [10, 11]), (1, [12, 13])])
