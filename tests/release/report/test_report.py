@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from PIL import Image
 
 from fpenet.data.crops.store import open_crops
 from fpenet.release.evidence import read_evidence
+from fpenet.release.report.charts import draw_slices
 from fpenet.release.report.faces import faces_lost, png_uri, show_face, worst_faces
 from fpenet.release.report.page import Page
+from fpenet.release.report.report import templates
 
 VOID = {"meta", "br", "image", "circle", "path", "use", "rect", "img", "link", "input"}
 
@@ -75,8 +78,6 @@ def test_the_verdict_comes_first_and_then_all_that_was_asked_for(page: Parsed) -
 
 def test_a_refused_release_says_so_with_its_reasons(finished: dict[str, Path]) -> None:
     evidence = read_evidence(finished)
-    from fpenet.release.report.report import templates
-
     template = templates().get_template("report.html.j2")
     refused = Page(evidence, ["eyes are <3 px> too bad"]).context(False)
     text = template.render(refused)
@@ -172,3 +173,26 @@ def test_the_only_face_that_the_champion_did_better_on_is_shown(finished: dict[s
     assert [one.caption for one in lost] == ["8.png, person 8"]
     assert lost[0].error == pytest.approx(lost[0].change)
     np.testing.assert_allclose(lost[0].champion, lost[0].label, atol=0.01)
+
+
+def test_a_chart_of_slices_shows_the_whole_marker_of_the_worst_one() -> None:
+    rows = [
+        {"value": name, "metrics": {"nme/all": error}, "intervals": {"nme/all": None}}
+        for name, error in (("left", 0.60), ("right", 0.77))
+    ]
+    (axes,) = draw_slices(rows, "nme/all", ()).axes
+    _, worst_px = axes.transData.transform((1, 77.0))
+    marker_px = 5 / 2 * axes.figure.dpi / 72  # half of 5 points
+    assert axes.bbox.y1 - worst_px > marker_px
+
+
+def test_a_set_whose_slices_all_have_too_few_faces_has_a_report(finished: dict[str, Path]) -> None:
+    evidence = read_evidence(finished)
+    slices = [
+        {**row, "metrics": {}, "intervals": {}, "too_few": "too few: 1 faces of 1 people"}
+        for row in evidence.kpi["slices"]
+    ]
+    few = replace(evidence, kpi={**evidence.kpi, "slices": slices})
+    text = templates().get_template("report.html.j2").render(Page(few, []).context(False))
+    section = Parsed(text).sections["slices"]
+    assert "too few faces or people: 15 (2 of 2), 30 (2 of 2)" in " ".join(section.split())

@@ -145,7 +145,8 @@ def draw_slices(
                 )
         long = sum(len(name) + 1 for name in names) > 48
         axes.set_xticks(range(len(names)), names, rotation=45 if long else 0)
-        axes.set(ylabel="NME, %", ylim=(0, None), xlim=(-0.6, len(names) - 0.4))
+        top = 1.06 * axes.get_ylim()[1]  # the frame cuts no marker
+        axes.set(ylabel="NME, %", ylim=(0, top), xlim=(-0.6, len(names) - 0.4))
         if champion:
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
     return figure

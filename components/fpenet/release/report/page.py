@@ -169,10 +169,10 @@ class Page:
         """Everything that the template names."""
         evidence, kpi = self.evidence, self.evidence.kpi
         worst, lost = self.faces() if with_faces else ([], [])
-        drawn: dict[str, list[dict[str, Any]]] = {}
+        drawn: dict[str, list[dict[str, Any]]] = {"evaluate": [], "slices": [], "robustness": []}
         for chart in self.charts:
             svg = Markup(charts.svg_of(chart.figure, chart.title))
-            drawn.setdefault(chart.section, []).append(
+            drawn[chart.section].append(
                 {"title": chart.title, "caption": chart.caption, "svg": svg}
             )
         engines = engine_table(evidence)
