@@ -3,6 +3,8 @@
 import base64
 import itertools
 import json
+import os
+import shutil
 import subprocess
 import time
 import urllib.request
@@ -16,6 +18,10 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.waiting import LONGEST_SECONDS, wait_for
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+"""The program; None where there is none."""
+PICTURES = os.environ.get("FPENET_TEST_PICTURES")
+"""A folder for what the browser showed, to be looked at."""
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -34,6 +40,8 @@ class Page:
 
     _socket: ClientConnection
     _ids: "itertools.count[int]" = field(default_factory=itertools.count)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """What the browser told of by itself, of the domains that were enabled (``Log.enable``)."""
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """One command of the DevTools protocol, and its result."""
@@ -45,6 +53,8 @@ class Page:
                 assert "error" not in said, said["error"]
                 result: dict[str, Any] = said["result"]
                 return result
+            if "method" in said:
+                self.events.append(said)
 
     def open(self, url: str) -> None:
         """Go to ``url``; what was there is forgotten."""
@@ -52,8 +62,10 @@ class Page:
         self.call("Page.navigate", url=url)
 
     def value(self, script: str) -> Any:
-        """What a JavaScript expression is worth."""
-        said = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        """What a JavaScript expression, or the promise that it is, is worth."""
+        said = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in said, said
         return said["result"].get("value")
 
@@ -101,9 +113,9 @@ class Page:
                 windowsVirtualKeyCode=13,
             )
 
-    def picture(self, path: Path) -> None:
-        """Save what the window shows, as PNG."""
-        shot = self.call("Page.captureScreenshot", format="png")
+    def picture(self, path: Path, whole: bool = False) -> None:
+        """Save what the window shows, or the whole page, as PNG."""
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
 
 

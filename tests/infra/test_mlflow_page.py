@@ -1,7 +1,5 @@
 """What a person does and sees in MLflow's own pages, in a real browser."""
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,13 +8,10 @@ from pathlib import Path
 import pytest
 
 from infra.services import Ports
-from tests.browser import Page, chromium
+from tests.browser import CHROMIUM, PICTURES, Page, chromium
 from tests.promoting import Promoting
 
 pytestmark = pytest.mark.slow
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-PICTURES = os.environ.get("FPENET_TEST_PICTURES")
-"""A folder for what the browser showed, to be looked at."""
 
 
 def set_deployable(page: Page) -> None:
