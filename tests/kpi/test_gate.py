@@ -83,6 +83,26 @@ def test_a_reason_names_number_interval_threshold_and_evidence() -> None:
     assert check["evidence"] == "build/cpu/fp32.kpi.json"
 
 
+def test_each_threshold_is_of_its_own_metric() -> None:
+    thresholds = {"known": {"image_px/all": 6.0, "image_px/mouth": 3.0, "crop_px/eyes": 1.5}}
+    metrics = {"image_px/all": 5.0, "image_px/mouth": 3.5, "crop_px/eyes": 1.25}
+    intervals = {name: [value - 0.5, value + 0.5] for name, value in metrics.items()}
+    kpi = report(None, metrics=metrics, intervals=intervals)
+    judged = engine("cpu/fp32", None, kpi=kpi)
+    found = decide(kpi, [judged], FIRST, GATE.model_copy(update={"thresholds": thresholds}))
+    rows = [one for one in found["checks"] if one["name"] in metrics]
+    assert [(one["name"], one["value"], one["limit"], one["interval"]) for one in rows] == [
+        ("image_px/all", 5.0, 6.0, [4.5, 5.5]),
+        ("image_px/mouth", 3.5, 3.0, [3.0, 4.0]),
+        ("crop_px/eyes", 1.25, 1.5, [0.75, 1.75]),
+    ]
+    assert [one["passed"] for one in rows] == [True, False, True]
+    assert found["reasons"] == [
+        "cpu/fp32: image_px/mouth is 3.5 (interval 3 to 4); must be below 3"
+        " (build/cpu/fp32.kpi.json)"
+    ]
+
+
 def test_too_few_faces_or_people_are_no_evidence() -> None:
     found = verdict(engine("cpu/fp32", 5.0), faces=9, subjects=1)
     assert found["reasons"] == [
