@@ -124,13 +124,20 @@ def test_a_label_outside_the_crop_has_no_heat_map(
 
 @pytest.mark.parametrize(
     ("away", "visible", "right"),
-    [(0.0, True, True), (4.0, True, True), (4.5, True, False), (0.0, False, False)],
+    [
+        ((0.0, 0.0), True, True),
+        ((0.0, -4.0), True, True),
+        ((2.4, 3.1), True, True),
+        ((4.5, 0.0), True, False),
+        ((3.0, 3.0), True, False),  # 4.2 px
+        ((0.0, 0.0), False, False),
+    ],
 )
 def test_a_point_is_rightly_placed_within_the_distance_that_is_set(
-    away: float, visible: bool, right: bool, train: Load
+    away: tuple[float, float], visible: bool, right: bool, train: Load
 ) -> None:
     points = torch.full((1, 1, 2), 40.0)
-    target = points + torch.tensor([0.0, away])
+    target = points + torch.tensor(away)
     logits = torch.full((1, 1), 2.0)
     answer = NetOutput(points, logits, torch.zeros(1, 1, 80))
     seen = torch.tensor([[visible]])

@@ -8,8 +8,8 @@ sweep that was killed continues; its last trial resumes from its last checkpoint
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from fpenet.core.errors import Diverged, InputError, Pruned
@@ -32,6 +33,7 @@ from fpenet.params import RangeParams, SweepParams, TrainParams
 Shown = Callable[[str, Mapping[str, Any]], AbstractContextManager[None]]
 """Context that displays the training of one trial; arguments: its name and its settings."""
 _FOLDER, _WHY = "folder", "why"
+_TABLES_LOCK = 0x6670656E6574  # the key of an advisory lock of Postgres: "fpenet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +93,29 @@ def settings_of(train: TrainParams, tried: Mapping[str, Any]) -> TrainParams:
 
 def _open(sweep: SweepParams, name: str, folder: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
-        study_name=name,
-        storage=sweep.storage or f"sqlite:///{folder.resolve()}/studies.db",
-        load_if_exists=True,
-        direction="minimize",
-        pruner=MedianPruner(sweep.pruning.first_trials, sweep.pruning.first_epochs + 1),
-    )
+    with locked(folder / ".lock"), _server_lock(sweep.storage):
+        return optuna.create_study(
+            study_name=name,
+            storage=sweep.storage or f"sqlite:///{folder.resolve()}/studies.db",
+            load_if_exists=True,
+            direction="minimize",
+            pruner=MedianPruner(sweep.pruning.first_trials, sweep.pruning.first_epochs + 1),
+        )
+
+
+@contextmanager
+def _server_lock(storage: str | None) -> Iterator[None]:
+    """Hold a lock of the Postgres server, if there is one.
+
+    Optuna creates its tables without a lock: of two machines that begin at the same time on an
+    empty database, one would fail with a UniqueViolation.
+    """
+    if storage is None:
+        yield
+        return
+    with create_engine(storage, poolclass=NullPool).begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_LOCK})
+        yield
 
 
 def _take_over(study: optuna.Study, folder: Path) -> None:
