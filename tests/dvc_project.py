@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from components.provenance.sign import SigningKey
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,6 +42,20 @@ class DvcProject:
         who = ("-c", "user.name=t", "-c", "user.email=t@localhost")
         subprocess.run(["git", *who, *words], cwd=self.folder, check=True, capture_output=True)
 
+    def set_keys(self, file: str, keys: dict[str, Any]) -> None:
+        """Give dotted keys of a YAML file another value than the one they have there."""
+        path = self.folder / file
+        tree = yaml.safe_load(path.read_text())
+        for key, value in keys.items():
+            *sections, last = key.split(".")
+            section = tree
+            for name in sections:
+                section = section[name]
+            assert last in section, f"{file} has no key {key}"
+            assert section[last] != value, f"{file}: {key} is {value!r} already"
+            section[last] = value
+        path.write_text(yaml.safe_dump(tree, sort_keys=False))
+
     def _said(self, main: Any, words: tuple[str, ...]) -> tuple[int, str]:
         said = io.StringIO()
         log = logging.StreamHandler(said)  # DVC's own goes to the stderr of its first import
@@ -51,10 +68,13 @@ class DvcProject:
 
 
 @pytest.fixture
-def dvc_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DvcProject:
-    """A repository with our pipeline and no data; the working directory."""
+def dvc_project(
+    tmp_path: Path, development_key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> DvcProject:
+    """A repository with our pipeline, the development key and no data; the working directory."""
     folder = tmp_path / "project"
     folder.mkdir()
+    shutil.copytree(tmp_path / ".keys", folder / ".keys")
     for name in ("params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     for name in ("presets", "components"):
@@ -74,9 +94,7 @@ def dvc_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DvcProject:
 @pytest.fixture
 def faces_project(dvc_project: DvcProject, tiny_labels: Any) -> DvcProject:
     """The project with twenty faces in ``data/``, recorded and committed."""
-    text = (dvc_project.folder / "params.yaml").read_text()
-    text = text.replace("  min_faces: 20 ", "  min_faces: 5 ")
-    (dvc_project.folder / "params.yaml").write_text(text)
+    dvc_project.set_keys("params.yaml", {"validate.min_faces": 5})
     tiny_labels.write().rename(dvc_project.folder / "data")
     status, said = dvc_project.dvc("add", "data")
     assert status == 0, said
