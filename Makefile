@@ -19,7 +19,7 @@ RELEASE := $(if $(LABELS),--labels '$(LABELS)') $(if $(PRESET),--preset '$(PRESE
            $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(TARGETS),--targets $(TARGETS)) \
            $(if $(SET),--set $(foreach pair,$(SET),'$(pair)'))
 
-.PHONY: help setup release up down test test-all check fix bench lock clean
+.PHONY: help setup release up down test test-slow test-all check fix bench lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -38,8 +38,11 @@ down: ## stop them
 test: setup ## the quick tests, in minutes
 	$(BIN)/python -m pytest
 
-test-all: setup ## every test, the slow ones too
-	$(BIN)/python -m pytest -m 'slow or not slow'
+test-slow: setup ## the slow tests, which run whole releases on real servers
+	$(BIN)/python -m pytest -m slow --durations=15 -rs
+
+test-all: setup ## the quick tests and the slow ones
+	$(BIN)/python -m pytest -m 'slow or not slow' --durations=15 -rs
 
 check: $(BIN)/.setup ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -26,9 +26,8 @@ def free_ports() -> Ports:
         return Ports(*(each.getsockname()[1] for each in (one, two, three)))
 
 
-@pytest.fixture
-def ports(monkeypatch: pytest.MonkeyPatch) -> Ports:
-    """Free ports, also named in the environment of what the test starts."""
+def use_free_ports(monkeypatch: pytest.MonkeyPatch) -> Ports:
+    """Free ports, also named in the environment of what is started from now on."""
     found = free_ports()
     monkeypatch.setenv("FPENET_PREFECT_PORT", str(found.prefect))
     monkeypatch.setenv("FPENET_MLFLOW_PORT", str(found.mlflow))
@@ -39,20 +38,40 @@ def ports(monkeypatch: pytest.MonkeyPatch) -> Ports:
 
 
 @pytest.fixture
-def project(tmp_path: Path, development_key: SigningKey) -> Iterator[Path]:
+def ports(monkeypatch: pytest.MonkeyPatch) -> Ports:
+    """Free ports, also named in the environment of what the test starts."""
+    return use_free_ports(monkeypatch)
+
+
+def fill_project(folder: Path) -> None:
+    """Make ``folder`` a project of the sources under test, without keys and without faces."""
     for name in ("params.yaml", "prefect.yaml", "prefect.toml"):
-        shutil.copy(ROOT / name, tmp_path)
+        shutil.copy(ROOT / name, folder)
     for name in ("presets", "flows", "components"):
-        (tmp_path / name).symlink_to(ROOT / name)
+        (folder / name).symlink_to(ROOT / name)
+
+
+@pytest.fixture
+def project(tmp_path: Path, development_key: SigningKey) -> Iterator[Path]:
+    fill_project(tmp_path)
     yield tmp_path
     down(tmp_path)
 
 
-@pytest.fixture
-def rendered(project: Path) -> Path:
-    """The project with 140 rendered faces: 23 KPI people and 5 others, 5 faces each."""
+@pytest.fixture(scope="session")
+def rendered_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """140 rendered faces: 23 KPI people and 5 others, 5 faces each; not to be changed."""
+    folder = tmp_path_factory.mktemp("rendered")
     few = ["--set", "synth.subjects=5", "--set", "synth.faces_per_subject=5"]
-    subprocess.run([sys.executable, "-m", "components.cli", "synth", *few], cwd=project, check=True)
+    command = [sys.executable, "-m", "components.cli", "synth", *few]
+    subprocess.run([*command, "--params", ROOT / "params.yaml"], cwd=folder, check=True)
+    return folder / "data"
+
+
+@pytest.fixture
+def rendered(project: Path, rendered_faces: Path) -> Path:
+    """The project with the 140 rendered faces."""
+    shutil.copytree(rendered_faces, project / "data")
     return project
 
 
