@@ -6,7 +6,7 @@ PYTHON ?= python3
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 TORCH := torch==2.13.0
-LOCKED := pipeline detect rtx bench dev # each GPU host takes the tensorrt of its driver
+LOCKED := pipeline detect video rtx bench dev # each GPU host takes the tensorrt of its driver
 
 # pip takes wheels from PIP_FIND_LINKS where that is set; uv, which ignores it, takes torch from there too.
 ifneq ($(strip $(PIP_FIND_LINKS)),)
@@ -19,7 +19,7 @@ RELEASE := $(if $(LABELS),--labels '$(LABELS)') $(if $(PRESET),--preset '$(PRESE
            $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(TARGETS),--targets $(TARGETS)) \
            $(if $(SET),--set $(foreach pair,$(SET),'$(pair)'))
 
-.PHONY: help setup release up down test test-slow test-all check fix bench lock clean
+.PHONY: help setup release up down test test-slow test-all check fix bench bench-check lock project-files clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -27,7 +27,7 @@ help: ## this list
 setup: $(BIN)/.setup .keys/development.pem data ## the environment in .venv, the development key in .keys/, the embedded faces in data/
 
 release: setup ## train, judge, build and register: [LABELS=faces/] [PRESET=laptop] [EPOCHS=3] [SET="train.net=base"] [TARGETS="cpu t4"]
-	@$(BIN)/fpenet-release $(RELEASE)
+	@$(BIN)/fpenet release $(RELEASE)
 
 up: setup ## start the Prefect server, a worker and MLflow, to stay
 	@$(BIN)/python -m infra.local up
@@ -53,8 +53,15 @@ fix: $(BIN)/.setup ## format, and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## time what is timed; results go to benchmarks/results/
-	@for script in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+project-files: $(BIN)/.setup ## write dvc.yaml and prefect.yaml from the rows of STAGES and TARGETS
+	$(BIN)/python -m infra.project_files
+
+bench: setup ## run every benchmark on the embedded faces and print its figures: [SAVE=1] writes them to benchmarks/results/
+	@for script in $$(grep -l '^MEASURES' benchmarks/*.py); do \
+	  $(BIN)/python -m benchmarks.$$(basename $$script .py) $(if $(SAVE),--save) || exit 1; done
+
+bench-check: $(BIN)/.setup ## which figures in benchmarks/results/ are older than the code they measured
+	@$(BIN)/python -m benchmarks.check
 
 lock: $(UV) ## remake requirements.lock: all but torch and its CUDA packages, with hashes
 	env -u UV_FIND_LINKS $(UV) pip compile pyproject.toml $(LOCKED:%=--extra %) --universal --python-version 3.11 \

@@ -12,7 +12,7 @@ point removed, fitted on faces of ``train``: what remains is not a matter of lab
 dlib's model was trained on 300-W, whose licence (iBUG) excludes commercial use: it is measured
 against, and in the extra ``bench`` alone.
 
-    python -m benchmarks.cpu_bars [--train FOLDER --crop FOLDER] [--rounds 15]
+    python -m benchmarks.cpu_bars [--train FOLDER --crop FOLDER] [--rounds 15] [--save]
 
 Without folders: ``nano`` on the embedded faces, trained for one epoch, which times it and no more.
 """
@@ -37,23 +37,31 @@ from onnx import TensorProto, helper
 
 from benchmarks.int8 import loss
 from benchmarks.nets import multiply_accumulates, networks
+from benchmarks.result_file import run_benchmark
 from benchmarks.training import embedded_crops
-from components.data.crop import cut, face_crop_box
-from components.data.crop_store import CropStore, Rows, open_crops
-from components.data.images import read_grey
-from components.data.sample import points_of, read_table
-from components.deploy.calibrate import calibrate_ranges
-from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.export import export_onnx
-from components.deploy.face_detection import TIGHT_DOWN, FaceBox, tight_box
-from components.keypoints import scheme_for
-from components.kpi.metrics import interocular, nme, point_errors
-from components.kpi.predictions import Predict, predict_all
-from components.model.checkpoint import fold, load_net
-from components.model.recombinator import build_net
-from components.model.train import train_net
-from components.params import load_params
+from fpenet.data.crops.geometry import cut, face_crop_box
+from fpenet.data.crops.store import CropStore, Rows, open_crops
+from fpenet.data.images import read_grey
+from fpenet.data.sample import points_of, read_table
+from fpenet.deploy.engines.onnxruntime_engine import open_engine
+from fpenet.deploy.int8.calibrate import calibrate_ranges
+from fpenet.deploy.onnx.export import export_onnx
+from fpenet.deploy.runtime.face_detection import TIGHT_DOWN, FaceBox, tight_box
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.kpi.predictions import Predict, predict_all
+from fpenet.model.checkpoint import fold, load_net
+from fpenet.model.nets.recombinator import build_net
+from fpenet.model.train import train_net
+from fpenet.params import load_params
 
+MEASURES = (
+    "fpenet.model.nets.recombinator",
+    "fpenet.deploy.onnx.export",
+    "fpenet.deploy.int8.calibrate",
+    "fpenet.deploy.engines.onnxruntime_engine",
+    "fpenet.data.crops.geometry",
+)
 _CALLS = 40
 _FIT = 600
 _BARS = {"nano": 1.5, "base": 2.0}
@@ -260,13 +268,17 @@ def networks_of(
 
 def main() -> None:
     """Print the tables."""
-    import dlib
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path)
     parser.add_argument("--crop", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
-    options = parser.parse_args()
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Time and judge both; print the tables."""
+    import dlib
+
     model = next(p for p in files("face-recognition-models") or [] if "68_face" in p.name)
     predictor = dlib.shape_predictor(str(model.locate()))
     with tempfile.TemporaryDirectory() as scratch:

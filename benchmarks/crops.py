@@ -5,7 +5,7 @@ the same images are only decoded, by as many processes of the same kind; the cro
 told as a share of that rate. Each row runs in a process of its own, whose largest resident memory
 is told, and that of its largest worker.
 
-    python -m benchmarks.crops [LABELS] [--faces 1000 10000]
+    python -m benchmarks.crops [LABELS] [--faces 1000 10000] [--save]
 """
 
 import argparse
@@ -23,13 +23,15 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 
-from components.data.crop_faces import crop_faces
-from components.data.images import place_image, read_grey
-from components.data.own_process import start_process
-from components.data.readers import read_labels
-from components.data.sample import FaceSample, table_of, write_table
-from components.params import Params, load_params
+from benchmarks.result_file import run_benchmark
+from fpenet.core.child_process import start_process
+from fpenet.data.crops.crop_faces import crop_faces
+from fpenet.data.images import place_image, read_grey
+from fpenet.data.readers import read_labels
+from fpenet.data.sample import FaceSample, table_of, write_table
+from fpenet.params import Params, load_params
 
+MEASURES = ("fpenet.data.crops.crop_faces",)
 ALL = 1_250_000
 """Faces that the model card trained on."""
 _BATCH = 512
@@ -119,7 +121,7 @@ def watched_children() -> Iterator[list[float]]:
         thread.join()
 
 
-def measure(count: int, labels: str, folder: Path) -> None:
+def measure_one(count: int, labels: str, folder: Path) -> None:
     """Print the numbers of one size as JSON."""
     params = load_params(Path("params.yaml"), None, {"data.labels": labels})
     out_dir = folder / "crop"
@@ -150,9 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("labels", nargs="?", default="data")
     parser.add_argument("--faces", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    run_benchmark(parser, measure, arguments)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Measure each size in a process of its own; print the table."""
     if options.one:
-        measure(options.faces[0], options.labels, options.one)
+        measure_one(options.faces[0], options.labels, options.one)
         return
     print(
         f"crops of {options.labels}, {len(os.sched_getaffinity(0))} processes\n"

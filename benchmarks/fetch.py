@@ -3,7 +3,7 @@
 Both read from one server on loopback, in turn, with as many threads. Ours lists, checks, hashes and
 links as well; a second fetch of ours has only the list to get and the files here to hash.
 
-    python -m benchmarks.fetch [LABELS] [--repeats 3]
+    python -m benchmarks.fetch [LABELS] [--repeats 3] [--save]
 """
 
 import argparse
@@ -16,16 +16,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from components.data.fetch import fetch_labels
-from components.data.s3 import CONNECTIONS, s3_client
-from components.provenance.digest import digest_dataset, files_of
+from benchmarks.result_file import run_benchmark
+from fpenet.data.sources.s3_labels import fetch_labels
+from fpenet.provenance.digest import digest_dataset, files_of
+from fpenet.provenance.object_store import CONNECTIONS, s3_client
 from tests.s3_server import S3Server, served
 
+MEASURES = ("fpenet.data.sources.s3_labels",)
 BUCKET = "bench"
 PREFIX = "faces/"
 
 
-def measure(labels: Path, server: S3Server, into: Path, repeats: int) -> dict[str, list[float]]:
+def timed(labels: Path, server: S3Server, into: Path, repeats: int) -> dict[str, list[float]]:
     """Seconds of each way, ``repeats`` times in turn."""
     files = files_of(labels)
     names = [path.relative_to(labels).as_posix() for path in files]
@@ -64,11 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("labels", nargs="?", type=Path, default=Path("data"))
     parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args(arguments)
+    run_benchmark(parser, measure, arguments)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Fetch from a server on loopback, each way; print the table."""
     sizes = [path.stat().st_size for path in files_of(options.labels)]
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as server:
         os.environ |= server.environment
-        seconds = measure(options.labels, server, Path(folder, "into"), options.repeats)
+        seconds = timed(options.labels, server, Path(folder, "into"), options.repeats)
     medians = {way: statistics.median(each) for way, each in seconds.items()}
     print(f"{options.labels}: {len(sizes)} files, {sum(sizes) / 1e6:.0f} MB")
     for way, median in medians.items():

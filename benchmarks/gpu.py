@@ -4,9 +4,11 @@ The best is a large bf16 matrix product, measured in the same run: a training st
 three times the multiply-accumulates of the convolutions, an inference as once. Training is the
 trainer's own step, from the rows of the resident faces to the moved average, replayed as one CUDA
 graph. Inference is the net that ships, in half precision, replayed as one CUDA graph, as it is
-written and through torch.compile, each convolution with its bias and ReLU one call of cuDNN.
+written and through torch.compile, each convolution with its bias and ReLU one call of cuDNN unless
+``--unfused``.
 
-    python -m benchmarks.gpu [--crops DIR] [--compile]
+    python -m benchmarks.gpu [--crops DIR] [--compile] [--unfused] [--nets nano small large base]
+        [--save]
 """
 
 import argparse
@@ -18,21 +20,25 @@ import torch
 from torch import nn
 
 from benchmarks.nets import multiply_accumulates
+from benchmarks.result_file import NothingToMeasure, run_benchmark
 from benchmarks.training import embedded_crops
-from components.data.crop_store import CROP_PX, CropStore, open_crops
-from components.keypoints import scheme_for
-from components.model.checkpoint import fold
-from components.model.faces import open_faces
-from components.model.recombinator import NETS, Recombinator, build_net
-from components.model.step import start
-from components.model.stepper import Stepper
-from components.params import load_params
+from fpenet.data.crops.store import CROP_PX, CropStore, open_crops
+from fpenet.keypoints import scheme_for
+from fpenet.model.checkpoint import fold
+from fpenet.model.faces import open_faces
+from fpenet.model.nets.recombinator import NETS, Recombinator, build_net
+from fpenet.model.step import Stepper, start
+from fpenet.params import load_params
 
+MEASURES = (
+    "fpenet.model.step",
+    "fpenet.model.faces",
+    "fpenet.model.checkpoint",
+    "fpenet.model.nets.recombinator",
+)
 _MATRIX = 8192
 _ROUNDS = 5
-TRAINED = tuple((net, batch) for net in ("base", "small", "large") for batch in (64, 512))
-COMPILED = (("base", 512), ("small", 512))
-SHIPPED = ("base", "nano", "small", "large")
+TRAINED_BATCHES = (64, 512)
 BATCHES = (1, 8, 64, 256)
 COMPILED_BATCHES = (1, 256)
 
@@ -116,9 +122,10 @@ def fuse(net: nn.Module) -> None:
 class Half(nn.Module):
     """The net that ships, its convolutions in half precision, the soft-argmax in FP32."""
 
-    def __init__(self, net: Recombinator) -> None:
+    def __init__(self, net: Recombinator, fused: bool) -> None:
         super().__init__()
-        fuse(net)
+        if fused:
+            fuse(net)
         self.net = net.half().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.soft_argmax.float()
 
@@ -128,12 +135,14 @@ class Half(nn.Module):
         return points, confidence
 
 
-def call_ms(net: str, keypoints: int, batch: int, compiled: bool) -> tuple[float, float]:
+def call_ms(
+    net: str, keypoints: int, batch: int, compiled: bool, fused: bool
+) -> tuple[float, float]:
     """Milliseconds of a replayed call from crops on the device; the worst point's px off FP32."""
     torch.manual_seed(0)
     fresh = build_net(net, keypoints, batch_norm=True).cuda()
     exact = fold(fresh, net, keypoints).cuda()
-    half = Half(fold(fresh, net, keypoints).cuda())
+    half = Half(fold(fresh, net, keypoints).cuda(), fused)
     torch.compiler.reset()
     call = torch.compile(half) if compiled else half
     crops = torch.randint(256, (batch, 1, CROP_PX, CROP_PX), dtype=torch.uint8, device="cuda")
@@ -157,10 +166,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", type=Path, help="a folder of stage crop; else the embedded set")
     parser.add_argument("--compile", action="store_true", help="through torch.compile as well")
-    options = parser.parse_args()
+    parser.add_argument("--unfused", action="store_true", help="inference without joined calls")
+    parser.add_argument("--nets", nargs="+", default=["nano", "small", "large", "base"])
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Time training and inference of each net; print both tables."""
+    unknown = sorted(set(options.nets) - set(NETS))
+    if unknown:
+        raise SystemExit(f"--nets: {', '.join(unknown)}; known are {', '.join(NETS)}")
     if not torch.cuda.is_available():
-        print("no GPU on this machine: nothing to time")
-        return
+        raise NothingToMeasure("no GPU on this machine")
     best = ceiling()
     versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
     print(f"{torch.cuda.get_device_name()}, {versions};", end=" ")
@@ -170,22 +187,23 @@ def main() -> None:
     else:
         store = open_crops(options.crops)
     keypoints = store.num_keypoints
-    macs = {name: multiply_accumulates(build_net(name, keypoints)) for name in NETS}
+    macs = {name: multiply_accumulates(build_net(name, keypoints)) for name in options.nets}
     print(f"\ntraining, K {keypoints}, whole step as one CUDA graph, bf16")
     print(f"{'net':<8}{'batch':>6}{'step':>10}{'faces/s':>12}{'of the matrix ceiling':>23}")
-    for name, batch in TRAINED:
-        for how in ways(options.compile and (name, batch) in COMPILED):
-            rate = training_rate(store, name, batch, how == "compiled")
-            share = 3 * macs[name] * rate / best
-            print(f"{name:<8}{batch:>6}{how:>10}{rate:>12,.0f}{share:>23.1%}", flush=True)
-            torch.cuda.empty_cache()
+    for name in options.nets:
+        for batch in TRAINED_BATCHES:
+            for how in ways(options.compile):
+                rate = training_rate(store, name, batch, how == "compiled")
+                share = 3 * macs[name] * rate / best
+                print(f"{name:<8}{batch:>6}{how:>10}{rate:>12,.0f}{share:>23.1%}", flush=True)
+                torch.cuda.empty_cache()
     print(f"\ninference, K {keypoints}, one CUDA graph, fp16, crops on the device")
     print(f"{'net':<8}{'batch':>6}{'call':>10}{'ms':>9}{'faces/s':>12}", end="")
     print(f"{'of the ceiling':>16}{'px off fp32':>13}")
-    for name in SHIPPED:
+    for name in options.nets:
         for batch in BATCHES:
             for how in ways(options.compile and batch in COMPILED_BATCHES):
-                ms, off = call_ms(name, keypoints, batch, how == "compiled")
+                ms, off = call_ms(name, keypoints, batch, how == "compiled", not options.unfused)
                 share = macs[name] * batch / (ms / 1e3) / best
                 print(
                     f"{name:<8}{batch:>6}{how:>10}{ms:>9.4f}{batch / ms * 1e3:>12,.0f}"

@@ -8,6 +8,7 @@ beside each other. Speed: FP32 and INT8 are timed in turn, in rounds, so that
 other work on the machine hits both alike; a ratio of medians.
 
     python -m benchmarks.int8 [--train FOLDER --crop FOLDER] [--rounds 9] [--budget-px 0.15]
+        [--save]
 
 Without folders: ``small`` on the embedded faces, trained for one epoch, which times it and no more.
 """
@@ -23,23 +24,29 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from benchmarks.result_file import run_benchmark
 from benchmarks.training import embedded_crops
-from components.data.crop_store import CropStore, open_crops
-from components.deploy.benchmark import time_calls
-from components.deploy.calibrate import calibrate_ranges
-from components.deploy.calibration_faces import crop_batches, draw_faces
-from components.deploy.engine_onnxruntime import load_engine, open_engine
-from components.deploy.export import export_onnx
-from components.deploy.histogram import Histogram, collect_histograms, ranges_of
-from components.deploy.network import heatmap_convolution, read_network
-from components.deploy.quantise import Rendering, reading_levels, scale_of
-from components.deploy.quantise_cpu import render_cpu
-from components.keypoints import scheme_for
-from components.kpi.metrics import interocular, nme, point_errors
-from components.kpi.predictions import Predict, predict_all
-from components.model.train import train_net
-from components.params import CalibrateParams, CalibrationMethod, load_params
+from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.deploy.benchmark.benchmark import time_calls
+from fpenet.deploy.engines.onnxruntime_engine import load_engine, open_engine
+from fpenet.deploy.int8.calibrate import calibrate_ranges
+from fpenet.deploy.int8.calibration_faces import crop_batches, draw_faces
+from fpenet.deploy.int8.histogram import Histogram, collect_histograms, ranges_of
+from fpenet.deploy.int8.quantise import Rendering, reading_levels, scale_of
+from fpenet.deploy.int8.quantise_cpu import render_cpu
+from fpenet.deploy.onnx.export import export_onnx
+from fpenet.deploy.onnx.network import heatmap_convolution, read_network
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.kpi.predictions import Predict, predict_all
+from fpenet.model.train import train_net
+from fpenet.params import CalibrateParams, CalibrationMethod, load_params
 
+MEASURES = (
+    "fpenet.deploy.onnx.export",
+    "fpenet.deploy.int8.calibrate",
+    "fpenet.deploy.engines.onnxruntime_engine",
+)
 _CALLS = 200
 _RESAMPLES = 2000
 
@@ -78,7 +85,11 @@ def main() -> None:
     parser.add_argument("--crop", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--budget-px", type=float)
-    options = parser.parse_args()
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Quantise, judge and time; print the tables."""
     overrides: dict[str, object] = {"export.opsets": [17], "train.epochs": 1}
     if options.budget_px is not None:
         overrides["calibrate.recovery.budget_px"] = options.budget_px

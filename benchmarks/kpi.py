@@ -4,9 +4,9 @@ The predictions of the first table are given. In the second one a fresh ``small`
 Runtime, in rounds: bare, batch after batch of crops that lie in memory; through the pass of the
 judge, from the crop store's file; and through the whole evaluation (KPI, intervals, slices,
 robustness, trembling). A rate is faces that the engine was shown over wall time, and is told as a
-share of the bare one.
+share of the bare one; the seconds of the first table, as a share of the whole report's.
 
-    python -m benchmarks.kpi [--faces 10000] [--engine-faces 2000] [--rounds 3]
+    python -m benchmarks.kpi [--faces 10000] [--engine-faces 2000] [--rounds 3] [--save]
 """
 
 import argparse
@@ -20,20 +20,22 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from components.data.crop_store import CropStore
-from components.data.sample import fixed_lists
-from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.export import export_onnx
-from components.keypoints import scheme_for
-from components.kpi.bootstrap import Resamples
-from components.kpi.cells import cells_of
-from components.kpi.evaluate import evaluate, judge, measured_of
-from components.kpi.measured import regions_of
-from components.kpi.predictions import Predict, Predictions, predict_all, predict_judged
-from components.model.checkpoint import fold, save_net
-from components.model.recombinator import build_net
-from components.params import ExportParams, load_params
+from benchmarks.result_file import run_benchmark
+from fpenet.data.crops.store import CropStore
+from fpenet.data.sample import fixed_lists
+from fpenet.deploy.engines.onnxruntime_engine import open_engine
+from fpenet.deploy.onnx.export import export_onnx
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.bootstrap import Resamples
+from fpenet.kpi.evaluate import errors_of, evaluate, judge
+from fpenet.kpi.metric_table import metric_table
+from fpenet.kpi.metrics import regions_of
+from fpenet.kpi.predictions import Predict, Predictions, predict_all, predict_judged
+from fpenet.model.checkpoint import fold, save_net
+from fpenet.model.nets.recombinator import build_net
+from fpenet.params import ExportParams, load_params
 
+MEASURES = ("fpenet.kpi.evaluate",)
 KEYPOINTS = 68
 FACES_A_PERSON = 10
 
@@ -114,19 +116,23 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=10_000)
     parser.add_argument("--engine-faces", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Time the judge alone and with an engine; print both tables."""
     params = load_params(Path("params.yaml"), None, {"export.opsets": [17]})
     how = params.evaluate
     regions = regions_of(scheme_for(KEYPOINTS), how)
     with tempfile.TemporaryDirectory() as name:
         store = crops_of(options.faces, Path(name))
         found = guesses(store)
-        cells = cells_of(measured_of(store, found), regions)
+        cells = metric_table(errors_of(store, found), regions)
         people = store.subjects(found.rows)
         slices = len(judge(store, found, how).slices)
         works: dict[str, Callable[[], object]] = {
-            "every number, predictions given": lambda: cells_of(
-                measured_of(store, found), regions
+            "every number, predictions given": lambda: metric_table(
+                errors_of(store, found), regions
             ).means(),
             f"their intervals, {how.interval.resamples} resamples": lambda: Resamples.of(
                 people, how.interval
@@ -139,9 +145,13 @@ def main() -> None:
             f"{options.faces} faces of {len(set(people))} people, {KEYPOINTS} keypoints, two crops,"
             f" {len(cells.metrics)} metrics"
         )
-        for words, work in works.items():
-            taken = statistics.median(seconds(work) for _ in range(options.rounds))
-            print(f"  {words:<58}{taken:>7.2f} s", flush=True)
+        took = {
+            words: statistics.median(seconds(work) for _ in range(options.rounds))
+            for words, work in works.items()
+        }
+        whole = list(took.values())[-1]
+        for words, taken in took.items():
+            print(f"  {words:<58}{taken:>7.2f} s{taken / whole:>7.0%}")
 
     with tempfile.TemporaryDirectory() as name:
         store = crops_of(options.engine_faces, Path(name))

@@ -4,7 +4,7 @@ Weights are fresh: how long a face takes does not depend on them. Each net goes 
 export and calibrate; its FP32 and INT8 networks are timed in turn, in rounds, so that other work
 on the machine hits all alike; the table gives medians, and INT8 as a share of ``base``.
 
-    python -m benchmarks.nets [--keypoints 68] [--rounds 5]
+    python -m benchmarks.nets [--keypoints 68] [--rounds 5] [--save]
 """
 
 import argparse
@@ -15,17 +15,24 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.result_file import run_benchmark
 from benchmarks.training import embedded_crops
-from components.data.crop_store import CROP_PX
-from components.deploy.benchmark import time_calls
-from components.deploy.calibrate import calibrate_ranges
-from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.export import export_onnx
-from components.kpi.evaluate import Predict
-from components.model.checkpoint import fold, save_net
-from components.model.recombinator import NETS, Recombinator, build_net
-from components.params import Params, load_params
+from fpenet.data.crops.store import CROP_PX
+from fpenet.deploy.benchmark.benchmark import time_calls
+from fpenet.deploy.engines.onnxruntime_engine import open_engine
+from fpenet.deploy.int8.calibrate import calibrate_ranges
+from fpenet.deploy.onnx.export import export_onnx
+from fpenet.kpi.evaluate import Predict
+from fpenet.model.checkpoint import fold, save_net
+from fpenet.model.nets.recombinator import NETS, Recombinator, build_net
+from fpenet.params import Params, load_params
 
+MEASURES = (
+    "fpenet.model.nets.recombinator",
+    "fpenet.deploy.onnx.export",
+    "fpenet.deploy.int8.calibrate",
+    "fpenet.deploy.engines.onnxruntime_engine",
+)
 _CALLS = 60
 
 
@@ -74,7 +81,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keypoints", type=int, default=68)
     parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Export, calibrate and time each net; print the table."""
     quick = {"calibrate.faces": 16, "calibrate.method": "minmax", "calibrate.draws": 0}
     params = load_params(Path("params.yaml"), None, {"export.opsets": [17], **quick})
     store = embedded_crops(params)

@@ -4,7 +4,7 @@ Faces of noise and a fresh ``nano`` net go through the real stages from evaluate
 with themselves as the champion; then the report is written: both editions, the charts as PNGs and
 the model card.
 
-    python -m benchmarks.report [--faces 1000]
+    python -m benchmarks.report [--faces 1000] [--save]
 """
 
 import argparse
@@ -19,14 +19,17 @@ import pyarrow as pa
 import torch
 
 from benchmarks.kpi import KEYPOINTS, crops_of
-from components.data.sample import fixed_lists, write_table
-from components.model.checkpoint import save_net
-from components.model.recombinator import build_net
-from components.params import Params, load_params
-from components.provenance.manifest import Manifest, seal
-from components.provenance.sign import make_key
-from components.stages import STAGES, run_stage
+from benchmarks.result_file import run_benchmark
+from fpenet.data.sample import fixed_lists, write_table
+from fpenet.execution import run_stage
+from fpenet.model.checkpoint import save_net
+from fpenet.model.nets.recombinator import build_net
+from fpenet.params import Params, load_params
+from fpenet.provenance.manifest import Manifest, seal
+from fpenet.provenance.signing import make_key
+from fpenet.stages import STAGES
 
+MEASURES = ("fpenet.release.report.report",)
 TOLD = ("evaluate", "export", "calibrate", "build", "benchmark", "gate", "bundle")
 CALIBRATED = 64  # faces of part train
 
@@ -77,7 +80,11 @@ def main() -> None:
     """Print seconds a stage, and the report's share."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=int, default=1_000)
-    options = parser.parse_args()
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Run the stages twice, the second time with a champion; print the seconds."""
     with tempfile.TemporaryDirectory() as name:
         root, champion = Path(name) / "release", Path(name) / "champion"
         root.mkdir()

@@ -4,7 +4,7 @@ Each round, in the same run: the same data set from one process and from two, an
 encoded and written again by one process, which no renderer can undercut. Medians of the rounds;
 the start of the processes counts.
 
-    python -m benchmarks.synthetic_speed [--subjects 20] [--faces 10] [--rounds 3]
+    python -m benchmarks.synthetic_speed [--subjects 20] [--faces 10] [--rounds 3] [--save]
 """
 
 import argparse
@@ -14,10 +14,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.data.images import read_grey
-from components.data.synthetic import render_dataset
-from components.data.synthetic.png import encode_png
+from benchmarks.result_file import run_benchmark
+from fpenet.data.images import read_grey
+from synthface import render_dataset
+from synthface.png import encode_png
 
+MEASURES = ("synthface.dataset",)
 WORKERS = {"one process": 1, "two processes": 2}
 
 
@@ -46,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--subjects", type=int, default=20, help="beside the 23 KPI subjects")
     parser.add_argument("--faces", type=int, default=10, help="of each subject")
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args(arguments)
+    run_benchmark(parser, measure, arguments)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Render in rounds; print the table."""
     count = (options.subjects + 23) * options.faces
     seconds: dict[str, list[float]] = {way: [] for way in (*WORKERS, "PNG alone")}
     for _ in range(options.rounds):

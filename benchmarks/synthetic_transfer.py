@@ -6,7 +6,7 @@ real faces, 68 keypoints, inter-ocular NME, beside the mean shape. Near-frontal:
 within a tenth of the jaw's width from its middle.
 
     python -m benchmarks.synthetic_transfer --real FACES [--synthetic data] [--net small]
-        [--minutes 8] [--steps 9000]
+        [--minutes 8] [--steps 9000] [--only rendered real both then] [--save]
 
 FACES is a labelled set, or a folder with the finished stages validate, split and crop of one. The
 trainings take as many steps each. Without ``--real`` there is nothing to judge on.
@@ -21,15 +21,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.data.crop_store import CropStore, first_keypoints, open_crops
-from components.keypoints import scheme_for
-from components.kpi.metrics import interocular, nme, point_errors
-from components.model.checkpoint import load_net
-from components.model.judge import torch_predict
-from components.model.train import train_on
-from components.params import Params, load_params
-from components.stages import STAGES, run_stage
+from benchmarks.result_file import NothingToMeasure, run_benchmark
+from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
+from fpenet.execution import run_stage
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.model.checkpoint import load_net
+from fpenet.model.evaluate import torch_predict
+from fpenet.model.train import train_on
+from fpenet.params import Params, load_params
+from fpenet.stages import STAGES
 
+MEASURES = ("synthface.dataset", "fpenet.model.train")
 KEYPOINTS = 68
 REGIONS = ("chin", "eyebrows", "nose", "eyes", "mouth")
 Points = NDArray[np.float32]
@@ -86,16 +89,28 @@ def near_frontal(points: Points) -> NDArray[np.bool_]:
     return np.abs(off) < 0.1
 
 
-def print_row(name: str, found: Points, target: Points) -> None:
-    """NME of near-frontal and of all faces, and of each region in crop pixels."""
+def print_row(name: str, found: Points, target: Points, first: float | None = None) -> float:
+    """NME of near-frontal and of all faces, and of each region in crop pixels.
+
+    Args:
+        first: NME of all faces by the mean shape, which this one is told as a share of.
+
+    Returns:
+        NME of all faces.
+    """
     corners = scheme_for(KEYPOINTS).eye_corners
     assert corners is not None
     errors = point_errors(found, target)
     faces = nme(errors, np.isfinite(errors), interocular(target, corners))
     frontal = near_frontal(target)
-    print(f"{name:<24}{faces[frontal].mean():>12.2%}{faces.mean():>9.2%}", end="")
+    mean = float(faces.mean())
+    print(
+        f"{name:<24}{faces[frontal].mean():>12.2%}{mean:>9.2%}{mean / (first or mean):>9.0%}",
+        end="",
+    )
     regions = scheme_for(KEYPOINTS).regions
     print("".join(f"{errors[:, regions[each]].mean():>10.2f}" for each in REGIONS), flush=True)
+    return mean
 
 
 def print_offsets(found: Points, target: Points) -> None:
@@ -117,22 +132,25 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--only", nargs="+", default=["rendered", "real", "both", "then"])
-    options = parser.parse_args()
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Train and judge each; print the tables."""
     if "then" in options.only and "rendered" not in options.only[: options.only.index("then")]:
-        parser.error("--only then: it starts from rendered, which comes before it")
+        raise SystemExit("--only then: it starts from rendered, which comes before it")
     if options.real is None:
-        print("no real faces were named (--real): nothing to judge on")
-        return
+        raise NothingToMeasure("no real faces were named (--real) to judge on")
     with tempfile.TemporaryDirectory() as scratch:
         real = crops_of(options.real, Path(scratch, "real"))
         rendered = crops_of(options.synthetic, Path(scratch, "rendered"))
         target = real.points_crop(real.rows("val"))
         print(f"{options.net}, {target.shape[0]} real faces of val, of which", end=" ")
         print(f"{near_frontal(target).sum()} near-frontal")
-        print(f"{'trained on':<24}{'near-frontal':>12}{'all':>9}", end="")
+        print(f"{'trained on':<24}{'near-frontal':>12}{'all':>9}{'of mean':>9}", end="")
         print("".join(f"{each:>10}" for each in REGIONS), "px of the crop")
         mean = real.points_crop(real.rows("train")).mean(axis=0, keepdims=True)
-        print_row("nothing: the mean shape", np.repeat(mean, len(target), axis=0), target)
+        nothing = print_row("nothing: the mean shape", np.repeat(mean, len(target), axis=0), target)
         stores = {
             "rendered": trained_on(rendered),
             "real": trained_on(real),
@@ -152,7 +170,7 @@ def main() -> None:
             folder = Path(scratch, name)
             folder.mkdir(exist_ok=True)
             found = points_of(store, params, real, folder)
-            print_row(f"{name}, {len(store.crops)} faces", found, target)
+            print_row(f"{name}, {len(store.crops)} faces", found, target, nothing)
             if name == "rendered":
                 offsets = found
         if "rendered" in options.only:

@@ -2,12 +2,14 @@
 
 The faces are those of the embedded set, again and again, in a crop store on disk. Each size trains
 in a process of its own. Memory is the largest private memory that was seen: the pages of the crop
-store, which the system takes back when it needs them, do not count.
+store, which the system takes back when it needs them, do not count. A face's time is also told as
+a ratio to that of the first size.
 
-    python -m benchmarks.training_scale [--net nano] [--faces 1000 4000 16000]
+    python -m benchmarks.training_scale [--net nano] [--faces 1000 4000 16000] [--save]
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -19,10 +21,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.result_file import run_benchmark
 from benchmarks.training import embedded_crops
-from components.data.crop_store import CropStore
-from components.model.train import train_on
-from components.params import load_params
+from fpenet.data.crops.store import CropStore
+from fpenet.model.train import train_on
+from fpenet.params import load_params
+
+MEASURES = ("fpenet.model.train",)
 
 
 def private_mb() -> float:
@@ -51,8 +56,8 @@ def grown(store: CropStore, count: int, folder: Path) -> CropStore:
     )
 
 
-def measure(net: str, count: int) -> None:
-    """Print one row of the table."""
+def measure_one(net: str, count: int) -> None:
+    """Print seconds and memory of one size as JSON."""
     overrides = {"train.net": net, "train.epochs": 1, "train.max_minutes": 1000.0}
     params = load_params(Path("params.yaml"), None, overrides)
     most, ended = 0.0, threading.Event()
@@ -69,9 +74,7 @@ def measure(net: str, count: int) -> None:
         train_on(store, params.train, Path(scratch))
         seconds = time.perf_counter() - began
         ended.set()
-    print(
-        f"{count:>8}{seconds:>9.1f} s{1e3 * seconds / count:>10.2f} ms{most:>10.0f} MB", flush=True
-    )
+    print(json.dumps({"seconds": seconds, "memory_mb": most}))
 
 
 def main() -> None:
@@ -80,17 +83,28 @@ def main() -> None:
     parser.add_argument("--net", default="nano")
     parser.add_argument("--faces", type=int, nargs="+", default=[1000, 4000, 16000])
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Train each size in a process of its own; print the table."""
     if options.measure:
-        measure(options.net, options.measure)
+        measure_one(options.net, options.measure)
         return
-    print(
-        f"one epoch of {options.net}\n{'faces':>8}{'epoch':>11}{'a face':>13}{'memory':>13}",
-        flush=True,
-    )
+    print(f"one epoch of {options.net}")
+    print(f"{'faces':>8}{'epoch':>11}{'a face':>13}{'of the first':>14}{'memory':>13}")
+    command = [sys.executable, "-m", "benchmarks.training_scale", "--net", options.net]
+    first = 0.0
     for count in options.faces:
-        command = [sys.executable, "-m", "benchmarks.training_scale", "--net", options.net]
-        subprocess.run([*command, "--measure", str(count)], check=True)
+        words = [*command, "--measure", str(count)]
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        face_ms = 1e3 * found["seconds"] / count
+        first = first or face_ms
+        print(
+            f"{count:>8}{found['seconds']:>9.1f} s{face_ms:>10.2f} ms{face_ms / first:>13.2f}x"
+            f"{found['memory_mb']:>10.0f} MB"
+        )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ them, so that nothing but the picture tells). A false alarm is a face that nothi
 that the checks ``swapped`` or ``shifted`` name; ``any finding`` counts all checks, and so the set's
 own mistakes too.
 
-    python -m benchmarks.validation_finds [LABELS] [--rounds 5] [--outliers sheet.png]
+    python -m benchmarks.validation_finds [LABELS] [--rounds 5] [--outliers sheet.png] [--save]
 """
 
 import argparse
@@ -18,20 +18,24 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from components.data.checks import LABEL_CHECKS
-from components.data.checks.faces import Faces, Indices, faces_of
-from components.data.faces_drawn import PICTURE_PX, draw_face
-from components.data.readers import LabelledSet, read_labels
-from components.data.sift import look_at, sift, sift_faces, suspicion
-from components.keypoints import scheme_for
-from components.params import Params, load_params
+from benchmarks.result_file import run_benchmark
+from fpenet.data.checks import LABEL_CHECKS
+from fpenet.data.checks.faces import Indices, LabelledFaces, labelled_faces
+from fpenet.data.overlay import PICTURE_PX, draw_face
+from fpenet.data.readers import LabelledSet, read_labels
+from fpenet.data.validation.run_checks import image_features, run_checks, run_face_checks, suspicion
+from fpenet.keypoints import scheme_for
+from fpenet.params import Params, load_params
 
+MEASURES = ("fpenet.data.validation.run_checks",)
 SHARE = 0.01
 SHIFTS = (0.10, 0.15, 0.20)
 _COLUMNS = 10
 
 
-def seed(faces: Faces, random: np.random.Generator) -> tuple[Faces, dict[str, Indices]]:
+def seed(
+    faces: LabelledFaces, random: np.random.Generator
+) -> tuple[LabelledFaces, dict[str, Indices]]:
     """Faces with mistakes, and which faces have which."""
     scheme = scheme_for(faces.points.shape[1])
     kinds = [*(f"all points shifted by {100 * size:.0f} %" for size in SHIFTS)]
@@ -57,7 +61,7 @@ def seed(faces: Faces, random: np.random.Generator) -> tuple[Faces, dict[str, In
 
 def judge(labelled: LabelledSet, params: Params, rounds: int) -> None:
     """Print the table."""
-    faces = faces_of(labelled.samples)
+    faces = labelled_faces(labelled.samples)
     wrong = {
         r for check in LABEL_CHECKS.values() for r in check.find(faces, params.validate_).details
     }
@@ -66,8 +70,8 @@ def judge(labelled: LabelledSet, params: Params, rounds: int) -> None:
     seeded: dict[str, int] = {}
     for number in range(rounds):
         changed, rows = seed(faces, np.random.default_rng(number))
-        sifted = sift_faces(
-            changed, params.validate_, lambda f: look_at(labelled.root, f, params.validate_)
+        sifted = run_face_checks(
+            changed, params.validate_, lambda f: image_features(labelled.root, f, params.validate_)
         )
         named = {
             name: {one.face for one in sifted.findings if one.check in checks and one.face >= 0}
@@ -100,7 +104,7 @@ def judge(labelled: LabelledSet, params: Params, rounds: int) -> None:
 
 def draw_outliers(labelled: LabelledSet, params: Params, count: int, path: Path) -> None:
     """A contact sheet of the most suspicious faces, worst first."""
-    sifted = sift(labelled.samples, labelled.root, params.validate_)
+    sifted = run_checks(labelled.samples, labelled.root, params.validate_)
     total = suspicion(sifted.scores)
     rows = np.argsort(-total, kind="stable")[:count]
     sheet = Image.new("RGB", (_COLUMNS * PICTURE_PX, -(-len(rows) // _COLUMNS) * PICTURE_PX))
@@ -119,7 +123,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--outliers", type=Path, help="write a contact sheet instead")
     parser.add_argument("--top", type=int, default=100)
-    options = parser.parse_args(arguments)
+    run_benchmark(parser, measure, arguments)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Seed and judge, or draw the most suspicious faces."""
     params = load_params(Path("params.yaml"), None, {"data.labels": options.labels})
     labelled = read_labels(Path(options.labels), params.data)
     if options.outliers:

@@ -2,12 +2,14 @@
 
 The faces are numbers, not pictures: shapes of the labelled set's own kind (mean and components),
 turned, scaled, moved and jittered, one subject for each 12. Each size runs in a process of its own,
-whose largest memory is told, and that of the process of the suites.
+whose largest memory is told, and that of the process of the suites. A face's time is also told as a
+ratio to that of the first size.
 
-    python -m benchmarks.validation_scale [LABELS] [--faces 1000 10000 100000]
+    python -m benchmarks.validation_scale [LABELS] [--faces 1000 10000 100000] [--save]
 """
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -18,23 +20,25 @@ from pathlib import Path
 
 import numpy as np
 
-from components.data.checks.faces import faces_of
-from components.data.checks.shape import fit_shapes
-from components.data.docs_process import suite_process
-from components.data.readers import read_labels
-from components.data.sample import FaceSample, keypoints_box
-from components.data.sift import kept_samples, sift_faces
-from components.data.validate import suites_of
-from components.params import Params, load_params
+from benchmarks.result_file import run_benchmark
+from fpenet.data.checks.faces import labelled_faces
+from fpenet.data.checks.shape_outliers import fit_shape_model
+from fpenet.data.readers import read_labels
+from fpenet.data.sample import FaceSample, keypoints_box
+from fpenet.data.validation.docs_process import suite_process
+from fpenet.data.validation.run_checks import kept_samples, run_face_checks
+from fpenet.data.validation.validate import suites_of
+from fpenet.params import Params, load_params
 
+MEASURES = ("fpenet.data.validation.validate",)
 KEYPOINTS = 68
 _JITTER_PX = 0.5
 
 
 def render(count: int, params: Params) -> list[FaceSample]:
     """``count`` faces in images of 640x480."""
-    given = faces_of(read_labels(Path(params.data.labels), params.data).samples)
-    shapes = fit_shapes(given.take(np.arange(len(given)), KEYPOINTS))
+    given = labelled_faces(read_labels(Path(params.data.labels), params.data).samples)
+    shapes = fit_shape_model(given.take(np.arange(len(given)), KEYPOINTS))
     if isinstance(shapes, str):
         raise ValueError(f"{params.data.labels}: {shapes}")
     random = np.random.default_rng(35)
@@ -54,28 +58,29 @@ def render(count: int, params: Params) -> list[FaceSample]:
     return samples
 
 
-def measure(count: int, params: Params) -> None:
-    """Print one row of the table."""
+def measure_one(count: int, params: Params) -> None:
+    """Print the numbers of one size as JSON."""
     samples = render(count, params)
     validate = params.validate_
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
     with suite_process() as process, tempfile.TemporaryDirectory() as docs:
-        sifted = sift_faces(faces_of(samples), validate, None)
+        sifted = run_face_checks(labelled_faces(samples), validate, None)
         checked = time.perf_counter()
         suites = suites_of(kept_samples(samples, sifted), sifted, validate)
         results = process.evaluate(suites, Path(docs))
         ended = time.perf_counter()
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    ran = sum(outcome.skipped is None for outcome in sifted.outcomes.values())
-    evaluated = sum(result.evaluated for result in results.values())
-    print(
-        f"{count:>8}{len(sifted.kept):>8}{checked - began:>9.1f} s{ended - checked:>9.1f} s"
-        f"{ended - began:>9.1f} s{before / 1024:>10.0f} MB{most / 1024:>8.0f} MB"
-        f"{child / 1024:>8.0f} MB{ran:>8}{evaluated:>14}",
-        flush=True,
-    )
+    row = {
+        "kept": len(sifted.kept),
+        "checks": checked - began,
+        "suites": ended - checked,
+        "before_mb": before / 1024,
+        "most_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "suites_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "ran": sum(outcome.skipped is None for outcome in sifted.outcomes.values()),
+        "evaluated": sum(result.evaluated for result in results.values()),
+    }
+    print(json.dumps(row))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -84,18 +89,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("labels", nargs="?", default="data")
     parser.add_argument("--faces", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    run_benchmark(parser, measure, arguments)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Validate each size in a process of its own; print the table."""
     if options.one:
-        measure(
-            options.one, load_params(Path("params.yaml"), None, {"data.labels": options.labels})
-        )
+        params = load_params(Path("params.yaml"), None, {"data.labels": options.labels})
+        measure_one(options.one, params)
         return
-    print(
-        f"{'faces':>8}{'kept':>8}{'checks':>11}{'suites':>11}{'all':>11}{'faces only':>13}", end=""
-    )
-    print(f"{'largest':>11}{'suites':>11}{'checks':>8}{'expectations':>14}")
+    print(f"{'faces':>8}{'kept':>8}{'checks':>11}{'suites':>11}{'all':>11}", end="")
+    print(f"{'a face, of the first':>22}{'faces only':>13}{'largest':>11}{'suites':>11}", end="")
+    print(f"{'checks':>8}{'expectations':>14}")
+    command = [sys.executable, "-m", "benchmarks.validation_scale", options.labels]
+    first = 0.0
     for count in options.faces:
-        subprocess.run([sys.executable, __file__, options.labels, "--one", str(count)], check=True)
+        words = [*command, "--one", str(count)]
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        seconds = row["checks"] + row["suites"]
+        first = first or seconds / count
+        print(
+            f"{count:>8}{row['kept']:>8}{row['checks']:>9.1f} s{row['suites']:>9.1f} s"
+            f"{seconds:>9.1f} s{seconds / count / first:>21.2f}x{row['before_mb']:>10.0f} MB"
+            f"{row['most_mb']:>8.0f} MB{row['suites_mb']:>8.0f} MB{row['ran']:>8}"
+            f"{row['evaluated']:>14}"
+        )
 
 
 if __name__ == "__main__":

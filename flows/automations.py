@@ -25,7 +25,14 @@ TOLD: dict[Happened, str] = {
     "pending": "waits for a target",
 }
 _OVER = (
-    *("Completed", "Failed", "BadInput", "Crashed", "Cancelled", "TimedOut", "Paused", "Suspended"),
+    "Completed",
+    "Failed",
+    "BadInput",
+    "Crashed",
+    "Cancelled",
+    "TimedOut",
+    "Paused",
+    "Suspended",
 )
 
 
@@ -93,15 +100,23 @@ def register_automations(block: str | None) -> None:
             _register(client, one)
 
 
-def _register(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+def _register(client: SyncPrefectClient, expected: AutomationCore) -> None:
     """Create it; or change it, unless it is there already: what it watches would be forgotten."""
-    found = client.read_automations_by_name(wanted.name)
+    found = client.read_automations_by_name(expected.name)
     if not found:
-        client.create_automation(wanted)
+        client.create_automation(expected)
         return
-    present = AutomationCore.model_validate(found[0].model_dump())
-    if present.model_dump(mode="json") != wanted.model_dump(mode="json"):
-        client.update_automation(found[0].id, wanted)
+    present = AutomationCore.model_validate(found[0].model_dump())  # without the server's id
+    if present != expected:  # not their JSON, whose lists of a set's values have no fixed order
+        client.update_automation(found[0].id, _with_defaults(expected))
+
+
+def _with_defaults(automation: AutomationCore) -> AutomationCore:
+    """The same with all fields set: an update sends no others, and the server keeps those.
+
+    Without ``owner_resource``, which the server refuses.
+    """
+    return AutomationCore.model_validate(automation.model_dump(exclude={"owner_resource"}))
 
 
 def _notice(happened: Happened) -> str:

@@ -22,12 +22,14 @@ from prefect.client.schemas.objects import FlowRun, WorkerStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from components.deploy.targets import TARGETS, Precision
-from components.params import SIGNING_KEY_VARIABLE, Params, TargetName
-from components.provenance.manifest import MANIFEST, verify
-from components.provenance.sign import read_signing_key, read_trusted, sign_file, signature_of
-from components.stages import STAGES, cached_folder, run_stage
 from flows.tasks import WORK, progress_artifact
+from fpenet.core.errors import InputError
+from fpenet.deploy.engines.targets import TARGETS, Precision
+from fpenet.execution import cached_folder, run_stage
+from fpenet.params import SIGNING_KEY_VARIABLE, Params, TargetName
+from fpenet.provenance.manifest import MANIFEST, verify
+from fpenet.provenance.signing import read_signing_key, read_trusted, sign_file, signature_of
+from fpenet.stages import STAGES
 
 FLOW = "fpenet-engine"
 LONGEST_JUDGEMENT_SECONDS = 1800.0
@@ -72,7 +74,7 @@ def engines_elsewhere(params: Params) -> list[tuple[TargetName, Precision]]:
     return [
         (name, precision)
         for name in params.build.targets
-        if TARGETS[name].runtime == "tensorrt"
+        if TARGETS[name].built_on_device
         for precision in TARGETS[name].precisions
         if precision in params.build.precisions
     ]
@@ -146,7 +148,7 @@ def _trusted(folder: Path, params: Params, log: Any) -> str | None:
     """The folder, if somebody trusted here signed what is in it; without, the engine is pending."""
     try:
         verify(folder, read_trusted(params.trust.public_keys))
-    except ValueError as error:
+    except InputError as error:
         log.error("an engine is refused: %s", error)
         return None
     return folder.as_posix()

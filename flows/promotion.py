@@ -1,7 +1,7 @@
 """The answer to a promotion request, as one flow run.
 
-Input: the alias ``deployable`` in MLflow and the release pointer. Does: what
-``components.release.promotion`` does. Output: the answer, as the run's result and as an artifact.
+Input: the alias ``deployable`` in MLflow and the release pointer. Does: decides the request
+(``fpenet.release.promotion.promotion``). Output: the decision, as the run's result and artifact.
 A refusal is a result. A run that fails has answered nothing: the alias stays, the next run answers.
 """
 
@@ -11,12 +11,12 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from components.provenance.model_key import holding
-from components.release.answer import Answer
-from components.release.promotion import answer_request
 from flows.notify import tell, version_page
 from flows.request import project_params
-from flows.secret import model_key
+from flows.tasks import model_key
+from fpenet.provenance.encryption import model_key_context
+from fpenet.release.promotion.decision import PromotionDecision
+from fpenet.release.promotion.promotion import decide_request
 
 FLOW = "fpenet-promotion"
 NOTHING_ASKED = "nothing asked"
@@ -29,8 +29,8 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     Args:
         overrides: keys of params.yaml, dotted: ``{"promote.approvals": 1}``.
     """
-    with holding(model_key()):
-        answer = answer_request(project_params(overrides))
+    with model_key_context(model_key()):
+        answer = decide_request(project_params(overrides))
     if answer is None:
         return {"action": NOTHING_ASKED}
     get_run_logger().info("%s", answer)
@@ -41,7 +41,7 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     return asdict(answer)
 
 
-def markdown_of(answer: Answer) -> str:
+def markdown_of(answer: PromotionDecision) -> str:
     """The answer as a Markdown page."""
     stays = f"Deployable is version {answer.deployable}." if answer.deployable else ""
     lines = [f"# {answer.name or answer.model}: {answer.action}", "", f"{answer}", "", stays]

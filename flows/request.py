@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.data.fetch import on_s3, parse_url
-from components.params import SIGNING_KEY_VARIABLE, Params, load_params
-from components.provenance.digest import digest_file, digest_json
-from components.stages import STAGES, stage_key
+from fpenet.core.errors import InputError
+from fpenet.data.sources.s3_labels import on_s3, parse_url
+from fpenet.execution import stage_key
+from fpenet.params import SIGNING_KEY_VARIABLE, Params, load_params
+from fpenet.provenance.digest import digest_file, digest_json
+from fpenet.stages import STAGES
 
 PARAMS = Path("params.yaml")
 
@@ -23,7 +25,7 @@ def requested_params(
     """The typed tree of one run; what is None stays as params.yaml has it.
 
     Raises:
-        ValueError: naming key, value and what is allowed.
+        InputError: naming key, value and what is allowed.
     """
     named: dict[str, Any] = {
         "data.labels": labels,
@@ -33,12 +35,12 @@ def requested_params(
     given = {key: value for key, value in named.items() if value is not None}
     twice = sorted(given.keys() & (overrides or {}).keys())
     if twice:
-        raise ValueError(f"{twice[0]} was given twice: by its own name and among the overrides")
+        raise InputError(f"{twice[0]} was given twice: by its own name and among the overrides")
     params = project_params({**(overrides or {}), **given}, preset)
     if on_s3(params.data.labels):
         parse_url(params.data.labels)
     elif not Path(params.data.labels).exists() and not may_render(params):
-        raise ValueError(f"data.labels: {params.data.labels} does not exist; give a folder or file")
+        raise InputError(f"data.labels: {params.data.labels} does not exist; give a folder or file")
     return params
 
 
@@ -46,7 +48,7 @@ def project_params(overrides: Mapping[str, Any] | None = None, preset: str | Non
     """params.yaml with ``overrides``, and with the signing key that the environment names.
 
     Raises:
-        ValueError: naming key, value and what is allowed.
+        InputError: naming key, value and what is allowed.
     """
     given = dict(overrides or {})
     if key := os.environ.get(SIGNING_KEY_VARIABLE):

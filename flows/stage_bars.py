@@ -70,7 +70,7 @@ class StageBars:
         self._bars = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[said]}", markup=False),
+            TextColumn("{task.fields[message]}", markup=False),
             console=self._console,
             disable=not self._live,
         )
@@ -114,25 +114,25 @@ class StageBars:
             self._say(task_run.name, f"{seconds:.0f} s", None, brief=True)
         else:
             done, since = self._first.setdefault(task_run.name, (progress.done, seconds))
-            said = describe_progress(progress, seconds - since, done)
+            message = describe_progress(progress, seconds - since, done)
             fraction = progress.done / progress.total if progress.total else 0.0
-            self._say(task_run.name, said, fraction, brief=True)
+            self._say(task_run.name, message, fraction, brief=True)
 
-    def _say(self, name: str, said: str, fraction: float | None, brief: bool = False) -> None:
+    def _say(self, name: str, message: str, fraction: float | None, brief: bool = False) -> None:
         """Draw one row; in a log, a line when there is news, ``brief`` ones rarely."""
         if name not in self._rows:
-            self._rows[name] = self._bars.add_task(name, total=None, said="")
+            self._rows[name] = self._bars.add_task(name, total=None, message="")
         self._bars.update(
             self._rows[name],
             total=None if fraction is None else 1.0,
             completed=fraction or 0.0,
-            said=said,
+            message=message,
         )
-        if self._live or self._last.get(name) == said:
+        if self._live or self._last.get(name) == message:
             return
         now = time.monotonic()
         if brief and now < self._next_line.setdefault(name, now + SECONDS_BETWEEN_LINES / 3):
             return
-        self._last[name] = said
+        self._last[name] = message
         self._next_line[name] = now + SECONDS_BETWEEN_LINES
-        self._console.print(f"{name:<10} {said}", markup=False, soft_wrap=True)
+        self._console.print(f"{name:<10} {message}", markup=False, soft_wrap=True)

@@ -6,6 +6,7 @@ of its progress becomes a progress artifact of the task run, which the UI and ``
 
 import contextvars
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,21 +20,26 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.blocks.system import Secret
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
-from components.data.fetch import local_labels
-from components.params import Params
-from components.progress import LOGGER
-from components.provenance.model_key import holding
-from components.release.link import link_release
-from components.release.live import live_view
-from components.release.trainable import local_weights
-from components.stages import STAGES, cached_folder, run_stage
 from flows.notify import flow_run_page, run_page, version_page
-from flows.secret import model_key
+from fpenet.cli.environment import has_mlflow
+from fpenet.core.errors import BAD_INPUT
+from fpenet.core.progress import LOGGER
+from fpenet.data.sources.s3_labels import local_labels
+from fpenet.execution import cached_folder, run_stage
+from fpenet.params import Params
+from fpenet.provenance.encryption import ModelKey, key_in, model_key_context
+from fpenet.release.registry.live_metrics import live_metrics
+from fpenet.release.registry.local_models import local_weights
+from fpenet.release.registry.versions import link_release
+from fpenet.stages import STAGES
 
 WORK = Path("work")
+MODEL_KEY_BLOCK = "fpenet-model-key"
+"""Prefect Secret block with the model key."""
 SECONDS_BETWEEN_UPDATES = 1.0
 SERVICE_DELAYS = (2.0, 10.0, 60.0)
 """Seconds before another try of the stage that needs MLflow, whose client retries by itself too."""
@@ -41,7 +47,7 @@ SERVICE_DELAYS = (2.0, 10.0, 60.0)
 
 def worth_another_try(_task: Any, _task_run: Any, state: State[Any]) -> bool:
     """Bad input stays bad; anything else may have been the disk, the network or the memory."""
-    return not isinstance(state.result(raise_on_failure=False), ValueError)
+    return not isinstance(state.result(raise_on_failure=False), BAD_INPUT)
 
 
 def stage_task(name: str) -> Task[..., str]:
@@ -51,7 +57,7 @@ def stage_task(name: str) -> Task[..., str]:
         inputs = {stage: Path(folders[stage]) for stage in STAGES[name].inputs}
         out_dir = cached_folder(WORK, name, inputs, params)
         key = model_key() if name == "register" and params.register_.encrypt else None
-        with progress_artifact(name), shown(name, out_dir, params), holding(key):
+        with progress_artifact(name), shown(name, out_dir, params), model_key_context(key):
             run_stage(name, out_dir, inputs, params)
         return out_dir.as_posix()
 
@@ -69,9 +75,9 @@ def stage_task(name: str) -> Task[..., str]:
 
 def shown(name: str, out_dir: Path, params: Params) -> AbstractContextManager[None]:
     """MLflow's live view of the stage train, whose folder is named by its key."""
-    return (
-        live_view(params.register_.experiment, out_dir.name) if name == "train" else nullcontext()
-    )
+    if name != "train" or not has_mlflow(os.environ):
+        return nullcontext()
+    return live_metrics(params.register_.experiment, out_dir.name)
 
 
 @task(name="synth", task_run_name="synth", cache_policy=NO_CACHE, persist_result=False)
@@ -107,8 +113,25 @@ def fetch_labels(params: Params) -> Params:
 )
 def fetch_weights(params: Params) -> Params:
     """Bring weights out of the model registry here; the params with the folders in their place."""
-    with holding(model_key()):
-        return local_weights(params, WORK / "weights")
+    with model_key_context(model_key()):
+        return local_weights(params, WORK / "weights", has_registry=has_mlflow(os.environ))
+
+
+def model_key() -> ModelKey | None:
+    """The key that the worker's environment or the block holds; None where neither does.
+
+    Raises:
+        InputError: it is too short.
+    """
+    key = key_in(os.environ)
+    if key is not None:
+        return key
+    try:
+        secret = Secret.load(MODEL_KEY_BLOCK)
+    except ValueError:  # there is no such block
+        return None
+    assert isinstance(secret, Secret)
+    return ModelKey(str(secret.get()))
 
 
 def link_with_mlflow(release: Mapping[str, Any]) -> None:

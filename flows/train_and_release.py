@@ -14,11 +14,6 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 
-from components.data.fetch import on_s3
-from components.deploy.join import join_builds
-from components.params import Params
-from components.provenance.sign import read_trusted
-from components.release.trainable import in_registry
 from flows.build_engine import engine_from_worker, engines_elsewhere
 from flows.notify import tell_of_release
 from flows.request import may_render, rendered_to, requested_params
@@ -31,8 +26,14 @@ from flows.tasks import (
     link_with_mlflow,
     render_labels,
 )
+from fpenet.core.errors import BAD_INPUT
+from fpenet.data.sources.s3_labels import on_s3
+from fpenet.deploy.engines.merge_builds import merge_builds
+from fpenet.params import Params
+from fpenet.provenance.signing import read_trusted
+from fpenet.release.registry.local_models import in_registry
 
-BAD_INPUT = "BadInput"
+BAD_INPUT_STATE = "BadInput"
 
 
 @flow(name="fpenet", persist_result=True, result_serializer="json")
@@ -68,8 +69,8 @@ def train_and_release(
             folders[name] = stage(folders, params)
             if name == "build":
                 folders[name] = joined(folders[name], engines, params)
-    except ValueError as error:
-        return Failed(message=str(error), name=BAD_INPUT)
+    except BAD_INPUT as error:
+        return Failed(message=str(error), name=BAD_INPUT_STATE)
     release = read_release({name: Path(folder) for name, folder in folders.items()})
     summary = WORK / "summaries" / f"{runtime.flow_run.name}.md"
     summary.parent.mkdir(exist_ok=True)
@@ -104,4 +105,4 @@ def joined(build: str, engines: dict[str, PrefectFuture[str | None]], params: Pa
     if not built:
         return build
     trusted = read_trusted(params.trust.public_keys)
-    return join_builds(Path(build), built, trusted, WORK / "build").as_posix()
+    return merge_builds(Path(build), built, trusted, WORK / "build").as_posix()

@@ -1,23 +1,26 @@
-"""``fpenet-release``, which ``make release`` runs: one run of the deployment, shown.
+"""``fpenet release``, which ``make release`` runs: one run of the deployment, with its progress.
 
 Input: the run's parameters, as options. Does: starts the local services where none run, runs the
 deployment, draws a bar a stage, stops the services again if it started them. Output: the tables of
-the release, and the exit status: 0 candidate set, 3 the gate refused, 2 bad input, 1 any other
-failure, 130 interrupted.
+the release, or with ``--json`` its release.json on stdout, and the exit status: 0 candidate set,
+3 the gate refused, 2 bad input, 1 any other failure, 130 interrupted.
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from components.cli import parse_overrides
 from flows.request import requested_params
+from fpenet.cli.command import parse_overrides
+from fpenet.core.errors import InputError
 from infra.local import down, up
 from infra.services import Ports, environment, ports_in_use, serving
 
@@ -41,11 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     try:
         parameters = _parameters(arguments)
+        json_output = sys.stdout if parameters.pop("json") else None
         requested_params(**parameters)  # bad input is told before any server starts
         ports = ports_in_use(root, os.environ)
         os.environ.update(environment(root, ports))
-        started = up(root, ports)
-    except ValueError as error:
+        with redirect_stdout(sys.stderr) if json_output else nullcontext():
+            started = up(root, ports)
+    except InputError as error:
         print(f"release: {error}", file=sys.stderr)
         return BAD_INPUT
     except RuntimeError as error:
@@ -56,31 +61,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     status = FAILED
     try:
-        status = run_deployment(root, ports, parameters)
+        with redirect_stdout(sys.stderr) if json_output else nullcontext():
+            status = run_deployment(root, ports, parameters, json_output)
     except KeyboardInterrupt:
         status = INTERRUPTED
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # nothing is left behind, however impatient
         if started:
-            _stop_services(root)
+            with redirect_stdout(sys.stderr) if json_output else nullcontext():
+                _stop_services(root)
     return status
 
 
 def _parameters(arguments: Sequence[str] | None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="fpenet-release", description=__doc__)
+    parser = argparse.ArgumentParser(prog="fpenet release", description=__doc__)
     parser.add_argument("--labels", help="folder, label file or s3://bucket/prefix of a data set")
     parser.add_argument("--preset", help="a file of presets/, by name")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--targets", nargs="+", help="instead of build.targets")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--json", action="store_true", help="print the release as JSON")
     options = parser.parse_args(arguments)
     given = vars(options) | {"overrides": parse_overrides(options.set) or None}
     return {name: value for name, value in given.items() if name != "set" and value is not None}
 
 
-def run_deployment(root: Path, ports: Ports, parameters: dict[str, Any]) -> int:
-    """Start one run, follow it to its end, print the outcome; returns the exit status."""
+def run_deployment(
+    root: Path, ports: Ports, parameters: dict[str, Any], json_output: TextIO | None = None
+) -> int:
+    """Start one run, follow it to its end, print the outcome; returns the exit status.
+
+    The release goes to ``json_output`` too, as JSON.
+    """
     from prefect.client.orchestration import get_client
 
     from flows.stage_bars import StageBars
@@ -95,7 +108,7 @@ def run_deployment(root: Path, ports: Ports, parameters: dict[str, Any]) -> int:
         except KeyboardInterrupt:
             _cancel(client, run)
             raise
-    return _tell(run, ports)
+    return _tell(run, ports, json_output)
 
 
 def _follow(
@@ -132,13 +145,13 @@ def _cancel(client: "SyncPrefectClient", run: "FlowRun") -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _tell(run: "FlowRun", ports: Ports) -> int:
+def _tell(run: "FlowRun", ports: Ports, json_output: TextIO | None) -> int:
     """Print how the run ended; returns the exit status."""
     from rich.console import Console
     from rich.table import Table
 
     from flows.summary import tables_of, verdict_of
-    from flows.train_and_release import BAD_INPUT as BAD_INPUT_STATE
+    from flows.train_and_release import BAD_INPUT_STATE
 
     state = run.state
     if state is None or not state.is_completed():
@@ -149,6 +162,8 @@ def _tell(run: "FlowRun", ports: Ports) -> int:
         print(f"release: {name}{said}", file=sys.stderr)
         return BAD_INPUT if bad_input else FAILED
     release: dict[str, Any] = state.result()
+    if json_output:
+        print(json.dumps(release, indent=1), file=json_output)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     for table in tables_of(release):
         console.print(f"\n{table.title}", markup=False)

@@ -23,15 +23,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from components.cli import parse_overrides
-from components.params import Params
-from components.release import registry
-from components.release.event import Deliveries
-from components.release.promotion import standing_request
-from components.release.record import DEPLOYABLE
-from components.release.tracking import mlflow_errors
 from flows.promotion import promotion
 from flows.request import project_params
+from fpenet.cli.command import parse_overrides
+from fpenet.core.errors import InputError
+from fpenet.params import Params
+from fpenet.release.evidence import DEPLOYABLE
+from fpenet.release.promotion.promotion import pending_request
+from fpenet.release.promotion.webhook_event import Deliveries
+from fpenet.release.registry import versions
+from fpenet.release.registry.tracking import mlflow_errors
 
 SECRET, URL = "FPENET_WEBHOOK_SECRET", "FPENET_GATE_URL"
 PATH = "/webhook"
@@ -82,11 +83,11 @@ class Gate:
     def _look(self) -> None:
         with mlflow_errors():
             model = self._params.register_.deployable_model
-            registry.ensure_webhook(
+            versions.ensure_webhook(
                 f"fpenet-{model}", self._url, self._secret, refresh=not self._registered
             )
         self._registered = True
-        if standing_request(self._params):
+        if pending_request(self._params):
             state = promotion(self._overrides, return_state=True)
             LOGGER.info("%s", state.result() if state.is_completed() else state.message)
 
@@ -99,7 +100,7 @@ class Gate:
                 return PlainTextResponse("too large for an event\n", 413)
         try:
             moved = self._deliveries.accept(request.headers, body, time.time())
-        except ValueError as error:
+        except InputError as error:
             LOGGER.warning("an event was ignored: %s", error)
             return PlainTextResponse(f"{error}\n", 401)
         if moved and (moved.model, moved.alias) == (
@@ -132,10 +133,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides = parse_overrides(options.set)
         secret = os.environ.get(SECRET, "")
         if len(secret) < _SHORTEST_SECRET:
-            raise ValueError(f"{SECRET} must have {_SHORTEST_SECRET} characters or more")
+            raise InputError(f"{SECRET} must have {_SHORTEST_SECRET} characters or more")
         url = os.environ.get(URL) or f"http://{options.host}:{options.port}{PATH}"
         gate = Gate(project_params(overrides), url, secret, overrides)
-    except ValueError as error:
+    except InputError as error:
         print(f"gate: {error}", file=sys.stderr)
         return 2
     gate.start()

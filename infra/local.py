@@ -6,14 +6,14 @@ output: servers that answer, with the deployments of prefect.yaml registered.
 """
 
 import argparse
-import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+from fpenet.core.errors import InputError
+from fpenet.core.files import locked
 from infra.services import (
     POOL,
     SERVERS,
@@ -31,6 +31,8 @@ from infra.services import (
     wait_healthy,
 )
 
+DEPLOY_SECONDS = 300.0
+
 
 def up(root: Path, ports: Ports) -> list[str]:
     """Start what does not run yet, wait until all of it answers, and register the deployments.
@@ -39,10 +41,10 @@ def up(root: Path, ports: Ports) -> list[str]:
         the services that this call started; empty when all ran already.
 
     Raises:
-        ValueError: a port is taken by another program.
+        InputError: a port is taken by another program.
         RuntimeError: a service did not start; what this call started is stopped again.
     """
-    with _locked(root):
+    with locked(_lock_file(root)):
         already = serving(root, ports)
         stop(root, [name for name in (*SERVERS, "worker") if name not in already])  # remnants
         for name in SERVERS:
@@ -61,19 +63,7 @@ def up(root: Path, ports: Ports) -> list[str]:
             for name in ("prefect", "mlflow"):
                 wait_healthy(name, root, ports)
             begin(("gate",))
-            deploy = [sys.executable, "-m", "flows.deploy"]
-            done = subprocess.run(
-                deploy,
-                cwd=root,
-                env=os.environ | environment(root, ports),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise RuntimeError(f"the deployments were not registered: {last_line(done.stdout)}")
+            register_deployments(root, ports)
             begin(("worker",))
             wait_healthy("gate", root, ports)
         except BaseException:
@@ -82,13 +72,39 @@ def up(root: Path, ports: Ports) -> list[str]:
     return started
 
 
+def register_deployments(root: Path, ports: Ports) -> None:
+    """Run ``flows.deploy`` of the project, in a process of its own.
+
+    Raises:
+        RuntimeError: it failed, or did not end within DEPLOY_SECONDS.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.deploy"],
+            cwd=root,
+            env=os.environ | environment(root, ports),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=DEPLOY_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(
+            f"the deployments were not registered within {DEPLOY_SECONDS:g} s"
+        ) from None
+    if done.returncode:
+        raise RuntimeError(f"the deployments were not registered: {last_line(done.stdout)}")
+
+
 def down(root: Path) -> list[str]:
     """Stop all services of this project with everything that they started.
 
     Returns:
         the services that were stopped.
     """
-    with _locked(root):
+    with locked(_lock_file(root)):
         return stop(root, [*SERVERS, "worker"])
 
 
@@ -108,14 +124,11 @@ def describe(root: Path, ports: Ports) -> str:
     return "\n".join(lines)
 
 
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Let one process at a time start or stop the services."""
+def _lock_file(root: Path) -> Path:
+    """Held while the services of ``root`` start or stop."""
     state = services_folder(root)
     state.mkdir(exist_ok=True)
-    with (state / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return state / "lock"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"stopped: {', '.join(down(root)) or 'nothing, no service ran'}")
             return 0
         print(describe(root, ports))
-    except ValueError as error:
+    except InputError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:

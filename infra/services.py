@@ -21,10 +21,14 @@ from pathlib import Path
 
 import psutil
 
+from fpenet.cli.environment import thread_settings
+from fpenet.core.errors import InputError
+
 HOST = "127.0.0.1"
 MARK = "FPENET_SERVICE"
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
+KILL_SECONDS = 30.0
 SERVERS = ("prefect", "mlflow", "gate")
 """What answers over HTTP, in the order in which it starts; the worker does not."""
 POOL = "fpenet"
@@ -58,15 +62,15 @@ def chosen_ports(environ: Mapping[str, str]) -> Ports:
     """The ports that the environment asks for, or 4200, 5000 and 5001.
 
     Raises:
-        ValueError: a port that is not a number from 1 to 65535, or the same one twice.
+        InputError: a port that is not a number from 1 to 65535, or the same one twice.
     """
     found: dict[int, str] = {}
     for name, usual in _USUAL.items():
         text = environ.get(name) or usual
         if not (text.isdecimal() and 1 <= int(text) <= 65535):
-            raise ValueError(f"{name} is {text!r}; it must be a port from 1 to 65535")
+            raise InputError(f"{name} is {text!r}; it must be a port from 1 to 65535")
         if int(text) in found:
-            raise ValueError(f"{found[int(text)]} and {name} are both {int(text)}")
+            raise InputError(f"{found[int(text)]} and {name} are both {int(text)}")
         found[int(text)] = name
     return Ports(*found)
 
@@ -85,7 +89,7 @@ def environment(root: Path, ports: Ports) -> dict[str, str]:
         "PREFECT_API_KEY": "",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # three that are missed: the run has crashed
         "PREFECT_HOME": str(state / "prefect"),
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "components",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "fpenet",
         "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
@@ -95,6 +99,7 @@ def environment(root: Path, ports: Ports) -> dict[str, str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_TRACKING_URI": ports.mlflow_url,
         "GX_ANALYTICS_ENABLED": "false",
+        **thread_settings(os.environ),
     }
 
 
@@ -206,7 +211,7 @@ def require_free(name: str, port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise ValueError(
+            raise InputError(
                 f"port {port} on {HOST}, for the {name} server, is not free ({error.strerror});"
                 f" stop the program that has it, or choose another: FPENET_{name.upper()}_PORT=..."
             ) from None
@@ -241,13 +246,20 @@ def wait_healthy(name: str, root: Path, ports: Ports) -> None:
 
 
 def stop(root: Path, names: Sequence[str]) -> list[str]:
-    """Stop the services, those that run flows before the server that these report to."""
+    """Stop the services, those that run flows before the server that these report to.
+
+    Raises:
+        RuntimeError: naming a service and its processes that live KILL_SECONDS after SIGKILL.
+    """
     stopped: list[str] = []
     for name in sorted(names, key=lambda name: name not in ("worker", "gate")):
         end = time.monotonic() + STOP_SECONDS
         terminate_at = 0.0
         while processes := running(root).get(name, []):
             now = time.monotonic()
+            if now > end + KILL_SECONDS:
+                pids = ", ".join(str(process.pid) for process in processes)
+                raise RuntimeError(f"the {name} service does not end; its processes are {pids}")
             if now >= terminate_at:  # one SIGTERM does not always end a Prefect worker
                 _signal(processes, signal.SIGTERM if now < end else signal.SIGKILL)
                 terminate_at = now + 3.0

@@ -14,9 +14,17 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from tests.waiting import LONGEST_SECONDS, wait_for
+
 _FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-    *("--no-first-run", "--hide-scrollbars", "--window-size=1280,900", "--remote-debugging-port=0"),
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--window-size=1280,900",
+    "--remote-debugging-port=0",
 )
 
 
@@ -31,8 +39,8 @@ class Page:
         """One command of the DevTools protocol, and its result."""
         number = next(self._ids)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
-        while True:
-            said = json.loads(self._socket.recv())
+        while True:  # events come in between
+            said = json.loads(self._socket.recv(timeout=LONGEST_SECONDS))
             if said.get("id") == number:
                 assert "error" not in said, said["error"]
                 result: dict[str, Any] = said["result"]
@@ -51,9 +59,7 @@ class Page:
 
     def wait(self, script: str) -> Any:
         """``value`` as soon as it is true."""
-        while not (found := self.value(script)):
-            time.sleep(0.1)
-        return found
+        return wait_for(lambda: self.value(script), script)
 
     @property
     def text(self) -> str:
@@ -88,7 +94,10 @@ class Page:
         for kind in ("rawKeyDown", "char", "keyUp"):
             self.call(
                 "Input.dispatchKeyEvent",
-                **{"type": kind, "key": "Enter", "code": "Enter", "text": "\r"},
+                type=kind,
+                key="Enter",
+                code="Enter",
+                text="\r",
                 windowsVirtualKeyCode=13,
             )
 
@@ -106,13 +115,18 @@ def chromium(program: str, profile: Path) -> Iterator[Page]:
     with log, subprocess.Popen(command, stdout=log, stderr=log) as browser:
         try:
             found = profile / "DevToolsActivePort"
-            while not (found.exists() and "\n" in found.read_text()):
+
+            def named() -> bool:
                 assert browser.poll() is None, (profile.parent / "chromium.txt").read_text()
-                time.sleep(0.1)
+                return found.exists() and "\n" in found.read_text()
+
+            wait_for(named, "the port of the browser")
             port = found.read_text().split("\n")[0]
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
+            tabs = f"http://127.0.0.1:{port}/json/list"
+            with urllib.request.urlopen(tabs, timeout=60) as answer:
                 (tab, *_) = [one for one in json.load(answer) if one["type"] == "page"]
             with connect(tab["webSocketDebuggerUrl"], max_size=None) as socket:
+                assert isinstance(socket, ClientConnection)
                 yield Page(socket)
         finally:
             browser.kill()

@@ -2,10 +2,9 @@
 
 import contextlib
 import json
-import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.deploy.golden import GOLDEN, Golden
-from components.deploy.sums import write_sums
-from components.params import Params, load_params
-from components.provenance.digest import digest_bytes
-from components.provenance.manifest import Manifest, seal
-from components.provenance.sign import SigningKey, read_signing_key
-from components.release.signed import read_release
+from fpenet.deploy.judge.golden import GOLDEN, Golden
+from fpenet.params import Params, load_params
+from fpenet.provenance.checksums import write_checksums
+from fpenet.provenance.digest import digest_bytes
+from fpenet.provenance.manifest import Manifest, seal
+from fpenet.provenance.signing import SigningKey, read_signing_key
+from fpenet.release.release_manifest import read_release
 
 pytest_plugins = (
     "tests.s3_server",
@@ -105,30 +104,40 @@ def signing_key() -> SigningKey:
 
 
 STAGES = (
-    *("validate", "split", "crop", "train", "evaluate", "export", "calibrate", "build"),
-    *("benchmark", "gate", "bundle"),
+    "validate",
+    "split",
+    "crop",
+    "train",
+    "evaluate",
+    "export",
+    "calibrate",
+    "build",
+    "benchmark",
+    "gate",
+    "bundle",
 )
 
 
 @pytest.fixture(scope="session")
-def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An empty SQLite store that MLflow finds by its own means; made once, for it takes seconds."""
+def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an SQLite store of MLflow; made once, for it takes seconds."""
+    from mlflow import MlflowClient
+
     folder = tmp_path_factory.mktemp("mlflow")
-    settings = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    before = {key: os.environ.get(key) for key in settings}
-    here = Path.cwd()
-    os.environ |= settings
-    os.chdir(folder)  # where MLflow puts artifacts
-    yield folder
-    os.chdir(here)
-    for key, value in before.items():
-        if value is None:
-            del os.environ[key]
-        else:
-            os.environ[key] = value
+    with contextlib.chdir(folder):  # where this process has MLflow put the store's artifacts
+        MlflowClient(tracking_uri_of(folder)).get_experiment("0")
+    return folder
+
+
+def tracking_uri_of(folder: Path) -> str:
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+@pytest.fixture
+def mlflow_store(mlflow_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The store that MLflow finds by its own means during the test."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri_of(mlflow_folder))
+    return mlflow_folder
 
 
 @pytest.fixture
@@ -178,7 +187,7 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
         write(folders["bundle"] / "cpu/model.json", about)
         nothing = np.zeros((1, 1, 80, 80), np.uint8), np.zeros((1, 68, 2), np.float32)
         Golden(*nothing).save(folders["bundle"] / "cpu" / GOLDEN)
-        write_sums(folders["bundle"] / "cpu", signing_key)
+        write_checksums(folders["bundle"] / "cpu", signing_key)
         for stage, folder in folders.items():
             params = {stage: {"seed": 35, "nested": {"zoom": 0.2}, "nothing": None}}
             params |= {"bundle": {"version": "v3"}} if stage == "bundle" else {}
@@ -259,8 +268,8 @@ def register(
     development_key: SigningKey,
 ) -> Callable[..., dict[str, Any]]:
     """Register a tiny release under names of its own; the same names on each call of one test."""
-    from components.release.model_card import evidence_table
-    from components.release.register import register_release
+    from fpenet.release.registry.register import register_release
+    from fpenet.release.report.citations import evidence_table
 
     def run(
         folders: Mapping[str, Path],
@@ -278,14 +287,12 @@ def register(
         (report_dir / "published/report.html").write_text("numbers")
         card = card or f"# Model card\n\n{evidence_table(folders)}\n"
         (report_dir / "model_card.md").write_text(card)
-        with contextlib.chdir(mlflow_store):  # where MLflow makes the folder of an experiment
-            release = register_release(
-                **{f"{name}_dir": folder for name, folder in folders.items()},
-                report_dir=report_dir,
-                register=params.register_,
-                signing_key=development_key,
-                out_dir=out_dir,
-            )
+        release = register_release(
+            inputs={**folders, "report": report_dir},
+            register=params.register_,
+            signing_key=development_key,
+            out_dir=out_dir,
+        )
         assert read_release(out_dir, [development_key.public]).said == {
             "kind": "release",
             **release,

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from components.data.sample import fixed_lists, write_table
-from components.provenance.manifest import Manifest, seal
+from fpenet.data.sample import fixed_lists, write_table
+from fpenet.provenance.manifest import Manifest, seal
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 NO_FLIPS = {

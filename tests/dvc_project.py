@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.provenance.sign import SigningKey
+from fpenet.provenance.signing import SigningKey
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +34,7 @@ class DvcProject:
         return self._said(main, words)
 
     def fpenet(self, *words: str) -> tuple[int, str]:
-        from components.cli import main
+        from fpenet.cli.main import main
 
         return self._said(main, words)
 
@@ -87,7 +87,9 @@ def dvc_project(
     monkeypatch.chdir(folder)
     bin_folder = str(Path(sys.executable).parent)  # `dvc repro` calls fpenet
     monkeypatch.setenv("PATH", bin_folder, prepend=os.pathsep)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the sources under test, not of these copies
+    monkeypatch.setenv(
+        "PYTHONPATH", str(ROOT / "components")
+    )  # of the sources under test, not of these copies
     return DvcProject(folder)
 
 

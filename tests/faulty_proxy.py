@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from tests.waiting import join
+
 Answer = tuple[int, list[tuple[str, str]], bytes]
 Ask = Callable[[bytes], Answer]
 Fault = Callable[[Ask, bytes], tuple[Answer, int]]
@@ -134,7 +136,7 @@ def proxied(upstream: str) -> Iterator[FaultyProxy]:
 
             def ask(sent: bytes) -> Answer:
                 nonlocal length
-                server = http.client.HTTPConnection(host, port)
+                server = http.client.HTTPConnection(host, port, timeout=60)
                 try:
                     server.request(self.command, self.path, sent, dict(self.headers))
                     if len(sent) < int(self.headers.get("Content-Length", 0)):
@@ -181,5 +183,5 @@ def proxied(upstream: str) -> Iterator[FaultyProxy]:
         yield proxy
     finally:
         server.shutdown()
-        thread.join()
+        join(thread)
         server.server_close()

@@ -22,20 +22,18 @@ server.serve_forever()
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(mlflow_store: Path) -> Iterator[str]:
+def mlflow_server(mlflow_folder: Path) -> Iterator[str]:
     """Its address; its database is that of ``mlflow_store``, its artifacts lie beside it."""
-    from mlflow import MlflowClient
-
-    MlflowClient().get_experiment("0")  # made here, and so with its artifacts in files
     settings = {
-        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{mlflow_store}/mlflow.db",
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{mlflow_folder}/mlflow.db",
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(mlflow_store / "artifacts"),
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(mlflow_folder / "artifacts"),
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
     }
-    with (mlflow_store / "server.txt").open("wb") as log:
+    with (mlflow_folder / "server.txt").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-c", SERVE],
+            cwd=mlflow_folder,
             env=os.environ | settings,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -43,7 +41,9 @@ def mlflow_server(mlflow_store: Path) -> Iterator[str]:
         )
     assert server.stdout is not None
     with server, server.stdout:
-        port = server.stdout.readline().strip()
-        assert port, (mlflow_store / "server.txt").read_text()
-        yield f"http://127.0.0.1:{port}"
-        server.kill()
+        try:
+            port = server.stdout.readline().strip()
+            assert port, (mlflow_folder / "server.txt").read_text()
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.kill()

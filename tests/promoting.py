@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from components.params import Params
-from components.provenance.sign import PublicKey, read_trusted
-from components.release.pointer import Head, read_head
-from components.release.promotion import answer_request, release_store
-from components.release.record import DEPLOYABLE
+from fpenet.params import Params
+from fpenet.provenance.signing import PublicKey, read_trusted
+from fpenet.release.evidence import DEPLOYABLE
+from fpenet.release.promotion.promotion import decide_request
+from fpenet.release.store.open_store import release_store
+from fpenet.release.store.pointer import Head, read_head
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
@@ -93,7 +94,7 @@ def gate_of_three(
     gate = promoting()
     for version in ("1", "2"):
         gate.ask(version)
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
         assert answer is not None
         assert answer.action == "promoted"
     return gate

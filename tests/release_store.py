@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from components.provenance.sign import PublicKey, SigningKey, make_key
-from components.release.pointer import LINK_TAG, Link, link_json, move, take_token
-from components.release.shelf import RECORD_DIGEST, publish
-from components.release.signed import read_release
-from components.release.store import Store, open_store
+from fpenet.provenance.signing import PublicKey, SigningKey, make_key
+from fpenet.release.release_manifest import read_release
+from fpenet.release.store.artifacts import RECORD_DIGEST, publish
+from fpenet.release.store.interface import Store
+from fpenet.release.store.open_store import open_store
+from fpenet.release.store.pointer import LINK_TAG, LedgerEntry, entry_json, move, take_token
 
 
 @pytest.fixture
@@ -49,8 +50,8 @@ def contents() -> Callable[[Store], dict[str, bytes]]:
     return read
 
 
-def link(version: str, **other: object) -> Link:
-    wanted = Link(
+def link(version: str, **other: object) -> LedgerEntry:
+    wanted = LedgerEntry(
         sequence=0,
         token=0,
         action="promoted",
@@ -67,14 +68,14 @@ def link(version: str, **other: object) -> Link:
     return replace(wanted, **other)  # type: ignore[arg-type]
 
 
-def promote(store: Store, key: SigningKey, *versions: str) -> list[Link]:
+def promote(store: Store, key: SigningKey, *versions: str) -> list[LedgerEntry]:
     trusted = (key.public,)
     return [move(store, take_token(store, trusted), link(v), key, trusted) for v in versions]
 
 
 def promote_release(
     store: Store, gate: SigningKey, releaser: PublicKey, release: dict[str, Any], folder: Path
-) -> Link:
+) -> LedgerEntry:
     """Make a registered release deployable as the gate does once it is content."""
     from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
@@ -92,6 +93,6 @@ def promote_release(
     )
     moved = move(store, head, wanted, gate, [gate.public])
     client = MlflowClient()
-    client.set_model_version_tag(said.model, said.version, LINK_TAG, link_json(moved))
+    client.set_model_version_tag(said.model, said.version, LINK_TAG, entry_json(moved))
     client.set_registered_model_alias(said.model, "deployable", said.version)
     return moved

@@ -153,7 +153,7 @@ def served(folder: Path) -> Iterator[S3Server]:
         yield server
     finally:
         process.kill()  # it takes its time over a SIGTERM
-        process.wait()
+        process.wait(60)
 
 
 def _wait(server: S3Server, process: "subprocess.Popen[bytes]", log: Path) -> None:

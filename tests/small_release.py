@@ -9,19 +9,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.data.crop import CropBox, cut, face_crop_box, tight_crop_box
-from components.data.sample import fixed_lists, write_table
-from components.data.synthetic import FaceSpec, render_face
-from components.params import Params, load_params
-from components.provenance.sign import SigningKey
+from fpenet.data.crops.geometry import CropBox, cut, face_crop_box, tight_crop_box
+from fpenet.data.sample import fixed_lists, write_table
+from fpenet.params import Params, load_params
+from fpenet.provenance.signing import SigningKey
+from synthface import FaceSpec, render_face
 
 POSES = [(yaw, light) for yaw in (-30.0, -15.0, 0.0, 15.0, 30.0) for light in (0, 4)]
 """Of the ten faces; the last four are the judged ones."""
 
 
 @pytest.fixture(scope="session")
-def params() -> Params:
+def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
     overrides: dict[str, Any] = {
+        "build.timing_cache": str(tmp_path_factory.mktemp("timings")),
         "calibrate.faces": 5,
         "calibrate.draws": 2,
         "calibrate.recovery.budget_px": 5.0,
@@ -96,8 +97,8 @@ def train_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ``small`` net as training leaves it, but with random weights."""
     import torch
 
-    from components.model.checkpoint import save_net
-    from components.model.recombinator import build_net, first_convolution
+    from fpenet.model.checkpoint import save_net
+    from fpenet.model.nets.recombinator import build_net, first_convolution
 
     folder = tmp_path_factory.mktemp("train")
     torch.manual_seed(35)
@@ -120,13 +121,13 @@ def stages(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> SimpleNamespace:
     """The folders of evaluate, export, calibrate, build, benchmark, gate and bundle."""
-    from components.deploy.benchmark import benchmark_engines
-    from components.deploy.build import build_engines
-    from components.deploy.bundle import bundle_targets
-    from components.deploy.calibrate import calibrate_ranges
-    from components.deploy.export import export_onnx
-    from components.deploy.judge_release import judge_release
-    from components.model.judge import evaluate_net
+    from fpenet.deploy.benchmark.benchmark import benchmark_engines
+    from fpenet.deploy.bundle.bundle import bundle_targets
+    from fpenet.deploy.engines.build import build_engines
+    from fpenet.deploy.int8.calibrate import calibrate_ranges
+    from fpenet.deploy.judge.judge_release import judge_release
+    from fpenet.deploy.onnx.export import export_onnx
+    from fpenet.model.evaluate import evaluate_net
 
     root = tmp_path_factory.mktemp("stages")
     folders = SimpleNamespace(crop=crop_dir, train=train_dir, summary={})
@@ -143,18 +144,18 @@ def stages(
     run("evaluate", evaluate_net, "crop", "train", **judged)
     run("export", export_onnx, "train", export=params.export)
     run("calibrate", calibrate_ranges, "crop", "export", calibrate=params.calibrate)
-    inputs = ("crop", "evaluate", "export", "calibrate")
-    run("build", build_engines, *inputs, build=params.build, **judged)
-    inputs = ("crop", "train", "evaluate", "build")
-    run("benchmark", benchmark_engines, *inputs, benchmark=params.benchmark)
+    built_from = ("crop", "evaluate", "export", "calibrate")
+    run("build", build_engines, *built_from, build=params.build, **judged)
+    timed = ("crop", "train", "evaluate", "build")
+    run("benchmark", benchmark_engines, *timed, benchmark=params.benchmark)
     trusted = [signing_key.public]
-    inputs = ("crop", "evaluate", "build")
-    run("gate", judge_release, *inputs, gate=params.gate, trusted=trusted, **judged)
-    inputs = ("export", "calibrate", "build", "benchmark", "gate")
+    gate_reads = ("crop", "evaluate", "build")
+    run("gate", judge_release, *gate_reads, gate=params.gate, trusted=trusted, **judged)
+    bundled = ("export", "calibrate", "build", "benchmark", "gate")
     run(
         "bundle",
         bundle_targets,
-        *inputs,
+        *bundled,
         bundle=params.bundle,
         build=params.build,
         signing_key=signing_key,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.provenance.manifest import read_manifest
-from components.stages import STAGES
+from fpenet.provenance.manifest import read_manifest
+from fpenet.stages import STAGES
 from tests.dvc_project import DvcProject
 
 ROOT = Path(__file__).parents[1]

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from components import cli
-from components.data import s3
-from components.data.pointer import check_pointer
-from components.provenance.digest import digest_dataset, files_of
+from fpenet.cli import main as cli
+from fpenet.data.sources.dvc_pointer import check_pointer
+from fpenet.provenance import object_store
+from fpenet.provenance.digest import digest_dataset, files_of
 from tests.dvc_project import DvcProject, storage
 from tests.s3_server import Bucket, S3Server
 
@@ -87,7 +87,7 @@ def fpenet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str, str]]:
     """Run one command below ``tmp_path/root``: its exit status, stdout and stderr."""
-    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    monkeypatch.setattr(object_store, "ATTEMPTS", 1)
     monkeypatch.chdir(tmp_path)
 
     def call(

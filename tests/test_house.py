@@ -1,31 +1,34 @@
-"""The rules of DESIGN and CONTRIBUTING that a reading of the source can enforce."""
+"""The rules of CONTRIBUTING.md that can be checked on the source text."""
 
 import ast
 import importlib.util
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import tomllib
 import yaml
 
-from components import params as params_module
-from components.params import load_params
-from components.provenance.digest import imported_files
-from components.stages import STAGES
+from fpenet.params import load_params
+from fpenet.provenance.digest import imported_files
+from fpenet.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
-CHAPTERS = ("data", "kpi", "model", "deploy", "release", "flows")
+CHAPTERS = ("data", "kpi", "model", "deploy", "release", "production")
+BELOW = ("keypoints", "params", "provenance", "core")
+"""What every chapter may import."""
 SOURCES = sorted(
     path.relative_to(ROOT)
-    for top in ("components", "flows", "infra", "fpenet.py")
-    for path in ([ROOT / top] if top.endswith(".py") else (ROOT / top).rglob("*.py"))
+    for top in ("components", "flows", "infra")
+    for path in (ROOT / top).rglob("*.py")
 )
+_FORMATTER_OFF = re.compile(r"#\s*fmt:\s*(off|skip)")
 
 
 def imports_of(path: Path, at_import: bool = False) -> set[str]:
@@ -55,48 +58,111 @@ def importers(package: str) -> set[str]:
 
 
 def chapter(path: Path) -> int:
-    """Place in the order of imports: 0 for the ground floor, -1 for what lies over all chapters."""
+    """Place in the order of imports: 0 below all chapters, -1 above all of them."""
     parts = path.with_suffix("").parts
-    if parts[0] == "flows":
-        return len(CHAPTERS)
-    if parts[:1] == ("components",) and parts[1] in CHAPTERS:
-        return CHAPTERS.index(parts[1]) + 1
-    ground = ("__init__", "keypoints", "params", "progress", "provenance", "stopping", "yaml_tree")
-    return 0 if parts[:1] == ("components",) and parts[1] in ground else -1
+    if parts[:2] == ("components", "synthface"):
+        return 0
+    if parts[:2] != ("components", "fpenet"):
+        return -1
+    if parts[2] in CHAPTERS:
+        return CHAPTERS.index(parts[2]) + 1
+    return 0 if parts[2] in BELOW else -1
+
+
+def imports_within(paths: Iterable[Path]) -> dict[Path, set[Path]]:
+    """The files of ours that each file imports, but for empty packages on the way to a module."""
+    return {
+        path: {
+            found.relative_to(ROOT)
+            for found in imported_files(ROOT / path)
+            if found.name != "__init__.py" or found.read_text().strip()
+        }
+        for path in paths
+    }
 
 
 def test_a_chapter_imports_only_itself_and_those_below_it() -> None:
     wrong = []
-    for path in SOURCES:
-        if chapter(path) < 0 or path.parts[0] == "flows":
-            continue
-        for found in imported_files(ROOT / path):
-            target = found.relative_to(ROOT)
-            if target.name == "__init__.py" and not found.read_text().strip():
-                continue  # an empty package, on the way to a module
-            if not 0 <= chapter(target) <= chapter(path):
-                wrong.append(f"{path} imports {target}")
+    for path, targets in imports_within(SOURCES).items():
+        if chapter(path) >= 0:
+            for target in targets:
+                if not 0 <= chapter(target) <= chapter(path):
+                    wrong.append(f"{path} imports {target}")
     assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions count: they are for weight, never to hide a circle."""
+    graph = imports_within(path for path in SOURCES if path.parts[0] == "components")
+    while free := {path for path, targets in graph.items() if not targets & graph.keys()}:
+        graph = {path: targets for path, targets in graph.items() if path not in free}
+    assert sorted(path.as_posix() for path in graph) == []
+
+
+def test_the_environment_is_read_at_the_edges() -> None:
+    """What a child process inherits is no setting: golden.py passes on where libraries lie."""
+    inherits = {"components/fpenet/deploy/judge/golden.py"}
+    reading = {
+        path.as_posix()
+        for path in SOURCES
+        if path.parts[0] == "components" and path.parts[2] != "cli"
+        for node in ast.walk(ast.parse((ROOT / path).read_bytes()))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb")
+    }
+    assert reading == inherits
+
+
+def test_importing_our_modules_leaves_the_environment_as_it_was() -> None:
+    names = [
+        ".".join(path.with_suffix("").parts[1:])
+        for path in SOURCES
+        if path.parts[0] == "components" and path.name not in ("__init__.py", "__main__.py")
+    ]
+    code = (
+        "import importlib, os, sys\n"
+        "before = dict(os.environ)\n"
+        f"for name in {sorted(names)!r}:\n"
+        "    importlib.import_module(name)\n"
+        "after = dict(os.environ)\n"
+        "print(sorted(k for k in {*before, *after} if before.get(k) != after.get(k)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    ours = {key for key in ast.literal_eval(done.stdout.strip().splitlines()[-1])}
+    assert {key for key in ours if key.startswith(("FPENET", "GOMP", "OMP", "PREFECT"))} == set()
+
+
+def test_the_renderer_knows_nothing_of_the_pipeline() -> None:
+    allowed = {"synthface", "numpy", "scipy", "PIL", *sys.stdlib_module_names}
+    for path in SOURCES:
+        if path.parts[:2] == ("components", "synthface"):
+            assert {name.split(".")[0] for name in imports_of(path)} <= allowed, path
+
+
+def test_a_folder_has_twelve_modules_at_most() -> None:
+    counts = Counter(path.parent for path in SOURCES if path.name != "__init__.py")
+    assert {folder: count for folder, count in counts.items() if count > 12} == {}
 
 
 def test_components_know_nothing_of_flows_and_infra() -> None:
     for package in ("flows", "infra"):
-        assert not {path for path in importers(package) if path.startswith("components")}
+        assert not {path for path in importers(package) if path.startswith("components/")}
 
 
 @pytest.mark.parametrize(
     ("package", "places"),
     [
         ("prefect", r"flows/"),
-        ("mlflow", r"components/release/(tracking|registry)\.py"),
-        ("tensorrt", r"components/deploy/"),
-        ("tensorrt_rtx", r"components/deploy/"),
-        ("polygraphy.backend.trt", r"components/deploy/"),
-        ("great_expectations", r"components/data/"),
-        ("boto3", r"components/data/s3\.py"),
-        ("dvc", r"components/data/dvc_remote\.py"),
-        ("optuna", r"components/model/sweep\.py"),
-        ("torch", r"components/(model/|deploy/export\.py)"),
+        ("mlflow", r"components/fpenet/release/registry/"),
+        ("tensorrt", r"components/fpenet/deploy/"),
+        ("tensorrt_rtx", r"components/fpenet/deploy/"),
+        ("polygraphy.backend.trt", r"components/fpenet/deploy/"),
+        ("great_expectations", r"components/fpenet/data/"),
+        ("boto3", r"components/fpenet/provenance/object_store\.py"),
+        ("dvc", r"components/fpenet/data/sources/dvc_remote\.py"),
+        ("optuna", r"components/fpenet/model/sweep\.py"),
+        ("torch", r"components/fpenet/(model/|tao/|deploy/onnx/export\.py)"),
     ],
 )
 def test_a_framework_has_one_place(package: str, places: str) -> None:
@@ -104,15 +170,28 @@ def test_a_framework_has_one_place(package: str, places: str) -> None:
     assert [path for path in sorted(found) if not re.match(places, path)] == []
 
 
+def test_every_source_imports_where_the_optional_packages_are_absent() -> None:
+    """The run of the examples in docstrings imports them all."""
+    optional = {"av", "dlib", "face_recognition_models", "tensorrt", "tensorrt_rtx"}
+    wrong = [
+        f"{path} imports {name}"
+        for path in SOURCES
+        for name in imports_of(path, at_import=True)
+        if name.partition(".")[0] in optional
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     "modules",
     [
         "fpenet",
-        "components.cli",
-        "components.kpi.gate components.kpi.evaluate components.kpi.metrics",
-        "components.data.sample components.keypoints components.params",
-        "components.deploy.targets components.deploy.infer components.deploy.landmarker",
-        "components.deploy.build components.deploy.benchmark components.deploy.bundle",
+        "fpenet.cli.main",
+        "fpenet.kpi.gate fpenet.kpi.evaluate fpenet.kpi.metrics",
+        "fpenet.data.sample fpenet.keypoints fpenet.params",
+        "fpenet.deploy.engines.targets fpenet.deploy.engines.build fpenet.deploy.bundle.bundle",
+        "fpenet.deploy.runtime.infer fpenet.deploy.runtime.landmarker",
+        "fpenet.deploy.benchmark.benchmark",
     ],
 )
 def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
@@ -125,24 +204,32 @@ def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize(
-    ("literal", "module", "registry"),
-    [
-        ("DatasetFormat", "components.data.readers", "READERS"),
-        ("ViewName", "components.data.synthetic.multipie", "VIEWS"),
-        ("SplitRule", "components.data.split", "RULES"),
-        ("LossName", "components.model.losses", "LOSSES"),
-        ("NetName", "components.model.recombinator", "NETS"),
-        ("TargetName", "components.deploy.targets", "TARGETS"),
-        ("CalibrationMethod", "components.deploy.histogram", "METHODS"),
-        ("CheckName", "components.data.checks", "CHECKS"),
-    ],
-)
-def test_a_literal_in_params_has_the_names_of_its_registry(
-    literal: str, module: str, registry: str
-) -> None:
-    names = set(get_args(getattr(params_module, literal)))
-    assert names == set(getattr(import_module(module), registry))
+def definitions() -> Iterator[tuple[Path, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every class and function of the sources, with its file."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse((ROOT / path).read_bytes())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                yield path, node
+
+
+def test_a_public_class_name_exists_once() -> None:
+    places: dict[str, list[str]] = {}
+    for path, node in definitions():
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            places.setdefault(node.name, []).append(path.as_posix())
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_a_parameter_is_named_by_what_it_is() -> None:
+    vague = {"said", "told", "wanted", "found", "own", "other", "how", "chance"}
+    wrong = [
+        f"{path}: {node.name}({argument.arg})"
+        for path, node in definitions()
+        if not isinstance(node, ast.ClassDef)
+        for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        if argument.arg in vague
+    ]
+    assert wrong == []
 
 
 def test_every_stage_function_takes_what_its_row_gives() -> None:
@@ -151,7 +238,8 @@ def test_every_stage_function_takes_what_its_row_gives() -> None:
     for stage in STAGES.values():
         module, function = stage.run.split(":")
         takes = set(inspect.signature(getattr(import_module(module), function)).parameters)
-        gives = {f"{name}_dir" for name in stage.inputs} | set(stage.sections) | {"out_dir"}
+        gives = {"inputs"} if stage.reads_all else {f"{name}_dir" for name in stage.inputs}
+        gives |= set(stage.sections) | {"out_dir"}
         gives |= {"signing_key"} if stage.signs else set()
         gives |= {"trusted"} if stage.trusts else set()
         assert takes == gives, stage.name
@@ -190,10 +278,28 @@ def test_modules_are_short_and_are_named_for_what_they_hold() -> None:
     assert long == []
 
 
+def test_no_source_gets_around_the_formatter() -> None:
+    """No comment for it, no unpacked literal, no words split that could be a tuple."""
+    files = [ROOT / path for path in SOURCES]
+    files += [path for top in ("benchmarks", "tests") for path in (ROOT / top).rglob("*.py")]
+    wrong = []
+    for path in files:
+        text = path.read_text()
+        lines = [text[: match.start()].count("\n") + 1 for match in _FORMATTER_OFF.finditer(text)]
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Starred) and isinstance(node.value, ast.Tuple | ast.List):
+                lines.append(node.lineno)
+            if isinstance(node, ast.Attribute) and node.attr == "split":
+                lines += [node.lineno] if isinstance(node.value, ast.Constant) else []
+        wrong += [f"{path.relative_to(ROOT)}:{line}" for line in sorted(lines)]
+    assert wrong == []
+
+
 def test_no_file_in_flows_hides_a_library() -> None:
     """Prefect puts the flow file's folder first on sys.path."""
     names = [path.stem for path in SOURCES if path.parts[0] == "flows" and path.stem != "__init__"]
-    assert [name for name in names if importlib.util.find_spec(name)] == []
+    specs = [spec for name in names if (spec := importlib.util.find_spec(name))]
+    assert [spec.name for spec in specs if not str(spec.origin).startswith(str(ROOT))] == []
 
 
 def test_every_preset_loads() -> None:
@@ -204,12 +310,12 @@ def test_every_preset_loads() -> None:
 
 
 def test_each_device_that_builds_for_itself_has_a_deployment_in_its_own_pool() -> None:
-    from components.deploy.targets import TARGETS
+    from fpenet.deploy.engines.targets import TARGETS
 
     deployments = _yaml("prefect.yaml")["deployments"]
     pools = {each["name"]: each["work_pool"]["name"] for each in deployments}
-    devices = {
-        name: target.pool for name, target in TARGETS.items() if target.runtime == "tensorrt"
+    devices: dict[str, str] = {
+        name: target.pool for name, target in TARGETS.items() if target.built_on_device
     }
     assert pools == {"train-and-release": "fpenet", "answer": "fpenet", **devices}
     for deployment in deployments:
@@ -225,7 +331,8 @@ def test_the_lock_has_the_pins_and_no_place_of_its_own() -> None:
     assert "triton" not in locked
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [each for extra in project["optional-dependencies"].values() for each in extra]
-    pins = dict(each.split("==") for each in wanted if "==" in each and "," not in each)
+    pinned = [each.partition("==") for each in wanted if "==" in each and "," not in each]
+    pins = {name: version for name, _, version in pinned}
     assert f"TORCH := torch=={pins.pop('torch')}\n" in (ROOT / "Makefile").read_text()
     assert {name: locked.get(name) for name in pins} == pins
     names = {re.split(r"[=<>\[]", each)[0].lower() for each in [*wanted, *project["dependencies"]]}

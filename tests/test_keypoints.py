@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.keypoints import SCHEMES, scheme_for
+from fpenet.keypoints import SCHEMES, scheme_for
 
 # FPENet model card, 1-based: first and last keypoint.
 CARD = {

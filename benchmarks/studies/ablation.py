@@ -1,10 +1,11 @@
 """What each choice of the recipe is worth: short trainings that differ from it in one thing.
 
-Chosen by people of ``train`` that are held aside; the judged part takes no part. They are seen as
-they are, and as another camera and detector might give them (``harder``). Each line goes to the
-results file when its training has ended, and is not run again.
+Chosen by people of ``train`` that are held aside, as in a sweep; the judged part takes no part.
+They are seen as they are, and as another camera and detector might give them (``harder``). Each
+line goes to the file of ``--results`` when its training has ended, and is not run again.
 
     python -m benchmarks.studies.ablation --crops dvc/crop --results ablation.jsonl [--epochs 10]
+        [--seeds 35] [--only "l1" "wing"] [--save]
 """
 
 import argparse
@@ -15,15 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.result_file import run_benchmark
 from benchmarks.studies.harder import harder_faces
-from components.data.crop_store import CropStore, hold_aside, open_crops
-from components.kpi.evaluate import predict_all
-from components.kpi.metrics import point_errors
-from components.model.checkpoint import load_net
-from components.model.judge import torch_predict
-from components.model.train import train_on
-from components.params import load_params
+from fpenet.data.crops.store import CropStore, hold_aside, open_crops
+from fpenet.kpi.evaluate import predict_all
+from fpenet.kpi.metrics import point_errors
+from fpenet.model.checkpoint import load_net
+from fpenet.model.evaluate import torch_predict
+from fpenet.model.train import train_on
+from fpenet.params import load_params
 
+MEASURES = ("fpenet.model.train",)
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "l1": {"loss": "l1"},
@@ -74,14 +77,24 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[35])
-    options = parser.parse_args()
-    store = hold_aside(open_crops(options.crops), 0.1, 35)
+    parser.add_argument("--only", nargs="+", default=list(VARIANTS), help="beside the recipe")
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Train what is not in the results yet; print the table."""
+    unknown = sorted(set(options.only) - set(VARIANTS))
+    if unknown:
+        raise SystemExit(f"--only: {', '.join(unknown)}; known are {', '.join(VARIANTS)}")
+    variants = {name: VARIANTS[name] for name in dict.fromkeys(["the recipe", *options.only])}
+    sweep = load_params(Path("params.yaml"), None, {}).sweep
+    store = hold_aside(open_crops(options.crops), sweep.aside_fraction, sweep.aside_seed)
     done: dict[tuple[str, int], tuple[float, float]] = {}
     if options.results.exists():
         lines = map(json.loads, options.results.read_text().splitlines())
         done = {(line["variant"], line["seed"]): (line["px"], line["harder"]) for line in lines}
     for seed in options.seeds:
-        for name, changes in VARIANTS.items():
+        for name, changes in variants.items():
             if (name, seed) in done:
                 continue
             fixed = {"epochs": options.epochs, "max_minutes": 1e6, "seed": seed}
@@ -95,7 +108,7 @@ def main() -> None:
             with options.results.open("a") as file:
                 file.write(json.dumps(line) + "\n")
     means = {
-        name: np.mean([done[name, seed] for seed in options.seeds], axis=0) for name in VARIANTS
+        name: np.mean([done[name, seed] for seed in options.seeds], axis=0) for name in variants
     }
     print(f"{'variant':<28}{'px':>8}{'to the recipe':>15}{'harder px':>12}{'to the recipe':>15}")
     for name, (plain, harder) in means.items():

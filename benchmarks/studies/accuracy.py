@@ -1,8 +1,10 @@
-"""NME and pixel errors of finished trainings, with an interval from resampling the people.
+"""NME, pixel errors and confidence of finished trainings, with intervals by resampling the people.
 
 Each root holds crop/, train/ and evaluate/ of one training, as `fpenet STAGE --root` leaves them.
+The NME is also told as a share of the first training's. Of the confidence: AUROC for points with a
+large error and for hidden points, the balanced accuracy of "visible", and the calibration error.
 
-    python -m benchmarks.studies.accuracy ROOT [ROOT ...]
+    python -m benchmarks.studies.accuracy ROOT [ROOT ...] [--save]
 """
 
 import argparse
@@ -11,12 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from components.data.crop_store import open_crops
-from components.keypoints import scheme_for
-from components.kpi.metrics import interocular, nme, point_errors
+from benchmarks.result_file import run_benchmark
+from fpenet.data.crops.store import open_crops
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.metrics import interocular, nme, point_errors
 
+MEASURES = ("fpenet.model.train", "fpenet.kpi.evaluate")
 _RESAMPLES = 10_000
 _REGIONS = ("all", "eyes", "mouth", "nose", "eyebrows", "chin")
+_CONFIDENCE = {
+    "AUROC, error": "auroc_large_error",
+    "AUROC, hidden": "auroc_hidden",
+    "visible": "visible_balanced_accuracy",
+    "ECE": "ece",
+}
+"""Column -> key of ``confidence`` in kpi.json."""
 
 
 def interval(faces: np.ndarray, subjects: list[str]) -> tuple[float, float]:
@@ -34,13 +45,18 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("roots", type=Path, nargs="+")
-    options = parser.parse_args()
-    print(f"{'training':<34}{'NME':>7}{'95 % interval':>17}", end="")
-    print("".join(f"{region:>10}" for region in _REGIONS), " px of the crop")
+    run_benchmark(parser, measure)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Read each training's predictions and KPI; print the table."""
+    heads = ["training", "faces", "NME", "interval", "of the first", *_REGIONS, *_CONFIDENCE]
+    print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
+    first = 0.0
     for root in options.roots:
         about = json.loads((root / "train/manifest.json").read_text())
         summary, train = about["summary"], about["params"]["train"]
-        metrics = json.loads((root / "evaluate/kpi.json").read_text())["metrics"]
+        kpi = json.loads((root / "evaluate/kpi.json").read_text())
         store = open_crops(root / "crop")
         said = np.load(root / "evaluate/predictions.npz")
         target = store.points_crop(said["rows"])
@@ -49,10 +65,16 @@ def main() -> None:
         errors = point_errors(said["points"], target)
         faces = nme(errors, np.isfinite(errors), interocular(target, corners))
         low, high = interval(faces, store.subjects(said["rows"]))
-        name = f"{train['net']}, seed {train['seed']}, {summary['minutes']:.1f} min"
-        name += f", {summary['epochs']} ep"
-        print(f"{name:<34}{faces.mean():>7.2%}{f'{low:.2%} to {high:.2%}':>17}", end="")
-        print("".join(f"{metrics[f'crop_px/{region}']:>10.3f}" for region in _REGIONS))
+        mean = float(faces.mean())
+        first = first or mean
+        name = f"{train['net']}, seed {train['seed']}, {summary['epochs']} epochs,"
+        name += f" {summary['minutes']:.1f} minutes"
+        cells = [name, str(len(faces)), f"{mean:.2%}", f"{low:.2%} to {high:.2%}"]
+        cells += [f"{mean / first:.3f}"]
+        cells += [f"{kpi['metrics'][f'crop_px/{region}']:.3f}" for region in _REGIONS]
+        known = (kpi["confidence"][key] for key in _CONFIDENCE.values())
+        cells += ["n/a" if value is None else f"{value:.3f}" for value in known]
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

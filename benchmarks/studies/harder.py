@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
-from components.data.crop_store import CROP_PX, CropStore, Rows, Singles
+from fpenet.data.crops.store import CROP_PX, CropStore, Rows, Singles
 
 _SHIFT = 0.08  # of the crop's side
 _SCALE = (0.85, 1.2)

@@ -4,6 +4,9 @@ import csv
 import json
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,15 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.data.convert import WRITERS, convert_labels
-from components.data.readers import find_format, read_labels
-from components.data.sample import FaceSample
+from fpenet.data.convert import WRITERS, convert_labels
+from fpenet.data.readers import find_format, read_labels
+from fpenet.data.sample import FaceSample
+from fpenet.params import Params
+from tests.conftest import TinyLabels
 
 PLACES = st.floats(-50, 150).map(lambda value: round(value, 3))
 
 
 @st.composite
-def face(draw, number):
+def face(draw: st.DrawFn, number: int) -> FaceSample:
     count = 4
     points = np.array(draw(st.lists(st.tuples(PLACES, PLACES), min_size=count, max_size=count)))
     labelled = np.array(draw(st.lists(st.booleans(), min_size=count - 1, max_size=count - 1)))
@@ -38,7 +43,7 @@ def face(draw, number):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "images").mkdir()
     for number in range(3):
@@ -51,7 +56,13 @@ def pictures(tmp_path_factory):
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(faces=st.tuples(face(0), face(1), face(2)))
-def test_what_is_written_is_read_again(to, faces, pictures, tmp_path_factory, params_with):
+def test_what_is_written_is_read_again(
+    to: str,
+    faces: tuple[FaceSample, ...],
+    pictures: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    params_with: Callable[..., Params],
+) -> None:
     first = tmp_path_factory.mktemp("first")
     shutil.copytree(pictures / "images", first / "images", copy_function=os.link)
     assert not WRITERS["coco"].write(faces, first)  # coco holds everything
@@ -71,7 +82,9 @@ def test_what_is_written_is_read_again(to, faces, pictures, tmp_path_factory, pa
         assert found.attributes == face.attributes
 
 
-def test_the_images_are_the_same_bytes_and_the_name_stays(tiny_labels, params_with, tmp_path):
+def test_the_images_are_the_same_bytes_and_the_name_stays(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], tmp_path: Path
+) -> None:
     folder = tiny_labels.write()
     (folder / "dataset.json").write_text('{"name": "wild"}')
     convert_labels(folder, params_with().data, "coco", tmp_path / "new")
@@ -80,7 +93,9 @@ def test_the_images_are_the_same_bytes_and_the_name_stays(tiny_labels, params_wi
     assert read_labels(tmp_path / "new", params_with().data).name == "wild"
 
 
-def test_points_of_300w_hold_places_only_and_say_so(tiny_labels, params_with, tmp_path):
+def test_points_of_300w_hold_places_only_and_say_so(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], tmp_path: Path
+) -> None:
     tiny_labels.records[4]["annotations"][1]["P2occluded"] = True
     tiny_labels.add("images/s020_0.png", points=[(20, 24), (43, 30)])
     tiny_labels.records.append(tiny_labels.records[0])
@@ -109,8 +124,8 @@ def test_points_of_300w_hold_places_only_and_say_so(tiny_labels, params_with, tm
 
 
 def test_faces_of_one_image_that_differ_need_a_format_with_attributes(
-    tiny_labels, params_with, tmp_path
-):
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], tmp_path: Path
+) -> None:
     folder = tmp_path / "two"
     folder.mkdir()
     Image.new("L", (64, 48)).save(folder / "a.png")
@@ -124,7 +139,9 @@ def test_faces_of_one_image_that_differ_need_a_format_with_attributes(
     assert [s.subject for s in read_labels(tmp_path / "coco", data).samples] == ["ann", "bob"]
 
 
-def test_what_cannot_be_converted_leaves_nothing(tiny_labels, params_with, tmp_path):
+def test_what_cannot_be_converted_leaves_nothing(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], tmp_path: Path
+) -> None:
     folder, data = tiny_labels.write(), params_with().data
     with pytest.raises(ValueError, match="--to is xml; it must be one of sloth, label_studio"):
         convert_labels(folder, data, "xml", tmp_path / "new")
@@ -140,10 +157,14 @@ def test_what_cannot_be_converted_leaves_nothing(tiny_labels, params_with, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 
-def test_the_full_sloth_form_of_104_points_goes_round(tmp_path, params_with):
-    points = {f"P{k}x": 100 + k for k in range(1, 105)} | {f"P{k}y": 90.5 for k in range(1, 105)}
+def test_the_full_sloth_form_of_104_points_goes_round(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
+    points: dict[str, Any] = {f"P{k}x": 100 + k for k in range(1, 105)}
+    points |= {f"P{k}y": 90.5 for k in range(1, 105)}
     points |= {"class": "FiducialPoints", "P7occluded": True, "tool-version": "1.0", "version": "2"}
-    box = {f"face_{kind}_bbox{side}": 9.0 for kind in ("outer", "tight") for side in ("x", "y")}
+    corner = [f"face_{kind}_bbox{side}" for kind in ("outer", "tight") for side in ("x", "y")]
+    box: dict[str, Any] = dict.fromkeys(corner, 9.0)
     box |= {f"face_tight_bbox{side}": 200.0 for side in ("width", "height")}
     box |= {"class": "FaceBbox", "Occlusion": 3, "tool-version": "1.0"}
     eyes = {"class": "eyes", "l_eyex": 1.0, "l_status": "open"}

@@ -1,15 +1,23 @@
 """``fpenet describe``: the counts are those of the labels, and the sheet shows faces."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
-from components.data.describe import contact_sheet, describe_set
-from components.data.faces_drawn import PICTURE_PX
-from components.data.readers import read_labels
+from fpenet.data.describe import contact_sheet, describe_set
+from fpenet.data.overlay import PICTURE_PX
+from fpenet.data.readers import read_labels
+from fpenet.data.readers.labelled_set import LabelledSet
+from fpenet.params import Params
+from tests.conftest import TinyLabels
+
+Described = tuple[LabelledSet, dict[str, Any]]
 
 
 @pytest.fixture
-def described(tiny_labels, params_with):
+def described(tiny_labels: TinyLabels, params_with: Callable[..., Params]) -> Described:
     tiny_labels.records[0]["annotations"][1]["P2occluded"] = True
     tiny_labels.records[1]["annotations"][0]["Occlusion"] = 7
     tiny_labels.add("images/s020_0.png", picture=False)
@@ -21,7 +29,7 @@ def described(tiny_labels, params_with):
     return labelled, describe_set(labelled, params.validate_)
 
 
-def test_everything_the_labels_tell_is_counted(described):
+def test_everything_the_labels_tell_is_counted(described: Described) -> None:
     said = described[1]
     assert (said["faces"], said["images"], said["usable"]) == (21, 20, 19)
     assert said["drops"] == {"image missing": 1, "occluded": 1}
@@ -38,7 +46,9 @@ def test_everything_the_labels_tell_is_counted(described):
     assert said["keypoints"]["faces with every keypoint visible"] == 19
 
 
-def test_an_attribute_of_many_values_is_told_by_its_range(tiny_labels, params_with):
+def test_an_attribute_of_many_values_is_told_by_its_range(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     folder = tiny_labels.write()
     for number in range(30):
         tiny_labels.add(f"images/s{100 + number}_0.png")
@@ -52,7 +62,7 @@ def test_an_attribute_of_many_values_is_told_by_its_range(tiny_labels, params_wi
     assert said["by"]["place"] == {"different values": 50}
 
 
-def test_the_sheet_shows_each_face_once_with_its_points(described):
+def test_the_sheet_shows_each_face_once_with_its_points(described: Described) -> None:
     labelled = described[0]
     sheet = np.asarray(contact_sheet(labelled))
     assert sheet.shape == (3 * PICTURE_PX, 8 * PICTURE_PX, 3)  # 20 faces, 8 in a row
@@ -62,7 +72,7 @@ def test_the_sheet_shows_each_face_once_with_its_points(described):
     assert (sheet[-PICTURE_PX:, 4 * PICTURE_PX :] == 255).all()
 
 
-def test_a_picture_that_cannot_be_read_is_a_grey_square(described):
+def test_a_picture_that_cannot_be_read_is_a_grey_square(described: Described) -> None:
     labelled = described[0]
     path = labelled.root / labelled.samples[0].image
     path.write_bytes(path.read_bytes()[:60])
@@ -70,7 +80,9 @@ def test_a_picture_that_cannot_be_read_is_a_grey_square(described):
     assert (sheet[PICTURE_PX - 1, PICTURE_PX - 1] == 128).all()
 
 
-def test_a_set_without_a_usable_face_is_a_failure(described, params_with):
+def test_a_set_without_a_usable_face_is_a_failure(
+    described: Described, params_with: Callable[..., Params]
+) -> None:
     labelled = described[0]
     labelled.samples.clear()
     with pytest.raises(ValueError, match=r"not one usable face in it; the first: labels\.json"):

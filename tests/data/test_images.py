@@ -1,12 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.images import image_size, read_grey
-from components.data.rejected import Refusal
+from fpenet.data.images import image_size, read_grey
+from fpenet.data.rejected import Refusal
 
 
-def test_colour_becomes_luma_and_grey_stays(tmp_path):
+def test_colour_becomes_luma_and_grey_stays(tmp_path: Path) -> None:
     Image.new("RGB", (2, 1), (255, 0, 0)).save(tmp_path / "red.png")
     Image.new("L", (2, 1), 93).save(tmp_path / "grey.png")
     assert read_grey(tmp_path / "red.png").tolist() == [[76, 76]]  # 0.299 of 255
@@ -14,14 +16,14 @@ def test_colour_becomes_luma_and_grey_stays(tmp_path):
     assert image_size(tmp_path / "grey.png") == (2, 1)
 
 
-def test_sixteen_bit_levels_are_scaled_not_cut(tmp_path):
+def test_sixteen_bit_levels_are_scaled_not_cut(tmp_path: Path) -> None:
     levels = np.array([[0, 257, 32768, 65535]], np.uint16)
     Image.fromarray(levels).save(tmp_path / "deep.png")
     assert read_grey(tmp_path / "deep.png").tolist() == [[0, 1, 128, 255]]
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "CMYK"])
-def test_every_mode_of_a_picture_has_the_same_grey(tmp_path, mode):
+def test_every_mode_of_a_picture_has_the_same_grey(tmp_path: Path, mode: str) -> None:
     levels = np.repeat(np.array([[0, 255]], np.uint8), 4, axis=0)
     picture = Image.fromarray(levels)
     picture = (
@@ -33,7 +35,7 @@ def test_every_mode_of_a_picture_has_the_same_grey(tmp_path, mode):
     np.testing.assert_allclose(found, levels, atol=60 if mode == "CMYK" else 0)
 
 
-def test_a_see_through_picture_is_refused(tmp_path):
+def test_a_see_through_picture_is_refused(tmp_path: Path) -> None:
     Image.new("RGBA", (2, 2), (9, 9, 9, 200)).save(tmp_path / "glass.png")
     with pytest.raises(Refusal, match=r"glass\.png: alpha down to 200"):
         read_grey(tmp_path / "glass.png")

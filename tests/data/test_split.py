@@ -1,17 +1,21 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from components.data.sample import FaceSample, read_table, table_of, write_table
-from components.data.split import PARTS, RULES, SHARED, split_subjects
-from components.params import SplitRule
+from fpenet.data.sample import FaceSample, read_table, table_of, write_table
+from fpenet.data.split import PARTS, SHARED, split_subjects
+from fpenet.params import Params
+
+Row = tuple[str, str | None, dict[str, str | float]]
+Split = Callable[..., tuple[Mapping[str, Any], dict[str, str], dict[str, str]]]
 
 
 def validated(
     folder: Path,
-    faces: list[tuple[str, str | None, dict[str, str | float]]],
+    faces: list[Row],
     shared: Sequence[tuple[str, str]] = (),
     blocking: str = "",
 ) -> Path:
@@ -29,8 +33,13 @@ def validated(
 
 
 @pytest.fixture
-def split(tmp_path, params_with):
-    def run(faces, shared=(), blocking="", **overrides):
+def split(tmp_path: Path, params_with: Callable[..., Params]) -> Split:
+    def run(
+        faces: list[Row],
+        shared: Sequence[tuple[str, str]] = (),
+        blocking: str = "",
+        **overrides: object,
+    ) -> tuple[Mapping[str, Any], dict[str, str], dict[str, str]]:
         out_dir = tmp_path / "split"
         out_dir.mkdir()
         params = params_with({f"split.{key}": value for key, value in overrides.items()})
@@ -49,15 +58,11 @@ def split(tmp_path, params_with):
     return run
 
 
-def multi_pie(subjects):
+def multi_pie(subjects: Sequence[str]) -> list[Row]:
     return [(f"{s}_{k}.png", s, {"recording": "01"}) for s in subjects for k in range(2)]
 
 
-def test_the_rules_are_those_of_params():
-    assert set(RULES) == set(SplitRule.__args__)
-
-
-def test_kpi_subjects_are_judged_and_the_others_are_hashed(split):
+def test_kpi_subjects_are_judged_and_the_others_are_hashed(split: Split) -> None:
     others = [f"{number:03d}" for number in range(1, 41)]
     summary, parts, about = split(multi_pie(["079", "342", *others]))
     assert summary["rule"] == about["rule"] == "kpi_subjects"
@@ -67,8 +72,10 @@ def test_kpi_subjects_are_judged_and_the_others_are_hashed(split):
     assert 1 <= summary["val"]["subjects"] <= 10  # a tenth, by chance
 
 
-def test_a_person_is_in_one_part_and_stays_there_when_others_join(split, tmp_path):
-    def faces(subjects):
+def test_a_person_is_in_one_part_and_stays_there_when_others_join(
+    split: Split, tmp_path: Path
+) -> None:
+    def faces(subjects: Sequence[str]) -> list[Row]:
         return [(f"{s}_{k}.png", s, {}) for s in subjects for k in range(3)]
 
     few = [f"p{number}" for number in range(40)]
@@ -82,20 +89,20 @@ def test_a_person_is_in_one_part_and_stays_there_when_others_join(split, tmp_pat
     assert {image: after[image] for image in before} == before
 
 
-def test_another_seed_gives_another_split(split, tmp_path):
-    faces = [(f"{number}.png", f"p{number}", {}) for number in range(40)]
+def test_another_seed_gives_another_split(split: Split, tmp_path: Path) -> None:
+    faces: list[Row] = [(f"{number}.png", f"p{number}", {}) for number in range(40)]
     _, first, _ = split(faces, val_fraction=0.5)
     for folder in ("split", "validate"):
         (tmp_path / folder).rename(tmp_path / f"old_{folder}")
     assert split(faces, val_fraction=0.5, seed=36)[1] != first
 
 
-def test_few_people_still_give_one_to_judge(split):
+def test_few_people_still_give_one_to_judge(split: Split) -> None:
     summary, _, _ = split([(f"{n}.png", f"p{n}", {}) for n in range(3)], val_fraction=0.01)
     assert (summary["val"]["subjects"], summary["train"]["subjects"]) == (1, 2)
 
 
-def test_a_table_beside_the_labels_decides(split):
+def test_a_table_beside_the_labels_decides(split: Split) -> None:
     faces = [("a.png", "a", {"split": "val"}), ("b.png", "b", {"split": "train"})]
     summary, parts, _ = split(faces)
     assert summary["rule"] == "table"
@@ -103,7 +110,7 @@ def test_a_table_beside_the_labels_decides(split):
 
 
 @pytest.mark.parametrize("found", ["test", None])
-def test_a_face_that_the_table_does_not_place_is_refused(split, found):
+def test_a_face_that_the_table_does_not_place_is_refused(split: Split, found: str | None) -> None:
     faces = [("a.png", "a", {"split": "train"}), ("b.png", "b", {"split": found} if found else {})]
     with pytest.raises(
         ValueError, match=rf"b\.png: .* says {found!r}; it must be one of train, val"
@@ -111,7 +118,7 @@ def test_a_face_that_the_table_does_not_place_is_refused(split, found):
         split(faces)
 
 
-def test_no_face_to_train_on_or_to_judge_is_refused(split, tmp_path):
+def test_no_face_to_train_on_or_to_judge_is_refused(split: Split, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no face to train on"):
         split([("a.png", "a", {"split": "val"})])
     for folder in ("split", "validate"):
@@ -120,29 +127,29 @@ def test_no_face_to_train_on_or_to_judge_is_refused(split, tmp_path):
         split([("a.png", "a", {}), ("b.png", "b", {})], val_fraction=0.0)
 
 
-def test_kpi_subjects_need_a_kpi_subject(split):
+def test_kpi_subjects_need_a_kpi_subject(split: Split) -> None:
     with pytest.raises(
         ValueError, match=r"none of split\.kpi_subjects \(342, \.\.\.\) is in the set"
     ):
         split([("a.png", "a", {}), ("b.png", "b", {})], by="kpi_subjects")
 
 
-def test_a_kpi_number_outside_multi_pie_means_nothing(split):
+def test_a_kpi_number_outside_multi_pie_means_nothing(split: Split) -> None:
     assert split([("a.png", "079", {}), ("b.png", "342", {})])[0]["rule"] == "hash"
 
 
-def test_what_validate_found_blocking_stops_here(split):
+def test_what_validate_found_blocking_stops_here(split: Split) -> None:
     faces = [("a.png", "a", {"split": "val"}), ("b.png", "b", {"split": "train"})]
     with pytest.raises(ValueError, match="validate found what stops a run: 9 of 20 faces are bro"):
         split(faces, blocking="9 of 20 faces are broken")
 
 
-def test_one_picture_of_two_people_may_lie_in_one_part(split):
+def test_one_picture_of_two_people_may_lie_in_one_part(split: Split) -> None:
     faces = [("a.png", "a", {"split": "train"}), ("b.png", "b", {"split": "train"})]
     faces.append(("c.png", "c", {"split": "val"}))
     shared = [("a.png", "b.png"), ("a.png", "dropped.png")]
     assert split(faces, shared)[0]["train"] == {"faces": 2, "subjects": 2}
 
 
-def test_parts_are_train_val_and_kpi():
+def test_parts_are_train_val_and_kpi() -> None:
     assert PARTS == ("train", "val", "kpi")

@@ -1,6 +1,87 @@
-"""What faults are injected into, beside a small release: tiny judged stores."""
+"""What faults are injected into, beside a small release: tiny judged stores, and small disks."""
 
-from tests.deploy.conftest import in_the_project
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fpenet.provenance.manifest import Manifest, seal
+from tests.conftest import PARAMS
+from tests.deploy.conftest import in_a_project
 from tests.kpi.conftest import how, store_of
 
-__all__ = ["how", "in_the_project", "store_of"]
+__all__ = ["disk_of", "how", "in_a_project", "sealed", "store_of"]
+
+Mount = Callable[..., Path]
+SETTINGS = {
+    "calibrate.faces": 5,
+    "calibrate.draws": 2,
+    "calibrate.recovery.budget_px": 5.0,
+}
+"""Those of ``tests.small_release`` that the command line needs as well."""
+PAGE = 4096
+"""Bytes that a tmpfs gives out at once."""
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Mount]:
+    """Mount a real file system: ``disk_of("size=64m")``, ``disk_of("nr_inodes=9", at=folder)``.
+
+    Skips the test where mounting is not permitted.
+    """
+    mounted: list[Path] = []
+
+    def mount(options: str, at: Path | None = None) -> Path:
+        folder = at or tmp_path / f"disk{len(mounted)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip("not run: there is no mount command for a small file system")
+        if done.returncode:
+            pytest.skip(f"not run: no small file system may be mounted: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in reversed(mounted):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path, room: int) -> Path:
+    """Leave ``room`` bytes on a disk; returns the file to remove."""
+    filler, space = disk / "filler", os.statvfs(disk)
+    filler.write_bytes(bytes(space.f_bavail * space.f_frsize - room))
+    return filler
+
+
+def space_of(*files: Path) -> int:
+    """What the files take of a tmpfs, in bytes."""
+    return sum(-(-file.stat().st_size // PAGE) * PAGE for file in files)
+
+
+def left_in(disk: Path) -> list[str]:
+    """What lies on a disk, but for the locks of stages."""
+    return sorted(path.name for path in disk.iterdir() if path.suffix != ".lock")
+
+
+def stage_words(stage: str, root: Path, out_dir: Path) -> list[str]:
+    """The command line of a stage of the small release."""
+    settings = [word for pair in SETTINGS.items() for word in ("--set", "{}={}".format(*pair))]
+    where = ["--params", str(PARAMS), "--root", str(root), "--out", str(out_dir)]
+    return [stage, *where, *settings]
+
+
+@pytest.fixture
+def sealed(stages: SimpleNamespace, tmp_path: Path) -> Path:
+    """The folders of crop, train and export as the command line wants them."""
+    root = tmp_path / "root"
+    for name in ("crop", "train", "export"):
+        shutil.copytree(getattr(stages, name), root / name)
+        seal(root / name, Manifest(name, "", {}, {}, "", {}, {}, {}))
+    return root

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from components.model import run_state
-from components.model.checkpoint import save_checkpoint
-from components.model.train import train_net
-from components.params import TrainParams
+from fpenet.model import checkpoint
+from fpenet.model.checkpoint import save_checkpoint
+from fpenet.model.train import train_net
+from fpenet.params import TrainParams
 
 SAVED = "saved.txt"
 STEPS = {"open", "os.rename", "os.remove", "os.scandir"}  # as Python audits them
@@ -55,9 +55,9 @@ def train_and_die(crop_dir: Path, train: TrainParams, root: Path) -> None:
                 break
         assert os.WEXITSTATUS(status) == 0, status
         shutil.rmtree(folder)
-        return sys.exit(0)
+        sys.exit(0)
 
-    run_state.save_checkpoint = save  # type: ignore[attr-defined]
+    checkpoint.save_checkpoint = save
     train_net(crop_dir=crop_dir, train=train, out_dir=folder)
 
 

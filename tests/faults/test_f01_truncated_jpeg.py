@@ -1,18 +1,23 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from components.data.split import split_subjects
-from components.data.validate import validate_labels
+from fpenet.data.split import split_subjects
+from fpenet.data.validation.validate import validate_labels
+from fpenet.params import Params
+from tests.conftest import TinyLabels
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _imported_once():
+def _imported_once() -> None:
     """Great Expectations takes seconds to import: here once, not in a process of each run."""
     import great_expectations  # noqa: F401
 
 
-def cut_picture(tiny_labels, name, share):
+def cut_picture(tiny_labels: TinyLabels, name: str, share: float) -> None:
     """A JPEG of noise, cut off after ``share`` of its bytes."""
     path = tiny_labels.folder / name
     levels = np.random.default_rng(35).integers(0, 256, (64, 64)).astype(np.uint8)
@@ -23,8 +28,8 @@ def cut_picture(tiny_labels, name, share):
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
 def test_f01_a_truncated_jpeg_is_rejected_by_name_and_reason(
-    tiny_labels, params_with, tmp_path, share
-):
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], tmp_path: Path, share: float
+) -> None:
     tiny_labels.add("images/s020_0.jpg", picture=False)
     cut_picture(tiny_labels, "images/s020_0.jpg", share)
     params = params_with({"data.labels": str(tiny_labels.write())})
@@ -39,7 +44,9 @@ def test_f01_a_truncated_jpeg_is_rejected_by_name_and_reason(
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 
-def test_f01_too_many_truncated_jpegs_stop_the_run(tiny_labels, params_with, tmp_path):
+def test_f01_too_many_truncated_jpegs_stop_the_run(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], tmp_path: Path
+) -> None:
     for number in (20, 21):
         tiny_labels.add(f"images/s0{number}_0.jpg", picture=False)
         cut_picture(tiny_labels, f"images/s0{number}_0.jpg", 0.9)

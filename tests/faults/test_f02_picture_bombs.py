@@ -3,18 +3,19 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from components.data.images import image_size, read_grey
-from components.data.rejected import Refusal
+from fpenet.data.images import image_size, read_grey
+from fpenet.data.rejected import Refusal
 
 
-def write_empty_png(path, width, height):
+def write_empty_png(path: Path, width: int, height: int) -> None:
     """A PNG of zeros, tiny on disk whatever its size."""
 
-    def chunk(kind, data):
+    def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
@@ -27,7 +28,7 @@ def write_empty_png(path, width, height):
     )
 
 
-def test_f02_a_picture_over_the_cap_is_refused_before_it_is_decoded(tmp_path):
+def test_f02_a_picture_over_the_cap_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     write_empty_png(tmp_path / "big.png", 2000, 1000)
     assert image_size(tmp_path / "big.png") == (2000, 1000)
     assert read_grey(tmp_path / "big.png", 2.0).shape == (1000, 2000)
@@ -35,7 +36,7 @@ def test_f02_a_picture_over_the_cap_is_refused_before_it_is_decoded(tmp_path):
         read_grey(tmp_path / "big.png", 1.9)
 
 
-def test_f02_a_decompression_bomb_costs_no_memory(tmp_path):
+def test_f02_a_decompression_bomb_costs_no_memory(tmp_path: Path) -> None:
     write_empty_png(tmp_path / "bomb.png", 50_000, 50)
     content = bytearray((tmp_path / "bomb.png").read_bytes())
     content[20:24] = struct.pack(">I", 50_000)  # says 50,000 rows
@@ -44,8 +45,8 @@ def test_f02_a_decompression_bomb_costs_no_memory(tmp_path):
     assert len(content) < 10_000
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from components.data.images import read_grey\n"
-        "from components.data.rejected import Refusal\n"
+        "from fpenet.data.images import read_grey\n"
+        "from fpenet.data.rejected import Refusal\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n    read_grey(Path(sys.argv[1]), 50.0)\n"
         "except Refusal as refusal:\n    print(refusal.reason)\n"
@@ -64,7 +65,7 @@ def test_f02_a_decompression_bomb_costs_no_memory(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "EPS", "SPIDER", "PPM"])
-def test_f02_other_formats_named_png_are_refused(tmp_path, kind):
+def test_f02_other_formats_named_png_are_refused(tmp_path: Path, kind: str) -> None:
     mode = "F" if kind == "SPIDER" else "L"
     Image.new(mode, (32, 32)).save(tmp_path / "a", format=kind)
     (tmp_path / "a").rename(tmp_path / "a.png")  # saved so, SPIDER would claim the ending .png
@@ -73,7 +74,7 @@ def test_f02_other_formats_named_png_are_refused(tmp_path, kind):
             read(tmp_path / "a.png")
 
 
-def test_f02_a_fits_file_named_png_is_refused(tmp_path):
+def test_f02_a_fits_file_named_png_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"SIMPLE  =                    T".ljust(2880))
     with pytest.raises(Refusal, match="neither PNG nor JPEG"):
         image_size(tmp_path / "a.png")

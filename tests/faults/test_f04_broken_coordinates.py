@@ -1,16 +1,21 @@
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from components.data.readers import read_labels
-from components.data.sift import sift
+from fpenet.data.readers import read_labels
+from fpenet.data.validation.run_checks import run_checks
+from fpenet.params import Params
+from tests.conftest import TinyLabels
 
 
-def rejections(tiny_labels, params_with):
+def rejections(folder: Path, params_with: Callable[..., Params]) -> list[tuple[str, str]]:
     """Every rejection of readers and checks, as (reason, detail)."""
     params = params_with()
-    labelled = read_labels(tiny_labels.write(), params.data)
-    sifted = sift(labelled.samples, labelled.root, params.validate_)
+    labelled = read_labels(folder, params.data)
+    sifted = run_checks(labelled.samples, labelled.root, params.validate_)
     assert len(sifted.kept) == 20
     return [(one.reason, one.detail) for one in [*labelled.rejected, *sifted.rejected]]
 
@@ -28,35 +33,44 @@ def rejections(tiny_labels, params_with):
     ],
 )
 def test_f04_a_broken_coordinate_names_sample_and_point(
-    tiny_labels, params_with, point, reason, said
-):
+    tiny_labels: TinyLabels,
+    params_with: Callable[..., Params],
+    point: tuple[Any, Any],
+    reason: str,
+    said: str,
+) -> None:
     tiny_labels.add("images/s020_0.png", points=[(20, 24), point, (32, 34), (24, 44), (40, 44)])
-    ((found, detail),) = rejections(tiny_labels, params_with)
+    ((found, detail),) = rejections(tiny_labels.write(), params_with)
     assert found == reason
     assert said in detail
 
 
-def test_f04_a_face_with_a_point_too_many_is_named(tiny_labels, params_with):
+def test_f04_a_face_with_a_point_too_many_is_named(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     tiny_labels.add("images/s020_0.png", P9x=30.0, P9y=30.0)
-    assert rejections(tiny_labels, params_with) == [
+    assert rejections(tiny_labels.write(), params_with) == [
         ("keypoint count", "labels P9, where the set has 5 keypoints")
     ]
 
 
-def test_f04_an_index_given_twice_is_named(tiny_labels, params_with):
+def test_f04_an_index_given_twice_is_named(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     record = tiny_labels.add("images/s020_0.png")
     folder = tiny_labels.write()
     text = json.dumps(tiny_labels.records)
     point = json.dumps({"P1x": record["annotations"][1]["P1x"]})[1:-1]
     assert text.count(point) == 1
-    tiny_labels.write = lambda: folder  # keep the text below
     (folder / "labels.json").write_text(text.replace(point, f"{point}, {point}"))
-    ((reason, detail),) = rejections(tiny_labels, params_with)
+    ((reason, detail),) = rejections(folder, params_with)
     assert (reason, detail) == ("label", "labels.json, record 21: key 'P1x' is given twice")
 
 
-def test_f04_the_same_face_twice_is_named(tiny_labels, params_with):
+def test_f04_the_same_face_twice_is_named(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     tiny_labels.records.append(tiny_labels.records[4])
-    assert rejections(tiny_labels, params_with) == [
+    assert rejections(tiny_labels.write(), params_with) == [
         ("repeated", "same picture and points as a face of images/s002_0.png")
     ]

@@ -1,25 +1,27 @@
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from components.data.checks.faces import faces_of
-from components.data.sample import FaceSample, keypoints_box
-from components.data.sift import sift_faces
-from components.data.synthetic import EXPRESSIONS
-from components.data.synthetic.landmarks import landmarks
-from components.data.synthetic.population import draw_identity
-from components.keypoints import scheme_for
+from fpenet.data.checks.faces import LabelledFaces, labelled_faces
+from fpenet.data.sample import FaceSample, keypoints_box
+from fpenet.data.validation.run_checks import run_face_checks
+from fpenet.keypoints import scheme_for
+from fpenet.params import Params
+from synthface import EXPRESSIONS
+from synthface.head.landmarks import landmarks
+from synthface.population import sample_identity
 
 YAWS = (-60, -30, 0, 15, 45)
 
 
 @pytest.fixture(scope="module")
-def heads():
+def heads() -> LabelledFaces:
     """The labels of 300 rendered heads, from profile to profile; no picture is needed."""
     samples = []
     for subject in range(60):
-        points = landmarks(draw_identity(35, subject), EXPRESSIONS["neutral"], (0.0, 0.0))
+        points = landmarks(sample_identity(35, subject), EXPRESSIONS["neutral"], (0.0, 0.0))
         for yaw in YAWS:
             turn = np.radians(yaw)
             x = points[:, 0] * np.cos(turn) + points[:, 2] * np.sin(turn)
@@ -27,18 +29,22 @@ def heads():
             name, visible = f"{subject:03d}_{yaw}.png", np.ones(len(seen), bool)
             box = keypoints_box(seen)
             samples.append(FaceSample(name, (640, 480), box, seen, visible, 0, f"{subject:03d}"))
-    return faces_of(samples)
+    return labelled_faces(samples)
 
 
 @pytest.mark.parametrize("region", ["all", "eyes", "mouth"])
-def test_f05_one_percent_of_swapped_faces_is_dropped_and_no_other(heads, params_with, region):
+def test_f05_one_percent_of_swapped_faces_is_dropped_and_no_other(
+    heads: LabelledFaces, params_with: Callable[..., Params], region: str
+) -> None:
     scheme = scheme_for(104)
     indices, flip = np.array(scheme.regions[region]), np.array(scheme.flip_map)
-    swapped = [42, 134, 250]
+    swapped = np.array([42, 134, 250])
     assert [YAWS[row % 5] for row in swapped] == [0, 45, -60]
     points = heads.points.copy()
     points[np.ix_(swapped, indices)] = points[np.ix_(swapped, flip[indices])]
-    sifted = sift_faces(dataclasses.replace(heads, points=points), params_with().validate_, None)
+    sifted = run_face_checks(
+        dataclasses.replace(heads, points=points), params_with().validate_, None
+    )
     assert [(one.face, one.reason, one.broken) for one in sifted.rejected] == [
         (row, "swapped", True) for row in swapped
     ]

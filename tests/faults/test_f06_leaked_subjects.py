@@ -1,15 +1,24 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.sample import FaceSample, table_of, write_table
-from components.data.split import SHARED, split_subjects
-from components.data.validate import validate_labels
+from fpenet.data.sample import FaceSample, table_of, write_table
+from fpenet.data.split import SHARED, split_subjects
+from fpenet.data.validation.validate import validate_labels
+from fpenet.params import Params
+from tests.conftest import TinyLabels
+
+Row = tuple[str, str | None, dict[str, str | float]]
+Split = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def split(tmp_path, params_with):
-    def run(faces, by="auto", shared=""):
+def split(tmp_path: Path, params_with: Callable[..., Params]) -> Split:
+    def run(faces: list[Row], by: str = "auto", shared: str = "") -> dict[str, Any]:
         points, visible = np.array([[1.0, 2.0]]), np.array([True])
         samples = [
             FaceSample(name, (9, 9), (0.0, 0.0, 9.0, 9.0), points, visible, 0, subject, about)
@@ -23,7 +32,9 @@ def split(tmp_path, params_with):
     return run
 
 
-def test_f06_a_subject_in_two_parts_is_a_hard_stop_that_names_it(split, tmp_path):
+def test_f06_a_subject_in_two_parts_is_a_hard_stop_that_names_it(
+    split: Split, tmp_path: Path
+) -> None:
     faces = [
         ("a.png", "ann", {"split": "train"}),
         ("b.png", "ann", {"split": "val"}),
@@ -37,7 +48,7 @@ def test_f06_a_subject_in_two_parts_is_a_hard_stop_that_names_it(split, tmp_path
 
 
 @pytest.mark.parametrize("by", ["table", "hash"])
-def test_f06_a_kpi_subject_in_training_is_a_hard_stop_that_names_it(split, by):
+def test_f06_a_kpi_subject_in_training_is_a_hard_stop_that_names_it(split: Split, by: str) -> None:
     tree = {"recording": "01", "split": "train"}
     faces = [("a.png", "079", tree), ("b.png", "342", tree)]
     faces += [(f"{n}.png", f"{n:03d}", {**tree, "split": "val"}) for n in range(1, 9)]
@@ -45,8 +56,8 @@ def test_f06_a_kpi_subject_in_training_is_a_hard_stop_that_names_it(split, by):
         split(faces, by)
 
 
-def test_f06_a_face_of_nobody_is_refused(split):
-    faces = [("a.png", "ann", {}), ("b.png", None, {})]
+def test_f06_a_face_of_nobody_is_refused(split: Split) -> None:
+    faces: list[Row] = [("a.png", "ann", {}), ("b.png", None, {})]
     with pytest.raises(
         ValueError, match=r"1 faces have no subject, the first is b\.png; give them"
     ):
@@ -56,7 +67,9 @@ def test_f06_a_face_of_nobody_is_refused(split):
 @pytest.mark.parametrize(
     ("row", "part"), [("a.png,b.png,0,1,0\n", "val"), ("a.png,b.png,7,0,1\n", "kpi")]
 )
-def test_f06_one_picture_in_two_parts_is_a_hard_stop_that_names_both(split, tmp_path, row, part):
+def test_f06_one_picture_in_two_parts_is_a_hard_stop_that_names_both(
+    split: Split, tmp_path: Path, row: str, part: str
+) -> None:
     faces = [("a.png", "ann", {"split": "train"}), ("b.png", "bob", {"split": part})]
     with pytest.raises(
         ValueError,
@@ -67,8 +80,8 @@ def test_f06_one_picture_in_two_parts_is_a_hard_stop_that_names_both(split, tmp_
 
 
 def test_f06_a_copy_of_a_picture_under_another_name_is_found_and_stops_the_split(
-    tiny_labels, params_with, tmp_path
-):
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], tmp_path: Path
+) -> None:
     levels = np.random.default_rng(1).integers(0, 256, (8, 8)).astype(np.uint8)
     smooth = Image.fromarray(levels).resize((64, 64), Image.Resampling.BICUBIC)
     for name, quality in (("images/s020_0.jpg", 95), ("images/s021_0.jpg", 50)):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.provenance.digest import digest_dataset
+from fpenet.provenance.digest import digest_dataset
 from tests.dvc_project import DvcProject
 
 CACHE = Path(".dvc/cache/files/md5")

@@ -1,7 +1,11 @@
+from collections.abc import Callable
+
 import pytest
 from PIL import Image
 
-from components.data.readers import read_labels
+from fpenet.data.readers import read_labels
+from fpenet.params import Params
+from tests.conftest import TinyLabels
 
 
 @pytest.mark.parametrize(
@@ -18,7 +22,9 @@ from components.data.readers import read_labels
         ("", "it must be a path"),
     ],
 )
-def test_f09_a_file_name_that_leaves_the_folder_is_refused(tiny_labels, params_with, name, said):
+def test_f09_a_file_name_that_leaves_the_folder_is_refused(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], name: str, said: str
+) -> None:
     outside = tiny_labels.folder.parent / "secret.png"
     Image.new("L", (64, 64)).save(outside)
     (tiny_labels.folder / "link.png").symlink_to(outside)
@@ -31,7 +37,9 @@ def test_f09_a_file_name_that_leaves_the_folder_is_refused(tiny_labels, params_w
     assert len(labelled.samples) == 20
 
 
-def test_f09_a_link_within_the_folder_is_fine(tiny_labels, params_with):
+def test_f09_a_link_within_the_folder_is_fine(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     (tiny_labels.folder / "link.png").symlink_to(tiny_labels.folder / "images/s000_0.png")
     tiny_labels.add("images/../link.png", picture=False)
     assert read_labels(tiny_labels.write(), params_with().data).samples[-1].image == "link.png"

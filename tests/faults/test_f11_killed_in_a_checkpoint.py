@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from components.model.checkpoint import load_checkpoint
-from components.model.train import train_net
-from components.params import Params
+from fpenet.model.checkpoint import load_checkpoint
+from fpenet.model.train import train_net
+from fpenet.params import Params
 from tests.dots import QUICK, losses
 from tests.faults.killed import SAVED
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.cli import main
-from components.model import train as train_module
-from components.progress import EpochEnd, watching
+from fpenet.cli.main import main
+from fpenet.core.progress import EpochEnd, observed_epochs
+from fpenet.model import train as train_module
 from tests.dots import losses
 
 MEGABYTE = 1 << 20
@@ -58,7 +58,7 @@ def test_f12_a_full_disk_at_a_checkpoint_is_one_line_and_a_retry_goes_on(
             rest = space.f_bavail * space.f_frsize - saved.stat().st_size // 2
             (small_disk / "filler").write_bytes(bytes(rest))
 
-    with watching(fill):
+    with observed_epochs(fill):
         assert main(words) == 2
     said = capsys.readouterr().err
     assert "fpenet train: [Errno 28] No space left on device: " in said

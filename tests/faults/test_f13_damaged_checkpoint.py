@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from components.model import train as train_module
-from components.model.train import train_net
-from components.params import Params, TrainParams
+from fpenet.model import train as train_module
+from fpenet.model.train import train_net
+from fpenet.params import Params, TrainParams
 from tests.dots import QUICK, losses
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from components.cli import main
-from components.data.crop_store import open_crops
-from components.kpi.predictions import load_predictions
-from components.model.checkpoint import load_checkpoint, save_checkpoint
-from components.params import Params
-from components.provenance.digest import digest_bytes
+from fpenet.cli.main import main
+from fpenet.data.crops.store import open_crops
+from fpenet.kpi.predictions import load_predictions
+from fpenet.model.checkpoint import load_checkpoint, save_checkpoint
+from fpenet.params import Params
+from fpenet.provenance.digest import digest_bytes
 from tests.faults.test_f17_pretrained_that_does_not_fit import trained
 
 ROOT = Path(__file__).parents[2]
@@ -161,7 +161,7 @@ def test_f14_as_a_checkpoint_to_go_on_from(
         found = load_checkpoint(path)
     assert found is not None
     assert found[1] == {"epoch": 3}
-    assert f"{name}: damaged: it is no checkpoint" in caplog.text
+    assert f"{name}: damaged: not a checkpoint" in caplog.text
     assert not (tmp_path / "canary").exists()
 
 

@@ -10,18 +10,19 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from components.cli import main
-from components.model import stepper
-from components.model.checkpoint import load_checkpoint
-from components.model.train import train_net
-from components.params import Params
-from components.stopping import Diverged
+from fpenet.cli.main import main
+from fpenet.core.errors import Diverged
+from fpenet.model import step
+from fpenet.model.checkpoint import load_checkpoint
+from fpenet.model.step import sample_batch
+from fpenet.model.train import train_net
+from fpenet.params import Params
 from tests.dots import QUICK
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, bad: set[int], pixel: float) -> None:
     """Put ``pixel`` into one image of the batches whose numbers are ``bad``."""
-    real = stepper.draw_batch
+    real = sample_batch
     drawn = 0
 
     def draw(*arguments: Any) -> Any:
@@ -32,7 +33,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, bad: set[int], pixel: float) -> None:
         drawn += 1
         return batch
 
-    monkeypatch.setattr(stepper, "draw_batch", draw)
+    monkeypatch.setattr(step, "draw_batch", draw)
 
 
 @pytest.mark.parametrize("pixel", [float("nan"), float("inf"), 3e38])

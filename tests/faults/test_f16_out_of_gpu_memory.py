@@ -1,4 +1,4 @@
-"""A batch that is too large for the GPU is answered in two parts, or the run fails in one line."""
+"""A batch that is too large for the GPU is split into two parts, or the run fails in one line."""
 
 import gc
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from components.model import stepper
-from components.model.augment import Batch
-from components.model.step import Training
-from components.model.train import train_net
-from components.params import Params
+from fpenet.model import step
+from fpenet.model.augment import Batch
+from fpenet.model.step import Training, take_step
+from fpenet.model.train import train_net
+from fpenet.params import Params
 from tests.dots import QUICK
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU to run out of memory")
@@ -33,21 +33,21 @@ def test_f16_a_step_that_finds_too_little_memory_is_run_again_in_two_parts(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Without a GPU: a step refuses parts of more than ``most`` faces, as an allocator would."""
-    real = stepper.take_step
+    real = take_step
 
     def limited(training: Training, batch: Batch, *rest: Any) -> torch.Tensor:
         if len(batch.images) > most * training.parts:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
         return real(training, batch, *rest)
 
-    monkeypatch.setattr(stepper, "take_step", limited)
+    monkeypatch.setattr(step, "take_step", limited)
     train = params_with(QUICK | {"train.batch_size": 40, "train.epochs": 2}).train
     if most == 20:
         assert train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)["faces_seen"] == 80
     else:
         with pytest.raises(ValueError, match=r"too small for train\.batch_size 40 in 2 parts"):
             train_net(crop_dir=dots_dir, train=train, out_dir=tmp_path)
-    assert caplog.text.count("each batch is answered in two parts") == 1
+    assert caplog.text.count("each batch is split into two parts") == 1
 
 
 @needs_gpu
@@ -76,7 +76,7 @@ def test_f16_a_batch_is_halved_once_and_the_memory_released(
         else:
             with pytest.raises(ValueError, match=r"too small for train\.batch_size 40 in 2 parts"):
                 train_net(crop_dir=dots_dir, train=train, out_dir=_folder(tmp_path / "less"))
-        assert "each batch is answered in two parts" in caplog.text
+        assert "each batch is split into two parts" in caplog.text
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     gc.collect()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from components.cli import main
-from components.model.checkpoint import save_net
-from components.model.recombinator import build_net
-from components.model.start_from import save_trainable
+from fpenet.cli.main import main
+from fpenet.model.checkpoint import save_net
+from fpenet.model.nets.recombinator import build_net
+from fpenet.model.start_from import save_trainable
 
 Command = Callable[..., list[str]]
 
@@ -28,8 +28,8 @@ def trained(folder: Path, net: str, keypoints: int) -> Path:
             "nano",
             5,
             "start_from",
-            "heatmaps.weight: [10, 64, 1, 1], wanted [2, 64, 1, 1];"
-            " heatmaps.bias: [10], wanted [2]; train.new_head: true makes these anew",
+            "heatmaps.weight: [10, 64, 1, 1], must be [2, 64, 1, 1];"
+            " heatmaps.bias: [10], must be [2]; train.new_head: true reinitialises these",
         ),
         ("small", 1, "start_from", "its net is small; train.net is nano"),
         ("nano", 5, "teacher", "5 keypoints; the data have 1"),
@@ -64,8 +64,8 @@ def test_f17_a_damaged_net_of_the_right_name_lists_each_layer(
     capsys.readouterr()
     assert main(words) == 2
     line = capsys.readouterr().err
-    assert "stem.0.weight: [24, 1, 3, 3], wanted [32, 1, 3, 3]" in line
-    assert "trunk.0.0.weight: [80, 80, 3, 3], wanted [128, 128, 3, 3]" in line
+    assert "stem.0.weight: [24, 1, 3, 3], must be [32, 1, 3, 3]" in line
+    assert "trunk.0.0.weight: [80, 80, 3, 3], must be [128, 128, 3, 3]" in line
     assert "new_head" not in line  # that alone would not help
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.cli import main
-from components.model import train as train_module
+from fpenet.cli.main import main
+from fpenet.model import train as train_module
 
 
 @pytest.mark.parametrize(
@@ -49,5 +49,6 @@ def test_f18_a_wrong_setting_is_one_line_before_any_net(
     line = capsys.readouterr().err
     assert said in line
     assert line.count("\n") == 1
-    assert not torch.cuda.is_initialized()
+    initialised: Callable[[], bool] = torch.cuda.is_initialized
+    assert not initialised()
     assert not (tmp_path / "train").exists()

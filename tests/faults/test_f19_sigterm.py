@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from components.model import stepper
-from components.model.checkpoint import load_checkpoint
-from components.model.train import train_net
-from components.params import Params
-from components.stopping import Resumable, noted_sigterm
+from fpenet.core.errors import Resumable
+from fpenet.core.stopping import deferred_sigterm
+from fpenet.model import step
+from fpenet.model.checkpoint import load_checkpoint
+from fpenet.model.step import take_step
+from fpenet.model.train import train_net
+from fpenet.params import Params
 from tests.dots import QUICK, losses
+from tests.waiting import LONGEST_SECONDS, wait_for
 
 SIGNALS_AT = 7  # steps, of five an epoch
 
@@ -24,7 +27,7 @@ SIGNALS_AT = 7  # steps, of five an epoch
 @pytest.fixture
 def signalled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Training gets SIGTERM twice at its seventh step."""
-    real = stepper.take_step
+    real = take_step
     taken = 0
 
     def take(*arguments: Any) -> Any:
@@ -35,7 +38,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
             os.kill(os.getpid(), signal.SIGTERM)
         return real(*arguments)
 
-    monkeypatch.setattr(stepper, "take_step", take)
+    monkeypatch.setattr(step, "take_step", take)
     return monkeypatch
 
 
@@ -49,7 +52,7 @@ def test_f19_the_step_is_finished_and_the_rest_of_the_epoch_goes_on_the_same(
     out_dir, whole = tmp_path / "train", tmp_path / "whole"
     out_dir.mkdir()
     whole.mkdir()
-    with pytest.raises(Resumable, match="all is saved"):
+    with pytest.raises(Resumable, match="the state is saved"):
         train_net(crop_dir=dots_dir, train=train, out_dir=out_dir)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     found = load_checkpoint(out_dir / "checkpoint.safetensors")
@@ -90,7 +93,7 @@ def test_f19_a_prefect_run_saves_and_then_ends_its_own_way(
 
 
 def test_f19_without_a_signal_nothing_is_raised() -> None:
-    with noted_sigterm() as came:
+    with deferred_sigterm() as came:
         assert not came()
 
 
@@ -98,20 +101,26 @@ def test_f19_a_preempted_command_exits_resumable_and_goes_on(
     tmp_path: Path, train_command: Callable[..., list[str]]
 ) -> None:
     def command(root: Path) -> list[str]:
-        return [sys.executable, "-m", "components.cli", *train_command(root, epochs=12)]
+        return [sys.executable, "-m", "fpenet", *train_command(root, epochs=12)]
 
     root = tmp_path / "root"
     training = subprocess.Popen(command(root), stderr=subprocess.PIPE, text=True)
-    while not list(root.glob(".train.*.partial/checkpoint.0*")):
+
+    def saved_once() -> bool:
         assert training.poll() is None
-        time.sleep(0.01)
-    training.send_signal(signal.SIGTERM)
-    time.sleep(0.02)
-    training.send_signal(signal.SIGTERM)
-    _, said = training.communicate()
+        return bool(list(root.glob(".train.*.partial/checkpoint.0*")))
+
+    try:
+        wait_for(saved_once, "the first checkpoint")
+        training.send_signal(signal.SIGTERM)
+        time.sleep(0.02)
+        training.send_signal(signal.SIGTERM)
+        _, said = training.communicate(timeout=LONGEST_SECONDS)
+    finally:
+        training.kill()
     assert (training.returncode, said) == (
         75,
-        "fpenet train: stopped by SIGTERM; all is saved, the same command goes on from there\n",
+        "fpenet train: stopped by SIGTERM; the state is saved, the same command resumes it\n",
     )
     assert not (root / "train").exists()
     # In processes of the same kind: another number of threads gives other sums.

@@ -1,4 +1,5 @@
-"""The original never scores its last batch (FACTS 9); ours gives the same KPI at any batch size."""
+"""The original never scores an incomplete last batch (docs/fpenet.md, KPI); ours gives the same
+KPI at any batch size."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,14 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore, open_crops
-from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.judge_models import all_judged
-from components.kpi.evaluate import evaluate, judge
-from components.kpi.predictions import Predict, predict_judged
-from components.model.checkpoint import load_net
-from components.model.judge import torch_predict
-from components.params import EvaluateParams
+from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.deploy.engines.onnxruntime_engine import open_engine
+from fpenet.deploy.judge.judge_models import all_faces_judged
+from fpenet.kpi.evaluate import evaluate, judge
+from fpenet.kpi.predictions import Predict, predict_judged
+from fpenet.model.checkpoint import load_net
+from fpenet.model.evaluate import torch_predict
+from fpenet.params import EvaluateParams
 
 
 def trained(stages: SimpleNamespace) -> Predict:
@@ -32,7 +33,7 @@ def test_f20_batches_of_1_7_and_64_give_the_same_kpi(
     how: EvaluateParams,
     opened: Callable[[SimpleNamespace], Predict],
 ) -> None:
-    store, predict = all_judged(open_crops(crop_dir)), opened(stages)
+    store, predict = all_faces_judged(open_crops(crop_dir)), opened(stages)
     assert len(store.rows("kpi")) == 10  # a multiple of none but 1
     one, *others = (
         evaluate(predict, store, how.model_copy(update={"batch_size": size}))[0]

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.data.crop_store import CropStore
-from components.kpi.evaluate import evaluate
-from components.kpi.gate import Champion, Judged, judge
-from components.kpi.kpi_report import KpiReport
-from components.kpi.report import write_kpi
-from components.params import EvaluateParams, GateParams
+from fpenet.data.crops.store import CropStore
+from fpenet.kpi.evaluate import evaluate
+from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
+from fpenet.kpi.report import KpiReport, write_kpi
+from fpenet.params import ComparisonParams, EvaluateParams, GateParams
 
 MOUTH = range(48, 68)
 
@@ -53,11 +52,13 @@ def test_f21_the_gate_fails_closed(store_of: Callable[..., CropStore], how: Eval
         min_faces=10,
         min_subjects=2,
         thresholds={"tiny": {"crop_px/all": 9.0, "crop_px_visible/mouth": 9.0}},
-        comparison={"margin": 0.1, "slice_margin": 0.1, "metrics": ["crop_px/all"], "slices": {}},
+        comparison=ComparisonParams(
+            margin=0.1, slice_margin=0.1, metrics=("crop_px/all",), slices={}
+        ),
     )
     kpi = hidden_mouths(store_of, how)
-    engine = Judged("cpu/fp32", kpi, "build/cpu/fp32.kpi.json", 0.0, 0.1)
-    found = judge(kpi, [engine], Champion("first release", ""), gate)
+    engine = JudgedEngine("cpu/fp32", kpi, "build/cpu/fp32.kpi.json", 0.0, 0.1)
+    found = decide(kpi, [engine], ChampionResult("first release", ""), gate)
     assert not found["passed"]
     assert found["reasons"] == [
         "cpu/fp32: crop_px_visible/mouth was not measured; must be below 9"

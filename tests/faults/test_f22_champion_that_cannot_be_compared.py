@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from components.deploy.judge_release import judge_release
-from components.kpi.kpi_report import read_kpi
-from components.kpi.predictions import load_predictions
-from components.params import Params
-from components.provenance.sign import SigningKey
+from fpenet.deploy.judge.judge_release import judge_release
+from fpenet.kpi.predictions import load_predictions
+from fpenet.kpi.report import read_kpi
+from fpenet.params import Params
+from fpenet.provenance.signing import SigningKey
 
 Gate = Callable[..., dict[str, Any]]
 
@@ -99,7 +99,8 @@ def test_f22_an_engine_judged_on_other_faces_is_refused_without_any_champion(
         replace(read_kpi(path), faces="0" * 64).save(path)
     found = gate(None, build)
     assert not found["passed"]
-    assert "cpu/fp32: judged on other faces: 0000000000000000; must be of" in found["reasons"][0]
+    expected = "cpu/fp32: judged on different faces: 0000000000000000; must be of"
+    assert expected in found["reasons"][0]
 
 
 def test_f22_a_champion_without_an_engine_that_runs_here_refuses(

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore
-from components.kpi.compare import compare
-from components.kpi.evaluate import judge as judge_kpi
-from components.kpi.gate import Champion, Judged, judge
-from components.kpi.predictions import Predictions, predict_judged
-from components.params import ComparisonParams, EvaluateParams, GateParams
+from fpenet.data.crops.store import CropStore
+from fpenet.kpi.compare import compare
+from fpenet.kpi.evaluate import judge as judge_kpi
+from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
+from fpenet.kpi.predictions import Predictions, predict_judged
+from fpenet.params import ComparisonParams, EvaluateParams, GateParams
 
 COUNT = 24
 POINTS = np.random.default_rng(0).uniform(10, 70, (COUNT, 3, 2))
@@ -51,9 +51,9 @@ def verdict(
     )
     rows = () if champion is None else compare(store, champion, found, how, AGAINST)
     kpi = judge_kpi(store, found, how)
-    engine = Judged("cpu/fp32", kpi, "kpi.json", 0.0, 0.1, rows)
-    state = Champion("first release" if champion is None else "compared", "")
-    return judge(kpi, [engine], state, gate)
+    engine = JudgedEngine("cpu/fp32", kpi, "kpi.json", 0.0, 0.1, rows)
+    state = ChampionResult("first release" if champion is None else "compared", "")
+    return decide(kpi, [engine], state, gate)
 
 
 def test_f23_exactly_at_the_threshold_does_not_pass(store: CropStore, how: EvaluateParams) -> None:
@@ -82,8 +82,8 @@ def test_f23_a_required_slice_of_too_few_people_is_insufficient_evidence(
     how = how.model_copy(update={"slices": few})
     found = verdict(store, said(store, 1.0), how, 50.0, champion=said(store, 2.0))
     assert found["reasons"] == [
-        "cpu/fp32: crop_px/all beside the champion, pose=side: insufficient evidence: too few:"
-        " 3 faces of 2 people; wanted 2 of 3 (gate.champion)"
+        "cpu/fp32: crop_px/all relative to the champion, pose=side: insufficient evidence: too few:"
+        " 3 faces of 2 subjects; must be at least 2 of 3 (gate.champion)"
     ]
     front = next(row for row in found["comparisons"] if row["slice"] == "pose=front")
     assert front["passed"]

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import onnx
 import pytest
 
-from components.deploy.engine_onnxruntime import open_engine
-from components.deploy.landmarker import Landmarker
-from components.deploy.network import read_network
+from fpenet.deploy.engines.onnxruntime_engine import open_engine
+from fpenet.deploy.onnx.network import read_network
+from fpenet.deploy.runtime.landmarker import Landmarker
 
 OPENERS: list[Callable[[Path], object]] = [
     open_engine,

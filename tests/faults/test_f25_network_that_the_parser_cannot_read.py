@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
-from components.deploy.build import build_engines
-from components.deploy.engine_onnxruntime import open_engine
-from components.params import Params
+from fpenet.deploy.engines.build import build_engines
+from fpenet.deploy.engines.onnxruntime_engine import open_engine
+from fpenet.params import Params
 
 
 @pytest.mark.parametrize(

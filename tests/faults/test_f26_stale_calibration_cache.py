@@ -5,14 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.deploy.calibration_cache import read_cache
-from components.deploy.engine_tensorrt import chosen_source
-from components.deploy.network import opset_of, read_network
-from components.deploy.quantise import quantised_tensors
-from components.deploy.targets import TARGETS, Network, cache_name, tensorrt_number
-from components.params import Params
-from components.provenance.manifest import Manifest, seal
-from components.stages import STAGES, stage_key
+from fpenet.deploy.engines.targets import TARGETS, Network, cache_name, tensorrt_number
+from fpenet.deploy.engines.tensorrt_engine import chosen_source
+from fpenet.deploy.int8.calibration_cache import read_cache
+from fpenet.deploy.int8.quantise import quantised_tensors
+from fpenet.deploy.onnx.network import opset_of, read_network
+from fpenet.execution import stage_key
+from fpenet.params import Params
+from fpenet.provenance.manifest import Manifest, seal
+from fpenet.stages import STAGES
 
 ORIN = TARGETS["orin-nx"]
 

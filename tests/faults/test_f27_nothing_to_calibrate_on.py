@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore, open_crops
-from components.deploy import calibrate
-from components.deploy.calibrate import calibrate_ranges
-from components.params import Params
+from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.deploy.int8 import calibrate
+from fpenet.deploy.int8.calibrate import calibrate_ranges
+from fpenet.params import Params
 
 
 def stage(stages: SimpleNamespace, params: Params, store: CropStore, out_dir: Path) -> None:

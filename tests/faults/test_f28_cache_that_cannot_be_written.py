@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.params import Params
-from components.provenance.manifest import MANIFEST, Manifest, seal
-from components.stages import run_stage
+from fpenet.execution import run_stage
+from fpenet.params import Params
+from fpenet.provenance.manifest import MANIFEST, Manifest, seal
 
 
 def test_the_stage_ends_with_the_file_named_and_leaves_no_folder(
@@ -24,7 +24,7 @@ def test_the_stage_ends_with_the_file_named_and_leaves_no_folder(
     def full_disk(path: Path, *text: str, **how: str) -> int:
         if path.suffix == ".cache":
             raise OSError(28, "No space left on device", str(path))
-        return written(path, *text, **how)  # type: ignore[arg-type]
+        return written(path, *text, **how)
 
     monkeypatch.setattr(Path, "write_text", full_disk)
     with pytest.raises(OSError, match=r"No space left on device: .*\.cache"):

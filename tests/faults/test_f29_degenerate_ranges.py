@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from components.deploy.network import read_network
-from components.deploy.quantise import quantised_tensors, render_qdq
-from components.deploy.quantise_cpu import render_cpu
-from components.params import Params
-from components.provenance.manifest import Manifest, seal
-from components.stages import run_stage
+from fpenet.deploy.int8.quantise import quantised_tensors, render_qdq
+from fpenet.deploy.int8.quantise_cpu import render_cpu
+from fpenet.deploy.onnx.network import read_network
+from fpenet.execution import run_stage
+from fpenet.params import Params
+from fpenet.provenance.manifest import Manifest, seal
 
 
 def test_a_byte_of_one_face_stops_the_stage_before_it_calibrates(

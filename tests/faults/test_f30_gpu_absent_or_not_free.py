@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.deploy import engine_tensorrt
-from components.deploy.build import build_engines
-from components.deploy.cuda_device import CudaDevice, throttles
-from components.deploy.engine_tensorrt import absence
-from components.deploy.targets import TARGETS, Pending
-from components.params import Params
+from fpenet.deploy.engines import tensorrt_engine
+from fpenet.deploy.engines.build import build_engines
+from fpenet.deploy.engines.cuda_device import CudaDevice, throttles
+from fpenet.deploy.engines.targets import TARGETS, Pending
+from fpenet.deploy.engines.tensorrt_engine import absence
+from fpenet.params import Params
 
 H200 = CudaDevice("NVIDIA H200", (9, 0), False, 0, 140_000)
 OWN = "H200 builds its own engines: worker of pool h200"
@@ -61,14 +61,14 @@ def test_the_empty_wheel_of_the_package_index_is_not_tensorrt(
     (tmp_path / "tensorrt").mkdir()
     (tmp_path / "tensorrt" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    assert (engine_tensorrt.missing() or "").startswith("the tensorrt installed here is an empty")
+    assert (tensorrt_engine.missing() or "").startswith("the tensorrt installed here is an empty")
 
 
 def test_a_busy_gpu_makes_a_partial_release_and_stops_nothing_else(
     stages: SimpleNamespace, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy = replace(H200, other_processes=1)
-    monkeypatch.setattr(engine_tensorrt, "cuda_device", lambda: busy)
+    monkeypatch.setattr(tensorrt_engine, "cuda_device", lambda: busy)
     summary = build_engines(
         crop_dir=stages.crop,
         evaluate_dir=stages.evaluate,

@@ -10,36 +10,42 @@ from typing import Any
 import pytest
 
 import fpenet
-from components.deploy import golden as golden_module
-from components.deploy import landmarker
-from components.deploy.device_fit import Here, here, misfit
-from components.deploy.engine import RUNTIMES, Runtime
-from components.deploy.golden import check_golden
-from components.deploy.sums import write_sums
-from components.provenance.sign import SigningKey
+from fpenet.deploy.engines.device_fit import Machine, misfit, this_machine
+from fpenet.deploy.engines.runtimes import RUNTIMES, Runtime
+from fpenet.deploy.judge import golden as golden_module
+from fpenet.deploy.judge.golden import check_golden
+from fpenet.deploy.runtime import landmarker
+from fpenet.provenance.checksums import write_checksums
+from fpenet.provenance.signing import SigningKey
 
-ENGINE = {
+ENGINE: dict[str, Any] = {
     "runtime": "tensorrt",
     "runtime_version": "10.3.0",
     "compute_capability": [8, 7],
     "driver_cuda": [12, 6],
 }
-ORIN = Here((8, 7), (12, 6), "10.3.0")
+ORIN = Machine((8, 7), (12, 6), "10.3.0")
 
 
 @pytest.mark.parametrize(
     ("machine", "said"),
     [
-        (Here(None, None, None), "no CUDA device here; it was built for SM 8.7"),
-        (Here((9, 0), (12, 6), "10.3.0"), "for SM 8.7, the CUDA device here is SM 9.0; build it"),
-        (Here((8, 7), (12, 6), "8.5.2"), "by tensorrt 10.3.0, here is tensorrt 8.5.2; build it"),
-        (Here((8, 7), (12, 6), "10.16.1"), "by tensorrt 10.3.0, here is tensorrt 10.16.1"),
-        (Here((8, 7), (12, 6), None), "tensorrt is not installed here"),
-        (Here((8, 7), (12, 2), "10.3.0"), "a driver of CUDA 12.6, the driver here knows CUDA 12.2"),
-        (Here((8, 7), None, "10.3.0"), "a driver of CUDA 12.6, the driver here knows CUDA None"),
+        (Machine(None, None, None), "no CUDA device here; it was built for SM 8.7"),
+        (
+            Machine((9, 0), (12, 6), "10.3.0"),
+            "for SM 8.7, the CUDA device here is SM 9.0; build it",
+        ),
+        (Machine((8, 7), (12, 6), "8.5.2"), "by tensorrt 10.3.0, here is tensorrt 8.5.2; build it"),
+        (Machine((8, 7), (12, 6), "10.16.1"), "by tensorrt 10.3.0, here is tensorrt 10.16.1"),
+        (Machine((8, 7), (12, 6), None), "tensorrt is not installed here"),
+        (
+            Machine((8, 7), (12, 2), "10.3.0"),
+            "a driver of CUDA 12.6, the driver here knows CUDA 12.2",
+        ),
+        (Machine((8, 7), None, "10.3.0"), "a driver of CUDA 12.6, the driver here knows CUDA None"),
     ],
 )
-def test_f31_another_device_version_or_driver_is_named(machine: Here, said: str) -> None:
+def test_f31_another_device_version_or_driver_is_named(machine: Machine, said: str) -> None:
     found = misfit(ENGINE, machine)
     assert found is not None
     assert said in found
@@ -49,33 +55,35 @@ def test_f31_another_device_version_or_driver_is_named(machine: Here, said: str)
     ("more", "machine"),
     [
         ({}, ORIN),
-        ({}, Here((8, 7), (13, 0), "10.3.0.26")),
-        ({"driver_cuda": None}, Here((8, 7), None, "10.3.0")),
-        ({"version_compatible": True}, Here((8, 7), (12, 6), "10.16.1")),
-        ({"hardware_compatibility": "ampere_plus"}, Here((9, 0), (12, 6), "10.3.0")),
+        ({}, Machine((8, 7), (13, 0), "10.3.0.26")),
+        ({"driver_cuda": None}, Machine((8, 7), None, "10.3.0")),
+        ({"version_compatible": True}, Machine((8, 7), (12, 6), "10.16.1")),
+        ({"hardware_compatibility": "ampere_plus"}, Machine((9, 0), (12, 6), "10.3.0")),
     ],
 )
 def test_f31_its_own_device_is_right_and_what_it_was_built_to_run_on(
-    more: Mapping[str, Any], machine: Here
+    more: Mapping[str, Any], machine: Machine
 ) -> None:
-    assert misfit(ENGINE | more, machine) is None
+    assert misfit({**ENGINE, **more}, machine) is None
 
 
 @pytest.mark.parametrize(
     ("more", "machine"),
     [
-        ({"version_compatible": True}, Here((8, 7), (12, 6), "11.4.0")),
-        ({"version_compatible": True}, Here((8, 7), (12, 6), "10.2.9")),
-        ({"hardware_compatibility": "ampere_plus"}, Here((7, 5), (12, 6), "10.3.0")),
-        ({"hardware_compatibility": "same_compute_capability"}, Here((9, 0), (12, 6), "10.3.0")),
+        ({"version_compatible": True}, Machine((8, 7), (12, 6), "11.4.0")),
+        ({"version_compatible": True}, Machine((8, 7), (12, 6), "10.2.9")),
+        ({"hardware_compatibility": "ampere_plus"}, Machine((7, 5), (12, 6), "10.3.0")),
+        ({"hardware_compatibility": "same_compute_capability"}, Machine((9, 0), (12, 6), "10.3.0")),
     ],
 )
-def test_f31_compatible_engines_have_their_limits(more: Mapping[str, Any], machine: Here) -> None:
-    assert misfit(ENGINE | more, machine) is not None
+def test_f31_compatible_engines_have_their_limits(
+    more: Mapping[str, Any], machine: Machine
+) -> None:
+    assert misfit({**ENGINE, **more}, machine) is not None
 
 
 def test_f31_an_onnx_file_runs_anywhere() -> None:
-    assert misfit({"runtime": "onnxruntime"}, Here(None, None, None)) is None
+    assert misfit({"runtime": "onnxruntime"}, Machine(None, None, None)) is None
 
 
 @pytest.fixture
@@ -86,7 +94,7 @@ def never_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"{source} was parsed")
 
     for name, own in list(RUNTIMES.items()):
-        monkeypatch.setitem(RUNTIMES, name, Runtime(own.build, load, own.suffix))
+        monkeypatch.setitem(RUNTIMES, name, Runtime(own.build, load, own.suffix, own.needs_gpu))
 
 
 @pytest.fixture
@@ -98,7 +106,7 @@ def foreign(stages: SimpleNamespace, signing_key: SigningKey, tmp_path: Path) ->
     model |= {"target": "orin-agx", "runtime": "tensorrt"}
     model["engines"] = [row | ENGINE for row in model["engines"]]
     (folder / "model.json").write_text(json.dumps(model))
-    write_sums(folder, signing_key)
+    write_checksums(folder, signing_key)
     return folder
 
 
@@ -107,7 +115,7 @@ def test_f31_a_bundle_of_another_device_is_refused_before_its_engine_is_parsed(
 ) -> None:
     with pytest.raises(ValueError, match=r"int8\.onnx: no CUDA device here|the CUDA device here"):
         fpenet.Landmarker(foreign)
-    monkeypatch.setattr(landmarker, "here", lambda runtime: Here((8, 7), (12, 6), "8.5.2"))
+    monkeypatch.setattr(landmarker, "here", lambda runtime: Machine((8, 7), (12, 6), "8.5.2"))
     with pytest.raises(ValueError, match=r"int8\.onnx: it was built by tensorrt 10\.3\.0, here is"):
         fpenet.Landmarker(foreign)
 
@@ -115,13 +123,13 @@ def test_f31_a_bundle_of_another_device_is_refused_before_its_engine_is_parsed(
 def test_f31_nor_is_it_queried(
     foreign: Path, never_loaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(golden_module, "here", lambda runtime: Here((9, 0), (12, 6), "10.3.0"))
+    monkeypatch.setattr(golden_module, "here", lambda runtime: Machine((9, 0), (12, 6), "10.3.0"))
     for found in check_golden(foreign):
         assert found.absent is not None
         assert "it was built for SM 8.7, the CUDA device here is SM 9.0" in found.absent
 
 
 def test_f31_this_machine_is_described_without_a_gpu_too() -> None:
-    machine = here("onnxruntime")
+    machine = this_machine("onnxruntime")
     assert machine.runtime_version is None
     assert (machine.compute_capability is None) <= (machine.driver_cuda is None)

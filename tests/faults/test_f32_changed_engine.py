@@ -1,20 +1,21 @@
 """F32: of an engine, bundle or cache in which any byte changed, nothing parses the first one."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 
 import fpenet
-from components.deploy import landmarker
-from components.deploy.sums import SUMS, check_sums, write_sums
-from components.provenance.digest import files_of
-from components.provenance.manifest import MANIFEST, Manifest, seal, verify
-from components.provenance.sign import make_key
+from fpenet.provenance.checksums import SUMS, verify_checksums, write_checksums
+from fpenet.provenance.digest import files_of
+from fpenet.provenance.manifest import MANIFEST, Manifest, seal, verify
+from fpenet.provenance.signing import make_key
 
 
 @pytest.fixture
@@ -28,13 +29,18 @@ def bundle(stages: SimpleNamespace, tmp_path: Path) -> Path:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was parsed, of JSON and ONNX."""
     seen: list[str] = []
-    loads, session = landmarker.json.loads, onnxruntime.InferenceSession
-    monkeypatch.setattr(
-        landmarker.json, "loads", lambda text: (seen.append("json"), loads(text))[1]
-    )
-    monkeypatch.setattr(
-        onnxruntime, "InferenceSession", lambda *a, **k: (seen.append("onnx"), session(*a, **k))[1]
-    )
+    real_loads, real_session = json.loads, onnxruntime.InferenceSession
+
+    def loads(text: str | bytes) -> Any:
+        seen.append("json")
+        return real_loads(text)
+
+    def session(*arguments: Any, **options: Any) -> Any:
+        seen.append("onnx")
+        return real_session(*arguments, **options)
+
+    monkeypatch.setattr(json, "loads", loads)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     return seen
 
 
@@ -90,7 +96,7 @@ def test_f32_an_engine_replaced_along_with_its_digest_is_found(
 ) -> None:
     signed = (bundle / f"{SUMS}.sig").read_bytes()
     (bundle / "1" / "int8.onnx").write_bytes(b"another engine")
-    write_sums(bundle, make_key(tmp_path / "stranger.pem"))
+    write_checksums(bundle, make_key(tmp_path / "stranger.pem"))
     with pytest.raises(ValueError, match=r"SHA256SUMS: signed by key [0-9a-f]{16}, which is not"):
         fpenet.Landmarker(bundle)
     (bundle / f"{SUMS}.sig").write_bytes(signed)
@@ -104,7 +110,7 @@ def test_f32_an_engine_replaced_along_with_its_digest_is_found(
 
 def test_f32_every_file_of_every_target_is_under_the_signature(stages: SimpleNamespace) -> None:
     for folder in (path.parent for path in stages.bundle.glob(f"*/{SUMS}")):
-        sums = check_sums(folder)
+        sums = verify_checksums(folder)
         assert sums.signed_by is not None
         assert sums.signed_by.name == "development"
         present = {path.relative_to(folder).as_posix() for path in files_of(folder)}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import fpenet
-from components.deploy import engine_tensorrt
-from components.deploy.golden import check_golden
+from fpenet.deploy.engines import tensorrt_engine
+from fpenet.deploy.judge.golden import check_golden
 
-DEPLOY = Path(engine_tensorrt.__file__).parent
+DEPLOY = Path(tensorrt_engine.__file__).parent
 
 
 def test_f33_an_unsigned_engine_is_neither_run_nor_queried(
@@ -36,6 +36,8 @@ def test_f33_the_deserialiser_is_told_to_run_no_host_code(
     class Runtime:
         """RTX's own, told the worst first; it notes what it is allowed when an engine comes."""
 
+        own: Any
+
         def __init__(self, logger: Any) -> None:
             self.__dict__["own"] = rtx.Runtime(logger)
             self.own.engine_host_code_allowed = True
@@ -50,13 +52,13 @@ def test_f33_the_deserialiser_is_told_to_run_no_host_code(
             return self.own.deserialize_cuda_engine(engine)
 
     monkeypatch.setattr(
-        engine_tensorrt,
+        tensorrt_engine,
         "import_module",
         lambda name: SimpleNamespace(Runtime=Runtime, __version__=rtx.__version__),
     )
     monkeypatch.setattr("polygraphy.config.USE_TENSORRT_RTX", True)
     with pytest.raises(ValueError, match="cannot read this engine here"):
-        engine_tensorrt.deserialised("tensorrt_rtx", b"no engine", "x.engine")
+        tensorrt_engine.deserialised("tensorrt_rtx", b"no engine", "x.engine")
     assert asked == [False]
 
 

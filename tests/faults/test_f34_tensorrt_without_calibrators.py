@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.deploy.build import network_for
-from components.deploy.engine_tensorrt import chosen_source, flags
-from components.deploy.targets import TARGETS, tensorrt_number
-from components.params import Params, TargetName
+from fpenet.deploy.engines.build import network_for
+from fpenet.deploy.engines.targets import TARGETS, tensorrt_number
+from fpenet.deploy.engines.tensorrt_engine import chosen_source, flags
+from fpenet.params import Params, TargetName
 
 
 @pytest.mark.parametrize("name", ["orin-nx", "thor", "h200"])

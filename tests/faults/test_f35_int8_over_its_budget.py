@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 
-from components.deploy.build import build_engines
-from components.deploy.bundle import bundle_targets
-from components.deploy.judge_release import judge_release
-from components.deploy.onnx_file import KEYPOINTS
-from components.params import Params
-from components.provenance.sign import SigningKey
+from fpenet.deploy.bundle.bundle import bundle_targets
+from fpenet.deploy.engines.build import build_engines
+from fpenet.deploy.judge.judge_release import judge_release
+from fpenet.deploy.onnx.onnx_file import KEYPOINTS
+from fpenet.params import Params
+from fpenet.provenance.signing import SigningKey
 
 
 def test_the_gate_refuses_int8_and_the_bundle_has_the_other_precision(
@@ -25,7 +25,9 @@ def test_the_gate_refuses_int8_and_the_bundle_has_the_other_precision(
     model = onnx.load(path)
     last = next(node for node in model.graph.node if KEYPOINTS in node.output)
     last.output[:] = ["exact"]
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(25), "lost_px"))
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.array(25, np.float32), "lost_px")
+    )
     model.graph.node.append(onnx.helper.make_node("Add", ["exact", "lost_px"], [KEYPOINTS]))
     path.write_bytes(model.SerializeToString())
     for name in ("build", "gate", "bundle"):

@@ -13,11 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
-from components.deploy import engine_tensorrt_rtx
-from components.deploy.build import build_engines
-from components.deploy.builder import known_timings
-from components.deploy.targets import TARGETS, Built, Network
-from components.params import Params
+from fpenet.deploy.engines import tensorrt_rtx_engine
+from fpenet.deploy.engines.build import build_engines
+from fpenet.deploy.engines.builder import known_timings
+from fpenet.deploy.engines.targets import TARGETS, Built, Network
+from fpenet.params import Params
+from tests.waiting import join
 
 pytest.importorskip("tensorrt_rtx", reason="needs the rtx extra")
 pytestmark = pytest.mark.tensorrt
@@ -29,7 +30,7 @@ def timings(stages: SimpleNamespace, params: Params, tmp_path_factory: Any) -> P
     folder: Path = tmp_path_factory.mktemp("timings")
     network = Network(stages.export / "opset17" / "fp16.onnx")
     build = params.build.model_copy(update={"timing_cache": folder})
-    assert isinstance(engine_tensorrt_rtx.build(network, TARGETS["l4"], "fp16", build), Built)
+    assert isinstance(tensorrt_rtx_engine.build(network, TARGETS["l4"], "fp16", build), Built)
     assert [path.name for path in folder.iterdir()] == ["tensorrt_rtx-1.7.1.116-sm89-l4.cache"]
     return folder
 
@@ -84,7 +85,7 @@ def test_a_killed_builder_is_told_from_one_that_refuses(
     def kill() -> None:
         while not ended.is_set():
             for child in psutil.Process().children():
-                if "components.deploy.builder_process" in child.cmdline():
+                if "fpenet.deploy.engines.builder" in child.cmdline():
                     child.kill()
                     return
             time.sleep(0.005)
@@ -95,7 +96,7 @@ def test_a_killed_builder_is_told_from_one_that_refuses(
         rows = built(stages, params, tmp_path, timing_cache=timings)
     finally:
         ended.set()
-        thread.join()
+        join(thread)
     assert "was ended while it built fp16.onnx for L4: signal 9" in rows["l4/fp16"]["reason"]
     assert list(tmp_path.rglob("*.engine")) == []
     assert [path.name for path in timings.iterdir()] == ["tensorrt_rtx-1.7.1.116-sm89-l4.cache"]
@@ -110,7 +111,7 @@ def test_f32_a_changed_timing_cache_is_not_read(
     assert known_timings(cache) is None
     network = Network(stages.export / "opset17" / "fp16.onnx")
     build = params.build.model_copy(update={"timing_cache": timings})
-    assert isinstance(engine_tensorrt_rtx.build(network, TARGETS["l4"], "fp16", build), Built)
+    assert isinstance(tensorrt_rtx_engine.build(network, TARGETS["l4"], "fp16", build), Built)
     assert f"{cache.name}: not what a build left; measured anew" in caplog.text
     assert known_timings(cache) is not None
 

@@ -12,16 +12,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from components.data.crop_store import open_crops
-from components.deploy import build as build_module
-from components.deploy.build import Judged, build_engine
-from components.deploy.engine import RUNTIMES, Runtime
-from components.deploy.golden import GOLDEN, Golden, faults, query, read_golden
-from components.deploy.network import read_network
-from components.deploy.targets import Built, Network
-from components.kpi.kpi_report import read_kpi
-from components.kpi.predictions import load_predictions
-from components.params import Params
+from fpenet.data.crops.store import open_crops
+from fpenet.deploy.engines.build import EvaluationSet, build_engine
+from fpenet.deploy.engines.runtimes import RUNTIMES, Runtime
+from fpenet.deploy.engines.targets import Built, Network
+from fpenet.deploy.judge.golden import GOLDEN, Golden, faults, predict_in_child, read_golden
+from fpenet.deploy.onnx.network import read_network
+from fpenet.kpi.predictions import load_predictions
+from fpenet.kpi.report import read_kpi
+from fpenet.params import Params
 
 Points = NDArray[np.float32]
 LIMITS = {"memory_mb": 4096, "seconds": 60.0}
@@ -39,11 +38,12 @@ def spoilt(stages: SimpleNamespace, how: str) -> bytes:
     last = next(node for node in graph.node if "keypoints" in node.output)
     last.output[list(last.output).index("keypoints")] = "honest"
     count = 68
+    added: dict[str, NDArray[Any]]
     if how == "nan":
-        added = {"number": np.float32("nan")}
+        added = {"number": np.array("nan", np.float32)}
         nodes = [helper.make_node("Mul", ["honest", "number"], ["keypoints"])]
     elif how == "constant":
-        added = {"nought": np.float32(0), "same": np.full((1, count, 2), 40, np.float32)}
+        added = {"nought": np.array(0, np.float32), "same": np.full((1, count, 2), 40, np.float32)}
         nodes = [
             helper.make_node("Mul", ["honest", "nought"], ["zero"]),
             helper.make_node("Add", ["zero", "same"], ["keypoints"]),
@@ -72,14 +72,14 @@ def built(
         read_kpi(stages.evaluate / "kpi.json"),
         load_predictions(stages.evaluate / "predictions.npz"),
     )
-    judged = Judged(
+    judged = EvaluationSet(
         open_crops(stages.crop), found.points, params.evaluate, kpi.confidence["within_px"], golden
     )
 
     def run(engine: bytes) -> Any:
         own = RUNTIMES["onnxruntime"]
-        runtime = Runtime(lambda *_: Built(engine, "1"), own.load, own.suffix)
-        monkeypatch.setitem(build_module.RUNTIMES, "onnxruntime", runtime)
+        runtime = Runtime(lambda *_: Built(engine, "1"), own.load, own.suffix, False)
+        monkeypatch.setitem(RUNTIMES, "onnxruntime", runtime)
         network = Network(stages.export / "opset17" / "fp32_cpu.onnx")
         return build_engine("cpu", "fp32", network, judged, params.build, tmp_path)
 
@@ -104,7 +104,7 @@ def test_f37_a_spoilt_engine_is_not_built(
 
 def test_f37_an_engine_that_crashes_or_is_none_is_refused_and_says_why(golden: Golden) -> None:
     with pytest.raises(ValueError, match=r"x\.onnx: could not be queried \(refused\): ValueError"):
-        query("onnxruntime", b"\x08\x07 no engine", golden, 8, LIMITS, "x.onnx")
+        predict_in_child("onnxruntime", b"\x08\x07 no engine", golden, 8, LIMITS, "x.onnx")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_f37_an_engine_that_takes_too_much_is_ended(
 ) -> None:
     engine = (stages.build / "cpu" / "fp32.onnx").read_bytes()
     with pytest.raises(ValueError, match=said):
-        query("onnxruntime", engine, golden, 8, limits, "fp32.onnx")
+        predict_in_child("onnxruntime", engine, golden, 8, limits, "fp32.onnx")
 
 
 def test_f37_one_keypoint_that_is_no_number_is_enough(golden: Golden) -> None:

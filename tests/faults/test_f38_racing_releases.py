@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from components.provenance.sign import PublicKey, SigningKey
-from components.release.pointer import read_head, read_history
-from components.release.store import Store
+from fpenet.provenance.signing import PublicKey, SigningKey
+from fpenet.release.store.interface import Store
+from fpenet.release.store.pointer import read_head, read_history
 from tests.release_store import promote
 
 ROOT = Path(__file__).parents[2]
@@ -17,9 +17,10 @@ import json
 import multiprocessing
 import sys
 from pathlib import Path
-from components.provenance.sign import read_signing_key
-from components.release.pointer import move, read_head, take_token
-from components.release.store import Superseded, open_store
+from fpenet.provenance.signing import read_signing_key
+from fpenet.release.store.pointer import move, read_head, take_token
+from fpenet.release.store.interface import Superseded
+from fpenet.release.store.open_store import open_store
 from tests.release_store import link
 
 place, endpoint, key, *versions = sys.argv[1:]
@@ -29,7 +30,7 @@ trusted = (key.public,)
 def race(start, version):
     store = open_store(place, endpoint or None)
     seen = read_head(store, trusted)
-    start.wait()
+    start.wait(60)
     try:
         head = take_token(store, trusted)
         if head.link != seen.link:
@@ -46,7 +47,7 @@ start, said = context.Barrier(len(versions)), context.Queue()
 racers = [context.Process(target=run, args=(start, version, said)) for version in versions]
 for racer in racers:
     racer.start()
-print(json.dumps(dict(said.get() for _ in racers)))
+print(json.dumps(dict(said.get(timeout=120) for _ in racers)))
 """
 
 

@@ -1,22 +1,25 @@
 """A run that is thought dead and is not: another has answered since, so it can change nothing."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.release.promotion import answer_request, release_store
-from components.release.store import Store
+from fpenet.release.promotion.promotion import decide_request
+from fpenet.release.store.interface import Store
+from fpenet.release.store.open_store import release_store
 from tests.promoting import Promoting
+from tests.waiting import LONGEST_SECONDS
 
 ROOT = Path(__file__).parents[2]
 ZOMBIE = """
 import sys
 from pathlib import Path
-from components.cli import parse_overrides
-from components.params import load_params
-from components.release import promotion
+from fpenet.cli.command import parse_overrides
+from fpenet.params import load_params
+from fpenet.release.promotion import promotion
 
 params = load_params(Path(sys.argv[1]), overrides=parse_overrides(sys.argv[3::2]))
 publish = promotion.publish
@@ -36,6 +39,7 @@ def test_f39_a_zombie_cannot_promote(
     stage_folders: Callable[..., dict[str, Path]],
     promoting: Callable[..., Promoting],
     contents: Callable[[Store], dict[str, bytes]],
+    tmp_path: Path,
 ) -> None:
     gate = promoting()
     register(stage_folders("first"))
@@ -43,17 +47,22 @@ def test_f39_a_zombie_cannot_promote(
     gate.ask("1")
     command = [sys.executable, "-c", ZOMBIE, *gate.options[1:]]
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,  # MLflow makes its folder there
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as zombie:
         assert zombie.stdout is not None
         assert zombie.stdout.readline() == "hangs\n"  # it holds token 1
         gate.ask("2")
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
         assert answer is not None
         assert (answer.action, answer.asked, gate.head.token) == ("promoted", "2", 2)
         gate.ask("1")  # as it was when the zombie last looked
         before = contents(release_store(gate.params))
-        said, _ = zombie.communicate("\n")
+        said, _ = zombie.communicate("\n", timeout=LONGEST_SECONDS)
     assert "version 1 (deployable_v3.1) superseded: token 2 was given out after this" in said
     assert contents(release_store(gate.params)) == before
     assert (gate.alias, gate.head.version) == ("1", "2")

@@ -1,9 +1,15 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from components.release import registry
+from fpenet.release.registry import versions
 
 
-def test_f40_a_retry_gives_the_same_versions_and_the_same_run(register, stage_folders):
+def test_f40_a_retry_gives_the_same_versions_and_the_same_run(
+    register: Callable[..., dict[str, Any]], stage_folders: Callable[..., dict[str, Path]]
+) -> None:
     from mlflow import MlflowClient
 
     folders = stage_folders()
@@ -15,7 +21,11 @@ def test_f40_a_retry_gives_the_same_versions_and_the_same_run(register, stage_fo
     assert len(client.search_runs([first["experiment_id"]])) == 1
 
 
-def test_f40_a_registration_that_died_half_way_is_taken_up(register, stage_folders, monkeypatch):
+def test_f40_a_registration_that_died_half_way_is_taken_up(
+    register: Callable[..., dict[str, Any]],
+    stage_folders: Callable[..., dict[str, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from mlflow import MlflowClient
 
     folders = stage_folders()
@@ -24,7 +34,7 @@ def test_f40_a_registration_that_died_half_way_is_taken_up(register, stage_folde
         raise TimeoutError("no answer")
 
     with monkeypatch.context() as patch:  # the answer that never came
-        patch.setattr(registry, "set_alias", die)
+        patch.setattr(versions, "set_alias", die)
         with pytest.raises(TimeoutError, match="no answer"):
             register(folders)
     release = register(folders)
@@ -34,7 +44,9 @@ def test_f40_a_registration_that_died_half_way_is_taken_up(register, stage_folde
     assert len(MlflowClient().search_runs([release["experiment_id"]])) == 1
 
 
-def test_f40_another_release_gets_another_version(register, stage_folders):
+def test_f40_another_release_gets_another_version(
+    register: Callable[..., dict[str, Any]], stage_folders: Callable[..., dict[str, Path]]
+) -> None:
     first = register(stage_folders("first"))
     second = register(stage_folders("second", kpi_all=4.0))
     assert first["release"] != second["release"]

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from components.provenance.sign import make_key, read_signing_key, read_trusted, sign_file
-from components.release.pointer import read_history
-from components.release.promotion import answer_request, release_store
+from fpenet.provenance.signing import make_key, read_signing_key, read_trusted, sign_file
+from fpenet.release.promotion.promotion import decide_request
+from fpenet.release.store.open_store import release_store
+from fpenet.release.store.pointer import read_history
 from tests.promoting import Promoting
 
 Register = Callable[..., dict[str, Any]]
@@ -25,7 +26,7 @@ def gate(
     gate = promoting()
     register(stage_folders("blessed"))
     gate.ask("1")
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert answer.action == "promoted"
     return gate
@@ -34,7 +35,7 @@ def gate(
 def refused(gate: Promoting, version: str) -> tuple[str, ...]:
     """Ask for a version; the reasons why it is not deployable."""
     gate.ask(version)
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, gate.alias, gate.head.version) == ("refused", "1", "1")
     return answer.reasons

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from components.release.event import AliasMoved, Deliveries, signature_of
+from fpenet.release.promotion.webhook_event import AliasEvent, Deliveries, event_signature
 
 SECRET = b"what MLflow and the gate know"
 NOW = 1_795_000_000.0
@@ -22,7 +22,7 @@ def headers(
 ) -> dict[str, str]:
     """As MLflow sends them."""
     return {
-        "x-mlflow-signature": signature_of(secret, delivery, sent, body),
+        "x-mlflow-signature": event_signature(secret, delivery, sent, body),
         "x-mlflow-timestamp": sent,
         "x-mlflow-delivery-id": delivery,
     }
@@ -38,7 +38,7 @@ def test_f42_what_mlflow_signs_is_believed(deliveries: Deliveries) -> None:
 
     theirs = _generate_hmac_signature(SECRET.decode(), "one", "1795000000", BODY.decode())
     assert headers()["x-mlflow-signature"] == theirs
-    assert deliveries.accept(headers(), BODY, NOW) == AliasMoved("faces", "deployable")
+    assert deliveries.accept(headers(), BODY, NOW) == AliasEvent("faces", "deployable")
     other = json.dumps({"entity": "model_version", "action": "created", "data": {}}).encode()
     assert deliveries.accept(headers(other, "two"), other, NOW) is None
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from components.provenance.sign import SigningKey
-from components.release import store_s3
-from components.release.pointer import POINTER, move, read_head, read_history, take_token
-from components.release.store import Store, open_store
+from fpenet.provenance.signing import SigningKey
+from fpenet.release.store import s3
+from fpenet.release.store.interface import Store
+from fpenet.release.store.open_store import open_store
+from fpenet.release.store.pointer import POINTER, move, read_head, read_history, take_token
 from tests.faulty_proxy import (
     Answer,
     Ask,
@@ -38,7 +39,7 @@ def taken(_ask: Ask, _sent: bytes) -> tuple[Answer, int]:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_s3, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(s3, "FIRST_WAIT_SECONDS", 0.001)
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from components.cli import main
-from components.params import Params
-from components.provenance.digest import digest_bytes
-from components.provenance.sign import make_key
-from components.release.approve import approve, count_approvals
-from components.release.promotion import answer_request, release_store
-from components.release.signed import Release, read_release
+from fpenet.cli.main import main
+from fpenet.params import Params
+from fpenet.provenance.digest import digest_bytes
+from fpenet.provenance.signing import make_key
+from fpenet.release.promotion.approvals import count_approvals, sign_approval
+from fpenet.release.promotion.promotion import decide_request
+from fpenet.release.release_manifest import Release, read_release
+from fpenet.release.store.open_store import release_store
 from tests.promoting import Promoting
 
 NOW = datetime.now(timezone.utc)
@@ -43,7 +44,7 @@ def release_of(gate: Promoting, version: str) -> Release:
 
 
 def key_of(tmp_path: Path, name: str) -> Any:
-    from components.provenance.sign import read_signing_key
+    from fpenet.provenance.signing import read_signing_key
 
     return read_signing_key(tmp_path / f"people/{name}.pem")
 
@@ -52,10 +53,10 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     gate: Promoting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gate.ask("1")
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
-    assert answer.reasons == ("approvals: 0 of 1; fpenet approve 1 --reason '...' --key NAME.pem",)
-    assert gate.alias is None
+    missing = "approvals: 0 of 1; fpenet approve 1 --reason '...' --key NAME.pem"
+    assert (answer.reasons, gate.alias) == ((missing,), None)
     key = (tmp_path / "people/ann.pem").as_posix()
     words = ["approve", "deployable_v3.1", "--reason", "eyes are better", "--key", key]
     assert main([*words, *gate.options]) == 0
@@ -66,7 +67,7 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     assert "approved by the ann key" in said
     assert said.endswith(": eyes are better\n")
     gate.ask("1")
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, gate.alias) == ("promoted", "1")
     link = gate.head.link
@@ -75,7 +76,7 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     assert link.why == "asked for by the alias deployable in MLflow; ann: eyes are better"
     assert link.who == "unknown"
     gate.ask("2")  # trained again: what was approved is another release
-    answer = answer_request(gate.params)
+    answer = decide_request(gate.params)
     assert answer is not None
     assert answer.reasons[0].startswith("approvals: 0 of 1")
     assert gate.alias == "1"
@@ -103,8 +104,8 @@ def test_f46_who_released_it_cannot_approve(
 
 def write(gate: Promoting, release: Release, said: dict[str, Any], key: Path) -> None:
     """Put what a key signs among the approvals of a release."""
-    from components.provenance.digest import canonical_json
-    from components.provenance.sign import read_signing_key, sign
+    from fpenet.provenance.digest import canonical_json
+    from fpenet.provenance.signing import read_signing_key, sign
 
     signature = str(sign(canonical_json(said), read_signing_key(key)))
     data = json.dumps({"approval": said, "signature": signature}).encode()
@@ -114,7 +115,7 @@ def write(gate: Promoting, release: Release, said: dict[str, Any], key: Path) ->
 def test_f46_what_is_over_or_lasts_too_long_does_not_count(gate: Promoting, tmp_path: Path) -> None:
     release, store = release_of(gate, "1"), release_store(gate.params)
     promote, ann = gate.params.promote, key_of(tmp_path, "ann")
-    approval = approve(store, release, "fine", ann, promote, NOW)
+    approval = sign_approval(store, release, "fine", ann, promote, NOW)
     assert approval.until == NOW + 72 * HOUR
 
     def reasons_at(now: datetime) -> list[str]:
@@ -136,7 +137,7 @@ def test_f46_an_approval_of_other_bytes_of_a_stranger_or_edited_does_not_count(
 ) -> None:
     first, again = release_of(gate, "1"), release_of(gate, "2")
     store, promote, bob = release_store(gate.params), gate.params.promote, key_of(tmp_path, "bob")
-    approve(store, first, "fine", bob, promote, NOW)
+    sign_approval(store, first, "fine", bob, promote, NOW)
     (name,) = store.names(f"approvals/{first.digest}/")
     found = store.read(name)
     assert found is not None
@@ -147,9 +148,9 @@ def test_f46_an_approval_of_other_bytes_of_a_stranger_or_edited_does_not_count(
     with pytest.raises(
         ValueError, match=r"stranger key .* may not approve; promote\.approvers: ann"
     ):
-        approve(store, again, "fine", stranger, promote, NOW)
+        sign_approval(store, again, "fine", stranger, promote, NOW)
     with pytest.raises(ValueError, match="--reason: say why"):
-        approve(store, again, " ", bob, promote, NOW)
+        sign_approval(store, again, " ", bob, promote, NOW)
     said = {"kind": "approval", "release": again.digest, "reason": "", "until": "2999-01-01"}
     write(gate, again, said, tmp_path / "keys/stranger.pem")
     write(gate, again, said | {"kind": "release pointer"}, tmp_path / "people/bob.pem")
@@ -173,13 +174,13 @@ def test_f46_two_approvals_are_of_two_people(
     release, store = release_of(gate, "1"), release_store(gate.params)
     ann, bob = key_of(tmp_path, "ann"), key_of(tmp_path, "bob")
     for hour in (0, 1):  # one person twice is one person
-        approve(store, release, "fine", ann, two, NOW - hour * HOUR)
+        sign_approval(store, release, "fine", ann, two, NOW - hour * HOUR)
     counted, reasons = count_approvals(store, release, two, NOW)
     assert [one.by for one in counted] == [ann.public]
     assert reasons == [
         f"approvals: 1 of 2 (by {ann.public}); fpenet approve 1 --reason '...' --key NAME.pem"
     ]
-    approve(store, release, "mouth too", bob, two, NOW)
+    sign_approval(store, release, "mouth too", bob, two, NOW)
     counted, reasons = count_approvals(store, release, two, NOW)
     assert ({one.by for one in counted}, reasons) == ({ann.public, bob.public}, [])
     with pytest.raises(ValueError, match="approvals is 1 and approvers is empty"):

@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
-from components.cli import main
-from components.provenance.digest import digest_bytes
-from components.provenance.sign import read_trusted
-from components.release import promotion, rollback
-from components.release.pointer import read_history
-from components.release.promotion import answer_request, release_store
-from components.release.rollback import roll_back
-from components.release.store import Superseded
+from fpenet.cli.main import main
+from fpenet.provenance.digest import digest_bytes
+from fpenet.provenance.signing import read_trusted
+from fpenet.release.promotion import promotion, rollback
+from fpenet.release.promotion.promotion import decide_request
+from fpenet.release.promotion.rollback import roll_back
+from fpenet.release.store.artifacts import publish
+from fpenet.release.store.interface import Superseded
+from fpenet.release.store.open_store import release_store
+from fpenet.release.store.pointer import read_history
 from tests.promoting import Promoting
 
 
@@ -28,7 +30,7 @@ def test_f47_a_promotion_under_way_is_superseded(
 ) -> None:
     gate = gate_of_three
     gate.ask("3")
-    real = promotion.publish
+    real = publish
 
     def meanwhile(*given: Any) -> str:
         with monkeypatch.context() as patch:
@@ -38,23 +40,23 @@ def test_f47_a_promotion_under_way_is_superseded(
 
     with monkeypatch.context() as patch:
         patch.setattr(promotion, "publish", meanwhile)
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, answer.sequence) == ("superseded", None)
     assert (gate.alias, gate.head.version) == ("1", "1")
     assert answers_of(gate) == [("rolled back", "1"), ("promoted", "2"), ("promoted", "1")]
-    assert answer_request(gate.params) is None
+    assert decide_request(gate.params) is None
 
 
 def test_f47_a_promotion_that_came_first_stays(
     gate_of_three: Promoting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = gate_of_three
-    real = rollback.publish
+    real = publish
 
     def meanwhile(*given: Any) -> str:
         gate.ask("3")
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
         assert answer is not None
         assert answer.action == "promoted"
         return real(*given)

@@ -1,15 +1,17 @@
 """A clock set back an hour or forward a year: the order is the sequence, times are told."""
 
 from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Self
 
 import pytest
 
-from components.provenance.sign import PublicKey, SigningKey
-from components.release import promotion
-from components.release.pointer import move, read_head, read_history, take_token
-from components.release.promotion import answer_request, release_store
-from components.release.rollback import choose
-from components.release.store import Store
+from fpenet.provenance.signing import PublicKey, SigningKey
+from fpenet.release.promotion import promotion
+from fpenet.release.promotion.promotion import decide_request
+from fpenet.release.promotion.rollback import choose
+from fpenet.release.store.interface import Store
+from fpenet.release.store.open_store import release_store
+from fpenet.release.store.pointer import move, read_head, read_history, take_token
 from tests.promoting import Promoting
 from tests.release_store import link
 
@@ -41,12 +43,12 @@ def test_f48_a_gate_whose_clock_jumps_still_moves_on_from_what_came_last(
 
         class Clock(datetime):
             @classmethod
-            def now(cls, tz: tzinfo | None = None, jump: timedelta = jump) -> datetime:
-                return now + jump
+            def now(cls, tz: tzinfo | None = None, jump: timedelta = jump) -> Self:
+                return cls.fromisoformat((now + jump).isoformat())
 
         monkeypatch.setattr(promotion, "datetime", Clock)
         gate.ask(version)
-        answer = answer_request(gate.params)
+        answer = decide_request(gate.params)
         assert answer is not None
         assert (answer.action, gate.alias, gate.head.version) == ("promoted", version, version)
         assert gate.head.link is not None

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from components.provenance.sign import SigningKey
+from fpenet.provenance.signing import SigningKey
 
-TINY = ("validate", "train", "evaluate", "build", "benchmark", "gate", "register")
+TINY = ("validate", "split", "train", "evaluate", "build", "benchmark", "gate", "register")
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -24,12 +24,12 @@ def prefect_server() -> Iterator[None]:
 @pytest.fixture
 def project(tmp_path: Path, development_key: SigningKey, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with params.yaml, the presets and labels; STAGES run the tiny functions there."""
-    from components import stages
-    from components.provenance import digest
+    from fpenet import stages
+    from fpenet.provenance import digest
 
     folder = Path(__file__).parent
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr(digest, "PACKAGE", folder / "components")
+    monkeypatch.setattr(digest, "SOURCE_ROOT", folder)
     for name, stage in list(stages.STAGES.items()):
         function = name if name in TINY else "plain"
         row = dataclasses.replace(stage, run=f"tiny_stages:{function}", tools=())

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import Queue
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect import flow, runtime
@@ -17,6 +18,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from flows.automations import register_automations
 from flows.notify import run_page, tell, tell_of_release, version_page
 from flows.tasks import link_with_mlflow
+from tests.waiting import join
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -41,11 +43,13 @@ def inbox(prefect_server: None) -> Iterator["Queue[dict[str, str]]"]:
     CustomWebhookNotificationBlock(
         name="release-team",
         url=f"http://127.0.0.1:{server.server_port}",
+        headers={},
+        cookies={},
         json_data={"subject": "{{subject}}", "body": "{{body}}"},
     ).save("release-team", overwrite=True)
     yield came
     server.shutdown()
-    thread.join()
+    join(thread)
     server.server_close()
 
 
@@ -65,7 +69,10 @@ def test_a_release_that_waits_was_refused_or_promoted_is_told_to_people(
         register_automations("custom-webhook/release-team")  # told once, and nothing is forgotten
         assert client.read_automations() == first
     assert automations() == [
-        *("fpenet: pending", "fpenet: promoted", "fpenet: refused", "fpenet: runs that died"),
+        "fpenet: pending",
+        "fpenet: promoted",
+        "fpenet: refused",
+        "fpenet: runs that died",
     ]
     release = {"model": "faces", "version": "3", "name": "deployable_v3.3"}
 
@@ -107,10 +114,10 @@ def test_prefect_shows_the_way_to_mlflow_and_mlflow_the_way_back(
     release = register(stage_folders())
 
     @flow
-    def finish() -> str:
+    def finish() -> UUID:
         link_with_mlflow(release)
         link_with_mlflow(release)  # one link above the description, however often
-        return str(runtime.flow_run.id)
+        return UUID(runtime.flow_run.id)
 
     run_id = finish()
     client, page = MlflowClient(), f"/runs/flow-run/{run_id}"

@@ -16,11 +16,13 @@ from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
 )
+from prefect.client.schemas.objects import State
 
-from components.release.event import signature_of
 from flows.promotion import promotion
 from flows.webhook import PATH, Gate, server_of
+from fpenet.release.promotion.webhook_event import event_signature
 from tests.promoting import Promoting
+from tests.waiting import join, wait_for
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "project")
 SECRET = "what MLflow and the gate know"
@@ -41,21 +43,16 @@ def looking(made: Promoting) -> Iterator[str]:
     serving = threading.Thread(target=server.run)
     gate.start()
     serving.start()
-    wait_for(lambda: server.started)
+    wait_for(lambda: server.started, "the gate serves")
     try:
-        assert requests.get(f"{url}/health").status_code == 200
+        assert requests.get(f"{url}/health", timeout=60).status_code == 200
         yield url
         gate.stop()
-        assert requests.get(f"{url}/health").status_code == 503
+        assert requests.get(f"{url}/health", timeout=60).status_code == 503
     finally:
         gate.stop()
         server.should_exit = True
-        serving.join()
-
-
-def wait_for(seen: Callable[[], bool]) -> None:
-    while not seen():
-        time.sleep(0.05)
+        join(serving)
 
 
 def test_a_run_says_what_it_answered(
@@ -63,13 +60,15 @@ def test_a_run_says_what_it_answered(
 ) -> None:
     made = promoting()
     register(stage_folders())
-    assert promotion(made.keys) == {"action": "nothing asked"}
+    assert promotion(dict(made.keys)) == {"action": "nothing asked"}
     made.ask("1")
-    state = promotion(made.keys, return_state=True)
+    state: State[dict[str, Any]] = promotion(dict(made.keys), return_state=True)
     answer = state.result()
     assert json.loads(json.dumps(answer))["action"] == "promoted"
     assert (answer["name"], answer["deployable"], made.alias) == ("deployable_v3.1", "1", "1")
-    of_the_run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
+    run_id = state.state_details.flow_run_id
+    assert run_id is not None
+    of_the_run = ArtifactFilterFlowRunId(any_=[run_id])
     with get_client(sync_client=True) as client:
         artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=of_the_run))
     pages = {artifact.key: str(artifact.data) for artifact in artifacts}
@@ -91,7 +90,7 @@ def test_a_request_whose_event_was_lost_is_found(
     register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
     with looking(made):
         made.ask("1")
-        wait_for(lambda: made.head.version == "1")
+        wait_for(lambda: made.head.version == "1", "version 1 is deployable")
         (webhook,) = [
             one for one in MlflowClient().list_webhooks() if one.name == f"fpenet-{made.model}"
         ]
@@ -101,8 +100,8 @@ def test_a_request_whose_event_was_lost_is_found(
         ]
         MlflowClient().delete_webhook(webhook.webhook_id)
         made.ask("2")
-        wait_for(lambda: made.alias == "1")
-        wait_for(lambda: len(MlflowClient().list_webhooks()) > 0)  # it is made again
+        wait_for(lambda: made.alias == "1", "version 1 has the alias")
+        wait_for(lambda: len(MlflowClient().list_webhooks()) > 0, "a webhook")  # it is made again
     assert made.head.sequence == 2
 
 
@@ -125,22 +124,22 @@ def test_an_event_is_answered_at_once_and_an_error_does_not_end_the_gate(
         body = json.dumps({"entity": "model_version_alias", "data": data}).encode()
         sent = str(int(time.time()))
         headers = {
-            "X-MLflow-Signature": signature_of(SECRET.encode(), delivery, sent, body),
+            "X-MLflow-Signature": event_signature(SECRET.encode(), delivery, sent, body),
             "X-MLflow-Timestamp": sent,
             "X-MLflow-Delivery-Id": delivery,
         }
-        return requests.post(f"{url}{PATH}", data=body, headers=headers).status_code
+        return requests.post(f"{url}{PATH}", data=body, headers=headers, timeout=60).status_code
 
     with looking(made) as url:
-        wait_for(lambda: "no answer yet: " in caplog.text)
+        wait_for(lambda: "no answer yet: " in caplog.text, "a warning")
         assert "development.pub" in caplog.text
         (tmp_path / "away.pub").rename(tmp_path / ".keys/development.pub")
         made.ask("1")
         assert post(url, "one", alias="candidate") == 202
         assert "the alias candidate" not in caplog.text
         assert post(url, "two") == 202
-        wait_for(lambda: made.head.version == "1")
+        wait_for(lambda: made.head.version == "1", "version 1 is deployable")
         assert post(url, "two") == 401  # a replay
-        assert requests.post(f"{url}{PATH}", data=b"x" * 70_000).status_code == 413
-        assert requests.get(f"{url}{PATH}").status_code == 405
+        assert requests.post(f"{url}{PATH}", data=b"x" * 70_000, timeout=60).status_code == 413
+        assert requests.get(f"{url}{PATH}", timeout=60).status_code == 405
     assert "an event was ignored: delivery two came before" in caplog.text

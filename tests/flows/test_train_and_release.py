@@ -22,21 +22,35 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 
-from components.params import Params
-from components.provenance.digest import digest_dataset, files_of
-from components.provenance.sign import make_key
 from flows.build_engine import FLOW, build_engine, engines_elsewhere, only_engine, served
 from flows.train_and_release import train_and_release
+from fpenet.params import Params
+from fpenet.provenance.digest import digest_dataset, files_of
+from fpenet.provenance.signing import make_key
+from tests import failing
 from tests.s3_server import Bucket
+from tests.waiting import join
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "project")
-HALF = {"build.precisions": ["fp16"]}
+HALF = {"build.precisions": ["fp16"], "build.longest_seconds": 60}
 SOME = {"labels": "faces", "epochs": 3, "targets": ["cpu", "h200"]}
 
 
 def run(**parameters: Any) -> State[Any]:
     state: State[Any] = train_and_release(**(SOME | parameters), return_state=True)
     return state
+
+
+def id_of(state: State[Any]) -> UUID:
+    found = state.state_details.flow_run_id
+    assert found is not None
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _bounded_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that never answers must not hold a test for half an hour."""
+    monkeypatch.setattr("flows.build_engine.LONGEST_JUDGEMENT_SECONDS", 60.0)
 
 
 def test_a_run_says_all_there_is_to_say(project: Path) -> None:
@@ -60,7 +74,7 @@ def test_a_run_says_all_there_is_to_say(project: Path) -> None:
 
 def test_each_stage_is_one_task_and_progress_is_an_artifact() -> None:
     state = run()
-    flow_run = state.state_details.flow_run_id
+    flow_run = id_of(state)
     stages = (
         "benchmark build bundle calibrate crop evaluate export gate register report split train"
     )
@@ -136,12 +150,29 @@ def test_another_error_is_tried_again_and_then_fails() -> None:
     assert state.name == "Failed"
     assert "the loss is not finite" in (state.message or "")
     with get_client(sync_client=True) as client:
-        flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[id_of(state)]))
         counts = {
             each.name: each.run_count for each in client.read_task_runs(flow_run_filter=flow_run)
         }
     assert counts["train"] == 2
     assert counts["crop"] == 1
+
+
+@pytest.mark.parametrize("fault", failing.FAULTS)
+def test_a_bug_or_a_failing_machine_is_not_bad_input_and_is_tried_again(
+    fault: str, project: Path
+) -> None:
+    number, _fail, beginning = failing.FAULTS[fault]
+    state = run(overrides={"split.seed": number})
+    assert (state.name, state.is_failed()) == ("Failed", True)
+    assert beginning.partition(": ")[2] in (state.message or "")
+    with get_client(sync_client=True) as client:
+        flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[id_of(state)]))
+        counts = {
+            each.name: each.run_count for each in client.read_task_runs(flow_run_filter=flow_run)
+        }
+    assert counts["split"] == 2
+    assert not list(project.glob("work/split/[!.]*"))
 
 
 def test_the_embedded_labels_are_rendered_where_they_are_absent(project: Path) -> None:
@@ -161,7 +192,7 @@ def test_labels_on_s3_are_fetched_first_and_what_is_not_there_is_bad_input(
     assert release["candidate"]
     fetched = project / "work/labels" / digest_dataset(project / "faces")[:16] / "faces"
     assert (fetched / "labels.json").read_text() == "[]"
-    flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[id_of(state)]))
     with get_client(sync_client=True) as client:
         tasks = client.read_task_runs(flow_run_filter=flow_run)
     assert "fetch" in {each.name for each in tasks}
@@ -293,7 +324,7 @@ def working(pool: str) -> Iterator[None]:
         yield
     finally:
         stopped.set()
-        thread.join()
+        join(thread)
 
 
 @contextmanager
@@ -305,7 +336,7 @@ def worker_of(pool: str) -> Iterator[None]:
 
 def _work(pool: str, stopped: threading.Event) -> None:
     with get_client(sync_client=True) as client:
-        while not stopped.wait(0.1):
+        while not stopped.wait(0.5):  # each question writes to the server's database
             for scheduled in client.get_scheduled_flow_runs_for_work_pool(pool):
                 asked: FlowRun = scheduled.flow_run
                 run_flow(

@@ -2,22 +2,30 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.params import GateParams, RegisterParams, TrainParams, ValidateParams
-from components.progress import report
+from fpenet.core.errors import InputError
+from fpenet.core.progress import report
+from fpenet.params import GateParams, RegisterParams, SplitParams, TrainParams, ValidateParams
+from tests import failing
 
 
 def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str, Any]:
     """Refuses the labels when the limits ask it to."""
     if validate.min_faces > 1000:
-        raise ValueError(f"{data.labels}: 20 usable faces; validate.min_faces is 1001")
+        raise InputError(f"{data.labels}: 20 usable faces; validate.min_faces is 1001")
     return _write(out_dir, "report.json", {"kept": 20})
 
 
+def split(*, split: SplitParams, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
+    """Meets the fault of tests/failing.py that ``split.seed`` chooses."""
+    return failing.split(split=split, out_dir=out_dir)
+
+
 def plain(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """Split, crop, export, calibrate, bundle and report."""
+    """Crop, export, calibrate, bundle and report."""
     return _write(out_dir, "done.json", {})
 
 
@@ -109,22 +117,26 @@ def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> di
 
 
 def register(
-    *, register: RegisterParams, signing_key: Any, out_dir: Path, **folders: Path
+    *,
+    inputs: Mapping[str, Path],
+    register: RegisterParams,
+    signing_key: Any,
+    out_dir: Path,
 ) -> dict[str, Any]:
     """What the real stage writes down, with no registry; in the experiment `crash` it crashes."""
-    from components.provenance.model_key import held_key
-    from components.release.record import read_evidence, refusals
-    from components.release.register import release_record
+    from fpenet.provenance.encryption import current_model_key
+    from fpenet.release.evidence import read_evidence, refusals
+    from fpenet.release.registry.register import release_record
 
-    evidence = read_evidence({name.removesuffix("_dir"): path for name, path in folders.items()})
+    evidence = read_evidence(inputs)
     record = release_record(evidence, refusals(evidence, register.required_targets))
     files = {
-        key: (folders["report_dir"] / name).as_posix()
+        key: (inputs["report"] / name).as_posix()
         for key, name in (("report", "report.html"), ("model_card", "model_card.md"))
     }
-    key = held_key()
+    key = current_model_key()
     if register.experiment == "crash":
-        raise ValueError(f"no space left, {key}")  # which is not tried again
+        raise InputError(f"no space left, {key}")  # which is not tried again
     record["encryption"] = key.id(b"salt") if key else "none"
     said = {"model": "tiny", "version": 7, "signed_by": signing_key.public.described}
     return _write(out_dir, "release.json", record | files | said)

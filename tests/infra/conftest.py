@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.provenance.sign import SigningKey
+from fpenet.provenance.signing import SigningKey
 from infra.local import down
 from infra.services import Ports
 from tests.promoting import Promoting
@@ -63,7 +63,7 @@ def rendered_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """140 rendered faces: 23 KPI people and 5 others, 5 faces each; not to be changed."""
     folder = tmp_path_factory.mktemp("rendered")
     few = ["--set", "synth.subjects=5", "--set", "synth.faces_per_subject=5"]
-    command = [sys.executable, "-m", "components.cli", "synth", *few]
+    command = [sys.executable, "-m", "fpenet", "synth", *few]
     subprocess.run([*command, "--params", ROOT / "params.yaml"], cwd=folder, check=True)
     return folder / "data"
 

@@ -29,8 +29,8 @@ SMALL = (
     "benchmark.timed_runs=20",
 )
 """Keys with which the whole chain runs, in as little time as it can."""
-TENSORRT = 'Runtime(engine_tensorrt.build, engine_tensorrt.load_engine, ".engine")'
-INSTEAD = 'Runtime(engine_onnxruntime.build, engine_onnxruntime.load_engine, ".engine")'
+TENSORRT = '(tensorrt_engine.build, tensorrt_engine.load_engine, ".engine", True)'
+INSTEAD = '(onnxruntime_engine.build, onnxruntime_engine.load_engine, ".engine", True)'
 
 
 def limits(px: str) -> list[str]:
@@ -40,8 +40,8 @@ def limits(px: str) -> list[str]:
 
 
 def command(*words: str) -> list[str]:
-    """``fpenet-release`` of the sources under test."""
-    return [sys.executable, "-m", "flows.watch", *words]
+    """``fpenet release`` of the sources under test."""
+    return [sys.executable, "-m", "fpenet", "release", *words]
 
 
 def ended(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -118,7 +118,7 @@ def fill_device(folder: Path, project: Path) -> None:
         shutil.copy(ROOT / name, folder)
     shutil.copytree(project / ".keys", folder / ".keys")
     (folder / "work").symlink_to(project / "work")
-    runtimes = folder / "components/deploy/engine.py"
+    runtimes = folder / "components/fpenet/deploy/engines/runtimes.py"
     text = runtimes.read_text()
     assert text.count(TENSORRT) == 1
     runtimes.write_text(text.replace(TENSORRT, INSTEAD))
@@ -132,7 +132,7 @@ def worker_of(pool: str, folder: Path, project: Path) -> Iterator[None]:
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PYTHONPATH": str(folder),
+        "PYTHONPATH": f"{folder / 'components'}{os.pathsep}{folder}",
     }
     words = ["prefect", "worker", "start", "--pool", pool, "--type", "process"]
     worker = subprocess.Popen([sys.executable, "-m", *words], cwd=folder, env=os.environ | settings)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from components.model.checkpoint import load_checkpoint
+from fpenet.model.checkpoint import load_checkpoint
 from infra.services import Ports, running
 
 pytestmark = pytest.mark.slow

@@ -4,15 +4,17 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from infra import local as local_services
+from infra import services
 from infra.services import Ports, chosen_ports, healthy, ports_in_use, require_free, running
 from tests.promoting import Promoting
+from tests.waiting import wait_for
 
 
 def local(project: Path, command: str) -> list[str]:
@@ -35,18 +37,18 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def is_answered(gate: Promoting, version: str, words: str) -> None:
+    """Set the alias on a version; its page then begins with ``words`` and version 1 has it."""
+    gate.ask(version)
+    wait_for(lambda: gate.page(version).description.startswith(words), f"the page has {words!r}")
+    wait_for(lambda: gate.alias == "1", "version 1 has the alias")
+    assert gate.head.version == "1"
+
+
 def promotions_are_answered(gate: Promoting, project: Path) -> None:
     """Set the alias on a good and on a refused version of the services, and see what comes."""
-    for version, alias, said in (
-        ("1", "1", "Made deployable ("),
-        ("2", "1", "Promotion refused: too far off ("),
-    ):
-        gate.ask(version)
-        while not gate.page(version).description.startswith(said):
-            time.sleep(0.1)
-        while gate.alias != alias:
-            time.sleep(0.1)
-        assert gate.head.version == "1"
+    is_answered(gate, "1", "Made deployable (")
+    is_answered(gate, "2", "Promotion refused: too far off (")
     assert "too far off" in gate.page("2").tags["fpenet.promotion"]
     log = (project / ".services/gate/log.txt").read_text()
     assert f"MLflow says that the alias deployable of {gate.model} moved" in log
@@ -112,6 +114,30 @@ def test_a_port_taken_is_one_line_and_starts_nothing(project: Path, ports: Ports
         " FPENET_MLFLOW_PORT=..."
     ]
     assert running(project) == {}
+
+
+def test_deployments_that_do_not_come_and_services_that_do_not_end_are_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows/deploy.py").write_text("import time\n\ntime.sleep(600)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(local_services, "DEPLOY_SECONDS", 0.5)
+    with pytest.raises(RuntimeError, match=r"deployments were not registered within 0\.5 s"):
+        local_services.register_deployments(tmp_path, Ports(1, 2, 3))
+
+    mark = {services.MARK: f"{services.services_folder(tmp_path)}:gate"}
+    sleep = ["sleep", "600"]
+    with subprocess.Popen(sleep, env=os.environ | mark) as process:
+        try:
+            # No process of a test can outlive SIGKILL; the signals stay away instead.
+            monkeypatch.setattr(services, "_signal", lambda *_: None)
+            monkeypatch.setattr(services, "STOP_SECONDS", 0.2)
+            monkeypatch.setattr(services, "KILL_SECONDS", 0.2)
+            with pytest.raises(RuntimeError, match=f"gate service does not end.*are {process.pid}"):
+                services.stop(tmp_path, ["gate"])
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("value", ["0", "65536", "http", "-1"])

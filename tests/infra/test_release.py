@@ -89,7 +89,7 @@ def test_labels_that_a_stage_refuses_end_with_2_and_one_line(served: Path) -> No
     done = ended(command("--labels", "empty"), served)
     assert done.returncode == 2, done.stdout + done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.startswith("release: data.labels: empty has neither a label file (*.json), ")
+    assert line.startswith("release: data.labels: empty has no labels of a known format ")
     assert "registered" not in done.stdout
     assert candidate(served) == before
 

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.data.crop_store import CropStore
-from components.data.sample import fixed_lists
-from components.params import EvaluateParams, load_params
+from fpenet.data.crops.store import CropStore
+from fpenet.data.sample import fixed_lists
+from fpenet.params import EvaluateParams, load_params
 from tests.conftest import PARAMS
 
 

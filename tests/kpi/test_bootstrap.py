@@ -5,24 +5,26 @@ import math
 import numpy as np
 import pytest
 
-from components.kpi import bootstrap
-from components.kpi.bootstrap import Interval, Resamples, expanded_tail
-from components.kpi.cells import Cells
-from components.params import IntervalParams
+from fpenet.kpi import bootstrap
+from fpenet.kpi.bootstrap import Interval, Resamples, expanded_tail
+from fpenet.kpi.metric_table import MetricTable
+from fpenet.params import IntervalParams
 
 HOW = IntervalParams(resamples=4000, level=0.95, seed=1)
 
 
-def faces(people: int, chance: np.random.Generator, each: int = 4) -> tuple[Cells, list[str]]:
+def faces(people: int, chance: np.random.Generator, each: int = 4) -> tuple[MetricTable, list[str]]:
     """Cells of two columns, alike within a person, some of them missing."""
     subjects = [f"s{number}" for number in range(people) for _ in range(each)]
     own = np.repeat(chance.normal(3, 1, people), each)[:, None]
     values = own + chance.normal(0, 0.3, (people * each, 2))
     values[chance.random(values.shape) < 0.1] = np.nan
-    return Cells(values, {"both": (0, 1), "first": (0,)}), subjects
+    return MetricTable(values, {"both": (0, 1), "first": (0,)}), subjects
 
 
-def intervals(cells: Cells, subjects: list[str], how: IntervalParams) -> dict[str, Interval | None]:
+def intervals(
+    cells: MetricTable, subjects: list[str], how: IntervalParams
+) -> dict[str, Interval | None]:
     return Resamples.of(subjects, how).intervals(cells)
 
 
@@ -84,7 +86,7 @@ def test_the_ends_are_those_of_student_s_t(people: int, t: float) -> None:
 def test_people_drawn_in_groups_spread_as_much_as_people(monkeypatch: pytest.MonkeyPatch) -> None:
     cells, subjects = faces(600, np.random.default_rng(4))
     alone = intervals(cells, subjects, HOW)["both"]
-    monkeypatch.setattr(bootstrap, "MOST_DRAWN", 300)
+    monkeypatch.setattr(bootstrap, "MAX_CLUSTERS", 300)
     grouped = intervals(cells, subjects, HOW)["both"]
     assert alone is not None
     assert grouped is not None
@@ -93,7 +95,7 @@ def test_people_drawn_in_groups_spread_as_much_as_people(monkeypatch: pytest.Mon
 
 def test_a_paired_difference_does_not_see_what_is_hard_about_a_face() -> None:
     cells, subjects = faces(15, np.random.default_rng(6))
-    worse = Cells(cells.values * 1.02, cells.metrics)
+    worse = MetricTable(cells.values * 1.02, cells.metrics)
     change, interval = Resamples.of(subjects, HOW).differences(cells, worse)["both"]
     assert change == pytest.approx(0.02, abs=1e-9)
     assert interval == pytest.approx((0.02, 0.02), abs=1e-5)
@@ -111,14 +113,14 @@ def test_columns_with_other_gaps_are_a_mean_of_means_and_not_a_mean_of_all() -> 
     chance = np.random.default_rng(9)
     values = chance.normal(3, 1, (30, 4))
     values[:20, 3] = np.nan
-    cells = Cells(values, {"all": (0, 1, 2, 3), "last": (3,), "two": (0, 1)})
+    cells = MetricTable(values, {"all": (0, 1, 2, 3), "last": (3,), "two": (0, 1)})
     draws = Resamples.of([str(face) for face in range(30)], HOW)
     found = draws.intervals(cells)
     tail = 100 * expanded_tail(0.025, 30)
     for name, own in cells.metrics.items():
         loop = []
-        for drawn in draws.times.T.astype(int):
-            rows = np.repeat(np.arange(30), drawn[draws.people])
+        for counts in draws.counts.T.astype(int):
+            rows = np.repeat(np.arange(30), counts[draws.subjects])
             loop.append(np.nanmean(values[rows][:, list(own)], axis=0).mean())
         ends = np.percentile(loop, [tail, 100 - tail])
         assert found[name] == pytest.approx(tuple(ends), abs=1e-5)
@@ -134,7 +136,7 @@ def test_a_metric_without_a_number_has_no_interval_and_harms_no_other(bad: float
     cells, subjects = faces(8, np.random.default_rng(0))
     values = cells.values.copy()
     values[:, 1] = bad
-    found = intervals(Cells(values, cells.metrics), subjects, HOW)
+    found = intervals(MetricTable(values, cells.metrics), subjects, HOW)
     assert found["both"] is None
     assert found["first"] == intervals(cells, subjects, HOW)["first"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore
-from components.kpi.compare import Difference, compare
-from components.kpi.predictions import Predictions, predict_judged
-from components.params import ComparisonParams, EvaluateParams
+from fpenet.data.crops.store import CropStore
+from fpenet.kpi.compare import Difference, compare
+from fpenet.kpi.predictions import Predictions, predict_judged
+from fpenet.params import ComparisonParams, EvaluateParams
 
 COUNT = 40
 PEOPLE = [f"s{number // 2}" for number in range(COUNT)]
@@ -101,9 +101,12 @@ def test_a_slice_with_too_few_or_unknown_is_insufficient_evidence(
     against = AGAINST.model_copy(update={"slices": {"tiny": ("pose", "light")}})
     rows = by_slice(compare(store, off(1.0), off(0.5), how, against))
     assert rows["pose=b"].why == (
-        "insufficient evidence: too few: 1 faces of 1 people; wanted 2 of 2"
+        "insufficient evidence: too few: 1 faces of 1 subjects; must be at least 2 of 2"
     )
-    assert rows["light=?"].why == "insufficient evidence: no slices: the set does not tell it"
+    assert (
+        rows["light=?"].why
+        == "insufficient evidence: no slices: the data set has no such attribute"
+    )
     assert not rows["pose=b"].passed
     assert not rows["light=?"].passed
 
@@ -112,7 +115,7 @@ def test_other_faces_are_not_compared(
     store: CropStore, off: Callable[..., Predictions], how: EvaluateParams
 ) -> None:
     other = dataclasses.replace(off(1.0), faces="0" * 64)
-    with pytest.raises(ValueError, match="judged on other faces"):
+    with pytest.raises(ValueError, match="judged on different faces"):
         compare(store, other, off(1.0), how, AGAINST)
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from components.kpi.confidence import (
+from fpenet.kpi.confidence import (
     auroc,
     calibration_error,
     describe_confidence,
     reliability,
 )
-from components.kpi.measured import Measured
+from fpenet.kpi.metrics import FaceErrors
 
 
 def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
@@ -38,8 +38,8 @@ def test_calibration_error_is_weighted_by_the_bins() -> None:
     assert calibration_error(bins) == pytest.approx(1.7 / 6)
 
 
-def measured(errors: np.ndarray, visible: np.ndarray) -> Measured:
-    return Measured(
+def measured(errors: np.ndarray, visible: np.ndarray) -> FaceErrors:
+    return FaceErrors(
         errors, visible, np.full(len(errors), 80.0), {"box": np.full(len(errors), 100.0)}
     )
 

@@ -12,17 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.data.crop import tight_crop_box
-from components.data.crop_store import CropStore
-from components.keypoints import scheme_for
-from components.kpi.evaluate import evaluate, judge
-from components.kpi.gate import Champion, Judged, check_kpi
-from components.kpi.gate import judge as judge_gate
-from components.kpi.kpi_report import KpiReport, read_kpi
-from components.kpi.measured import regions_of
-from components.kpi.predictions import Predictions, load_predictions, predict_judged
-from components.kpi.report import write_kpi
-from components.params import EvaluateParams, load_params
+from fpenet.data.crops.geometry import tight_crop_box
+from fpenet.data.crops.store import CropStore
+from fpenet.keypoints import scheme_for
+from fpenet.kpi.evaluate import evaluate, judge
+from fpenet.kpi.gate import ChampionResult, JudgedEngine, check_kpi
+from fpenet.kpi.gate import decide as judge_gate
+from fpenet.kpi.metrics import regions_of
+from fpenet.kpi.predictions import Predictions, load_predictions, predict_judged
+from fpenet.kpi.report import KpiReport, read_kpi, write_kpi
+from fpenet.params import EvaluateParams, load_params
 from tests.conftest import PARAMS
 
 COUNT = 12
@@ -71,7 +70,7 @@ def case(store_of: Callable[..., CropStore]) -> Case:
 
 
 def original(case: Case, region: range, visible_only: bool) -> float:
-    """FACTS 4, point by point: pixels of the image, per-point means, then their plain mean."""
+    """docs/fpenet.md, KPI: pixels of the source image, per-point means, then their plain mean."""
     assert case.said.tight_points is not None
     labels = case.store.tight_faces().points_crop
     means = []
@@ -157,7 +156,7 @@ def test_regions_of_one_s_own_stand_beside_the_scheme_s(case: Case) -> None:
     ("regions", "said"),
     [
         ({"mouth": [1]}, r"evaluate\.regions\.mouth: is a region of 68 keypoints already"),
-        ({"far": ["67-70"]}, r"evaluate\.regions\.far: \[69, 70\]; wanted keypoints from 1 to 68"),
+        ({"far": ["67-70"]}, r"evaluate\.regions\.far: \[69, 70\]; must be keypoints from 1 to 68"),
         ({"none": []}, r"evaluate\.regions\.none: empty"),
     ],
 )
@@ -196,12 +195,13 @@ def test_no_face_and_another_number_of_keypoints_are_said(
     store_of: Callable[..., CropStore], how: EvaluateParams
 ) -> None:
     store = store_of(np.zeros((2, 5, 2)), ["a", "b"])
-    with pytest.raises(ValueError, match=r"predictions are \(4, 2\) a face; the labels have 5"):
-        predict_judged(lambda images: (np.zeros((2, 4, 2)), np.zeros((2, 4))), store, 8)
+    points = np.zeros((2, 4, 2)), np.zeros((2, 4))
+    with pytest.raises(ValueError, match=r"predictions are \(4, 2\) per face; the labels have 5"):
+        predict_judged(lambda _: points, store, 8)
     part = store.table.column_names.index("part")
     trained = store.table.set_column(part, "part", pa.array(["train"] * 2))
     with pytest.raises(ValueError, match=r"no face in part 'val'; parts with faces: \['train'\]"):
-        predict_judged(lambda images: images, dataclasses.replace(store, table=trained), 8)
+        predict_judged(lambda _: points, dataclasses.replace(store, table=trained), 8)
 
 
 def test_multi_pie_meets_the_card_s_bar_on_the_original_s_crop(
@@ -214,13 +214,13 @@ def test_multi_pie_meets_the_card_s_bar_on_the_original_s_crop(
         "tight/image_px/mouth": 2.96,
     }
     kpi = judge(dataclasses.replace(case.store, dataset="multi_pie"), case.said, how)
-    checks = check_kpi(Judged("cpu/fp32", kpi, "kpi.json", 0.0, 0.1), kpi.faces, gate)
+    checks = check_kpi(JudgedEngine("cpu/fp32", kpi, "kpi.json", 0.0, 0.1), kpi.faces, gate)
     assert [check.limit for check in checks] == [6.1, 3.33, 2.96]
     assert [check.value for check in checks] == [
         kpi.metrics[f"tight/image_px/{region}"] for region in ("all", "eyes", "mouth")
     ]
     just = {"tight/image_px/all": 6.09, "tight/image_px/eyes": 3.33, "tight/image_px/mouth": 2.95}
     at: KpiReport = dataclasses.replace(kpi, metrics=just, num_faces=500, num_subjects=23)
-    engine = Judged("cpu/fp32", at, "kpi.json", 0.0, 0.1)
-    found = judge_gate(at, [engine], Champion("first release", ""), gate)
+    engine = JudgedEngine("cpu/fp32", at, "kpi.json", 0.0, 0.1)
+    found = judge_gate(at, [engine], ChampionResult("first release", ""), gate)
     assert [row["name"] for row in found["checks"] if not row["passed"]] == ["tight/image_px/eyes"]

@@ -5,19 +5,21 @@ from typing import Any
 
 import pytest
 
-from components.kpi.compare import Difference
-from components.kpi.gate import Champion, Judged, judge
-from components.kpi.kpi_report import KpiReport
-from components.params import GateParams
+from fpenet.kpi.compare import Difference
+from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
+from fpenet.kpi.report import KpiReport
+from fpenet.params import ComparisonParams, GateParams
 
 GATE = GateParams(
     champion=None,
     thresholds={"known": {"image_px/all": 6.0}, "other": {"nme_box/all": 0.05}},
     min_faces=10,
     min_subjects=2,
-    comparison={"margin": 0.05, "slice_margin": 0.15, "metrics": ["crop_px/all"], "slices": {}},
+    comparison=ComparisonParams(
+        margin=0.05, slice_margin=0.15, metrics=("crop_px/all",), slices={}
+    ),
 )
-FIRST = Champion("first release", "none yet")
+FIRST = ChampionResult("first release", "none yet")
 
 
 def report(value: float | None, dataset: str = "known", **changes: Any) -> KpiReport:
@@ -36,16 +38,17 @@ def report(value: float | None, dataset: str = "known", **changes: Any) -> KpiRe
     return KpiReport(**(empty | named | changes))
 
 
-def engine(name: str, value: float | None, **changes: Any) -> Judged:
-    known = {"kpi": report(value), "evidence": f"build/{name}.kpi.json"}
-    return Judged(
-        **({"name": name, "parity_px": 0.001, "parity_budget_px": 0.01} | known | changes)
-    )
+def engine(name: str, value: float | None, **changes: Any) -> JudgedEngine:
+    evidence = f"build/{name}.kpi.json"
+    known = JudgedEngine(name, report(value), evidence, parity_px=0.001, parity_budget_px=0.01)
+    return dataclasses.replace(known, **changes)
 
 
-def verdict(*engines: Judged, faces: int = 20, people: int = 5, champion: Champion = FIRST) -> Any:
+def verdict(
+    *engines: JudgedEngine, faces: int = 20, people: int = 5, champion: ChampionResult = FIRST
+) -> Any:
     trained = report(5.0, num_faces=faces, num_subjects=people)
-    return judge(trained, engines, champion, GATE)
+    return decide(trained, engines, champion, GATE)
 
 
 def difference(passed: bool, required: bool = True, where: str | None = None) -> Difference:
@@ -88,6 +91,15 @@ def test_too_few_faces_or_people_are_no_evidence() -> None:
     ]
 
 
+def test_exactly_enough_faces_and_people_pass_and_one_fewer_does_not() -> None:
+    assert verdict(engine("cpu/fp32", 5.0), faces=10, people=2)["passed"]
+    for faces, people, word in ((9, 2, "9 faces"), (10, 1, "1 subjects")):
+        found = verdict(engine("cpu/fp32", 5.0), faces=faces, people=people)
+        assert not found["passed"]
+        (reason,) = found["reasons"]
+        assert reason.startswith(f"insufficient evidence: {word}; must be at least ")
+
+
 def test_one_lost_precision_is_not_shipped_and_the_rest_is() -> None:
     found = verdict(engine("cpu/fp32", 5.0), engine("cpu/int8", 9.0))
     assert found["passed"]
@@ -109,7 +121,7 @@ def test_an_engine_without_a_report_or_parity_is_refused() -> None:
 def test_an_engine_that_was_judged_on_other_faces_is_refused() -> None:
     found = verdict(engine("cpu/fp32", 5.0, kpi=report(5.0, faces="a" * 64)))
     assert found["reasons"] == [
-        "cpu/fp32: judged on other faces: aaaaaaaaaaaaaaaa; must be of 0000000000000000"
+        "cpu/fp32: judged on different faces: aaaaaaaaaaaaaaaa; must be of 0000000000000000"
         " (build/cpu/fp32.kpi.json)"
     ]
 
@@ -131,24 +143,29 @@ def test_a_first_release_is_compared_with_none_and_says_so() -> None:
 
 
 def test_a_loss_to_the_champion_refuses_the_engine() -> None:
-    champion = Champion("compared", "", "v1", {"cpu/fp32": {"kpi": "champion/cpu.fp32.kpi.json"}})
+    champion = ChampionResult(
+        "compared", "", "v1", {"cpu/fp32": {"kpi": "champion/cpu.fp32.kpi.json"}}
+    )
     rows = (difference(True), difference(False, where="yaw_range=above 60"))
     found = verdict(engine("cpu/fp32", 5.0, differences=rows), champion=champion)
     assert found["reasons"] == [
-        "cpu/fp32: crop_px/all beside the champion, yaw_range=above 60: +9.0% (95% interval +7.0%"
-        " to +11.0%); its upper end must be below +5.0% (champion/cpu.fp32.kpi.json)"
+        "cpu/fp32: crop_px/all relative to the champion, yaw_range=above 60: +9.0%"
+        " (95% interval +7.0% to +11.0%); its upper end must be below +5.0%"
+        " (champion/cpu.fp32.kpi.json)"
     ]
     assert len(found["comparisons"]) == 2
 
 
 def test_a_slice_that_is_not_required_is_told_and_refuses_nothing() -> None:
-    champion = Champion("compared", "", "v1", {"cpu/fp32": {"kpi": "champion/cpu.fp32.kpi.json"}})
+    champion = ChampionResult(
+        "compared", "", "v1", {"cpu/fp32": {"kpi": "champion/cpu.fp32.kpi.json"}}
+    )
     rows = (difference(True), difference(False, required=False, where="session=01"))
     assert verdict(engine("cpu/fp32", 5.0, differences=rows), champion=champion)["passed"]
 
 
 def test_a_champion_that_could_not_be_compared_refuses() -> None:
-    champion = Champion("not comparable", "v1: no bundle", "v1")
+    champion = ChampionResult("not comparable", "v1: no bundle", "v1")
     assert verdict(engine("cpu/fp32", 5.0), champion=champion)["reasons"] == [
         "cpu/fp32: not compared with the champion: v1: no bundle (gate.champion)"
     ]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from components.kpi.metrics import masked_mean, nme, point_errors, region_error
+from fpenet.kpi.metrics import masked_mean, nme, point_errors, region_error
 
 
 def test_a_region_is_the_plain_mean_of_its_point_means() -> None:

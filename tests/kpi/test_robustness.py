@@ -6,13 +6,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore
-from components.kpi.corruptions import CORRUPTIONS, clean, reframed
-from components.kpi.evaluate import evaluate
-from components.kpi.robustness import evenly
-from components.kpi.temporal import trembling
-from components.params import CorruptionName, EvaluateParams
-from components.params.evaluate import TemporalParams
+from fpenet.data.crops.store import CropStore
+from fpenet.kpi.evaluate import evaluate
+from fpenet.kpi.robustness import CORRUPTIONS, clean, evenly, reframed
+from fpenet.kpi.temporal import temporal_jitter
+from fpenet.params import CorruptionName, EvaluateParams
+from fpenet.params.evaluate import TemporalParams
 
 ROWS = np.arange(4)
 
@@ -127,7 +126,7 @@ def test_faces_are_drawn_evenly_over_people() -> None:
 def test_trembling_is_the_deviation_of_independent_errors() -> None:
     errors = np.random.default_rng(0).normal(0, 0.5, (20_000, 2, 2))
     errors += np.linspace(0, 30, 20_000)[:, None, None]  # a slow drift costs nothing
-    assert trembling(errors) == pytest.approx([0.5 * np.sqrt(2)] * 2, rel=0.02)
+    assert temporal_jitter(errors) == pytest.approx([0.5 * np.sqrt(2)] * 2, rel=0.02)
 
 
 def test_a_still_net_trembles_by_nothing_on_sequences_and_by_noise_on_stills(

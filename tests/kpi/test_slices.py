@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from components.data.crop_store import CropStore
-from components.kpi.evaluate import judge
-from components.kpi.predictions import predict_judged
-from components.kpi.slices import quartiles, slice_faces, yaw_camera
-from components.params import EvaluateParams
+from fpenet.data.crops.store import CropStore
+from fpenet.kpi.evaluate import judge
+from fpenet.kpi.predictions import predict_judged
+from fpenet.kpi.slices import quartiles, slice_faces, yaw_camera
+from fpenet.params import EvaluateParams
 
 POINTS = np.random.default_rng(0).uniform(10, 70, (6, 3, 2))
 PEOPLE = ["a", "a", "b", "b", "c", "d"]
@@ -33,7 +33,7 @@ def test_yaw_goes_to_the_nearest_camera_and_above_60_degrees_is_a_slice_of_its_o
 
 
 def test_every_camera_of_multi_pie_has_its_own_yaw() -> None:
-    from components.data.readers.multi_pie import YAW_DEG
+    from fpenet.data.readers.multi_pie import YAW_DEG
 
     assert {camera: float(yaw_camera(yaw)) for camera, yaw in YAW_DEG.items()} == YAW_DEG
 
@@ -53,7 +53,7 @@ def test_any_attribute_is_sliced_and_an_unknown_value_is_in_no_slice(
     assert members(store)["sex"] == {"f": [0, 1, 5], "m": [2, 3]}
     assert members(store)["age"] == {"20": [0, 1], "30": [2, 3], "40": [4]}
     assert found.left_out["light"] == "all faces are 07"
-    assert found.left_out["occlusion_level"] == "not known of any face"
+    assert found.left_out["occlusion_level"] == "not known for any face"
 
 
 def test_an_attribute_of_names_is_no_slice(store_of: Callable[..., CropStore]) -> None:
@@ -62,7 +62,7 @@ def test_an_attribute_of_names_is_no_slice(store_of: Callable[..., CropStore]) -
         np.zeros((count, 1, 2)), ["a"] * count, picture=[str(number) for number in range(count)]
     )
     assert slice_faces(store, np.arange(count)).left_out["picture"] == (
-        "50 values; at most 40 are slices"
+        "50 values; at most 40 become slices"
     )
 
 
@@ -101,5 +101,5 @@ def test_a_slice_has_its_own_numbers_and_a_small_one_says_too_few(
     assert rows["m"]["metrics"]["crop_px/all"] == pytest.approx(10.0, abs=1e-4)
     assert rows["m"]["intervals"]["crop_px/all"] == pytest.approx((10.0, 10.0), abs=1e-4)
     assert (rows["m"]["num_faces"], rows["m"]["num_subjects"]) == (12, 9)
-    assert rows["f"]["too_few"] == "too few: 6 faces of 3 people; wanted 2 of 6"
+    assert rows["f"]["too_few"] == "too few: 6 faces of 3 subjects; must be at least 2 of 6"
     assert rows["f"]["metrics"] == rows["f"]["intervals"] == {}

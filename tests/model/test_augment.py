@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from components.keypoints import scheme_for
-from components.model.augment import (
+from fpenet.keypoints import scheme_for
+from fpenet.model.augment import (
     augment_batch,
     blur,
     map_points,
@@ -14,8 +14,8 @@ from components.model.augment import (
     shade,
     softened,
 )
-from components.model.chance import Chance
-from components.params import AugmentParams
+from fpenet.model.distributed import BatchRng
+from fpenet.params import AugmentParams
 
 MOVES = AugmentParams(
     flip_probability=0.0,
@@ -47,7 +47,7 @@ def dot_images(points: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def test_a_dot_moves_with_its_label() -> None:
-    chance = Chance(1)
+    chance = BatchRng(1)
     points = 56 + chance.uniform(64, 2) * 30 - 15
     matrix, shift = random_maps(64, MOVES, chance)
     seen = sample_crops(dot_images(points, 112), matrix, shift)[:, 0]
@@ -65,7 +65,7 @@ def test_nothing_chosen_is_the_centre_of_the_margin_crop() -> None:
     crops = torch.randint(1, 255, (2, 112, 112), dtype=torch.uint8)
     points = torch.rand(2, 68, 2) * 112
     visible = torch.ones(2, 68).bool()
-    chance = Chance(0)
+    chance = BatchRng(0)
     batch = augment_batch(crops, points, visible, scheme_for(68), still, chance)
     assert torch.allclose(batch.images[:, 0], crops[:, 16:96, 16:96].float(), atol=0.05)
     assert torch.allclose(batch.points, points - 16, atol=1e-4)
@@ -80,7 +80,7 @@ def test_a_flip_mirrors_the_image_and_renames_left_and_right() -> None:
     crops = torch.randint(1, 255, (1, 112, 112), dtype=torch.uint8)
     points = 30 + torch.rand(1, 68, 2) * 50
     visible = torch.rand(1, 68) < 0.5
-    chance = Chance(0)
+    chance = BatchRng(0)
     batch = augment_batch(crops, points, visible, scheme, flips, chance)
     inner = crops[0, 16:96, 16:96].float()
     assert torch.allclose(batch.images[0, 0], inner.flip(1), atol=0.05)
@@ -97,7 +97,7 @@ def test_a_patch_hides_exactly_the_points_under_it() -> None:
     )
     crops = torch.full((32, 112, 112), 128, dtype=torch.uint8)
     points = 16 + torch.rand(32, 68, 2) * 79
-    chance = Chance(2)
+    chance = BatchRng(2)
     shown = torch.ones(32, 68).bool()
     batch = augment_batch(crops, points, shown, scheme_for(68), patches, chance)
     nearest = batch.points.round().long().clamp(0, 79)
@@ -133,8 +133,8 @@ def test_sharpening_adds_to_a_dot_what_a_blur_takes_away() -> None:
     always = still.model_copy(update={"sharpen_probability": 1.0})
     crops = dot_images(torch.full((24, 2), 56.0), 112)[:, 0].to(torch.uint8) // 2
     points, visible = torch.full((24, 1, 2), 56.0), torch.ones(24, 1).bool()
-    plain = augment_batch(crops, points, visible, scheme_for(1), still, Chance(3)).images
-    sharp = augment_batch(crops, points, visible, scheme_for(1), always, Chance(3)).images
+    plain = augment_batch(crops, points, visible, scheme_for(1), still, BatchRng(3)).images
+    sharp = augment_batch(crops, points, visible, scheme_for(1), always, BatchRng(3)).images
     gain = sharp[:, 0, 40, 40] / plain[:, 0, 40, 40]
     # A dot of variance 4 blurred by 1.2 px keeps 4 / (4 + 1.44) of its height at the middle.
     assert (gain > 0.999).all()
@@ -162,10 +162,10 @@ def test_a_face_of_low_resolution_has_its_points_where_they_were() -> None:
     crops = dot_images(points, 112)[:, 0].to(torch.uint8)
     visible = torch.ones(40, 1).bool()
     scheme = scheme_for(1)
-    chance = Chance(3)
+    chance = BatchRng(3)
     still = low.model_copy(update={"low_resolution_probability": 0.0})
     sharp = augment_batch(crops, points[:, None], visible, scheme, still, chance)
-    chance = Chance(3)
+    chance = BatchRng(3)
     batch = augment_batch(crops, points[:, None], visible, scheme, low, chance)
     softer = batch.images.amax((1, 2, 3)) < 0.9 * sharp.images.amax((1, 2, 3))
     assert 8 < int(softer.sum()) < 32
@@ -187,7 +187,7 @@ def test_a_view_says_where_points_of_the_plain_crop_went() -> None:
     points = 56 + torch.rand(16, 68, 2, generator=torch.Generator().manual_seed(4)) * 30 - 15
     crops = torch.zeros(16, 112, 112, dtype=torch.uint8)
     visible, scheme = torch.ones(16, 68).bool(), scheme_for(68)
-    chance = Chance(5)
+    chance = BatchRng(5)
     batch = augment_batch(crops, points, visible, scheme, flips, chance)
     assert batch.view is not None
     assert 2 < int(batch.view.flipped.sum()) < 14

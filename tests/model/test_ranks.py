@@ -9,20 +9,35 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from components.cli import main
-from components.data.crop_store import open_crops
-from components.model.checkpoint import load_net
-from components.model.ranks import WholeBatchNorm
+from fpenet.cli.main import main
+from fpenet.data.crops.store import open_crops
+from fpenet.model.checkpoint import load_net
+from fpenet.model.distributed import (
+    BatchRng,
+    WholeBatchNorm,
+    device_of,
+    from_first,
+    joined,
+    rank,
+    see_whole_batch,
+    size,
+    summed,
+)
+from fpenet.params import Params
 from tests.dots import losses
+from tests.model.two_ranks import IMAGES, a_norm, normalise
 
 ROOT = Path(__file__).parents[2]
 Command = Callable[..., list[str]]
 
 
-def torchrun(words: list[str], processes: int = 2) -> subprocess.CompletedProcess[str]:
+def torchrun(
+    words: list[str], processes: int = 2, module: str = "fpenet"
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), "-m", "components.cli", *words]
+    command += ["--nproc-per-node", str(processes), "-m", module, *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -98,3 +113,83 @@ def test_batch_norm_of_the_whole_batch_is_pytorch_s_in_one_process() -> None:
         assert mine is not None
         assert wanted is not None
         torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_two_processes_share_sums_gradients_random_numbers_and_batch_norm(tmp_path: Path) -> None:
+    done = torchrun([str(tmp_path)], module="tests.model.two_ranks")
+    assert done.returncode == 0, done.stderr
+    first, second = (load_file(tmp_path / f"{number}.safetensors") for number in (0, 1))
+    assert (first["mine"].tolist(), second["mine"].tolist()) == ([1.0, 0.0], [2.0, 10.0])
+    for one in (first, second):
+        assert one["size"].item() == 2
+        assert one["total"].tolist() == [3.0, 10.0]
+        assert one["one"].tolist() == [3.0, 3.0]
+        assert one["two"].tolist() == [0.0, 30.0, 60.0]
+        assert one["first"].tolist() == [5, 7]  # what process 0 has
+    chance = BatchRng(3)
+    drawn = {
+        "uniform": chance.uniform(4, 3),
+        "normal": chance.normal(4),
+        "between": chance.between(4.0, 4, 2),
+    }
+    for name, value in drawn.items():
+        assert torch.equal(torch.cat((first[name], second[name])), value), name
+    alone = normalise(a_norm(), IMAGES)
+    for name, value in alone.items():
+        both = [one[name] for one in (first, second)]
+        if name in ("output", "gradient"):
+            both = [torch.cat(both)]
+        for seen in both if "num_batches" not in name else ():
+            torch.testing.assert_close(seen, value, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_one_process_is_number_0_of_1_and_its_sums_are_its_values(
+    params_with: Callable[..., Params],
+) -> None:
+    assert (rank(), size()) == (0, 1)
+    value = torch.tensor([2.0])
+    with joined(torch.device("cpu")):
+        assert not torch.distributed.is_initialized()
+        assert summed(value) is value
+    assert from_first(value) is value
+    norm = torch.nn.Sequential(torch.nn.BatchNorm2d(2))
+    see_whole_batch(norm)
+    assert type(norm[0]) is torch.nn.BatchNorm2d
+    assert device_of(params_with({"train.device": "cpu"}).train) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "available", "expected"),
+    [
+        ("auto", True, "cuda:3"),
+        ("cuda", True, "cuda:3"),
+        ("cpu", True, "cpu"),
+        ("auto", False, "cpu"),
+    ],
+)
+def test_each_process_has_the_gpu_of_its_number_where_there_are_some(
+    device: str,
+    available: bool,
+    expected: str,
+    params_with: Callable[..., Params],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert device_of(params_with({"train.device": device}).train) == torch.device(expected)
+    assert used == ([torch.device(expected)] if "cuda" in expected else [])
+
+
+def test_batch_norm_in_use_takes_the_statistics_that_it_learned() -> None:
+    own, theirs = WholeBatchNorm(3), a_norm()
+    own.load_state_dict(theirs.state_dict())
+    for norm in (own, theirs):
+        norm.train()(IMAGES)
+        norm.eval()
+    torch.testing.assert_close(own.running_mean, theirs.running_mean)
+    torch.testing.assert_close(own.running_var, theirs.running_var)
+    torch.testing.assert_close(own(IMAGES[:2]), theirs(IMAGES[:2]), rtol=1e-4, atol=1e-5)
+    half = own.train()(IMAGES.bfloat16())
+    assert half.dtype == torch.bfloat16

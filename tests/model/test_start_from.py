@@ -9,17 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from components.cli import main
-from components.data.crop_store import open_crops
-from components.data.sample import fixed_lists, points_of, read_table, write_table
-from components.keypoints import scheme_for
-from components.model.augment import Batch
-from components.model.checkpoint import fold, save_net
-from components.model.objective import wanted_of
-from components.model.recombinator import build_net
-from components.model.start_from import load_teacher, load_weights, save_trainable
-from components.params import Params
-from components.provenance.manifest import Manifest, read_manifest, seal
+from fpenet.cli.main import main
+from fpenet.data.crops.store import open_crops
+from fpenet.data.sample import fixed_lists, points_of, read_table, write_table
+from fpenet.keypoints import scheme_for
+from fpenet.model.augment import Batch
+from fpenet.model.checkpoint import fold, save_net
+from fpenet.model.nets.recombinator import build_net
+from fpenet.model.start_from import load_teacher, load_weights, save_trainable
+from fpenet.model.targets import targets_of
+from fpenet.params import Params
+from fpenet.provenance.manifest import Manifest, read_manifest, seal
 from tests.dots import losses
 
 Command = Callable[..., list[str]]
@@ -50,6 +50,54 @@ def test_the_loaded_net_is_the_saved_one(folder: Path) -> None:
         torch.testing.assert_close(net.eval()(images)[0], shipped, rtol=0, atol=2e-3)
 
 
+def test_a_tensor_that_the_net_does_not_have_is_named(folder: Path) -> None:
+    file = folder / "trainable.safetensors"
+    save_file(load_file(file) | {"head.9.weight": torch.zeros(2)}, file)
+    net = build_net("nano", 12, batch_norm=True)
+    with pytest.raises(ValueError, match=r"head\.9\.weight: not in net nano"):
+        load_weights(net, "nano", folder, new_head=False)
+
+
+def test_a_head_that_fits_is_kept_fresh_only_where_it_is_asked_for(folder: Path) -> None:
+    saved = load_file(folder / "trainable.safetensors")
+    for new_head in (False, True):
+        torch.manual_seed(4)
+        net = build_net("nano", 12, batch_norm=True)
+        load_weights(net, "nano", folder, new_head)
+        assert torch.equal(net.heatmaps.weight, saved["heatmaps.weight"]) is not new_head
+        assert torch.equal(net.state_dict()["head.0.weight"], saved["head.0.weight"])
+        assert torch.equal(net.state_dict()["stem.1.running_mean"], saved["stem.1.running_mean"])
+
+
+def test_weights_that_ship_of_a_net_with_batch_norm_are_no_start(folder: Path) -> None:
+    (folder / "trainable.safetensors").unlink()
+    net = build_net("nano", 12, batch_norm=True)
+    with pytest.raises(ValueError, match=r"trainable\.safetensors: absent; weights that ship have"):
+        load_weights(net, "nano", folder, new_head=False)
+
+
+def test_a_folder_without_a_net_is_neither_start_nor_teacher(tmp_path: Path) -> None:
+    net = build_net("nano", 12, batch_norm=True)
+    with pytest.raises(ValueError, match=r"train\.start_from .*: no model\.json"):
+        load_weights(net, "nano", tmp_path, new_head=False)
+    with pytest.raises(ValueError, match=r"train\.teacher .*: no model\.json"):
+        load_teacher(tmp_path, 12)
+
+
+def test_damaged_weights_to_start_from_are_named_in_one_line(folder: Path) -> None:
+    (folder / "trainable.safetensors").write_bytes(b"short")
+    net = build_net("nano", 12, batch_norm=True)
+    with pytest.raises(ValueError, match=r"trainable\.safetensors: ") as failed:
+        load_weights(net, "nano", folder, new_head=False)
+    assert "\n" not in str(failed.value)
+
+
+def test_a_teacher_is_in_use_and_does_not_learn(folder: Path) -> None:
+    teacher = load_teacher(folder, 12)
+    assert not teacher.training
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+
+
 def test_a_net_without_batch_norm_starts_from_what_ships(tmp_path: Path) -> None:
     torch.manual_seed(3)
     shipped = build_net("release", 5)
@@ -70,7 +118,7 @@ def test_another_number_of_keypoints_makes_the_head_anew_and_says_which_tensors(
         fresh = load_weights(net, "nano", folder, new_head=True)
     assert fresh == ["heatmaps.weight", "heatmaps.bias"]
     assert torch.equal(net.heatmaps.weight, before)
-    assert "made anew: heatmaps.weight, heatmaps.bias" in caplog.text
+    assert "reinitialised: heatmaps.weight, heatmaps.bias" in caplog.text
 
 
 def test_a_teacher_says_where_the_points_are(
@@ -81,7 +129,7 @@ def test_a_teacher_says_where_the_points_are(
     images = torch.rand(2, 1, 80, 80) * 255
     unlabelled = torch.full((2, 12, 2), float("nan"))
     batch = Batch(images, unlabelled, torch.zeros(2, 12).bool())
-    labels, said = wanted_of(batch, net, teacher, scheme_for(12), train).targets
+    labels, said = targets_of(batch, net, teacher, scheme_for(12), train).targets
     assert labels.weight.sum().item() == 0.0
     assert torch.equal(said.points, teacher(images)[0])
     assert said.weight.sum().item() == pytest.approx(0.25)

@@ -12,12 +12,12 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from components.cli import main
-from components.data.sample import fixed_lists, points_of, read_table, write_table
-from components.data.split import hash_part
-from components.model import train as train_module
-from components.params import Params, load_params
-from components.provenance.manifest import Manifest, seal
+from fpenet.cli.main import main
+from fpenet.data.sample import fixed_lists, points_of, read_table, write_table
+from fpenet.data.split import hash_part
+from fpenet.model import train as train_module
+from fpenet.params import Params, load_params
+from fpenet.provenance.manifest import Manifest, seal
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 Sweep = Callable[..., list[str]]
@@ -94,7 +94,7 @@ def test_a_killed_sweep_goes_on_with_its_trial_from_its_checkpoint(
     lock = next((tmp_path / "sweep").glob("*-0001.lock"))
     with lock.open("w") as file:  # as if another process still ran it
         fcntl.flock(file, fcntl.LOCK_EX)
-        monkeypatch.setattr("components.model.sweep._run_trial", interrupt)
+        monkeypatch.setattr("fpenet.model.sweep._run_trial", interrupt)
         with pytest.raises(KeyboardInterrupt):
             main(words)
         monkeypatch.undo()
@@ -172,7 +172,7 @@ def test_trials_are_runs_nested_in_the_sweeps_own(
         ("sweep.space={train.learning_rat: [1, 2]}", "no such key; did you mean learning_rate?"),
         ("sweep.space={train.augment.zoom: {low: 0.1, high: 2.0}}", "train.augment.zoom is 2.0"),
         ("sweep.storage=postgresql+psycopg://u:secret@host/db", "sweep.storage"),
-        ("sweep.aside_fraction=0.0001", "nobody of train is held aside"),
+        ("sweep.aside_fraction=0.0001", "no subject of train is held out"),
     ],
 )
 def test_a_sweep_over_what_cannot_be_tried_is_refused_before_it_trains(

@@ -7,18 +7,17 @@ from typing import Any
 import pytest
 import torch
 
-from components.data.crop_store import open_crops
-from components.keypoints import scheme_for
-from components.model import train as train_module
-from components.model.chance import Chance
-from components.model.checkpoint import load_checkpoint, load_net
-from components.model.faces import open_faces
-from components.model.losses import coordinate_loss
-from components.model.objective import wanted_of
-from components.model.run_state import save_run
-from components.model.step import draw_batch, learning_rate, start, take_step
-from components.model.train import train_net
-from components.params import Params, TrainParams
+from fpenet.data.crops.store import open_crops
+from fpenet.keypoints import scheme_for
+from fpenet.model import train as train_module
+from fpenet.model.checkpoint import load_checkpoint, load_net, save_run
+from fpenet.model.distributed import BatchRng
+from fpenet.model.faces import open_faces
+from fpenet.model.losses import coordinate_loss
+from fpenet.model.step import learning_rate, sample_batch, start, take_step
+from fpenet.model.targets import targets_of
+from fpenet.model.train import train_net
+from fpenet.params import Params, TrainParams
 from tests.dots import NO_FLIPS, losses
 
 
@@ -118,10 +117,10 @@ def test_a_net_that_answers_as_its_average_moved_has_no_equivariance_loss(
     store, scheme = open_crops(dots_dir), scheme_for(1)
     training = start(train, 1)
     rows = torch.from_numpy(store.rows("train")[:8])
-    batch = draw_batch(open_faces(store, "cpu"), rows, scheme, train, Chance(0))
+    batch = sample_batch(open_faces(store, "cpu"), rows, scheme, train, BatchRng(0))
     assert batch.plain is not None
     assert batch.view is not None
-    target = wanted_of(batch, training.average, None, scheme, train).targets[1]
+    target = targets_of(batch, training.average, None, scheme, train).targets[1]
     with torch.no_grad():
         moved = batch.view.points(training.average(batch.plain / 255)[0], 80, scheme)
     assert torch.equal(target.points, moved)
@@ -146,7 +145,7 @@ def test_a_batch_in_two_parts_has_the_gradient_of_the_whole(
         torch.manual_seed(0)
         training = start(train, 1)
         training.parts = parts
-        batch = draw_batch(open_faces(store, "cpu"), rows, scheme, train, Chance(0))
+        batch = sample_batch(open_faces(store, "cpu"), rows, scheme, train, BatchRng(0))
         loss = take_step(training, batch, scheme, train)
         grads = [p.grad for p in training.net.parameters() if p.grad is not None]
         gradients.append((loss, torch.cat([grad.flatten() for grad in grads])))

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from components.provenance import digest
-from components.provenance.digest import digest_dataset, digest_json
+from fpenet.provenance import digest
+from fpenet.provenance.digest import digest_dataset, digest_json
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package: ``stage`` imports ``near`` (inside a function), which imports ``far``."""
-    folder = tmp_path / "components"
+    folder = tmp_path / "fpenet"
     (folder / "data").mkdir(parents=True)
     (folder / "__init__.py").write_text("")
     (folder / "data/__init__.py").write_text("")
     (folder / "stage.py").write_text(
-        "import json\n\ndef run():\n    from components.data.near import NAME\n    return NAME\n"
+        "import json\n\ndef run():\n    from fpenet.data.near import NAME\n    return NAME\n"
     )
-    (folder / "data/near.py").write_text("from components.data import far\n\nNAME = far.NAME\n")
+    (folder / "data/near.py").write_text("from fpenet.data import far\n\nNAME = far.NAME\n")
     (folder / "data/far.py").write_text("NAME = 1\n")
     (folder / "other.py").write_text("NAME = 2\n")
-    monkeypatch.setattr(digest, "PACKAGE", folder)
+    monkeypatch.setattr(digest, "SOURCE_ROOT", tmp_path)
     return folder
 
 
@@ -34,9 +34,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_the_code_of_a_stage_is_what_it_imports(package: Path, file: str, seen: bool) -> None:
     of = digest.digest_code.__wrapped__
-    before = of("components.stage")
+    before = of("fpenet.stage")
     (package / file).write_text((package / file).read_text() + "# more\n")
-    assert (of("components.stage") != before) == seen
+    assert (of("fpenet.stage") != before) == seen
 
 
 def test_a_data_set_changes_with_a_name_a_label_or_a_pixel(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_json_values_are_digested_whatever_their_order() -> None:
 
 
 def test_threads_may_read_the_imports_of_code_at_once() -> None:
-    sources = sorted((digest.PACKAGE / "deploy").glob("*.py"))
+    sources = sorted((digest.SOURCE_ROOT / "fpenet/deploy").rglob("*.py"))
     alone = [digest.imported_files(path) for path in sources]
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # threads take turns within one parse

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.provenance.manifest import MANIFEST, Manifest, read_manifest, seal, verify
+from fpenet.provenance.manifest import MANIFEST, Manifest, read_manifest, seal, verify
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.data.crop_store import open_crops
-from components.deploy.judge_release import judge_release
-from components.kpi.predictions import load_predictions
-from components.params import Params
-from components.provenance.manifest import Manifest, seal
-from components.provenance.sign import SigningKey
-from components.release.report import report_release
-from components.stages import STAGES
+from fpenet.data.crops.store import open_crops
+from fpenet.deploy.judge.judge_release import judge_release
+from fpenet.kpi.predictions import load_predictions
+from fpenet.params import Params
+from fpenet.provenance.manifest import Manifest, seal
+from fpenet.provenance.signing import SigningKey
+from fpenet.release.report.report import report_release
+from fpenet.stages import STAGES
 
 LABELS = {
     "dataset": "rendered",
@@ -25,8 +25,14 @@ LABELS = {
     "checks": {"twins": {"skipped": "only 10 faces"}, "balance": {"skipped": None}},
 }
 TRAINING = {
-    **{"net": "small", "num_keypoints": 68, "box_scale": 1.2, "confidence": "learned"},
-    **{"parameters": 335792, "epochs": 3, "minutes": 0.75, "faces_seen": 18},
+    "net": "small",
+    "num_keypoints": 68,
+    "box_scale": 1.2,
+    "confidence": "learned",
+    "parameters": 335792,
+    "epochs": 3,
+    "minutes": 0.75,
+    "faces_seen": 18,
 }
 PARTS = {
     "rule": "hash",
@@ -85,7 +91,7 @@ def report_dir(
     """What stage report makes of it."""
     out_dir = tmp_path_factory.mktemp("report")
     report_release(
-        **{f"{name}_dir": folder for name, folder in finished.items()},
+        inputs=finished,
         register=params.register_,
         out_dir=out_dir,
     )

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from components.data.checks.faces import Faces, faces_of
-from components.data.checks.window import Grey
-from components.data.sample import FaceSample, Floats, keypoints_box
+from fpenet.data.checks.faces import LabelledFaces, labelled_faces
+from fpenet.data.checks.window import Grey
+from fpenet.data.sample import FaceSample, Floats, keypoints_box
 
 SIZE = 96
 
@@ -17,11 +18,13 @@ SIZE = 96
 def cartoon_shape(random: np.random.Generator) -> Floats:
     """(68, 2) points about (0, 0), the face about 2 wide."""
 
-    def arc(x: float, y: float, width: float, height: float, start: float, stop: float, count: int):
+    def arc(
+        x: float, y: float, width: float, height: float, start: float, stop: float, count: int
+    ) -> Floats:
         angles = np.linspace(math.radians(start), math.radians(stop), count)
         return np.column_stack([x + width * np.cos(angles), y + height * np.sin(angles)])
 
-    def ring(x: float, y: float, width: float, height: float, count: int):
+    def ring(x: float, y: float, width: float, height: float, count: int) -> Floats:
         return arc(x, y, width, height, 180, 180 + 360 * (count - 1) / count, count)
 
     wide, long, eye, mouth, brow = random.normal(1, 0.08, 5)
@@ -57,7 +60,7 @@ def draw_cartoon(points: Floats) -> Grey:
 
 
 @pytest.fixture(scope="session")
-def cartoons() -> tuple[Faces, list[Grey]]:
+def cartoons() -> tuple[LabelledFaces, list[Grey]]:
     """240 faces of 60 people, and their pictures."""
     random = np.random.default_rng(35)
     samples, pictures = [], []
@@ -74,16 +77,16 @@ def cartoons() -> tuple[Faces, list[Grey]]:
         samples.append(
             FaceSample(name, (SIZE, SIZE), box, points, visible, 0, f"s{number // 4:03d}")
         )
-    return faces_of(samples), pictures
+    return labelled_faces(samples), pictures
 
 
 @pytest.fixture
-def faces_with() -> Callable[..., Faces]:
+def faces_with() -> Callable[..., LabelledFaces]:
     """A few faces of 4 points: ``faces_with(points=[...], occlusion=[...])``, sound by default."""
 
-    def make(count: int = 1, **changed: object) -> Faces:
+    def make(count: int = 1, **changed: Any) -> LabelledFaces:
         points = np.array([[12.0, 12.0], [48.0, 14.0], [30.0, 46.0], [np.nan, np.nan]])
-        plain = {
+        plain: dict[str, Any] = {
             "images": [f"{number}.png" for number in range(count)],
             "subjects": [f"s{number}" for number in range(count)],
             "points": np.stack([points] * count),
@@ -96,6 +99,6 @@ def faces_with() -> Callable[..., Faces]:
             name: np.array(value, float) if name in ("points", "boxes", "occlusion") else value
             for name, value in changed.items()
         }
-        return Faces(**(plain | arrays))
+        return LabelledFaces(**(plain | arrays))
 
     return make

@@ -1,17 +1,23 @@
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from components.data.checks.labels import (
+from fpenet.data.checks.faces import LabelledFaces
+from fpenet.data.checks.labels import (
     LABEL_CHECKS,
     coincident_fraction,
     outside_fraction,
     visible_fraction,
 )
+from fpenet.params import Params
 
 
-def test_a_sound_face_passes_every_check(faces_with, params_with):
+def test_a_sound_face_passes_every_check(
+    faces_with: Callable[..., LabelledFaces], params_with: Callable[..., Params]
+) -> None:
     for name, check in LABEL_CHECKS.items():
         assert check.find(faces_with(3), params_with().validate_).details == {}, name
 
@@ -76,36 +82,51 @@ def test_a_sound_face_passes_every_check(faces_with, params_with):
         ),
     ],
 )
-def test_each_check_names_what_is_wrong(faces_with, params_with, changed, check, said):
+def test_each_check_names_what_is_wrong(
+    faces_with: Callable[..., LabelledFaces],
+    params_with: Callable[..., Params],
+    changed: dict[str, Any],
+    check: str,
+    said: str,
+) -> None:
     outcome = LABEL_CHECKS[check].find(faces_with(**changed), params_with().validate_)
     assert list(outcome.details) == [0]
     assert re.search(said, outcome.details[0])
     assert outcome.scores is None or outcome.scores[0] > 1
 
 
-def test_a_score_is_one_at_the_limit(faces_with, params_with):
+def test_a_score_is_one_at_the_limit(
+    faces_with: Callable[..., LabelledFaces], params_with: Callable[..., Params]
+) -> None:
     faces = faces_with(points=[[(12, 12), (-3, 12), (40, 20), (-2, 9)]])
     outcome = LABEL_CHECKS["points outside"].find(faces, params_with().validate_)
+    assert outcome.scores is not None
     assert (outcome.scores.tolist(), outcome.details) == ([1.0], {})
 
 
-def test_only_broken_labels_count_against_the_budget():
+def test_only_broken_labels_count_against_the_budget() -> None:
     sound = {name for name, check in LABEL_CHECKS.items() if not check.broken}
     assert sound == {"occluded", "face cut off", "points outside"}
 
 
-def test_the_border_of_the_image_is_half_a_pixel_out(faces_with):
+def test_the_border_of_the_image_is_half_a_pixel_out(
+    faces_with: Callable[..., LabelledFaces],
+) -> None:
     assert visible_fraction(faces_with(boxes=[(-0.5, -0.5, 100, 80)])).tolist() == [1.0]
     edge = faces_with(points=[[(-0.5, 0), (99.5, 79.5), (-0.6, 0), (0, 79.6)]])
     assert outside_fraction(edge).tolist() == [0.5]
 
 
-def test_a_line_of_points_is_visible_where_it_lies_inside(faces_with):
+def test_a_line_of_points_is_visible_where_it_lies_inside(
+    faces_with: Callable[..., LabelledFaces],
+) -> None:
     lines = faces_with(2, boxes=[(10.0, 10.0, 40.0, 0.0), (-90.0, 10.0, 40.0, 0.0)])
     assert visible_fraction(lines).tolist() == [1.0, 0.0]
 
 
-def test_points_in_one_place_count_once_each_and_unlabelled_ones_never(faces_with):
+def test_points_in_one_place_count_once_each_and_unlabelled_ones_never(
+    faces_with: Callable[..., LabelledFaces],
+) -> None:
     nan = np.nan
     faces = faces_with(
         2,

@@ -1,29 +1,32 @@
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.labelling.diff import diff_page, diff_sets, summary_of
-from components.data.readers.labelled_set import LabelledSet
-from components.data.sample import FaceSample, keypoints_box
+from fpenet.data.labelling.diff import diff_page, diff_sets, summary_of
+from fpenet.data.readers.labelled_set import LabelledSet
+from fpenet.data.sample import FaceSample, Floats, keypoints_box
 
 FIVE = np.array([(20.0, 24), (43, 24), (32, 33), (24, 44), (40, 44)])
 
 
-def face(image="a.png", points=FIVE, hidden=(), level=0):
+def face(
+    image: str = "a.png", points: Floats = FIVE, hidden: Sequence[int] = (), level: int = 0
+) -> FaceSample:
     points = np.array(points, dtype=float)
     visible = ~np.isnan(points[:, 0])
     visible[list(hidden)] = False
     return FaceSample(image, (64, 64), keypoints_box(points), points, visible, level, "s1")
 
 
-def labelled(*faces, root=Path()):
+def labelled(*faces: FaceSample, root: Path = Path()) -> LabelledSet:
     return LabelledSet("set", root, len(faces[0].points), list(faces), [])
 
 
-def test_the_way_of_each_point_is_told():
+def test_the_way_of_each_point_is_told() -> None:
     moved = FIVE + np.array([(0, 0), (3, 4), (0, 0), (0, 0), (0, 0)])
     (diff,) = diff_sets(labelled(face()), labelled(face(points=moved)))
     assert diff.moved.tolist() == [0.0, 5.0, 0.0, 0.0, 0.0]
@@ -33,13 +36,13 @@ def test_the_way_of_each_point_is_told():
     assert said["changes"][0]["farthest"] == {"keypoint": 2, "px": 5.0}
 
 
-def test_rounding_of_a_format_is_no_change():
+def test_rounding_of_a_format_is_no_change() -> None:
     (diff,) = diff_sets(labelled(face()), labelled(face(points=FIVE + 0.03)))
     assert not diff.changed
     assert summary_of([diff])["changes"] == []
 
 
-def test_flags_levels_and_points_that_came_or_went_are_changes():
+def test_flags_levels_and_points_that_came_or_went_are_changes() -> None:
     without_last = FIVE.copy()
     without_last[4] = np.nan
     (diff,) = diff_sets(
@@ -56,7 +59,7 @@ def test_flags_levels_and_points_that_came_or_went_are_changes():
     assert said["occlusion_level_changed"] == 1
 
 
-def test_two_faces_of_one_image_are_paired_by_nearness_whatever_their_order():
+def test_two_faces_of_one_image_are_paired_by_nearness_whatever_their_order() -> None:
     left, right = face(), face(points=FIVE + np.array([100, 0]))
     nudged = face(points=FIVE + np.array([101, 0]))
     found = diff_sets(labelled(left, right), labelled(nudged, left))
@@ -64,20 +67,20 @@ def test_two_faces_of_one_image_are_paired_by_nearness_whatever_their_order():
     assert found[0].old is right
 
 
-def test_faces_that_moved_farther_come_first_and_absent_ones_are_left_out():
+def test_faces_that_moved_farther_come_first_and_absent_ones_are_left_out() -> None:
     old = labelled(face("a.png"), face("b.png"), face("c.png"))
     new = labelled(face("a.png", FIVE + 1), face("b.png", FIVE + 2))
     assert [each.new.image for each in diff_sets(old, new)] == ["b.png", "a.png"]
 
 
-def test_sets_that_cannot_be_compared_are_refused():
+def test_sets_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(ValueError, match=r"4 keypoints; .* has 5"):
         diff_sets(labelled(face()), labelled(face(points=FIVE[:4])))
     with pytest.raises(ValueError, match=r"no image of .* is in it; it has e.g. z.png"):
         diff_sets(labelled(face()), labelled(face("z.png")))
 
 
-def test_the_page_shows_the_changed_faces(tmp_path):
+def test_the_page_shows_the_changed_faces(tmp_path: Path) -> None:
     Image.new("L", (64, 64), 90).save(tmp_path / "a.png")
     Image.new("L", (64, 64), 90).save(tmp_path / "b.png")
     old = labelled(face("a.png"), face("b.png"), root=tmp_path)

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from PIL import Image
 
-from components.data.faces_drawn import point_colours
-from components.data.labelling.guide import guide_page, guide_pictures
+from fpenet.data.labelling.guide import guide_page, guide_pictures
+from fpenet.data.overlay import point_colours
 
 
-def test_a_page_has_the_rules_the_numbers_and_pictures_in_it():
+def test_a_page_has_the_rules_the_numbers_and_pictures_in_it() -> None:
     page = guide_page(80)
     assert "<h1>Labelling 80 keypoints</h1>" in page
     for row in ("<td>chin</td><td>1-17</td>", "<td>eyes</td><td>37-48</td>", "77-80"):
@@ -15,7 +16,7 @@ def test_a_page_has_the_rules_the_numbers_and_pictures_in_it():
     assert "60 %" in page
 
 
-def test_each_picture_shows_the_colours_of_its_own_regions_alone():
+def test_each_picture_shows_the_colours_of_its_own_regions_alone() -> None:
     colours = {name: _rgb(point_colours(68)[k]) for name, k in (("chin", 0), ("mouth", 48))}
     pictures = {title: _colours_in(picture) for title, picture in guide_pictures(68).items()}
     assert list(pictures) == [
@@ -30,15 +31,15 @@ def test_each_picture_shows_the_colours_of_its_own_regions_alone():
     assert colours["chin"] not in pictures["The mouth"]
 
 
-def test_a_scheme_of_ones_own_has_the_rules_and_no_picture():
+def test_a_scheme_of_ones_own_has_the_rules_and_no_picture() -> None:
     assert guide_pictures(10) == {}
     assert "<img" not in guide_page(10)
     assert "<li>" in guide_page(10)
 
 
 @pytest.mark.parametrize("count", [68, 80, 104])
-def test_no_numbered_point_lies_on_another(count):
-    from components.data.labelling.guide import model_face
+def test_no_numbered_point_lies_on_another(count: int) -> None:
+    from fpenet.data.labelling.guide import model_face
 
     points = model_face().points[:count]
     ways = np.linalg.norm(points[:, None] - points[None], axis=2)
@@ -46,9 +47,9 @@ def test_no_numbered_point_lies_on_another(count):
     assert ways.min() > 0.4  # of a face about 400 px high
 
 
-def _rgb(colour):
+def _rgb(colour: str) -> tuple[int, ...]:
     return tuple(bytes.fromhex(colour[1:]))
 
 
-def _colours_in(picture):
+def _colours_in(picture: Image.Image) -> set[tuple[int, ...]]:
     return set(map(tuple, np.asarray(picture).reshape(-1, 3).tolist()))

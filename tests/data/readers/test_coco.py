@@ -1,17 +1,25 @@
 """COCO keypoints: visibility, boxes from the image's corner, attributes, refusals."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.readers import find_format, read_labels
-from components.data.readers.coco import read_coco
-from components.data.readers.labelled_set import Unread
+from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.coco import read_coco
+from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
+from fpenet.params import Params
 
 
-def write(folder, *annotations, images=({"id": 7, "file_name": "a.png"},)):
+def write(
+    folder: Path,
+    *annotations: object,
+    images: Sequence[Mapping[str, object]] = ({"id": 7, "file_name": "a.png"},),
+) -> Path:
     folder.mkdir(exist_ok=True)
     Image.new("L", (64, 48), 90).save(folder / "a.png")
     content = {"images": list(images), "annotations": list(annotations), "categories": []}
@@ -19,23 +27,27 @@ def write(folder, *annotations, images=({"id": 7, "file_name": "a.png"},)):
     return folder
 
 
-def annotation(keypoints, **more):
+def annotation(keypoints: list[Any], **more: object) -> dict[str, Any]:
     return {"id": 1, "image_id": 7, "category_id": 1, "keypoints": keypoints} | more
 
 
-def test_points_are_pixel_indices_and_a_box_starts_at_the_corner_of_a_pixel(tmp_path):
+def test_points_are_pixel_indices_and_a_box_starts_at_the_corner_of_a_pixel(tmp_path: Path) -> None:
     keypoints = [10, 20, 2, 0, 0, 0, 30.5, 12.25, 1]
     about = {"subject": 12, "occlusion_level": 3, "camera": "051", "yaw": -15, "odd": [1]}
     folder = write(tmp_path / "set", annotation(keypoints, bbox=[8, 9, 30, 20], attributes=about))
     (face,) = read_coco(folder)
-    assert np.array_equal(face.points, [[10, 20], [np.nan, np.nan], [30.5, 12.25]], equal_nan=True)
+    assert isinstance(face, LabelledFace)
+    expected = np.array([[10, 20], [np.nan, np.nan], [30.5, 12.25]])
+    assert np.array_equal(face.points, expected, equal_nan=True)
     assert face.visible.tolist() == [True, False, False]
-    assert face.face_box == (7.5, 8.5, 30, 20)  # a pixel's corner lies half a pixel before it
+    assert face.face_box == (7.5, 8.5, 30.0, 20.0)  # a pixel's corner lies half a pixel before it
     assert (face.subject, face.occlusion_level) == ("12", 3)
     assert face.attributes == {"camera": "051", "yaw": -15.0}
 
 
-def test_images_may_lie_in_a_folder_of_their_own(tmp_path, params_with):
+def test_images_may_lie_in_a_folder_of_their_own(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     folder = write(tmp_path / "set", annotation([10, 20, 2]))
     (folder / "images").mkdir()
     (folder / "a.png").rename(folder / "images/a.png")
@@ -60,22 +72,26 @@ def test_images_may_lie_in_a_folder_of_their_own(tmp_path, params_with):
         pytest.param(7, "is 7; it must be an object", id="number"),
     ],
 )
-def test_a_broken_annotation_is_named_and_the_others_are_read(tmp_path, broken, said):
+def test_a_broken_annotation_is_named_and_the_others_are_read(
+    tmp_path: Path, broken: object, said: str
+) -> None:
     folder = write(tmp_path / "set", broken, annotation([1, 2, 2]))
     first, second = read_coco(folder)
-    assert isinstance(first, Unread)
+    assert isinstance(first, UnreadFace)
+    assert isinstance(second, LabelledFace)
     assert said in first.refusal.detail
     assert first.where == "person_keypoints.json, annotation 1"
     assert second.points.tolist() == [[1.0, 2.0]]
 
 
-def test_an_image_outside_the_folder_is_refused(tmp_path):
+def test_an_image_outside_the_folder_is_refused(tmp_path: Path) -> None:
     images = ({"id": 7, "file_name": "../a.png"},)
     (face,) = read_coco(write(tmp_path / "set", annotation([1, 2, 2]), images=images))
+    assert isinstance(face, UnreadFace)
     assert face.refusal.reason == "image outside"
 
 
-def test_another_object_is_no_coco_file(tmp_path):
+def test_another_object_is_no_coco_file(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text('{"images": [], "labels": []}')
     with pytest.raises(ValueError, match=r"labels\.json: a COCO file is an object with the lists"):
         list(read_coco(tmp_path))

@@ -1,29 +1,35 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from components.data.readers import read_labels
-from components.data.readers.multi_pie import YAW_DEG, describe_name, read_subjects
-from components.data.rejected import Refusal
+from fpenet.data.readers import read_labels
+from fpenet.data.readers.multi_pie import YAW_DEG, describe_name, read_subjects
+from fpenet.data.rejected import Refusal
+from fpenet.data.sample import Floats
+from fpenet.params import Params
+from tests.conftest import TinyLabels
 
 POINTS = np.stack([200 + 2.0 * np.arange(68), 150 + 3.0 * (np.arange(68) % 17)], axis=1)
 
 
-def picture(root, name, folder="05_1"):
+def picture(root: Path, name: str, folder: str = "05_1") -> None:
     subject, session, recording = name.split("_")[:3]
     path = root / f"data/session{session}/multiview/{subject}/{recording}/{folder}/{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (640, 480)).save(path)
 
 
-def mat(root, name, points):
+def mat(root: Path, name: str, points: Floats) -> None:
     path = root / f"MPie_Labels/labels/{name.split('_')[3]}/{name}_lm.mat"
     path.parent.mkdir(parents=True, exist_ok=True)
     savemat(path, {"pts": points})
 
 
-def test_the_name_tells_who_how_and_from_where():
+def test_the_name_tells_who_how_and_from_where() -> None:
     subject, about = describe_name("data/session02/multiview/079/03/20_0/079_02_03_200_06.png")
     assert subject == "079"
     assert about == {
@@ -36,17 +42,19 @@ def test_the_name_tells_who_how_and_from_where():
     }
 
 
-def test_all_fifteen_cameras_have_a_yaw():
+def test_all_fifteen_cameras_have_a_yaw() -> None:
     assert len(YAW_DEG) == 15
     assert describe_name("001_01_01_110_00.png")[1]["yaw"] == -90.0
 
 
-def test_another_name_is_refused():
+def test_another_name_is_refused() -> None:
     with pytest.raises(Refusal, match=r"face\.png: must be <SUBJ>_<SS>_<REC>_<CCC>_<II>"):
         describe_name("face.png")
 
 
-def test_a_mat_label_holds_for_every_light_of_its_capture(tmp_path, params_with):
+def test_a_mat_label_holds_for_every_light_of_its_capture(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     for light in ("05", "07"):
         picture(tmp_path, f"001_01_01_051_{light}")
     picture(tmp_path, "001_01_02_051_07")
@@ -58,7 +66,9 @@ def test_a_mat_label_holds_for_every_light_of_its_capture(tmp_path, params_with)
     np.testing.assert_allclose(labelled.samples[0].points, POINTS - 1)  # MATLAB counts from 1
 
 
-def test_a_66_point_label_has_no_inner_mouth_corners(tmp_path, params_with):
+def test_a_66_point_label_has_no_inner_mouth_corners(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     picture(tmp_path, "001_01_01_051_07")
     kept = [k for k in range(68) if k not in (60, 64)]
     mat(tmp_path, "001_01_01_051_07", POINTS[kept])
@@ -67,13 +77,15 @@ def test_a_66_point_label_has_no_inner_mouth_corners(tmp_path, params_with):
     np.testing.assert_allclose(sample.points[65], POINTS[65] - 1)
 
 
-def frontal_and_profile(root):
+def frontal_and_profile(root: Path) -> None:
     for name, count in (("001_01_01_051_07", 68), ("001_01_01_240_07", 39)):
         picture(root, name, "05_1" if count == 68 else "24_0")
         mat(root, name, POINTS[:count])
 
 
-def test_a_profile_label_is_set_aside_and_another_count_is_broken(tmp_path, params_with):
+def test_a_profile_label_is_set_aside_and_another_count_is_broken(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     frontal_and_profile(tmp_path)
     picture(tmp_path, "001_01_01_050_07", "05_0")
     mat(tmp_path, "001_01_01_050_07", POINTS[:50])
@@ -85,7 +97,9 @@ def test_a_profile_label_is_set_aside_and_another_count_is_broken(tmp_path, para
     }
 
 
-def test_the_profiles_alone_are_a_set_of_39_points(tmp_path, params_with):
+def test_the_profiles_alone_are_a_set_of_39_points(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     frontal_and_profile(tmp_path)
     labelled = read_labels(tmp_path, params_with({"data.keypoints": 39}).data)
     (sample,) = labelled.samples
@@ -94,7 +108,9 @@ def test_the_profiles_alone_are_a_set_of_39_points(tmp_path, params_with):
     assert [(one.reason, one.broken) for one in labelled.rejected] == [("frontal layout", False)]
 
 
-def test_a_copied_label_says_which_light_it_was_made_on(tmp_path, params_with):
+def test_a_copied_label_says_which_light_it_was_made_on(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     for light in ("05", "07", "09"):
         picture(tmp_path, f"001_01_01_051_{light}")
     mat(tmp_path, "001_01_01_051_07", POINTS)
@@ -107,7 +123,9 @@ def test_a_copied_label_says_which_light_it_was_made_on(tmp_path, params_with):
     ]
 
 
-def test_the_subject_list_tells_birth_year_and_sex(tmp_path, params_with):
+def test_the_subject_list_tells_birth_year_and_sex(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     picture(tmp_path, "001_01_01_051_07")
     mat(tmp_path, "001_01_01_051_07", POINTS)
     (tmp_path / "meta").mkdir()
@@ -121,7 +139,9 @@ def test_the_subject_list_tells_birth_year_and_sex(tmp_path, params_with):
     assert (sample.attributes["birth_year"], sample.attributes["sex"]) == (1957.0, "female")
 
 
-def test_a_file_that_is_no_mat_is_rejected(tmp_path, params_with):
+def test_a_file_that_is_no_mat_is_rejected(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     picture(tmp_path, "001_01_01_051_07")
     mat(tmp_path, "001_01_01_051_07", POINTS)
     picture(tmp_path, "002_01_01_051_07")
@@ -131,7 +151,9 @@ def test_a_file_that_is_no_mat_is_rejected(tmp_path, params_with):
     assert len(labelled.samples) == 1
 
 
-def test_a_tree_with_sloth_labels_takes_who_and_where_from_the_names(tiny_labels, params_with):
+def test_a_tree_with_sloth_labels_takes_who_and_where_from_the_names(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     tiny_labels.records.clear()
     tiny_labels.add("data/session01/multiview/342/01/14_0/342_01_01_140_07.png")
     tiny_labels.add("data/session01/multiview/x/odd.png")
@@ -143,7 +165,9 @@ def test_a_tree_with_sloth_labels_takes_who_and_where_from_the_names(tiny_labels
     assert labelled.rejected[0].reason == "image name"
 
 
-def test_a_tree_without_labels_is_one_clear_line(tmp_path, params_with):
+def test_a_tree_without_labels_is_one_clear_line(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     picture(tmp_path, "001_01_01_051_07")
     with pytest.raises(ValueError, match="a Multi-PIE tree without labels"):
         read_labels(tmp_path, params_with().data)

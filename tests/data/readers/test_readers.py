@@ -1,21 +1,22 @@
-import typing
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from components.data.readers import READERS, read_labels
-from components.params import DatasetFormat
+from fpenet.data.readers import read_labels
+from fpenet.data.readers.labelled_set import LabelledSet
+from fpenet.params import Params
+from tests.conftest import TinyLabels
 
 
-def read(labels, params_with, **overrides):
+def read(labels: Path, params_with: Callable[..., Params], **overrides: object) -> LabelledSet:
     return read_labels(labels, params_with({f"data.{k}": v for k, v in overrides.items()}).data)
 
 
-def test_the_formats_of_params_are_the_readers():
-    assert set(READERS) == set(typing.get_args(DatasetFormat))
-
-
-def test_a_sloth_folder_becomes_samples_with_subject_size_and_name(tiny_labels, params_with):
+def test_a_sloth_folder_becomes_samples_with_subject_size_and_name(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     labelled = read(tiny_labels.write(), params_with)
     first = labelled.samples[0]
     assert (labelled.name, labelled.num_keypoints, len(labelled.samples)) == ("faces", 5, 20)
@@ -24,14 +25,16 @@ def test_a_sloth_folder_becomes_samples_with_subject_size_and_name(tiny_labels, 
     assert first.points[4].tolist() == [40.0, 44.5]
 
 
-def test_the_label_file_itself_may_be_named(tiny_labels, params_with):
+def test_the_label_file_itself_may_be_named(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     labelled = read(tiny_labels.write() / "labels.json", params_with)
     assert (len(labelled.samples), labelled.root) == (20, tiny_labels.folder.resolve())
 
 
 def test_the_number_of_keypoints_is_the_largest_labelled_or_the_one_wanted(
-    tiny_labels, params_with
-):
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     tiny_labels.add("images/s020_0.png", points=[(20, 24), (43, 24), (32, 34)])
     folder = tiny_labels.write()
     short = read(folder, params_with).samples[-1]
@@ -42,13 +45,17 @@ def test_the_number_of_keypoints_is_the_largest_labelled_or_the_one_wanted(
         read(folder, params_with, keypoints=6)
 
 
-def test_a_face_without_a_box_gets_the_box_around_its_points(tiny_labels, params_with):
+def test_a_face_without_a_box_gets_the_box_around_its_points(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     tiny_labels.add("images/s020_0.png", points=[(20, 24), (43, 30)], face_box={"Occlusion": 2})
     last = read(tiny_labels.write(), params_with).samples[-1]
     assert (last.face_box, last.occlusion_level) == ((20.0, 24.0, 23.0, 6.0), 2)
 
 
-def test_columns_of_a_csv_become_attributes_and_the_subject(tiny_labels, params_with):
+def test_columns_of_a_csv_become_attributes_and_the_subject(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     folder = tiny_labels.write()
     (folder / "frames.csv").write_text(
         "filename,subject,yaw,camera\nimages/s000_0.png,Ann,-12.5,051\n./images/s000_1.png,Ann,3,\n"
@@ -70,14 +77,18 @@ def test_columns_of_a_csv_become_attributes_and_the_subject(tiny_labels, params_
         pytest.param("filename,y/w\na.png,1\n", "column 'y/w'; a name is letters", id="column"),
     ],
 )
-def test_a_broken_csv_is_named_with_its_line(tiny_labels, params_with, text, said):
+def test_a_broken_csv_is_named_with_its_line(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], text: str, said: str
+) -> None:
     folder = tiny_labels.write()
     (folder / "frames.csv").write_text(text)
     with pytest.raises(ValueError, match=rf"frames\.csv.*{said}"):
         read(folder, params_with)
 
 
-def test_the_name_of_the_set_comes_from_dataset_json(tiny_labels, params_with):
+def test_the_name_of_the_set_comes_from_dataset_json(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     folder = tiny_labels.write()
     (folder / "dataset.json").write_text('{"name": "wild"}')
     assert read(folder, params_with).name == "wild"
@@ -87,7 +98,9 @@ def test_the_name_of_the_set_comes_from_dataset_json(tiny_labels, params_with):
         read(folder, params_with)
 
 
-def test_a_missing_picture_rejects_its_face_with_file_and_row(tiny_labels, params_with):
+def test_a_missing_picture_rejects_its_face_with_file_and_row(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     tiny_labels.add("images/s020_0.png", picture=False)
     labelled = read(tiny_labels.write(), params_with)
     (rejected,) = labelled.rejected
@@ -99,7 +112,7 @@ def test_a_missing_picture_rejects_its_face_with_file_and_row(tiny_labels, param
     ("make", "said"),
     [
         pytest.param(lambda f: f.rmdir(), "data.labels: .*faces does not exist", id="no folder"),
-        pytest.param(lambda f: None, "has neither a label file", id="nothing"),
+        pytest.param(lambda f: None, "has no labels of a known format", id="nothing"),
         pytest.param(
             lambda f: (f / "labels.json").write_text("[]"), "not one usable face in it", id="empty"
         ),
@@ -110,7 +123,9 @@ def test_a_missing_picture_rejects_its_face_with_file_and_row(tiny_labels, param
         ),
     ],
 )
-def test_a_set_without_faces_is_one_clear_line(tmp_path, params_with, make, said):
+def test_a_set_without_faces_is_one_clear_line(
+    tmp_path: Path, params_with: Callable[..., Params], make: Callable[[Path], object], said: str
+) -> None:
     folder = tmp_path / "faces"
     folder.mkdir()
     make(folder)
@@ -119,12 +134,16 @@ def test_a_set_without_faces_is_one_clear_line(tmp_path, params_with, make, said
 
 
 @pytest.mark.parametrize("pattern", ["(", r"^(\d+)_"])
-def test_a_subject_pattern_must_compile_and_name_the_subject(tiny_labels, params_with, pattern):
+def test_a_subject_pattern_must_compile_and_name_the_subject(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], pattern: str
+) -> None:
     with pytest.raises(ValueError, match=r"data\.subject_pattern is"):
         read(tiny_labels.write(), params_with, subject_pattern=pattern)
 
 
-def test_each_image_is_its_own_subject_only_when_that_is_said(tiny_labels, params_with):
+def test_each_image_is_its_own_subject_only_when_that_is_said(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params]
+) -> None:
     tiny_labels.records.clear()
     tiny_labels.add("images/party.png")
     tiny_labels.add("images/s001_0.png")
@@ -137,7 +156,9 @@ def test_each_image_is_its_own_subject_only_when_that_is_said(tiny_labels, param
     assert [s.subject for s in said] == ["images/party.png", "images/s001_0.png", "Ann"]
 
 
-def test_a_folder_of_nothing_known_lists_the_formats(tmp_path, params_with):
+def test_a_folder_of_nothing_known_lists_the_formats(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(ValueError, match=r"data\.format is one of.*coco.*wflw"):
+    with pytest.raises(ValueError, match=r"no labels of a known format .*coco: .*wflw: "):
         read(tmp_path, params_with)

@@ -1,27 +1,31 @@
 """Tables of faces: which columns mean what, in CSV and in Parquet, and what is refused."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components.data.readers import find_format, read_labels
-from components.data.readers.labelled_set import Unread
-from components.data.readers.table import read_table
+from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
+from fpenet.data.readers.table import read_table_set
+from fpenet.params import Params
 
 HEAD = "filename,subject,occlusion_level,box_x,box_y,box_width,box_height,light,yaw,"
 KEYPOINTS = "x1,y1,occluded1,x2,y2,occluded2"
 
 
-def write(folder, text, name="faces.csv"):
+def write(folder: Path, text: str, name: str = "faces.csv") -> Path:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(text)
     Image.new("L", (64, 48)).save(folder / "a.png")
     return folder
 
 
-def test_every_column_has_its_meaning(tmp_path, params_with):
+def test_every_column_has_its_meaning(tmp_path: Path, params_with: Callable[..., Params]) -> None:
     rows = "a.png,s1,2,1,2,30,40,05,-15,3.5,4,0,5,6,1\na.png,s2,,,,,,07,3.25,7,8,,,,\n"
     folder = write(tmp_path / "set", f"{HEAD}{KEYPOINTS}\n{rows}")
     assert find_format(folder) == "table"
@@ -36,13 +40,14 @@ def test_every_column_has_its_meaning(tmp_path, params_with):
     assert second.attributes == {"light": "07", "yaw": 3.25}
 
 
-def test_columns_that_start_at_0_are_keypoint_1(tmp_path):
+def test_columns_that_start_at_0_are_keypoint_1(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", "filename,x_0,y_0,x_1,y_1\na.png,1,2,3,4\n")
-    (face,) = read_table(folder)
+    (face,) = read_table_set(folder)
+    assert isinstance(face, LabelledFace)
     assert face.points.tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
-def test_a_parquet_keeps_its_types(tmp_path):
+def test_a_parquet_keeps_its_types(tmp_path: Path) -> None:
     write(tmp_path / "set", "")
     (tmp_path / "set/faces.csv").unlink()
     columns = {
@@ -56,7 +61,9 @@ def test_a_parquet_keeps_its_types(tmp_path):
         "age": [31, None],
     }
     pq.write_table(pa.table(columns), tmp_path / "set/faces.parquet")
-    first, second = read_table(tmp_path / "set")
+    first, second = read_table_set(tmp_path / "set")
+    assert isinstance(first, LabelledFace)
+    assert isinstance(second, LabelledFace)
     assert first.points.tolist() == [[1.5, 2.5], [3.0, 5.0]]
     assert first.visible.tolist() == [True, False]
     assert first.attributes == {"camera": "12", "age": 31.0}
@@ -76,10 +83,11 @@ def test_a_parquet_keeps_its_types(tmp_path):
         pytest.param(",1,2,0", "must be a path", id="no name"),
     ],
 )
-def test_a_broken_row_is_named_and_the_others_are_read(tmp_path, row, said):
+def test_a_broken_row_is_named_and_the_others_are_read(tmp_path: Path, row: str, said: str) -> None:
     folder = write(tmp_path / "set", f"filename,x1,y1,occluded1\n{row}\na.png,1,2,True\n")
-    first, second = read_table(folder)
-    assert isinstance(first, Unread)
+    first, second = read_table_set(folder)
+    assert isinstance(first, UnreadFace)
+    assert isinstance(second, LabelledFace)
     assert said in first.refusal.detail
     assert first.where == "faces.csv, row 1"
     assert second.visible.tolist() == [False]
@@ -96,22 +104,26 @@ def test_a_broken_row_is_named_and_the_others_are_read(tmp_path, row, said):
         pytest.param("filename,x9999,y9999", "at most 1000 of them", id="huge"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_one_clear_line(tmp_path, head, said):
+def test_a_table_that_cannot_be_used_is_one_clear_line(
+    tmp_path: Path, head: str, said: str
+) -> None:
     folder = write(tmp_path / "set", head + "\n")
     with pytest.raises(ValueError, match=rf"faces\.csv: .*{said}"):
-        list(read_table(folder))
+        list(read_table_set(folder))
 
 
-def test_two_tables_in_a_folder_are_not_guessed_between(tmp_path):
+def test_two_tables_in_a_folder_are_not_guessed_between(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", "filename,x1,y1\na.png,1,2\n")
     write(folder, "filename,x1,y1\na.png,1,2\n", "more.csv")
     with pytest.raises(ValueError, match=r"holds faces\.csv, more\.csv; name the one to read"):
-        list(read_table(folder))
-    assert len(list(read_table(folder / "more.csv"))) == 1
+        list(read_table_set(folder))
+    assert len(list(read_table_set(folder / "more.csv"))) == 1
     assert find_format(folder / "more.csv") == "table"
 
 
-def test_a_csv_about_images_is_joined_to_a_table(tmp_path, params_with):
+def test_a_csv_about_images_is_joined_to_a_table(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     folder = write(tmp_path / "set", "filename,x1,y1\na.png,1,2\n")
     write(folder, "filename,session\na.png,04\n", "about.csv")
     (sample,) = read_labels(folder, params_with().data).samples

@@ -1,23 +1,27 @@
 """WFLW lists: 98 points, 68 picked from them, rectangle, attributes, the official split."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from components.data.readers import find_format, read_labels
-from components.data.readers.labelled_set import LabelledFace
-from components.data.readers.wflw import TO_68, read_wflw
-from components.keypoints import scheme_for
+from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
+from fpenet.data.readers.wflw import TO_68, read_wflw
+from fpenet.keypoints import scheme_for
+from fpenet.params import Params
 
 POINTS = np.stack([np.arange(98.0) + 0.5, 2 * np.arange(98.0)], axis=1)
 
 
-def line(image, rectangle="10 20 40 60", flags="1 0 1 0 0 1"):
+def line(image: str, rectangle: str = "10 20 40 60", flags: str = "1 0 1 0 0 1") -> str:
     numbers = " ".join(f"{value:.6f}" for value in POINTS.ravel())
     return f"{numbers} {rectangle} {flags} {image}\n"
 
 
-def write(root, **lists):
+def write(root: Path, **lists: str) -> Path:
     folder = root / "WFLW_annotations/list_98pt_rect_attr_train_test"
     folder.mkdir(parents=True)
     for part, text in lists.items():
@@ -29,7 +33,9 @@ def write(root, **lists):
     return root
 
 
-def test_both_lists_are_read_with_the_official_split(tmp_path, params_with):
+def test_both_lists_are_read_with_the_official_split(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     train, test = line("0--Parade/0_a.jpg"), line("37--Soccer/37_Soccer_b.jpg")
     root = write(tmp_path, train=train, test=test)
     assert find_format(root) == "wflw"
@@ -46,16 +52,19 @@ def test_both_lists_are_read_with_the_official_split(tmp_path, params_with):
     np.testing.assert_allclose(judged.points, POINTS)
 
 
-def test_the_event_of_a_picture_is_nobody(tmp_path, params_with):
+def test_the_event_of_a_picture_is_nobody(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     root = write(tmp_path, test=line("37--Soccer/37_Soccer_b.jpg"))
     (sample,) = read_labels(root, params_with().data).samples
     assert sample.subject is None
     assert "split" not in sample.attributes  # one list alone splits nothing
 
 
-def test_attributes_are_words(tmp_path):
+def test_attributes_are_words(tmp_path: Path) -> None:
     root = write(tmp_path, test=line("37--Soccer/37_Soccer_b.jpg"))
     (face,) = read_wflw(root, None)
+    assert isinstance(face, LabelledFace)
     assert face.attributes == {
         "pose": "large",
         "expression": "normal",
@@ -66,13 +75,15 @@ def test_attributes_are_words(tmp_path):
     }
 
 
-def test_the_68_points_are_those_of_the_68_point_order(tmp_path, params_with):
+def test_the_68_points_are_those_of_the_68_point_order(
+    tmp_path: Path, params_with: Callable[..., Params]
+) -> None:
     root = write(tmp_path, test=line("37--Soccer/37_Soccer_b.jpg"))
     (sample,) = read_labels(root, params_with({"data.keypoints": 68}).data).samples
     np.testing.assert_allclose(sample.points, POINTS[list(TO_68)])
 
 
-def test_the_map_mirrors_as_the_68_points_do():
+def test_the_map_mirrors_as_the_68_points_do() -> None:
     # WFLW's own mirror partners, 0-based: chin, eyebrows, nose, eyes, mouth, pupils.
     partner = {k: 32 - k for k in range(33)}
     partner |= {33: 46, 34: 45, 35: 44, 36: 43, 37: 42, 38: 50, 39: 49, 40: 48, 41: 47}
@@ -88,9 +99,10 @@ def test_the_map_mirrors_as_the_68_points_do():
     assert [partner[TO_68[k]] for k in range(68)] == [TO_68[flip[k]] for k in range(68)]
 
 
-def test_the_older_list_has_no_rectangle(tmp_path):
+def test_the_older_list_has_no_rectangle(tmp_path: Path) -> None:
     root = write(tmp_path, test=line("0--Parade/0_a.jpg", rectangle="", flags=""))
     (face,) = read_wflw(root, None)
+    assert isinstance(face, LabelledFace)
     assert face.face_box is None
     assert face.attributes == {}
 
@@ -105,16 +117,20 @@ def test_the_older_list_has_no_rectangle(tmp_path):
         pytest.param(line("a.jpg").replace("0.500000", "x", 1), "value 1 is 'x'", id="text"),
     ],
 )
-def test_a_broken_line_is_named_and_the_others_are_read(tmp_path, text, said):
+def test_a_broken_line_is_named_and_the_others_are_read(
+    tmp_path: Path, text: str, said: str
+) -> None:
     root = write(tmp_path, test=text + "\n" + line("0--Parade/0_a.jpg"))
     first, second = read_wflw(root, None)
     if said:
+        assert isinstance(first, UnreadFace)
         assert said in first.refusal.detail
         assert first.where == "list_98pt_rect_attr_test.txt, line 1"
     assert isinstance(second, LabelledFace)
 
 
-def test_an_image_outside_the_set_is_refused(tmp_path):
+def test_an_image_outside_the_set_is_refused(tmp_path: Path) -> None:
     root = write(tmp_path / "set", test=line("../../a.jpg"))
     (face,) = read_wflw(root, None)
+    assert isinstance(face, UnreadFace)
     assert face.refusal.reason == "image outside"

@@ -1,0 +1,257 @@
+"""The commands of the chapter release: run it all, register, promote, roll back, and fetch."""
+
+import base64
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fpenet.cli.command import CommandResult, ParamsOptions, add_command
+from fpenet.cli.plan import plan
+from fpenet.cli.stage import add_stages
+from fpenet.core.errors import InputError
+
+CHAPTER = "Release"
+REFUSED, SUPERSEDED, BROKEN_CHAIN = 3, 1, 1
+MODEL = "fpenet-deployable"
+DEPLOYABLE = "deployable"  # the alias; a test compares it with release/evidence.py
+_PATIENCE_SECONDS = 90.0  # longer than a lost event can take
+Version = Annotated[
+    str,
+    typer.Argument(metavar="VERSION", help="Its number, or its name, e.g. deployable_v3.0."),
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this chapter."""
+    add_command(app, CHAPTER, plan)
+    add_command(app, CHAPTER, release)
+    add_stages(app, CHAPTER, {})
+    for function in (promote, approve, rollback, history, get):
+        add_command(app, CHAPTER, function)
+
+
+def release(
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="LABELS", help="A folder, a label file, or s3://bucket/prefix."),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="A file of presets/, by name.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of train.epochs.")] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME...", help="Instead of build.targets."),
+    ] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE...", help="Other values of params.yaml."),
+    ] = None,
+    as_json: bool = False,
+) -> CommandResult:
+    """Run all stages of a release, from a checkout, with its progress."""
+    if not (Path("flows/watch.py").is_file() and Path("params.yaml").is_file()):
+        raise InputError("needs a checkout of fpenet: run it where flows/ and params.yaml are")
+    words = [sys.executable, "-m", "flows.watch"]
+    for option, value in (("--labels", labels), ("--preset", preset), ("--epochs", epochs)):
+        words += [option, str(value)] if value is not None else []
+    for option, values in (("--targets", targets), ("--set", pairs)):
+        words += [option, *values] if values else []
+    words += ["--json"] if as_json else []
+    sys.stdout.flush()
+    os.execv(sys.executable, words)
+
+
+def promote(
+    options: ParamsOptions,
+    version: Version,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Longest wait for the decision.")
+    ] = _PATIENCE_SECONDS,
+) -> CommandResult:
+    """Request that a version becomes deployable, as in MLflow's pages."""
+    from dataclasses import asdict
+
+    from fpenet.release.promotion.request import request_promotion
+
+    number, link = request_promotion(options.load(), version, wait)
+    refused = link.version != number
+    words = f"refused, {link.name or 'nothing'} stays deployable" if refused else "is deployable"
+    text = f"{link.model} version {number}: {words} (sequence {link.sequence})"
+    if refused:
+        text += f"\n  {link.why}"
+    return CommandResult(asdict(link), text, REFUSED if refused else 0)
+
+
+def approve(
+    options: ParamsOptions,
+    version: Version,
+    reason: Annotated[str, typer.Option(help="It stays in the history of the release.")],
+    key: Annotated[Path, typer.Option(metavar="NAME.pem", help="The private key of the approver.")],
+) -> CommandResult:
+    """Sign that a version may become deployable."""
+    from fpenet.provenance.signing import read_signing_key
+    from fpenet.release.promotion.approvals import approve_version
+    from fpenet.release.promotion.request import version_number
+
+    params, signing_key = options.load(), read_signing_key(key)
+    number = version_number(params, version)
+    text = approve_version(params, number, reason, signing_key)
+    return CommandResult({"version": number, "reason": reason, "message": text}, text)
+
+
+def rollback(
+    options: ParamsOptions,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Default: the version that was deployable before."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="It stays in the history.")] = "rolled back",
+) -> CommandResult:
+    """Make an older version deployable again."""
+    import getpass
+    from dataclasses import asdict
+
+    from fpenet.release.promotion.rollback import roll_back
+    from fpenet.release.store.interface import Superseded
+
+    try:
+        link = roll_back(options.load(), to, getpass.getuser(), reason)
+    except Superseded as error:
+        return CommandResult(None, "", SUPERSEDED, [f"superseded: {error}"])
+    words = f"{link.model} version {link.version} ({link.name})"
+    return CommandResult(asdict(link), f"{words} is deployable (sequence {link.sequence})")
+
+
+def history(options: ParamsOptions) -> CommandResult:
+    """List which version became deployable, when, by whom and why; the latest first.
+
+    With ``--json``, one entry a line.
+    """
+    from dataclasses import asdict
+
+    from fpenet.provenance.signing import read_trusted
+    from fpenet.release.store.open_store import release_store
+    from fpenet.release.store.pointer import read_history
+
+    params = options.load()
+    latest, messages = 0, []
+    try:
+        latest = _latest_in_mlflow(params.register_.deployable_model)
+    except ConnectionError as error:
+        messages.append(f"the pointer's own store alone is asked: {error}")
+    trusted = read_trusted(params.trust.public_keys)
+    ledger = read_history(release_store(params), trusted, latest)
+    lines = []
+    for link in ledger.links:
+        stays = f", {link.name} stays" if link.action == "refused" and link.name else ""
+        version = link.name if link.action != "refused" else f"version {link.asked}"
+        lines.append(f"{link.sequence:4}  {link.when}  {version} {link.action}{stays}")
+        approved = f"; approved by {', '.join(link.approvals)}" if link.approvals else ""
+        lines.append(f"      by {link.who}: {link.why}{approved}")
+    if not (ledger.links or ledger.problems):
+        lines.append("nothing was ever deployable")
+    return CommandResult(
+        [asdict(link) for link in ledger.links],
+        "\n".join(lines),
+        BROKEN_CHAIN if ledger.problems else 0,
+        [*messages, *ledger.problems],
+        json_lines=True,
+    )
+
+
+def _latest_in_mlflow(model: str) -> int:
+    """The latest sequence that MLflow has a tag of; 0 where no MLflow is configured."""
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        return 0
+    from fpenet.release.registry import tracking, versions
+
+    with tracking.mlflow_errors():
+        return versions.latest_sequence(model)
+
+
+def get(
+    target: Annotated[str, typer.Option(metavar="NAME", help="E.g. t4.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the bundle.")],
+    alias: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"Default: {DEPLOYABLE}.")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="A version, instead of an alias.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="URL",
+            envvar="MLFLOW_TRACKING_URI",
+            help="MLflow at http://host:5000, or the release store: s3://bucket/prefix or a"
+            " folder.",
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Of the S3 server; default: AWS_ENDPOINT_URL, or AWS."),
+    ] = None,
+    model: Annotated[str, typer.Option(metavar="NAME", help="The registered model.")] = MODEL,
+    trusted: Annotated[
+        list[Path],
+        typer.Option(metavar="KEYS...", help="NAME.pub, and folders of them: trusted keys."),
+    ] = [Path(".keys")],  # noqa: B006
+) -> CommandResult:
+    """Download the bundle of one target from MLflow or the release store."""
+    from fpenet.provenance.signing import read_trusted
+    from fpenet.release.fetch.clients import (
+        RegistryClient,
+        ReleaseClient,
+        StoreClient,
+        VersionQuery,
+    )
+    from fpenet.release.fetch.get import get_release
+    from fpenet.release.store.open_store import open_store
+
+    if alias and version:
+        raise InputError(f"--alias {alias} and --version {version}: give one of them")
+    if not source:
+        raise InputError("--from is missing, and MLFLOW_TRACKING_URI is not set")
+    client: ReleaseClient
+    if source.startswith(("http://", "https://")):
+        client = RegistryClient(source.rstrip("/"), _authorization(os.environ))
+    elif "://" in source and not source.startswith("s3://"):
+        raise InputError(f"--from {source}: must be http(s)://, s3:// or a folder")
+    else:
+        client = StoreClient(open_store(source, endpoint))
+    keys = read_trusted(trusted)
+    query = VersionQuery(model, alias or DEPLOYABLE, version)
+    got = get_release(client, query, target, out, keys)
+    manifest, link = got.release, got.link
+    lines = [
+        f"{manifest.name}: version {manifest.version} of {manifest.model}, for {target},"
+        f" in {out}{'' if got.fresh else ', where it was already'}",
+        f"released by the {manifest.released_by}",
+    ]
+    lines += [f"{link.action} {link.when} by {link.who}: {link.why}"] if link else []
+    refusals = list(manifest.said["refused"])
+    lines += [f"not a candidate: {reason}" for reason in refusals]
+    value = {
+        "name": manifest.name,
+        "version": manifest.version,
+        "model": manifest.model,
+        "target": target,
+        "out": out.as_posix(),
+        "fresh": got.fresh,
+        "refused": refusals,
+    }
+    return CommandResult(value, "\n".join(lines))
+
+
+def _authorization(environ: Mapping[str, str]) -> dict[str, str]:
+    """The header that MLflow's own client would send."""
+    if token := environ.get("MLFLOW_TRACKING_TOKEN"):
+        return {"Authorization": f"Bearer {token}"}
+    if user := environ.get("MLFLOW_TRACKING_USERNAME"):
+        pair = f"{user}:{environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {}

@@ -1,0 +1,95 @@
+"""Balance: how many faces there are of each yaw and each light, so that none is forgotten.
+
+Where the labels do not tell, yaw is read off the points (the nose tip's offset from the middle of
+the jaw, over the jaw's width) and light off the window: how bright, and from which side.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from fpenet.data.checks.faces import LabelledFaces, Outcome
+from fpenet.data.checks.shape_outliers import ShapeModel
+from fpenet.data.checks.window import Grey
+from fpenet.data.sample import Floats
+from fpenet.params import ValidateParams
+
+YAW_CLASSES = ("left profile", "turned left", "frontal", "turned right", "right profile")
+_YAW_DEG = (-52.5, -22.5, 22.5, 52.5)
+_YAW_PROXY = (-0.25, -0.1, 0.1, 0.25)  # nose-tip offset over jaw width
+_NOSE_TIP = 3  # of the region ``nose``
+LIGHT_CLASSES = ("dark", "from the left", "even", "from the right", "bright")
+_DARK, _BRIGHT, _SIDE = 50.0, 200.0, 0.35  # grey levels; halves' difference over their mean
+_COUNTED_ONLY = ("dark", "bright")  # a set needs light from every side, but no bad exposure
+_MOST_LIGHTS = 40  # more names than this are no classes
+
+
+def yaw_classes(faces: LabelledFaces, shapes: ShapeModel | None) -> tuple[list[str], str] | None:
+    """The class of each face, and where it is from; None where nothing tells.
+
+    Left and right are the image's: a face turned left looks to the image's left.
+    """
+    stated = faces.attribute("yaw")
+    if all(isinstance(value, int | float) for value in stated):
+        angles = np.array([float(value or 0.0) for value in stated])
+        return _classes(angles, _YAW_DEG), "labels"
+    regions = faces.scheme.regions
+    if shapes is None or faces.own_scheme or not {"nose", "chin"} <= set(regions):
+        return None
+    jaw, tip = list(regions["chin"]), regions["nose"][_NOSE_TIP]
+    across = shapes.points[:, jaw, 0]
+    width = np.maximum(np.ptp(across, axis=1), 1e-9)
+    middle = (across.max(axis=1) + across.min(axis=1)) / 2
+    return _classes((shapes.points[:, tip, 0] - middle) / width, _YAW_PROXY), "points"
+
+
+def _classes(values: Floats, edges: Sequence[float]) -> list[str]:
+    return [YAW_CLASSES[place] for place in np.digitize(values, edges)]
+
+
+def light_classes(faces: LabelledFaces, windows: Grey | None) -> tuple[list[str], str] | None:
+    """The class of each face, and where it is from; None where nothing tells."""
+    stated = faces.attribute("illumination")
+    if None not in stated and len(set(stated)) <= _MOST_LIGHTS:
+        return [str(value) for value in stated], "labels"
+    if windows is None:
+        return None
+    half = windows.shape[2] // 2
+    left = windows[:, :, :half].mean(axis=(1, 2), dtype=float)
+    right = windows[:, :, half:].mean(axis=(1, 2), dtype=float)
+    level = (left + right) / 2
+    side = (left - right) / np.maximum(level, 1.0)
+    named = np.select(
+        [level < _DARK, level > _BRIGHT, side > _SIDE, side < -_SIDE],
+        ["dark", "bright", "from the left", "from the right"],
+        "even",
+    )
+    return [str(name) for name in named], "pictures"
+
+
+def find_imbalance(
+    faces: LabelledFaces, shapes: ShapeModel | None, windows: Grey | None, params: ValidateParams
+) -> Outcome:
+    """Classes of yaw and of light with too few faces to be learnt or judged."""
+    told = {"yaw": yaw_classes(faces, shapes), "light": light_classes(faces, windows)}
+    numbers: dict[str, object] = {}
+    few: list[str] = []
+    for name, found in told.items():
+        if found is None:
+            continue
+        classes, source = found
+        counts = Counter(classes)
+        names: tuple[str, ...] = YAW_CLASSES if name == "yaw" else LIGHT_CLASSES
+        if name == "light" and source == "labels":
+            names = tuple(sorted(counts))
+        numbers[name] = {"from": source, "faces": {each: counts[each] for each in names}}
+        few += [
+            f"{name}: {counts[each]} {each}"
+            for each in names
+            if each not in _COUNTED_ONLY and counts[each] < params.min_class_fraction * len(classes)
+        ]
+    if not numbers:
+        return Outcome({}, skipped="neither labels nor points nor pictures tell yaw or light")
+    least = f"; at least {params.min_class_fraction:g} of the faces"
+    return Outcome({-1: "; ".join(few) + least} if few else {}, None, None, numbers)

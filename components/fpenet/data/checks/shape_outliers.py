@@ -1,0 +1,249 @@
+"""Shapes: the faces of a set in one frame, their mean and their main ways to vary, outliers aside.
+
+Input: the points of all faces. Does: generalised Procrustes (similarity, no reflection) and
+principal components on the best fitting share of the faces, over again, so that wrong labels do not
+shape what they are judged by. Output: how far each face is from its nearest others (a pose that few
+faces have is no mistake), and whether its mirror image would fit better: a left/right swap. No
+picture is needed; a pure shift cannot be seen here.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpenet.data.checks.faces import Indices, LabelledFaces, Outcome, flag
+from fpenet.data.sample import Bools, Floats
+from fpenet.params import ValidateParams
+
+Complex = NDArray[np.complex128]
+
+_TRIMMED = 0.1  # of the faces, the least fitting: they do not shape the model
+_ROUNDS = 4
+_EXPLAINED = 0.97  # of the variance, by the components
+_NOISE = 0.005  # of a face's size: a label's error that is no mistake
+_FITTED = 20_000  # faces at most, evenly over the set, that the model is made from
+_REFERENCES = 4000  # faces at most, evenly over the set, that each face is compared with
+_NEAREST = 5  # the fifth nearest: a wrong label is alone, a rare pose is not
+_ROWS = 2048  # faces at a time
+_SIDE_DEG = 75.0  # of yaw, beyond which left and right cannot be told apart by their places
+_SWAP_REACH = 0.25  # of a face's size: a region whose mirror image moves less is not told apart
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeModel:
+    """N faces in one frame: mean 0, root mean square 1 from it.
+
+    Attributes:
+        used: (K,) bool, the keypoints that most faces label; the others are not judged.
+        mean: (K, 2); where a keypoint is not used, 0.
+        modes: (M, K, 2) orthonormal components, largest first.
+        spread: (M,) their standard deviations.
+        distance: (N,) from the nearest faces of other people, in the space of the components, each
+            over the root of its standard deviation, and of what they leave over.
+        points: (N, K, 2) image pixels, the unlabelled points filled in from the mean.
+    """
+
+    used: Bools
+    mean: Floats
+    modes: Floats
+    spread: Floats
+    distance: Floats
+    points: Floats
+
+
+def fit_shape_model(faces: LabelledFaces) -> ShapeModel | str:
+    """The shapes of a set; why there is none, where there are too few common keypoints."""
+    used = faces.labelled.mean(axis=0) >= 0.5
+    if used.sum() < 4:
+        return f"{used.sum()} keypoints are labelled in most faces; needs 4"
+    rows = np.linspace(0, len(faces) - 1, min(len(faces), _FITTED)).round().astype(int)
+    raw, labelled = _complex(faces.points[rows]), faces.labelled[rows] & used
+    mean = _first_mean(raw, labelled, used)
+    for _ in range(2):
+        aligned, _ = _align(raw, labelled, mean)
+        middle = np.median(aligned.real, axis=0) + 1j * np.median(aligned.imag, axis=0)
+        mean = _unit(np.where(used, middle, 0))
+    keep = np.ones(len(rows), bool)
+    for _ in range(_ROUNDS):
+        aligned, _ = _align(raw, labelled, mean)
+        mean = _unit(aligned[keep].mean(axis=0))
+        modes, spread, rest = _components(aligned[keep] - mean)
+        along, left = _project(aligned - mean, modes, rest)
+        misfit = ((along / spread) ** 2).mean(axis=1) + left**2 / rest
+        keep = misfit <= np.quantile(misfit, 1 - _TRIMMED)
+    places = np.empty((len(faces), len(modes) + 1))
+    filled = np.empty_like(faces.points)
+    for start in range(0, len(faces), _ROWS):
+        part = slice(start, start + _ROWS)
+        points = faces.points[part]
+        aligned, in_image = _align(_complex(points), faces.labelled[part] & used, mean)
+        along, left = _project(aligned - mean, modes, rest)
+        places[part] = np.column_stack([along / np.sqrt(spread), left])
+        filled[part] = np.where(faces.labelled[part][..., None], points, in_image)
+    modes_xy = modes.reshape(len(modes), -1, 2)
+    distance = _distance_to_others(places, [faces.person(row) for row in range(len(faces))])
+    return ShapeModel(used, _planar(mean), modes_xy, spread, distance, filled)
+
+
+def _complex(points: Floats) -> Complex:
+    """(N, K, 2) as (N, K) complex, 0 where unlabelled."""
+    numbers: Complex = np.nan_to_num(points[..., 0] + 1j * points[..., 1])
+    return numbers
+
+
+def _planar(numbers: Complex) -> Floats:
+    """(..., K) complex as (..., K, 2)."""
+    return np.stack([numbers.real, numbers.imag], axis=-1)
+
+
+def _unit(shape: Complex) -> Complex:
+    """Centred, root mean square 1, over the keypoints that are not 0."""
+    used = shape != 0
+    centred = np.where(used, shape - shape[used].mean(), 0)
+    unit: Complex = centred / np.sqrt((np.abs(centred) ** 2).sum() / used.sum())
+    return unit
+
+
+def _first_mean(raw: Complex, labelled: Bools, used: Bools) -> Complex:
+    """Where the keypoints lie in the median face, neither turned nor aligned."""
+    places = np.where(labelled & used, raw, np.nan)
+    count = np.maximum((labelled & used).sum(axis=1, keepdims=True), 1)
+    centred = places - np.nansum(places, axis=1, keepdims=True) / count
+    size = np.sqrt(np.nansum(np.abs(centred) ** 2, axis=1, keepdims=True) / count)
+    unit = centred[:, used] / np.maximum(size, 1e-9)
+    mean = np.zeros(raw.shape[1], complex)
+    mean[used] = np.nanmedian(unit.real, axis=0) + 1j * np.nanmedian(unit.imag, axis=0)
+    return _unit(mean)
+
+
+def _align(raw: Complex, labelled: Bools, mean: Complex) -> tuple[Complex, Floats]:
+    """Turn, scale and move each face onto the mean by its labelled points.
+
+    Returns:
+        (N, K) aligned faces, unlabelled points at the mean; (N, K, 2) the mean in each image.
+    """
+    count = np.maximum(labelled.sum(axis=1, keepdims=True), 1)
+    centre = np.where(labelled, raw, 0).sum(axis=1, keepdims=True) / count
+    middle = np.where(labelled, mean, 0).sum(axis=1, keepdims=True) / count
+    here, there = np.where(labelled, raw - centre, 0), np.where(labelled, mean - middle, 0)
+    power = np.maximum((np.abs(here) ** 2).sum(axis=1, keepdims=True), 1e-12)
+    turn = (np.conj(here) * there).sum(axis=1, keepdims=True) / power
+    aligned = np.where(labelled, here * turn + middle, mean)
+    turn_safe = np.where(np.abs(turn) > 1e-12, turn, 1.0)
+    in_image = (mean - middle) / turn_safe + centre
+    return aligned, _planar(in_image)
+
+
+def _components(deviations: Complex) -> tuple[Floats, Floats, float]:
+    """(M, 2K) components, their standard deviations, and that of what they leave over."""
+    flat = _planar(deviations).reshape(len(deviations), -1)
+    values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    floor = _NOISE**2
+    share = np.cumsum(values) / max(values.sum(), 1e-12)
+    count = max(1, min(int(np.searchsorted(share, _EXPLAINED)) + 1, int((values > floor).sum())))
+    rest = values[count:].sum() + floor * (len(values) - count)
+    spread = np.sqrt(values[:count] + floor)
+    return vectors[:, :count].T, spread, float(np.sqrt(rest))
+
+
+def _project(deviations: Complex, modes: Floats, rest: float) -> tuple[Floats, Floats]:
+    """(N, M) along the components; (N,) what is left over, over the root of its deviation."""
+    flat = _planar(deviations).reshape(len(deviations), -1)
+    along = flat @ modes.T
+    left = np.sqrt(np.maximum((flat**2).sum(axis=1) - (along**2).sum(axis=1), 0.0))
+    return along, left / np.sqrt(rest)
+
+
+def _distance_to_others(places: Floats, people: list[str]) -> Floats:
+    """(N,) distance of each of ``places`` (N, M) to the _NEAREST-th face of another person."""
+    rows = np.linspace(0, len(places) - 1, min(len(places), _REFERENCES)).round().astype(int)
+    number = np.unique(people, return_inverse=True)[1]
+    others, power = places[rows], (places[rows] ** 2).sum(axis=1)
+    distance = np.empty(len(places))
+    for start in range(0, len(places), _ROWS):
+        part = slice(start, start + _ROWS)
+        here = places[part]
+        squared = (here**2).sum(axis=1)[:, None] + power - 2 * here @ others.T
+        squared[number[part, None] == number[rows]] = np.inf
+        nearest = min(_NEAREST, len(rows)) - 1
+        distance[part] = np.partition(np.maximum(squared, 0.0), nearest, axis=1)[:, nearest]
+    return np.sqrt(np.minimum(distance, 1e12))
+
+
+def deviations_of(values: Floats) -> Floats:
+    """``values`` (N,) > 0 as robust standard deviations of their logarithm from its median.
+
+    >>> deviations_of(np.exp([-2.0, -1.0, 0.0, 1.0, 2.0])).round(2).tolist()
+    [-1.35, -0.67, 0.0, 0.67, 1.35]
+    """
+    logs = np.log(np.maximum(values, 1e-9))
+    middle = np.median(logs)
+    width = 1.4826 * np.median(np.abs(logs - middle))
+    deviations: Floats = (logs - middle) / max(float(width), 1e-9)
+    return deviations
+
+
+def find_unlike_shapes(shapes: ShapeModel, params: ValidateParams) -> Outcome:
+    """A face shaped unlike all others: a wrong label, or a rare pose."""
+    deviations = deviations_of(shapes.distance)
+    limit = params.models.max_shape_deviations
+
+    def say(row: int) -> str:
+        return f"{deviations[row]:.1f} deviations from the other shapes; at most {limit:g}"
+
+    return flag(deviations / limit, say, components=len(shapes.modes))
+
+
+def find_swapped(faces: LabelledFaces, shapes: ShapeModel, params: ValidateParams) -> Outcome:
+    """Left and right swapped, in the whole face or in one region.
+
+    A swapped face is the mirror image of a face: exchanging the points of each pair brings it much
+    nearer to the mean shape. From the side the two of a pair lie on each other: a face that is said
+    to be turned so far is not judged.
+    """
+    scheme = faces.scheme
+    if scheme.flip_map is None:
+        return Outcome({}, skipped=f"no mirror partners are known for {len(shapes.mean)} keypoints")
+    if not all(shapes.used[scheme.flip_map[k]] for k in np.flatnonzero(shapes.used)):
+        return Outcome({}, skipped="some keypoints are labelled on one side only")
+    flip = np.array(scheme.flip_map)
+    regions = {"the face": np.arange(len(flip))}
+    for name in sorted(set(scheme.regions) - {"all", "head_pose"}):
+        region = np.array(scheme.regions[name])
+        moved = np.linalg.norm(shapes.mean[flip[region]] - shapes.mean[region], axis=1)
+        if set(flip[region]) == set(region) and moved.mean() > _SWAP_REACH:
+            regions[name] = region
+    given = _misfit(shapes, np.arange(len(flip)))
+    gains = {}
+    for name, region in regions.items():
+        order = np.arange(len(flip))
+        order[region] = flip[region]
+        gains[name] = given / np.maximum(_misfit(shapes, order), 1e-12)
+    names = list(gains)
+    table = np.stack([gains[name] for name in names])
+    worst, gain = table.argmax(axis=0), table.max(axis=0)
+    turned = [
+        isinstance(yaw, float | int) and abs(yaw) > _SIDE_DEG for yaw in faces.attribute("yaw")
+    ]
+    gain[turned] = np.nan
+    limit = params.models.min_swap_gain
+
+    def say(row: int) -> str:
+        return (
+            f"left and right of {names[worst[row]]}: mirrored, it fits {gain[row]:.1f} times better"
+        )
+
+    return flag(gain / limit, say, regions=names)
+
+
+def _misfit(shapes: ShapeModel, order: Indices) -> Floats:
+    """(N,) squared distance from the mean of the faces with their points in another order."""
+    misfit = np.empty(len(shapes.points))
+    mean = shapes.mean[:, 0] + 1j * shapes.mean[:, 1]
+    for start in range(0, len(misfit), _ROWS):
+        raw = _complex(shapes.points[start : start + _ROWS, order])
+        aligned, _ = _align(raw, np.broadcast_to(shapes.used, raw.shape), mean)
+        misfit[start : start + _ROWS] = (np.abs(aligned - mean) ** 2).sum(axis=1)
+    return misfit

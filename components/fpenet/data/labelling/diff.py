@@ -1,0 +1,210 @@
+"""What people changed: two labelled sets of the same images, face by face.
+
+Input: the set as it was and the corrected one, of any format. Output: for each face how far each
+keypoint moved and which were hidden or shown; as JSON values and as one HTML page.
+"""
+
+import base64
+import html
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ImageDraw
+
+from fpenet.core.errors import InputError
+from fpenet.data.overlay import face_image, image_box
+from fpenet.data.readers.labelled_set import LabelledSet
+from fpenet.data.sample import FaceSample, Floats
+from fpenet.keypoints import scheme_for
+
+PICTURE_PX = 320
+MOVED_PX = 0.05
+"""A shorter way is the rounding of a format, and no change."""
+_WAS, _IS = "#ff5a4d", "#35d04f"
+_STYLE = (
+    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem}"
+    "div{display:flex;flex-wrap:wrap;gap:.7rem}figure{margin:0;width:320px;font-size:13px}"
+    "figcaption{overflow-wrap:anywhere}td,th{text-align:left;padding:.1rem .8rem}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceDiff:
+    """One face in both sets.
+
+    Attributes:
+        moved: (K,) way of each keypoint in image pixels; NaN where either set does not label it.
+        newly_hidden, newly_visible: 0-based keypoints.
+        labelled, unlabelled: 0-based keypoints that only the new, only the old set has.
+    """
+
+    old: FaceSample
+    new: FaceSample
+    moved: Floats
+    newly_hidden: tuple[int, ...]
+    newly_visible: tuple[int, ...]
+    labelled: tuple[int, ...]
+    unlabelled: tuple[int, ...]
+
+    @property
+    def level_changed(self) -> bool:
+        """Whether the face's occlusion level is another one."""
+        return self.old.occlusion_level != self.new.occlusion_level
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is different."""
+        flags = (self.newly_hidden, self.newly_visible, self.labelled, self.unlabelled)
+        return any(flags) or self.level_changed or bool(np.nanmax(self.moved) > MOVED_PX)
+
+
+def diff_sets(old: LabelledSet, new: LabelledSet) -> list[FaceDiff]:
+    """The faces of ``new`` beside those of ``old``, those that moved farthest first.
+
+    Faces are paired within an image by the mean way of their points, nearest first.
+
+    Raises:
+        InputError: the numbers of keypoints differ, or no image is in both.
+    """
+    if old.num_keypoints != new.num_keypoints:
+        raise InputError(
+            f"{new.root}: {new.num_keypoints} keypoints; {old.root} has {old.num_keypoints}"
+        )
+    before: dict[str, list[FaceSample]] = defaultdict(list)
+    for sample in old.samples:
+        before[sample.image].append(sample)
+    after: dict[str, list[FaceSample]] = defaultdict(list)
+    for sample in new.samples:
+        after[sample.image].append(sample)
+    common = [image for image in after if image in before]
+    if not common:
+        example = next(iter(after))
+        raise InputError(f"{new.root}: no image of {old.root} is in it; it has e.g. {example}")
+    found = [
+        _diff(was, now) for image in common for was, now in _pairs(before[image], after[image])
+    ]
+    return sorted(found, key=lambda each: -float(np.nan_to_num(np.nanmean(each.moved))))
+
+
+def _pairs(
+    old: Sequence[FaceSample], new: Sequence[FaceSample]
+) -> Iterator[tuple[FaceSample, FaceSample]]:
+    ways = sorted(
+        (float(np.nanmean(np.linalg.norm(was.points - now.points, axis=1))), i, j)
+        for i, was in enumerate(old)
+        for j, now in enumerate(new)
+        if (~np.isnan(was.points) & ~np.isnan(now.points)).any()
+    )
+    taken_old: set[int] = set()
+    taken_new: set[int] = set()
+    for _, i, j in ways:
+        if i not in taken_old and j not in taken_new:
+            taken_old.add(i)
+            taken_new.add(j)
+            yield old[i], new[j]
+
+
+def _diff(old: FaceSample, new: FaceSample) -> FaceDiff:
+    had, has = ~np.isnan(old.points[:, 0]), ~np.isnan(new.points[:, 0])
+    both = had & has
+    return FaceDiff(
+        old,
+        new,
+        np.linalg.norm(new.points - old.points, axis=1),
+        _indices(both & old.visible & ~new.visible),
+        _indices(both & ~old.visible & new.visible),
+        _indices(has & ~had),
+        _indices(had & ~has),
+    )
+
+
+def _indices(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> tuple[int, ...]:
+    return tuple(int(k) for k in np.flatnonzero(mask))
+
+
+def summary_of(diffs: Sequence[FaceDiff]) -> dict[str, Any]:
+    """Counts and ways of all faces as JSON values; way in image pixels, keypoints 1-based."""
+    moved = np.array([each.moved for each in diffs])
+    regions = scheme_for(moved.shape[1]).regions
+    changed = [each for each in diffs if each.changed]
+    return {
+        "faces": len(diffs),
+        "changed": len(changed),
+        "moved_px": {name: _mean(moved[:, list(indices)]) for name, indices in regions.items()},
+        "newly_hidden": sum(len(each.newly_hidden) for each in diffs),
+        "newly_visible": sum(len(each.newly_visible) for each in diffs),
+        "labelled": sum(len(each.labelled) for each in diffs),
+        "unlabelled": sum(len(each.unlabelled) for each in diffs),
+        "occlusion_level_changed": sum(each.level_changed for each in diffs),
+        "changes": [
+            {
+                "image": each.new.image,
+                "moved_px": _mean(each.moved),
+                "farthest": {"keypoint": int(np.nanargmax(each.moved)) + 1}
+                | {"px": round(float(np.nanmax(each.moved)), 3)},
+                "newly_hidden": [k + 1 for k in each.newly_hidden],
+                "newly_visible": [k + 1 for k in each.newly_visible],
+                "labelled": [k + 1 for k in each.labelled],
+                "unlabelled": [k + 1 for k in each.unlabelled],
+                "occlusion_level": [each.old.occlusion_level, each.new.occlusion_level],
+            }
+            for each in changed
+        ],
+    }
+
+
+def _mean(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return round(float(known.mean()), 3) if known.size else None
+
+
+def diff_page(diffs: Sequence[FaceDiff], root: Path, most: int) -> str:
+    """One HTML page: the summary, and the ``most`` changed faces with the way of each point.
+
+    Args:
+        root: the folder of the images.
+    """
+    said = summary_of(diffs)
+    rows = [(name, value) for name, value in said.items() if isinstance(value, int)]
+    rows += [(f"mean way, {name}, px", value) for name, value in said["moved_px"].items()]
+    parts = ["<h1>What changed</h1>", "<p>Before: red. After: green.</p>", _table(rows), "<div>"]
+    for each in [diff for diff in diffs if diff.changed][:most]:
+        way = f"mean {_mean(each.moved)} px, farthest {np.nanmax(each.moved):.1f} px"
+        image = html.escape(each.new.image)
+        parts.append(
+            f'<figure><img alt="" src="data:image/jpeg;base64,{_picture(each, root)}">'
+            f"<figcaption>{image}<br>{way}</figcaption></figure>"
+        )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Labels</title>'
+        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</div></body></html>\n"
+    )
+
+
+def _table(rows: Iterable[tuple[str, object]]) -> str:
+    cells = "".join(
+        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{value}</td></tr>"
+        for name, value in rows
+    )
+    return f"<table>{cells}</table>"
+
+
+def _picture(diff: FaceDiff, root: Path) -> str:
+    box = image_box(np.concatenate([diff.old.points, diff.new.points]))
+    picture = face_image(root / diff.new.image, box, PICTURE_PX)
+    draw = ImageDraw.Draw(picture)
+    was, now = (box.to_crop(one.points, PICTURE_PX) for one in (diff.old, diff.new))
+    for k, way in enumerate(diff.moved):
+        if way > MOVED_PX:
+            draw.line((*was[k], *now[k]), fill="#ffffff")
+    for points, colour in ((was, _WAS), (now, _IS)):
+        for x, y in points[~np.isnan(points[:, 0])]:
+            draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
+    file = io.BytesIO()
+    picture.save(file, format="JPEG", quality=85)
+    return base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,124 @@
+"""The guideline for labellers: the numbers of the keypoints on a face, and the labelling rules.
+
+The face is rendered by synthface, so that the numbers are exactly at the keypoints. Source: FPENet
+model card (docs/fpenet.md).
+"""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from fpenet.data.crops.geometry import CropBox, cut
+from fpenet.data.overlay import point_colours
+from fpenet.keypoints import SCHEMES, scheme_for
+from synthface.rendering.render import render_face
+from synthface.spec import Expression, FaceSpec, RenderedFace
+
+PICTURE_PX = 900
+_VIEWS = {
+    "The face": ("chin", "eyebrows", "nose", "ears"),
+    "The subject's right eye": ("eyes", "pupils", "eye_contours"),
+    "The subject's left eye": ("eyes", "pupils", "eye_contours"),
+    "The mouth": ("mouth",),
+}
+_RULES = (
+    "Label every keypoint, in the order of the numbers. The subject's right is on the left.",
+    "A keypoint that an object or an extreme pose hides gets its best guess and is marked"
+    " <b>occluded</b>.",
+    "The face box is as tight as possible.",
+    "Give the face an occlusion level, 0 (nothing hidden) to 9 (nearly all); faces above 5 are not"
+    " trained on.",
+    "A face at the edge of the picture of which less than 60 % is seen is left out.",
+    "A second person checks without having seen the first one's points.",
+)
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}"
+    "img{width:100%;max-width:900px}td,th{padding:.1rem .8rem;text-align:left}"
+)
+
+
+def guide_page(num_keypoints: int) -> str:
+    """One HTML page that needs no network; for a custom scheme without images."""
+    rules = "".join(f"<li>{rule}</li>" for rule in _RULES)
+    parts = [f"<h1>Labelling {num_keypoints} keypoints</h1>", f"<ol>{rules}</ol>"]
+    regions = scheme_for(num_keypoints).regions.items()
+    rows = "".join(
+        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{_numbers(indices)}</td></tr>"
+        for name, indices in regions
+        if name not in ("all", "head_pose")
+    )
+    if rows:
+        parts.append(f"<table><tr><th>region</th><th>keypoints</th></tr>{rows}</table>")
+    for title, picture in guide_pictures(num_keypoints).items():
+        file = io.BytesIO()
+        picture.save(file, format="PNG", optimize=True)
+        data = base64.b64encode(file.getvalue()).decode()
+        parts.append(f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{data}">')
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width"><title>Labelling</title>'
+        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def guide_pictures(num_keypoints: int) -> dict[str, Image.Image]:
+    """Title -> image of a rendered face with numbered keypoints; empty for a custom scheme."""
+    if num_keypoints not in SCHEMES:
+        return {}
+    face = model_face()
+    points = np.asarray(face.points[:num_keypoints], dtype=np.float64)
+    regions = SCHEMES[num_keypoints].regions
+    middle = float(points[27, 0])
+    pictures = {}
+    for title, names in _VIEWS.items():
+        numbered = [k for name in names if name in regions for k in regions[name]]
+        if "eye" in title:
+            numbered = [k for k in numbered if (points[k, 0] < middle) == ("right" in title)]
+        pictures[title] = _numbered(face.image, points, numbered)
+    return pictures
+
+
+def model_face() -> RenderedFace:
+    """The face of the guideline: eyes and lips open, so that no points coincide."""
+    parted = Expression(eye_open=1.3, mouth_open=7.0)
+    return render_face(FaceSpec(expression=parted, px_per_mm=1.75, centre_px=(320.0, 205.0)))
+
+
+def _numbered(
+    image: np.ndarray[tuple[int, int], np.dtype[np.uint8]],
+    points: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+    numbered: Sequence[int],
+) -> Image.Image:
+    low, high = points[numbered].min(axis=0), points[numbered].max(axis=0)
+    x, y = (low + high) / 2
+    box = CropBox(float(x), float(y), float((high - low).max()) * 1.25)
+    picture = Image.fromarray(cut(image, box, PICTURE_PX)).convert("RGB")
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(18)
+    colours = point_colours(len(points))
+    place = box.to_crop(points, PICTURE_PX)
+    for k in numbered:
+        u, v = place[k]
+        draw.ellipse((u - 4, v - 4, u + 4, v + 4), fill=colours[k], outline="#000000")
+        draw.text(
+            (u + 6, v - 6),
+            str(k + 1),
+            fill=colours[k],
+            font=font,
+            anchor="lb",
+            stroke_width=2,
+            stroke_fill="#000000",
+        )
+    return picture
+
+
+def _numbers(indices: Sequence[int]) -> str:
+    """0-based indices as 1-based numbers: ``37-48``."""
+    ordered = sorted(k + 1 for k in indices)
+    if ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"{ordered[0]}-{ordered[-1]}"
+    return ", ".join(map(str, ordered))

@@ -1,0 +1,184 @@
+"""COCO keypoints, read and written: one JSON object of images, annotations and categories.
+
+An annotation's ``keypoints`` are x, y, v for each: v 0 is not labelled, 1 hidden, 2 visible.
+Keypoints are pixel indices, as ours; a ``bbox`` is measured from the image's corner, half a pixel
+before the first pixel's centre. An annotation's ``attributes`` (text and numbers) are kept; in them
+``subject`` and ``occlusion_level`` have their own meaning. Source: COCO's data format.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fpenet.core.errors import InputError
+from fpenet.data.readers.json_records import read_label_json
+from fpenet.data.readers.labelled_set import (
+    MAX_POINTS,
+    Box,
+    LabelledFace,
+    UnreadFace,
+    contained,
+    finite_number,
+    short_value,
+)
+from fpenet.data.readers.sloth import LABELS, json_file, label_files
+from fpenet.data.rejected import Refusal
+from fpenet.data.sample import Bools, FaceSample, Floats
+
+_FOLDERS = ("", "images/")
+
+
+def detects_coco(labels: Path) -> bool:
+    """Whether the label file is a JSON object, as no other format is."""
+    file = json_file(labels)
+    if file is None:
+        return False
+    with file.open("rb") as opened:
+        return opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+
+
+def read_coco(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | UnreadFace]:
+    """Every annotation of a COCO keypoint file, in order.
+
+    Images lie beside the file, under their ``file_name`` or below ``images/``.
+
+    Raises:
+        InputError: no such file, or it has no lists ``images`` and ``annotations``.
+    """
+    for file in label_files(labels):
+        about = read_label_json(file)
+        lists = [about.get(key) if isinstance(about, Mapping) else None for key in _KEYS]
+        if not all(isinstance(each, list) for each in lists):
+            raise InputError(f"{file}: a COCO file is an object with the lists {', '.join(_KEYS)}")
+        root = str(file.parent.resolve())
+        names = {
+            row.get("id"): row.get("file_name")
+            for row in lists[0] or ()
+            if isinstance(row, Mapping)
+        }
+        below = _folder_of(file.parent, list(names.values()))
+        for number, annotation in enumerate(lists[1] or (), start=1):
+            where = f"{file.name}, annotation {number}"
+            image = "None"
+            try:
+                if not isinstance(annotation, Mapping):
+                    raise Refusal("label", f"is {short_value(annotation)}; it must be an object")
+                key = annotation.get("image_id")
+                if not isinstance(key, int | str) or key not in names:
+                    raise Refusal(
+                        "image name", f"image_id is {short_value(key)}; no image has that id"
+                    )
+                image = contained(root, f"{below}{names[key]}")
+                yield _face(annotation, image, where)
+            except Refusal as refusal:
+                yield UnreadFace(image, where, refusal)
+
+
+_KEYS = ("images", "annotations")
+
+
+def _folder_of(root: Path, names: Sequence[Any]) -> str:
+    """Where below ``root`` the images lie."""
+    first = next((name for name in names if isinstance(name, str)), "")
+    return next((each for each in _FOLDERS if (root / each / first).is_file()), "")
+
+
+def _face(annotation: Mapping[str, Any], image: str, where: str) -> LabelledFace:
+    values = annotation.get("keypoints")
+    if not values:
+        raise Refusal("no keypoints", "an annotation without keypoints", broken=False)
+    if not isinstance(values, list) or len(values) % 3 or len(values) > 3 * MAX_POINTS:
+        raise Refusal("label", f"keypoints is {short_value(values)}; it must be x, y, v for each")
+    points: Floats = np.full((len(values) // 3, 2), np.nan)
+    visible: Bools = np.zeros(len(points), np.bool_)
+    for k in range(len(points)):
+        x, y, flag = values[3 * k : 3 * k + 3]
+        if flag not in (0, 1, 2):
+            raise Refusal(
+                "visibility", f"keypoint {k + 1}: v is {short_value(flag)}; it must be 0, 1, 2"
+            )
+        if flag:
+            points[k] = finite_number(f"x{k + 1}", x), finite_number(f"y{k + 1}", y)
+            visible[k] = flag == 2
+    if np.isnan(points).all():
+        raise Refusal("no keypoints", "every keypoint has v 0", broken=False)
+    about = annotation.get("attributes")
+    about = dict(about) if isinstance(about, Mapping) else {}
+    subject, level = about.pop("subject", None), about.pop("occlusion_level", None)
+    if level is not None and (isinstance(level, bool) or level not in range(10)):
+        raise Refusal(
+            "occlusion level", f"occlusion_level is {short_value(level)}; it must be 0 to 9"
+        )
+    return LabelledFace(
+        image,
+        where,
+        points,
+        visible,
+        _box(annotation.get("bbox")),
+        None if level is None else int(level),
+        None if subject is None else str(subject),
+        {
+            str(name): value if isinstance(value, str) else float(value)
+            for name, value in about.items()
+            if isinstance(value, str | int | float)
+        },
+    )
+
+
+def _box(values: Any) -> Box | None:
+    if values is None:
+        return None
+    if not isinstance(values, list) or len(values) != 4:
+        raise Refusal("face box", f"bbox is {short_value(values)}; it must be x, y, width, height")
+    x, y, width, height = (finite_number("bbox", value) for value in values)
+    if not (width > 0 and height > 0):
+        raise Refusal("face box", f"bbox is {width:g}x{height:g} px; it has no area")
+    return x - 0.5, y - 0.5, width, height
+
+
+def write_coco(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
+    """Write ``folder/labels.json``; it holds everything that a FaceSample does."""
+    numbers = {image: n for n, image in enumerate(dict.fromkeys(s.image for s in samples), start=1)}
+    sizes = {sample.image: sample.image_size for sample in samples}
+    annotations = []
+    for number, sample in enumerate(samples, start=1):
+        flags = np.where(np.isnan(sample.points[:, 0]), 0, 1 + sample.visible)
+        places = np.nan_to_num(sample.points).tolist()
+        x, y, width, height = sample.face_box
+        about: dict[str, Any] = dict(sample.attributes)
+        if sample.subject is not None:
+            about["subject"] = sample.subject
+        if sample.occlusion_level is not None:
+            about["occlusion_level"] = sample.occlusion_level
+        annotations.append(
+            {
+                "id": number,
+                "image_id": numbers[sample.image],
+                "category_id": 1,
+                "keypoints": [
+                    value
+                    for place, flag in zip(places, flags.tolist(), strict=True)
+                    for value in (*place, flag)
+                ],
+                "num_keypoints": int((flags > 0).sum()),
+                "bbox": [x + 0.5, y + 0.5, width, height],
+                "area": width * height,
+                "iscrowd": 0,
+                "attributes": about,
+            }
+        )
+    count = len(samples[0].points)
+    names = [str(k) for k in range(1, count + 1)]
+    content = {
+        "images": [
+            {"id": n, "file_name": image, "width": sizes[image][0], "height": sizes[image][1]}
+            for image, n in numbers.items()
+        ],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "face", "keypoints": names, "skeleton": []}],
+    }
+    (folder / LABELS).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+    return {}

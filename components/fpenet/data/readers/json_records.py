@@ -1,0 +1,120 @@
+"""Bounded reading of label JSON: one record at a time, so that a broken one does not end the rest.
+
+Refused: other encodings than UTF-8 (a byte order mark is fine), nesting deeper than the parser
+goes, integers of thousands of digits. A key given twice in one object makes its record a problem.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fpenet.core.errors import InputError
+
+_SPACE = " \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One element of the file's list.
+
+    Attributes:
+        row: its number, from 1.
+        problem: why ``value`` cannot be trusted, or None.
+    """
+
+    row: int
+    value: Any
+    problem: str | None
+
+
+def read_label_json(path: Path) -> Any:
+    """The one JSON value in a small file such as dataset.json.
+
+    Raises:
+        InputError: naming the file and what is wrong.
+    """
+    text = _read_text(path)
+    repeated: list[str] = []
+    value, end = _decode(path, _decoder(repeated), text, _skip_space(text, 0), "the file")
+    if repeated:
+        raise InputError(f"{path}: key {repeated[0]!r} is given twice")
+    if _skip_space(text, end) != len(text):
+        raise InputError(f"{path}: text after the end of the JSON value, at character {end}")
+    return value
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The elements of the list in a label file, in order.
+
+    Raises:
+        InputError: the file is not a JSON list; broken from a record on, which is named.
+    """
+    text = _read_text(path)
+    place = _skip_space(text, 0)
+    if text[place : place + 1] != "[":
+        raise InputError(
+            f"{path}: starts with {text[place : place + 20]!r}; a label file is a JSON list of"
+            ' {"filename": ..., "annotations": [...]}'
+        )
+    repeated: list[str] = []
+    decoder = _decoder(repeated)
+    place = _skip_space(text, place + 1)
+    row = 0
+    while text[place : place + 1] != "]":
+        row += 1
+        repeated.clear()
+        value, place = _decode(path, decoder, text, place, f"record {row}")
+        yield Record(row, value, f"key {repeated[0]!r} is given twice" if repeated else None)
+        place = _skip_space(text, place)
+        if text[place : place + 1] == ",":
+            place = _skip_space(text, place + 1)
+        elif text[place : place + 1] != "]":
+            raise InputError(f"{path}: ends within the list, after record {row}")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def _decoder(repeated: list[str]) -> json.JSONDecoder:
+    """A decoder that puts every key given twice in one object into ``repeated``."""
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        collected = dict(pairs)
+        if len(collected) != len(pairs):
+            seen: set[str] = set()
+            for key, _ in pairs:
+                if key in seen:
+                    repeated.append(key)
+                seen.add(key)
+        return collected
+
+    return json.JSONDecoder(object_pairs_hook=collect)
+
+
+def _decode(
+    path: Path, decoder: json.JSONDecoder, text: str, place: int, what: str
+) -> tuple[Any, int]:
+    try:
+        return decoder.raw_decode(text, place)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}: {what}, line {error.lineno} column {error.colno}: {error.msg}"
+        ) from None
+    except RecursionError:
+        raise InputError(f"{path}: {what} is nested too deeply to be a label") from None
+    except ValueError as error:  # an integer with thousands of digits
+        raise InputError(f"{path}: {what}: {error}") from None
+
+
+def _skip_space(text: str, place: int) -> int:
+    while text[place : place + 1] and text[place] in _SPACE:
+        place += 1
+    return place

@@ -1,0 +1,203 @@
+"""Label Studio's JSON export, read and written: tasks with annotations of keypoints, in percent.
+
+Input: a JSON list of tasks. Does: numbers in ``keypointlabels`` are 1-based keypoints; a region
+with the choice ``occluded`` is hidden; a rectangle is the face box; a choice 0 to 9 that belongs to
+no region is the face's occlusion level. Label Studio's 0 % is the image's left (top) edge, so a
+point lies at percent / 100 * size - 0.5 (pixel centres at integers). Predictions are no labels, and
+cancelled annotations are left out. Output: one LabelledFace an annotation, with its labeller.
+Source: Label Studio's task format.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+
+from fpenet.data.labelling.tasks import IMAGE_URL, results_of
+from fpenet.data.readers.json_records import read_records
+from fpenet.data.readers.labelled_set import MAX_POINTS, Box, LabelledFace, UnreadFace, contained
+from fpenet.data.readers.sloth import LABELS, json_file, label_files
+from fpenet.data.rejected import Refusal
+from fpenet.data.sample import Bools, FaceSample, Floats
+
+
+def detects_label_studio(labels: Path) -> bool:
+    """Whether the first record of the label file is a task with annotations or predictions."""
+    file = json_file(labels)
+    if file is None:
+        return False
+    record = next(iter(read_records(file)), None)
+    value = record.value if record else None
+    return isinstance(value, Mapping) and "data" in value and not {"filename"} & value.keys()
+
+
+def read_label_studio(
+    labels: Path, keypoints: int | None = None
+) -> Iterator[LabelledFace | UnreadFace]:
+    """Every face of an export, in order.
+
+    Raises:
+        InputError: no label file there, or one that is not a JSON list.
+    """
+    for file in label_files(labels):
+        root = str(file.parent.resolve())
+        for record in read_records(file):
+            where = f"{file.name}, task {record.row}"
+            image = "None"
+            try:
+                if record.problem:
+                    raise Refusal("label", record.problem)
+                image, subject, annotations = _task(record.value, root)
+            except Refusal as refusal:
+                yield UnreadFace(image, where, refusal)
+                continue
+            for number, annotation in enumerate(annotations, start=1):
+                if annotation.get("was_cancelled"):
+                    continue
+                place = f"{where}, annotation {number}"
+                labeller = _labeller(annotation.get("completed_by"))
+                about: dict[str, str | float] = {"labeller": labeller} if labeller else {}
+                try:
+                    points, visible, box, level = _face(annotation)
+                    yield LabelledFace(image, place, points, visible, box, level, subject, about)
+                except Refusal as refusal:
+                    yield UnreadFace(image, place, refusal)
+
+
+def _task(task: Any, root: str) -> tuple[str, str | None, list[Mapping[str, Any]]]:
+    data = task.get("data") if isinstance(task, Mapping) else None
+    if not isinstance(data, Mapping):
+        raise Refusal("label", "has no object data; it must be a Label Studio task")
+    image = contained(root, _file_of(data.get("filename") or data.get("image")))
+    annotations = task.get("annotations")
+    if not isinstance(annotations, list):
+        raise Refusal("label", "has no list annotations; export the whole JSON, not JSON_MIN")
+    sound = [each for each in annotations if isinstance(each, Mapping)]
+    if len(sound) != len(annotations):
+        raise Refusal("label", "an annotation is no object")
+    if all(each.get("was_cancelled") for each in sound):
+        raise Refusal("no keypoints", "nobody has labelled it yet", broken=False)
+    subject = data.get("subject")
+    return image, None if subject is None else str(subject), sound
+
+
+def _file_of(name: Any) -> Any:
+    """The path that a task's image means: ``?d=`` of local files, else the path of its URL."""
+    if not isinstance(name, str):
+        return name
+    parts = urlsplit(name)
+    return parse_qs(parts.query).get("d", [name])[0]
+
+
+def _labeller(value: Any) -> str | None:
+    who = value.get("email") or value.get("id") if isinstance(value, Mapping) else value
+    return None if who is None else str(who)
+
+
+def _face(
+    annotation: Mapping[str, Any],
+) -> tuple[Floats, Bools, Box | None, int | None]:
+    results = annotation.get("result")
+    if not isinstance(results, list):
+        raise Refusal("label", "an annotation without a list result")
+    placed: dict[int, tuple[float, float]] = {}
+    regions: dict[Any, int] = {}
+    hidden: set[Any] = set()
+    box: Box | None = None
+    level: int | None = None
+    for result in results:
+        value = result.get("value") if isinstance(result, Mapping) else None
+        if not isinstance(value, Mapping):
+            raise Refusal("label", "a result without an object value")
+        kind = result.get("type")
+        if kind == "keypointlabels":
+            number = _number_of(value)
+            if number in placed:
+                raise Refusal("keypoint number", f"keypoint {number} is labelled twice")
+            width, height = _percent_size(result)
+            placed[number] = (
+                _coordinate(value, "x") * width - 0.5,
+                _coordinate(value, "y") * height - 0.5,
+            )
+            regions[result.get("id")] = number
+        elif kind == "rectanglelabels":
+            if box is not None:
+                raise Refusal("face box", "two rectangles; a face has one")
+            width, height = _percent_size(result)
+            x, y, w, h = (_coordinate(value, key) for key in ("x", "y", "width", "height"))
+            if not (w > 0 and h > 0):
+                raise Refusal(
+                    "face box", f"rectangle is {w:g} x {h:g} of the image; it has no area"
+                )
+            box = (x * width - 0.5, y * height - 0.5, w * width, h * height)
+        elif kind == "choices":
+            chosen = value.get("choices")
+            chosen = chosen if isinstance(chosen, list) else [chosen]
+            if "occluded" in chosen:
+                hidden.add(result.get("id"))
+            elif len(chosen) == 1 and str(chosen[0]).isascii() and str(chosen[0]).isdigit():
+                level = int(chosen[0])
+                if level > 9:
+                    raise Refusal("occlusion level", f"occlusion is {level}; it must be 0 to 9")
+    if not placed:
+        raise Refusal("no keypoints", "an annotation without a keypoint", broken=False)
+    points = np.full((max(placed), 2), np.nan)
+    visible = np.zeros(max(placed), np.bool_)
+    for number, place in placed.items():
+        points[number - 1], visible[number - 1] = place, True
+    for region in hidden & regions.keys():
+        visible[regions[region] - 1] = False
+    return points, visible, box, level
+
+
+def _number_of(value: Mapping[str, Any]) -> int:
+    names = value.get("keypointlabels")
+    name = names[0] if isinstance(names, list) and len(names) == 1 else names
+    if not (isinstance(name, str) and name.isascii() and name.isdigit() and len(name) < 10):
+        raise Refusal("keypoint number", f"keypointlabels is {names!r}; it must be one number")
+    if not 1 <= int(name) <= MAX_POINTS:
+        raise Refusal("keypoint number", f"{name}: keypoints count from 1 to {MAX_POINTS}")
+    return int(name)
+
+
+def _percent_size(result: Mapping[str, Any]) -> tuple[float, float]:
+    size = result.get("original_width"), result.get("original_height")
+    if not all(isinstance(each, int) and 0 < each < 1 << 20 for each in size):
+        raise Refusal("label", f"original_width and original_height are {size}; they must be px")
+    if result.get("image_rotation"):
+        raise Refusal("label", f"image_rotation is {result['image_rotation']}; it must be 0")
+    return float(cast(int, size[0])), float(cast(int, size[1]))
+
+
+def _coordinate(value: Mapping[str, Any], key: str) -> float:
+    """``value[key]`` percent as a share."""
+    number = value.get(key)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        raise Refusal("coordinate", f"{key} is {number!r}; it must be a finite percentage")
+    return float(number) / 100.0
+
+
+def write_label_studio(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
+    """Write ``folder/labels.json``, one task an image and one annotation a face."""
+    tasks: dict[str, dict[str, Any]] = {}
+    for sample in samples:
+        data = {"image": IMAGE_URL + sample.image, "filename": sample.image}
+        task = tasks.setdefault(sample.image, {"data": data, "annotations": [], "predictions": []})
+        task["annotations"].append(
+            {
+                "result": results_of(
+                    sample.points,
+                    sample.visible,
+                    sample.image_size,
+                    sample.face_box,
+                    sample.occlusion_level,
+                )
+            }
+        )
+    text = json.dumps(list(tasks.values()), allow_nan=False)
+    (folder / LABELS).write_text(text + "\n", encoding="utf-8")
+    return {}

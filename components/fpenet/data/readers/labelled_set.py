@@ -1,0 +1,110 @@
+"""What a reader makes: faces as the label file has them, and the labelled set that they become."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fpenet.data.rejected import Refusal, Rejected
+from fpenet.data.sample import Bools, FaceSample, Floats
+from fpenet.params.scheme import SchemeParams
+
+Box = tuple[float, float, float, float]
+MAX_POINTS = 1000
+"""Largest keypoint number that is read: a bound on memory, not a scheme."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFace:
+    """One face of a label file, before the number of keypoints of the whole set is known.
+
+    Attributes:
+        image: path below the set's root.
+        where: file and row, for messages.
+        points: (k, 2) image pixels, NaN where unlabelled; k is this face's own largest keypoint
+        number. visible: (k,) False where hidden or unlabelled. face_box: (x, y, width, height), or
+        None where the labels have none.
+    """
+
+    image: str
+    where: str
+    points: Floats
+    visible: Bools
+    face_box: Box | None = None
+    occlusion_level: int | None = None
+    subject: str | None = None
+    attributes: Mapping[str, str | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadFace:
+    """A face, or a whole record, that a reader could not use."""
+
+    image: str
+    where: str
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """A labelled set as the pipeline sees it, whatever its format was.
+
+    Attributes:
+        name: keys the gate's thresholds.
+        root: the folder that image paths are relative to.
+        num_keypoints: K of every sample.
+        scheme: what the keypoints are, where a scheme file lies beside the labels.
+        rejected: faces whose label or image could not be used.
+    """
+
+    name: str
+    root: Path
+    num_keypoints: int
+    samples: list[FaceSample]
+    rejected: list[Rejected]
+    scheme: SchemeParams | None = None
+
+
+def contained(root: str, name: object) -> str:
+    """``name`` as a path below ``root`` with forward slashes.
+
+    Args:
+        root: the real path of the set's folder.
+
+    Raises:
+        Refusal: not a name, absolute, or it leads out of ``root``, be it by ``..`` or by a link.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise Refusal("image name", f"filename is {name!r}; it must be a path")
+    path = name.replace("\\", "/")
+    if path.startswith("/") or path[1:2] == ":":
+        raise Refusal("image outside", f"{name!r} is absolute; it must lie beside the labels")
+    real = os.path.realpath(f"{root}/{path}")
+    if not real.startswith(root + "/"):
+        raise Refusal("image outside", f"{name!r} leads out of the labels' folder")
+    return os.path.normpath(path)
+
+
+def finite_number(key: str, value: Any) -> float:
+    """A finite float; numbers written as text are read, as the original's converter does.
+
+    Raises:
+        Refusal: naming the key.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise Refusal("coordinate", f"{key} is {short_value(value)}; it must be a number") from None
+    if not math.isfinite(number):
+        raise Refusal("coordinate", f"{key} is {number}; it must be finite")
+    return number
+
+
+def short_value(value: Any) -> str:
+    """A value as it is said in a message: 60 characters at most."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,135 @@
+"""300-W ``.pts`` files, read and written: one text file beside each image, one face in it.
+
+Source: the 300-W challenge's annotations (iBUG), in which MATLAB counts pixels from 1: 1 is taken
+off both coordinates here and put back there. The format has no flags, boxes or subjects.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fpenet.core.errors import InputError
+from fpenet.data.readers.labelled_set import (
+    MAX_POINTS,
+    LabelledFace,
+    UnreadFace,
+    contained,
+    finite_number,
+    short_value,
+)
+from fpenet.data.rejected import Refusal
+from fpenet.data.sample import FaceSample, Floats
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+_MOST_BYTES = 1 << 20
+
+
+def pts_files(labels: Path) -> list[Path]:
+    """The ``.pts`` files in a folder and below it, or the one named."""
+    if labels.is_file():
+        return [labels] if labels.suffix == ".pts" else []
+    return sorted(labels.rglob("*.pts"))
+
+
+def detects_pts(labels: Path) -> bool:
+    """Whether a ``.pts`` file lies there."""
+    return bool(pts_files(labels))
+
+
+def read_pts_set(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | UnreadFace]:
+    """The face of each ``.pts`` file, in the order of their paths.
+
+    Raises:
+        InputError: there is none.
+    """
+    root = labels if labels.is_dir() else labels.parent
+    files = pts_files(labels)
+    if not files:
+        raise InputError(f"{labels}: no *.pts file in it")
+    real = str(root.resolve())
+    for file in files:
+        where = file.relative_to(root).as_posix()
+        try:
+            image = contained(real, _image_of(file).relative_to(root).as_posix())
+            points = read_pts(file)
+            yield LabelledFace(image, where, points, np.ones(len(points), np.bool_))
+        except Refusal as refusal:
+            yield UnreadFace(where, where, refusal)
+
+
+def read_pts(path: Path) -> Floats:
+    """(K, 2) image pixels of one file, pixel centres at integers.
+
+    Raises:
+        Refusal: naming the file and what is wrong.
+    """
+    if path.stat().st_size > _MOST_BYTES:
+        raise Refusal("label", f"{path.name}: larger than {_MOST_BYTES >> 20} MiB")
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise Refusal("label", f"{path.name}: not UTF-8 at byte {error.start}") from None
+    lines = [line.strip() for line in lines if line.strip()]
+    if "{" not in lines or lines[-1] != "}":
+        raise Refusal("label", f"{path.name}: has no points between {{ and }}")
+    start = lines.index("{")
+    header = dict(line.split(":", 1) for line in lines[:start] if ":" in line)
+    said = header.get("n_points", "").strip()
+    rows = [line.split() for line in lines[start + 1 : -1]]
+    if not (said.isascii() and said.isdigit() and int(said[:9]) == len(rows)):
+        raise Refusal(
+            "label", f"{path.name}: n_points is {short_value(said)}, but {len(rows)} follow"
+        )
+    if not 1 <= len(rows) <= MAX_POINTS or any(len(row) != 2 for row in rows):
+        raise Refusal("label", f"{path.name}: must be 1 to {MAX_POINTS} lines of x and y")
+    points: Floats = np.array(
+        [
+            [
+                finite_number(f"{path.name}: {axis}{k}", value)
+                for axis, value in zip("xy", row, strict=True)
+            ]
+            for k, row in enumerate(rows, start=1)
+        ]
+    )
+    return points - 1.0
+
+
+def _image_of(file: Path) -> Path:
+    images = [
+        path
+        for path in (file.with_suffix(s) for each in _SUFFIXES for s in (each, each.upper()))
+        if path.is_file()
+    ]
+    if len(images) != 1:
+        found = ", ".join(path.name for path in images) or "none"
+        raise Refusal(
+            "image missing",
+            f"{file.name}: beside it must lie one image of its name (png, jpg); found {found}",
+        )
+    return images[0]
+
+
+def write_pts_set(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
+    """Write a ``.pts`` file beside each image.
+
+    Returns:
+        why a face could not be written: a keypoint without a place, or a second face of an image.
+    """
+    refused: dict[int, Refusal] = {}
+    written: set[Path] = set()
+    for number, sample in enumerate(samples):
+        path = (folder / sample.image).with_suffix(".pts")
+        missing = np.flatnonzero(np.isnan(sample.points[:, 0])) + 1
+        if len(missing):
+            detail = f"keypoint {missing[0]} has no place; a .pts file needs one for each"
+            refused[number] = Refusal("unlabelled keypoint", detail, broken=False)
+        elif path in written:
+            detail = f"{path.name} holds another face; a .pts file holds one"
+            refused[number] = Refusal("second face", detail, broken=False)
+        else:
+            written.add(path)
+            rows = "\n".join(f"{x!r} {y!r}" for x, y in (sample.points + 1.0).tolist())
+            head = f"version: 1\nn_points: {len(sample.points)}"
+            path.write_text(f"{head}\n{{\n{rows}\n}}\n", encoding="utf-8")
+    return refused

@@ -1,0 +1,261 @@
+"""A table of faces, read and written: CSV or Parquet, one row a face.
+
+Columns: ``filename``; ``x<k>`` and ``y<k>`` in image pixels, numbered from 1, or from 0 where the
+first is 0 (an underscore before the number is fine); where given ``occluded<k>``, ``box_x``,
+``box_y``, ``box_width``, ``box_height``, ``occlusion_level`` and ``subject``. Every other column is
+an attribute: of numbers where each value in it is one (``05`` is not: it is a name). A keypoint
+whose cells are empty is not labelled.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fpenet.core.errors import InputError
+from fpenet.data.readers.labelled_set import (
+    MAX_POINTS,
+    Box,
+    LabelledFace,
+    UnreadFace,
+    contained,
+    finite_number,
+    short_value,
+)
+from fpenet.data.readers.sidecar import COLUMN, is_number
+from fpenet.data.rejected import Refusal
+from fpenet.data.sample import Bools, FaceSample, Floats
+
+LABELS = "labels.csv"
+_BOX = ("box_x", "box_y", "box_width", "box_height")
+_OWN = {"filename", "occlusion_level", "subject", *_BOX}
+_KEYPOINT = re.compile(r"(x|y|occluded)_?(\d{1,9})", re.ASCII)
+_FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the columns of a table are.
+
+    Attributes:
+        places: 0-based keypoint -> the names of its x and y. hidden: its ``occluded``.
+        attributes: the columns that are no labels.
+    """
+
+    places: Mapping[int, tuple[str, str]]
+    hidden: Mapping[int, str]
+    attributes: tuple[str, ...]
+
+
+def find_table(labels: Path) -> Path | None:
+    """The table of a folder, or ``labels`` itself when it is one.
+
+    Raises:
+        InputError: more than one there.
+    """
+    if labels.is_file():
+        return labels if labels.suffix in (".csv", ".parquet") else None
+    files = [path for end in ("csv", "parquet") for path in sorted(labels.glob(f"*.{end}"))]
+    tables = [path for path in files if any(map(_KEYPOINT.fullmatch, _names(path)))]
+    if len(tables) > 1:
+        names = ", ".join(path.name for path in tables)
+        raise InputError(f"data.labels: {labels} holds {names}; name the one to read")
+    return tables[0] if tables else None
+
+
+def detects_table(labels: Path) -> bool:
+    """Whether a table with columns of keypoints lies there.
+
+    Raises:
+        InputError: more than one does.
+    """
+    return find_table(labels) is not None
+
+
+def read_table_set(
+    labels: Path, keypoints: int | None = None
+) -> Iterator[LabelledFace | UnreadFace]:
+    """Every face of a table.
+
+    Raises:
+        InputError: no table there, or its columns cannot be used.
+    """
+    file = find_table(labels)
+    if file is None:
+        raise InputError(f"{labels}: no table with the columns filename, x1, y1, ... in it")
+    root = str(file.parent.resolve())
+    columns = columns_of(file, _names(file))
+    numbers = _number_columns(file, columns) if file.suffix == ".csv" else set()
+    for number, row in enumerate(_rows(file), start=1):
+        where = f"{file.name}, row {number}"
+        try:
+            image = contained(root, row.get("filename"))
+            points, visible = _points(row, columns)
+            about = {
+                name: _attribute(row[name], name in numbers)
+                for name in columns.attributes
+                if not _is_empty(row[name])
+            }
+            subject = None if _is_empty(row.get("subject")) else str(row["subject"])
+            face = points, visible, _box(row), _level(row.get("occlusion_level")), subject, about
+            yield LabelledFace(image, where, *face)
+        except Refusal as refusal:
+            yield UnreadFace(str(row.get("filename")), where, refusal)
+
+
+def columns_of(file: Path, names: Sequence[str]) -> Columns:
+    """What the columns ``names`` are.
+
+    Raises:
+        InputError: naming the file and the column.
+    """
+    if "filename" not in names:
+        raise InputError(f"{file}: has no column filename")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise InputError(f"{file}: two columns are named {twice!r}")
+    found: dict[tuple[str, int], str] = {}
+    attributes = []
+    for name in names:
+        if match := _KEYPOINT.fullmatch(name):
+            found[match[1], int(match[2])] = name
+        elif name not in _OWN:
+            if not COLUMN.fullmatch(name):
+                raise InputError(f"{file}: column {name!r}; a name is letters, digits and _")
+            attributes.append(name)
+    first = 0 if ("x", 0) in found else 1
+    numbers = sorted(number for axis, number in found if axis == "x")
+    if not numbers or numbers[-1] - first >= MAX_POINTS:
+        raise InputError(f"{file}: needs the columns x1 and y1, and at most {MAX_POINTS} of them")
+    for axis, number in found:
+        if ("x", number) not in found or ("y", number) not in found:
+            raise InputError(f"{file}: column {axis}{number} without x{number} and y{number}")
+    box = [name for name in _BOX if name in names]
+    if box and len(box) != len(_BOX):
+        raise InputError(f"{file}: has {', '.join(box)}; a box is {', '.join(_BOX)}")
+    places = {number - first: (found["x", number], found["y", number]) for number in numbers}
+    hidden = {n - first: name for (axis, n), name in found.items() if axis == "occluded"}
+    return Columns(places, hidden, tuple(attributes))
+
+
+def _names(file: Path) -> list[str]:
+    if file.suffix == ".parquet":
+        try:
+            return list(pq.read_schema(file).names)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{file}: not Parquet: {error}") from None
+    with file.open(encoding="utf-8-sig", newline="", errors="replace") as opened:
+        try:
+            return [name.strip() for name in next(csv.reader(opened, strict=True), [])]
+        except csv.Error as error:
+            raise InputError(f"{file}: not a CSV: {error}") from None
+
+
+def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
+    """Column -> value of each row; text from a CSV."""
+    if file.suffix == ".parquet":
+        with pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(_BATCH):
+                yield from batch.to_pylist()
+        return
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            lines = csv.reader(opened, strict=True)
+            names = [name.strip() for name in next(lines)]
+            for line in lines:
+                if len(line) != len(names):
+                    found = f"{len(line)} values for {len(names)} columns"
+                    raise InputError(f"{file}, line {lines.line_num}: {found}")
+                yield dict(zip(names, map(str.strip, line), strict=True))
+    except csv.Error as error:
+        raise InputError(f"{file}: not a CSV: {error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 at byte {error.start}") from None
+
+
+def _number_columns(file: Path, columns: Columns) -> set[str]:
+    """The attributes of a CSV in which every value is a number."""
+    left = set(columns.attributes)
+    for row in _rows(file):
+        left = {name for name in left if row[name] == "" or is_number(row[name])}
+        if not left:
+            break
+    return left
+
+
+def _attribute(value: Any, as_number: bool) -> str | float:
+    return float(value) if as_number or isinstance(value, int | float) else str(value)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _points(row: Mapping[str, Any], columns: Columns) -> tuple[Floats, Bools]:
+    count = max(columns.places) + 1
+    points: Floats = np.full((count, 2), np.nan)
+    for k, names in columns.places.items():
+        empty = [_is_empty(row[name]) for name in names]
+        if any(empty) and not all(empty):
+            raise Refusal("coordinate", f"one of {' and '.join(names)} is missing")
+        if not any(empty):
+            points[k] = [finite_number(name, row[name]) for name in names]
+    if np.isnan(points).all():
+        raise Refusal("no keypoints", "a row without a single point", broken=False)
+    visible: Bools = ~np.isnan(points[:, 0])
+    for k, name in columns.hidden.items():
+        if not _is_empty(row[name]):
+            text = str(row[name]).lower()
+            if text not in _FLAGS:
+                raise Refusal(
+                    "visibility", f"{name} is {short_value(row[name])}; it must be 0 or 1"
+                )
+            visible[k] &= not _FLAGS[text]
+    return points, visible
+
+
+def _box(row: Mapping[str, Any]) -> Box | None:
+    values = [row.get(name) for name in _BOX]
+    if all(map(_is_empty, values)):
+        return None
+    x, y, width, height = map(finite_number, _BOX, values)
+    if not (width > 0 and height > 0):
+        raise Refusal("face box", f"the box is {width:g}x{height:g} px; it has no area")
+    return x, y, width, height
+
+
+def _level(value: Any) -> int | None:
+    if _is_empty(value):
+        return None
+    level = finite_number("occlusion_level", value)
+    if level not in range(10):
+        raise Refusal("occlusion level", f"occlusion_level is {level:g}; it must be 0 to 9")
+    return int(level)
+
+
+def write_table_set(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
+    """Write ``folder/labels.csv``; it holds everything that a FaceSample does."""
+    count = len(samples[0].points)
+    keypoints = [f"{axis}{k}" for k in range(1, count + 1) for axis in ("x", "y", "occluded")]
+    attributes = sorted({name for sample in samples for name in sample.attributes})
+    with (folder / LABELS).open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(["filename", "subject", "occlusion_level", *_BOX, *attributes, *keypoints])
+        for sample in samples:
+            about = [sample.attributes.get(name, "") for name in attributes]
+            level = "" if sample.occlusion_level is None else sample.occlusion_level
+            cells: list[object] = []
+            for (x, y), seen in zip(sample.points.tolist(), sample.visible, strict=True):
+                cells += ["", "", ""] if math.isnan(x) else [x, y, int(not seen)]
+            lines.writerow(
+                [sample.image, sample.subject or "", level, *sample.face_box, *about, *cells]
+            )
+    return {}

@@ -1,0 +1,119 @@
+"""Reader of WFLW: text lists of 98 keypoints, one face a line, and images in ``WFLW_images/``.
+
+A line is 98 pairs x y, the face's rectangle (x1 y1 x2 y2), six attributes of 0 or 1, and the image;
+an older list has neither rectangle nor attributes. Where both the train and the test list are read,
+they are the parts ``train`` and ``kpi`` of the split. Source: Wu et al., Look at Boundary (2018).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fpenet.core.errors import InputError
+from fpenet.data.readers.labelled_set import (
+    Box,
+    LabelledFace,
+    UnreadFace,
+    contained,
+    finite_number,
+    short_value,
+)
+from fpenet.data.rejected import Refusal
+from fpenet.data.sample import Floats
+
+NUM_KEYPOINTS = 98
+_FIRST_EYE = (60, 61, 63, 64, 65, 67)
+_SECOND_EYE = (68, 69, 71, 72, 73, 75)
+# The 68-point order picked from the 98: every other point of the chin, the upper edges of the
+# eyebrows, all of the nose and the mouth, and six of the eight points of each eye.
+TO_68 = (
+    *range(0, 34, 2),
+    *range(33, 38),
+    *range(42, 47),
+    *range(51, 60),
+    *_FIRST_EYE,
+    *_SECOND_EYE,
+    *range(76, 96),
+)
+_ATTRIBUTES = {
+    "pose": ("normal", "large"),
+    "expression": ("normal", "exaggerated"),
+    "illumination": ("normal", "extreme"),
+    "make_up": ("none", "some"),
+    "occlusion": ("none", "some"),
+    "blur": ("clear", "blurred"),
+}
+_PARTS = {"train": "train", "test": "kpi"}
+_IMAGES = "WFLW_images"
+_COORDINATES = 2 * NUM_KEYPOINTS
+
+
+def wflw_lists(labels: Path) -> list[Path]:
+    """The lists in a folder and below it, or the one named."""
+    if labels.is_file():
+        return [labels] if labels.suffix == ".txt" else []
+    return sorted(labels.rglob("list_98pt*.txt"))
+
+
+def detects_wflw(labels: Path) -> bool:
+    """Whether a WFLW list lies there."""
+    return bool(wflw_lists(labels))
+
+
+def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | UnreadFace]:
+    """Every face of the lists.
+
+    Args:
+        keypoints: 68: those of the 68-point order; else all 98.
+
+    Raises:
+        InputError: no list there.
+    """
+    root = labels if labels.is_dir() else labels.parent
+    lists = wflw_lists(labels)
+    if not lists:
+        raise InputError(f"{labels}: no list_98pt*.txt in it")
+    images = f"{_IMAGES}/" if (root / _IMAGES).is_dir() else ""
+    real = str(root.resolve())
+    for file in lists:
+        part = next((_PARTS[word] for word in _PARTS if file.stem.endswith(word)), None)
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, start=1):
+                values = line.split()
+                if not values:
+                    continue
+                where = f"{file.name}, line {number}"
+                try:
+                    image = contained(real, images + values[-1])
+                    points, box, about = _face(values[:-1])
+                except Refusal as refusal:
+                    yield UnreadFace(images + short_value(values[-1]).strip("'"), where, refusal)
+                    continue
+                if part and len(lists) > 1:
+                    about["split"] = part
+                points = points[list(TO_68)] if keypoints == 68 else points
+                seen = np.ones(len(points), np.bool_)
+                yield LabelledFace(image, where, points, seen, box, attributes=about)
+
+
+def _face(values: list[str]) -> tuple[Floats, Box | None, dict[str, str | float]]:
+    wanted = _COORDINATES + 4 + len(_ATTRIBUTES)
+    if len(values) not in (_COORDINATES, wanted):
+        raise Refusal(
+            "label",
+            f"{len(values)} values before the image; it must be {_COORDINATES} or {wanted}",
+        )
+    numbers = [finite_number(f"value {n}", value) for n, value in enumerate(values, start=1)]
+    points: Floats = np.array(numbers[:_COORDINATES]).reshape(-1, 2)
+    if len(numbers) == _COORDINATES:
+        return points, None, {}
+    x1, y1, x2, y2 = numbers[_COORDINATES : _COORDINATES + 4]
+    if not (x2 > x1 and y2 > y1):
+        raise Refusal("face box", f"the rectangle is {x1:g} {y1:g} {x2:g} {y2:g}; it has no area")
+    about: dict[str, str | float] = {}
+    for (name, words), flag in zip(_ATTRIBUTES.items(), numbers[_COORDINATES + 4 :], strict=True):
+        if flag not in (0, 1):
+            raise Refusal("label", f"{name} is {flag:g}; it must be 0 or 1")
+        about[name] = words[int(flag)]
+    return points, (x1, y1, x2 - x1, y2 - y1), about

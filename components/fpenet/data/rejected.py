@@ -1,0 +1,40 @@
+"""Why one image or one face is not used: the exception that says so and the record that is kept."""
+
+from dataclasses import dataclass
+
+from fpenet.core.errors import InputError
+
+
+class Refusal(InputError):
+    """One image or one label is not used; the rest of the set goes on.
+
+    Attributes:
+        reason: one or two words, the key that is counted.
+        detail: what was found, with values.
+        broken: whether it counts against ``validate.max_rejected_fraction``; False where the label
+        is
+            sound but nothing we can use, e.g. a face without keypoints.
+    """
+
+    def __init__(self, reason: str, detail: str, broken: bool = True) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.broken = broken
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One face that is not used.
+
+    Attributes:
+        image: as the labels name it.
+        face: its number among all faces of the set, in label order, from 0.
+        reason, detail, broken: see ``Refusal``; ``detail`` names file and row.
+    """
+
+    image: str
+    face: int
+    reason: str
+    detail: str
+    broken: bool = True

@@ -1,0 +1,244 @@
+"""Stage split: which faces are trained on and which are judged, no person in both.
+
+Input: the validated faces. Does: one of RULES gives each face its part. Output: parts.parquet with
+the columns image and part (train, val or kpi), in the row order of samples.parquet. A person in two
+parts, one picture in two parts, a KPI subject in training, or a face of an unknown person is a hard
+stop, never a warning; so is what validate found blocking.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from fpenet.core.errors import InputError
+from fpenet.data.sample import ATTRIBUTE, read_table, write_table
+from fpenet.params import SplitParams
+
+PARTS = ("train", "val", "kpi")
+_TABLE_COLUMN = ATTRIBUTE + "split"
+SHARED = "shared_pictures.csv"
+"""Of the stage validate: pairs of images that are one picture of two people."""
+_NAMED = 5  # pairs that a message names
+_TREE_COLUMN = ATTRIBUTE + "recording"  # every Multi-PIE name tells it, no other format does
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFaces:
+    """What a rule may look at, one entry a face.
+
+    Attributes:
+        images: paths, for messages.
+        subjects: who each face is.
+        table: the part that a CSV beside the labels gives, or None where it gives none.
+        is_multi_pie: whether subject numbers are Multi-PIE's, so that KPI subjects mean anything.
+    """
+
+    images: Sequence[str]
+    subjects: Sequence[str]
+    table: Sequence[str | None]
+    is_multi_pie: bool
+
+
+def hash_part(subject: str, seed: int) -> float:
+    """A number in [0, 1) that depends on the subject and the seed alone.
+
+    >>> hash_part("079", 35) == hash_part("079", 35) != hash_part("079", 36)
+    True
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}:{subject}".encode()).digest()[:8], "big") / 2**64
+
+
+def val_subjects(subjects: Sequence[str], split: SplitParams) -> set[str]:
+    """The subjects of the part ``val``: the same whoever else is in the set.
+
+    When ``split.val_fraction`` of few subjects comes to nobody, it is the one with the least hash.
+    """
+    if split.val_fraction == 0:
+        return set()
+    numbers = {subject: hash_part(subject, split.seed) for subject in subjects}
+    chosen = {subject for subject, number in numbers.items() if number < split.val_fraction}
+    return chosen or {min(numbers, key=numbers.__getitem__)}
+
+
+def by_kpi_subjects(faces: SplitFaces, split: SplitParams) -> list[str]:
+    """The KPI subjects are judged; the others are trained on, a hash of them held out."""
+    held_out = kpi_subjects_of(faces.subjects, split)
+    if not held_out:
+        raise InputError(
+            f"split.by is kpi_subjects, but none of split.kpi_subjects ({split.kpi_subjects[0]},"
+            " ...) is in the set; use table, hash or auto"
+        )
+    others = sorted(set(faces.subjects) - held_out)
+    val = val_subjects(others, split) if others else set()
+    return [
+        "kpi" if subject in held_out else "val" if subject in val else "train"
+        for subject in faces.subjects
+    ]
+
+
+def by_table(faces: SplitFaces, split: SplitParams) -> list[str]:
+    """The column ``split`` of the CSV beside the labels."""
+    parts: list[str] = []
+    for image, part in zip(faces.images, faces.table, strict=True):
+        if part not in PARTS:
+            raise InputError(
+                f"{image}: the column split beside the labels says {part!r}; it must be one of"
+                f" {', '.join(PARTS)}"
+            )
+        parts.append(part)
+    return parts
+
+
+def by_hash(faces: SplitFaces, split: SplitParams) -> list[str]:
+    """A hash of the subject."""
+    val = val_subjects(sorted(set(faces.subjects)), split)
+    return ["val" if subject in val else "train" for subject in faces.subjects]
+
+
+def choose_rule(faces: SplitFaces, split: SplitParams) -> str:
+    """The rule for ``split.by: auto``."""
+    if faces.is_multi_pie and kpi_subjects_of(faces.subjects, split):
+        return "kpi_subjects"
+    return "table" if any(part is not None for part in faces.table) else "hash"
+
+
+def kpi_subjects_of(subjects: Sequence[str], split: SplitParams) -> set[str]:
+    """The subjects that are in ``split.kpi_subjects``; ``79`` is ``079``."""
+    wanted = {subject.zfill(3) for subject in split.kpi_subjects}
+    return {subject for subject in subjects if subject.zfill(3) in wanted}
+
+
+def refuse_leaks(faces: SplitFaces, parts: Sequence[str], split: SplitParams) -> None:
+    """Stop when a person is in two parts, a KPI subject in training, or a part is empty.
+
+    Raises:
+        InputError: naming the subjects.
+    """
+    parts_of: dict[str, set[str]] = {}
+    for subject, part in zip(faces.subjects, parts, strict=True):
+        parts_of.setdefault(subject, set()).add(part)
+    torn = sorted(subject for subject, found in parts_of.items() if len(found) > 1)
+    if torn:
+        raise InputError(
+            f"{len(torn)} subjects are in more than one part: "
+            + ", ".join(
+                f"{subject} ({' and '.join(sorted(parts_of[subject]))})" for subject in torn
+            )
+        )
+    if faces.is_multi_pie:
+        leaked = sorted(
+            subject
+            for subject in kpi_subjects_of(list(parts_of), split)
+            if parts_of[subject] != {"kpi"}
+        )
+        if leaked:
+            raise InputError(f"KPI subjects must be judged only, but are not: {', '.join(leaked)}")
+    if "train" not in parts:
+        raise InputError("no face to train on: every subject is judged; see split.by")
+    if "val" not in parts and "kpi" not in parts:
+        raise InputError(
+            f"no face to judge: {len(parts_of)} subjects, split.val_fraction is"
+            f" {split.val_fraction:g}"
+        )
+
+
+def refuse_shared_pictures(
+    images: Sequence[str], parts: Sequence[str], shared: Sequence[Mapping[str, str]]
+) -> None:
+    """Stop when one picture, or a copy of it, is in two parts under two names.
+
+    Args:
+        shared: rows of validate's shared_pictures.csv.
+
+    Raises:
+        InputError: naming the pictures.
+    """
+    parts_of: dict[str, set[str]] = {}
+    for image, part in zip(images, parts, strict=True):
+        parts_of.setdefault(image, set()).add(part)
+    torn = [
+        row
+        for row in shared
+        if row["image"] in parts_of
+        and row["other"] in parts_of
+        and len(parts_of[row["image"]] | parts_of[row["other"]]) > 1
+    ]
+    if torn:
+        raise InputError(
+            f"{len(torn)} pictures are in more than one part under two names: "
+            + "; ".join(
+                f"{row['image']} ({' and '.join(sorted(parts_of[row['image']]))}) and"
+                f" {row['other']} ({' and '.join(sorted(parts_of[row['other']]))}) differ in"
+                f" {row['bits']} of 256 bits"
+                for row in torn[:_NAMED]
+            )
+            + "; give both people one subject, or leave one picture out"
+            " (validate.max_near_duplicate_bits is how near they may be)"
+        )
+
+
+def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> dict[str, Any]:
+    """Give every validated face its part (see the top of this file).
+
+    Returns:
+        the rule, and faces and subjects of each part.
+
+    Raises:
+        InputError: a face of an unknown subject, a rule that does not fit the set, a leak.
+    """
+    table, about = read_table(validate_dir / "samples.parquet")
+    if about.get("blocking"):
+        raise InputError(f"validate found what stops a run: {about['blocking']}")
+    images = table["image"].to_pylist()
+    subjects = _known_subjects(images, table["subject"].to_pylist())
+    listed = (
+        [None if part is None else str(part) for part in table[_TABLE_COLUMN].to_pylist()]
+        if _TABLE_COLUMN in table.column_names
+        else [None] * len(images)
+    )
+    faces = SplitFaces(images, subjects, listed, _TREE_COLUMN in table.column_names)
+    rule = choose_rule(faces, split) if split.by == "auto" else split.by
+    parts = RULES[rule](faces, split)
+    refuse_leaks(faces, parts, split)
+    refuse_shared_pictures(images, parts, _shared_pictures(validate_dir))
+    write_table(
+        pa.table({"image": images, "part": parts}),
+        out_dir / "parts.parquet",
+        dataset=about["name"],
+        rule=rule,
+    )
+    return {"rule": rule} | {part: _count(part, parts, subjects) for part in PARTS}
+
+
+def _shared_pictures(validate_dir: Path) -> list[dict[str, str]]:
+    with (validate_dir / SHARED).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _known_subjects(images: Sequence[str], subjects: Sequence[str | None]) -> list[str]:
+    known = [subject for subject in subjects if subject is not None]
+    if len(known) < len(subjects):
+        first = images[subjects.index(None)]
+        raise InputError(
+            f"{len(subjects) - len(known)} faces have no subject, the first is {first}; give them"
+            " in a CSV filename,subject beside the labels or by data.subject_pattern, or say that"
+            " each image is its own subject: data.subject_per_image=true"
+        )
+    return known
+
+
+def _count(part: str, parts: Sequence[str], subjects: Sequence[str]) -> Mapping[str, int]:
+    mine = [subject for subject, own in zip(subjects, parts, strict=True) if own == part]
+    return {"faces": len(mine), "subjects": len(set(mine))}
+
+
+RULES: dict[str, Callable[[SplitFaces, SplitParams], list[str]]] = {
+    "kpi_subjects": by_kpi_subjects,
+    "table": by_table,
+    "hash": by_hash,
+}

@@ -1,0 +1,276 @@
+"""What the kept faces must meet as a whole: two tidy tables, and one suite a keypoint scheme.
+
+Input: the kept faces and how the checks scored them. Does: makes one row a face and one row a
+keypoint, which stay narrow whatever K is, and says what each column must meet: SUITES. Output: for
+``data_docs`` to evaluate with Great Expectations.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fpenet.data.checks.faces import LabelledFaces
+from fpenet.data.checks.labels import outside_fraction, visible_fraction
+from fpenet.data.sample import Bools, Floats
+from fpenet.params import ValidateParams
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BETWEEN = "ExpectColumnValuesToBeBetween"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One expectation.
+
+    Attributes:
+        kind: name of the Great Expectations class.
+        settings: its arguments.
+        why: what it means for faces; shown in the Data Docs.
+        blocking: whether the run stops where it is not met; else it is a warning.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    why: str
+    blocking: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A rule on where two groups of keypoints lie to each other, in face boxes (x right, y down).
+
+    Attributes:
+        column: of the table of faces: the mean of ``second`` less that of ``first``.
+        axis: 0 for x, 1 for y; None for the distance.
+        first, second: regions, or single keypoints.
+    """
+
+    column: str
+    axis: int | None
+    first: str | int
+    second: str | int
+    limit: Mapping[str, float]
+    why: str
+
+
+_ORDER_68 = (
+    Order(
+        "eye_span",
+        0,
+        36,
+        45,
+        {"min_value": -0.25},
+        "order of the points: 37 lies to the image's left of 46",
+    ),
+    Order(
+        "eyes_to_mouth",
+        1,
+        "eyes",
+        "mouth",
+        {"min_value": 0.0},
+        "order of the points: the eyes lie above the mouth",
+    ),
+    Order(
+        "eyebrows_to_eyes",
+        1,
+        "eyebrows",
+        "eyes",
+        {"min_value": -0.1},
+        "order of the points: the eyebrows lie above the eyes",
+    ),
+    Order(
+        "mouth_to_chin",
+        1,
+        "mouth",
+        8,
+        {"min_value": -0.1},
+        "order of the points: 9, the chin, lies under the mouth",
+    ),
+)
+_ORDER_80 = (
+    *_ORDER_68,
+    Order(
+        "eyes_to_pupils",
+        None,
+        "eyes",
+        "pupils",
+        {"max_value": 0.15},
+        "order of the points: 69-76 are the pupils",
+    ),
+    Order(
+        "ear_span",
+        0,
+        77,
+        79,
+        {"min_value": -0.25},
+        "order of the points: 77-78 are the ear at the image's left",
+    ),
+)
+_ORDER_104 = (
+    *_ORDER_80,
+    Order(
+        "eyes_to_contours",
+        None,
+        "eyes",
+        "eye_contours",
+        {"max_value": 0.15},
+        "order of the points: 81-104 are about the eyes",
+    ),
+)
+
+
+def face_table(
+    faces: LabelledFaces, visible: Bools, scores: Mapping[str, Floats] | None = None
+) -> "pd.DataFrame":
+    """One row a face: sizes in image pixels, shares of 1, spans in face boxes, scores of checks.
+
+    Args:
+        visible: (N, K).
+        scores: check -> (N,), 1 at the limit.
+    """
+    import pandas as pd
+
+    levels = pd.array(np.nan_to_num(faces.occlusion, nan=-1).astype(int), dtype="Int64")
+    levels[np.isnan(faces.occlusion)] = pd.NA
+    columns: dict[str, Any] = {
+        "image": faces.images,
+        "subject": faces.subjects,
+        "box_x": faces.boxes[:, 0],
+        "box_y": faces.boxes[:, 1],
+        "box_side_px": faces.boxes[:, 2:].max(axis=1),
+        "visible_fraction": visible_fraction(faces),
+        "outside_fraction": outside_fraction(faces),
+        "occlusion_level": levels,
+        "labelled_points": faces.labelled.sum(axis=1),
+        "visible_points": visible.sum(axis=1),
+    }
+    for order in SUITES.get(faces.points.shape[1], ()):
+        apart = _centre(faces, order.second) - _centre(faces, order.first)
+        columns[order.column] = (
+            np.linalg.norm(apart, axis=1) if order.axis is None else apart[:, order.axis]
+        )
+    for name, score in (scores or {}).items():
+        columns[column_of(name)] = np.where(np.isfinite(score), score.round(3), np.nan)
+    return pd.DataFrame(columns)
+
+
+def column_of(check: str) -> str:
+    """The column of a check's score."""
+    return "score_" + check.replace(" ", "_")
+
+
+def _centre(faces: LabelledFaces, group: str | int) -> Floats:
+    """(N, 2) mean of a region, or one keypoint, in face boxes; NaN where unlabelled."""
+    region = list(faces.scheme.regions[group]) if isinstance(group, str) else [group]
+    points, labelled = faces.points[:, region], faces.labelled[:, region]
+    total = np.where(labelled[..., None], points, 0.0).sum(axis=1)
+    count = labelled.sum(axis=1, keepdims=True)
+    middle = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    centre: Floats = (middle - faces.boxes[:, :2]) / np.maximum(faces.boxes[:, 2:], 1.0)
+    return centre
+
+
+def keypoint_table(faces: LabelledFaces) -> "pd.DataFrame":
+    """One row a keypoint: how often it is labelled and where in the face box it lies (0 to 1)."""
+    import pandas as pd
+
+    count = faces.labelled.sum(axis=0)
+    scale = np.maximum(faces.boxes[:, 2:], 1.0)
+    mean = np.full((len(count), 2), np.nan)
+    spread = np.full(len(count), np.nan)
+    for k in np.flatnonzero(count):
+        rows = faces.labelled[:, k]
+        placed = (faces.points[rows, k] - faces.boxes[rows, :2]) / scale[rows]
+        mean[k] = placed.mean(axis=0)
+        spread[k] = np.linalg.norm(placed - mean[k], axis=1).mean()
+    return pd.DataFrame(
+        {
+            "keypoint": np.arange(1, len(count) + 1),
+            "labelled_faces": count,
+            "mean_x": mean[:, 0],
+            "mean_y": mean[:, 1],
+            "spread": spread,
+        }
+    )
+
+
+def face_expectations(
+    num_keypoints: int, scored: Sequence[str], params: ValidateParams
+) -> list[Expectation]:
+    """What the table of faces must meet.
+
+    Args:
+        scored: the checks whose scores are columns.
+    """
+    most = 1.0 - params.max_rejected_fraction
+    expected = [
+        Expectation(
+            "ExpectTableRowCountToBeBetween", {"min_value": params.min_faces}, "enough usable faces"
+        ),
+        Expectation("ExpectColumnValuesToNotBeNull", {"column": "image"}, "it has an image"),
+        Expectation(
+            "ExpectColumnValuesToNotMatchRegex",
+            {"column": "image", "regex": r"^/|(?:^|/)\.\.(?:/|$)"},
+            "no image lies outside the set",
+        ),
+        Expectation(
+            "ExpectColumnValuesToNotBeNull",
+            {"column": "subject"},
+            "who it is, is known; without that nobody can be held out",
+            blocking=False,
+        ),
+        Expectation(_BETWEEN, {"column": "box_side_px", "min_value": 1.0}, "the face has a size"),
+        Expectation(
+            _BETWEEN,
+            {"column": "visible_fraction", "min_value": params.min_visible_fraction},
+            "card: a face cut off by the frame is not used",
+            blocking=params.severity["face cut off"] != "warn",
+        ),
+        Expectation(
+            _BETWEEN,
+            {"column": "outside_fraction", "max_value": params.max_points_outside_fraction},
+            "most points lie in the image",
+            blocking=params.severity["points outside"] != "warn",
+        ),
+        Expectation(
+            _BETWEEN,
+            {"column": "occlusion_level", "min_value": 0, "max_value": params.max_occlusion_level},
+            "card: only faces with a low occlusion level are trained on",
+            blocking=params.severity["occluded"] != "warn",
+        ),
+        Expectation(_BETWEEN, {"column": "labelled_points", "min_value": 1}, "it has keypoints"),
+    ]
+    expected += [
+        Expectation(_BETWEEN, {"column": order.column, **order.limit, "mostly": most}, order.why)
+        for order in SUITES.get(num_keypoints, ())
+    ]
+    expected += [
+        Expectation(
+            _BETWEEN,
+            {"column": column_of(name), "max_value": 1.0, "mostly": most},
+            f"few faces are over the limit of the check: {name}",
+            blocking=params.severity[name] != "warn",
+        )
+        for name in scored
+    ]
+    return expected
+
+
+def keypoint_expectations(num_keypoints: int) -> list[Expectation]:
+    """What the table of keypoints must meet."""
+    on_face = "on average it lies on the face, not at a fixed place of the image"
+    return [
+        Expectation("ExpectTableRowCountToEqual", {"value": num_keypoints}, "one row a keypoint"),
+        Expectation("ExpectColumnValuesToBeUnique", {"column": "keypoint"}, "no keypoint twice"),
+        Expectation(_BETWEEN, {"column": "labelled_faces", "min_value": 1}, "it is labelled"),
+        Expectation(_BETWEEN, {"column": "mean_x", "min_value": -0.5, "max_value": 1.5}, on_face),
+        Expectation(_BETWEEN, {"column": "mean_y", "min_value": -0.5, "max_value": 1.5}, on_face),
+    ]
+
+
+SUITES: dict[int, tuple[Order, ...]] = {68: _ORDER_68, 80: _ORDER_80, 104: _ORDER_104}
+"""K -> what its scheme adds to the suite that every set must meet."""

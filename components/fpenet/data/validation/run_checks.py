@@ -1,0 +1,265 @@
+"""Sifting: every check on every face; which faces are kept, and why the others are not.
+
+Input: the labelled faces and their images. Does: the checks on single labels, then one look at each
+picture, then the checks on the set. Output: the kept faces, a reason for each other one, and every
+finding with its severity: ``drop`` leaves the face out, ``warn`` is told, ``block`` stops the run.
+"""
+
+import dataclasses
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fpenet.core.errors import InputError
+from fpenet.core.progress import report
+from fpenet.data.checks import CHECKS, KEYPOINT_COUNT, LABEL_CHECKS, SET_CHECKS, check_inputs
+from fpenet.data.checks.duplicates import find_stray_counts
+from fpenet.data.checks.faces import Indices, LabelledFaces, Outcome, labelled_faces
+from fpenet.data.checks.image_hash import ImageHash, Pair, image_hash
+from fpenet.data.checks.window import WINDOW_PX, Grey, window
+from fpenet.data.images import read_image
+from fpenet.data.rejected import Refusal, Rejected
+from fpenet.data.sample import FaceSample, Floats
+from fpenet.keypoints import KeypointScheme
+from fpenet.params import Severity, ValidateParams
+
+_BATCH = 512  # images between two progress records
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check says of one face.
+
+    Attributes:
+        face: its index among the samples; -1 for the set as a whole.
+        score: how bad, 1 at the limit; NaN where the check has no degrees.
+    """
+
+    check: str
+    severity: Severity
+    face: int
+    score: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedLabels:
+    """What came of N samples.
+
+    Attributes:
+        kept: indices of the samples that are kept.
+        num_keypoints: K of the kept ones.
+        rejected: why each other one is not, ``face`` being its index.
+        findings: everything found, in the order of CHECKS, worst first.
+        scores: check -> (N,) score, NaN where the face was not judged.
+        outcomes: check -> what it found; ``details`` and ``scores`` are those of the faces it saw.
+        shared: pairs of images that are one picture of two people.
+        looks: number of pictures looked at.
+    """
+
+    kept: list[int]
+    num_keypoints: int
+    rejected: list[Rejected]
+    findings: list[Finding]
+    scores: Mapping[str, Floats]
+    outcomes: Mapping[str, Outcome]
+    shared: list[tuple[str, str, Pair]]
+    looks: int
+
+
+def run_checks(
+    samples: Sequence[FaceSample],
+    root: Path,
+    params: ValidateParams,
+    scheme: KeypointScheme | None = None,
+) -> CheckedLabels:
+    """Check every face.
+
+    Args:
+        root: where the images lie.
+        scheme: the set's own.
+
+    Raises:
+        InputError: there is nothing to check, or no check ran.
+    """
+    faces = labelled_faces(samples, scheme)
+    return run_face_checks(faces, params, lambda faces: image_features(root, faces, params))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """What was seen of the pictures of N faces.
+
+    Attributes:
+        refusals: image -> why it cannot be used.
+        looks: image -> its look.
+        windows: (N, WINDOW_PX, WINDOW_PX); zeros where the image was refused.
+    """
+
+    refusals: Mapping[str, Refusal]
+    looks: Mapping[str, ImageHash]
+    windows: Grey
+
+
+def run_face_checks(
+    faces: LabelledFaces,
+    params: ValidateParams,
+    look: Callable[[LabelledFaces], ImageFeatures] | None,
+) -> CheckedLabels:
+    """``run_checks`` on arrays; without ``look`` the labels are judged by themselves."""
+    if not len(faces):
+        raise InputError("there is no face to check, which is a failure")
+    record = _Record(len(faces), params)
+    everyone = np.arange(len(faces))
+    for name, check in LABEL_CHECKS.items():
+        record.add(name, check.find(faces, params), everyone)
+    alive = record.alive()
+    if not len(alive):
+        return record.sifted(faces, faces.points.shape[1], [], 0)
+    agreed, stray = find_stray_counts(faces.take(alive), params.max_rejected_fraction)
+    record.add(KEYPOINT_COUNT, Outcome(stray), alive)
+    alive = np.array([row for index, row in enumerate(alive) if index not in stray])
+    seen = None
+    if look is not None:
+        seen = look(faces.take(alive, agreed))
+        windows = seen.windows
+        record.refuse(faces, alive, seen.refusals)
+        usable = np.array([faces.images[row] not in seen.refusals for row in alive])
+        if not usable.all():
+            windows = windows[usable]
+        alive = alive[usable]
+    if not len(alive):
+        return record.sifted(faces, agreed, [], 0)
+    judged = faces.take(alive, agreed)
+    looks = seen.looks if seen else {}
+    digests = [looks[image].digest for image in judged.images] if looks else []
+    evidence = check_inputs(judged, digests, looks, windows if seen else None, params)
+    for name, set_check in SET_CHECKS.items():
+        record.add(name, set_check.find(evidence, params), alive)
+    return record.sifted(faces, agreed, evidence.shared[1], len(looks))
+
+
+class _Record:
+    """What the checks found so far."""
+
+    def __init__(self, count: int, params: ValidateParams) -> None:
+        self.severity = params.severity
+        self.outcomes: dict[str, Outcome] = {}
+        self.scores: dict[str, Floats] = {}
+        self.findings: list[Finding] = []
+        self.rejected: dict[int, Rejected] = {}
+        self.reasons: dict[int, tuple[str, str]] = {}
+        self.count = count
+
+    def add(self, name: str, outcome: Outcome, rows: Indices) -> None:
+        """Take the outcome of the check ``name`` on the faces ``rows``."""
+        severity = self.severity[name]
+        self.outcomes[name] = outcome
+        scores = np.full(len(rows), np.nan) if outcome.scores is None else outcome.scores
+        if outcome.scores is not None:
+            self.scores[name] = np.full(self.count, np.nan)
+            self.scores[name][rows] = scores
+        found = []
+        for index, detail in outcome.details.items():
+            face = int(rows[index]) if index >= 0 else -1
+            score = float(scores[index]) if index >= 0 else float("nan")
+            found.append(Finding(name, severity, face, score, detail))
+            if severity == "drop" and face >= 0:
+                self.reasons.setdefault(face, (name, detail))
+        self.findings += sorted(found, key=lambda one: (-np.nan_to_num(one.score), one.face))
+
+    def refuse(self, faces: LabelledFaces, rows: Indices, refusals: Mapping[str, Refusal]) -> None:
+        """Leave out the faces of images that cannot be used."""
+        for row in rows:
+            image = faces.images[row]
+            if image in refusals:
+                why = refusals[image]
+                face = int(row)
+                self.rejected[face] = Rejected(image, face, why.reason, why.detail, why.broken)
+
+    def alive(self) -> Indices:
+        """The faces that nothing left out yet."""
+        gone = {*self.reasons, *self.rejected}
+        return np.array([row for row in range(self.count) if row not in gone], int)
+
+    def sifted(
+        self,
+        faces: LabelledFaces,
+        num_keypoints: int,
+        shared: list[tuple[str, str, Pair]],
+        looks: int,
+    ) -> CheckedLabels:
+        if all(outcome.skipped is not None for outcome in self.outcomes.values()):
+            raise InputError("no check ran, which is a failure")
+        rejected = dict(self.rejected)
+        for face, (name, detail) in self.reasons.items():
+            rejected.setdefault(
+                face, Rejected(faces.images[face], face, name, detail, CHECKS[name])
+            )
+        kept = [row for row in range(self.count) if row not in rejected]
+        out = [rejected[face] for face in sorted(rejected)]
+        return CheckedLabels(
+            kept, num_keypoints, out, self.findings, self.scores, self.outcomes, shared, looks
+        )
+
+
+def image_features(root: Path, faces: LabelledFaces, params: ValidateParams) -> ImageFeatures:
+    """Decode every image once, in threads; the windows are kept in a file without a name."""
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, image in enumerate(faces.images):
+        rows_of[image].append(row)
+    shape = (len(faces), WINDOW_PX, WINDOW_PX)
+    with tempfile.TemporaryFile() as file:
+        windows = np.memmap(file, np.uint8, "w+", shape=shape)
+
+    def see(image: str) -> ImageHash | Refusal:
+        try:
+            grey, digest = read_image(root / image, params.max_image_megapixels)
+        except Refusal as refusal:
+            return refusal
+        for row in rows_of[image]:
+            windows[row] = window(grey, faces.squares[row])
+        return image_hash(grey, digest)
+
+    images = sorted(rows_of)
+    refusals: dict[str, Refusal] = {}
+    looks: dict[str, ImageHash] = {}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for start in range(0, len(images), _BATCH):
+            batch = images[start : start + _BATCH]
+            for image, seen in zip(batch, pool.map(see, batch), strict=True):
+                if isinstance(seen, Refusal):
+                    refusals[image] = seen
+                else:
+                    looks[image] = seen
+            report(len(refusals) + len(looks), len(images), "images")
+    return ImageFeatures(refusals, looks, windows)
+
+
+def kept_samples(samples: Sequence[FaceSample], sifted: CheckedLabels) -> list[FaceSample]:
+    """The kept samples, all with the K that the set agrees on."""
+    count = sifted.num_keypoints
+    return [
+        dataclasses.replace(
+            samples[row], points=samples[row].points[:count], visible=samples[row].visible[:count]
+        )
+        for row in sifted.kept
+    ]
+
+
+def suspicion(scores: Mapping[str, Floats]) -> Floats:
+    """(N,) how suspicious each face is in all: the sum of its scores over the checks.
+
+    >>> suspicion({"a": np.array([0.5, 2.0]), "b": np.array([np.nan, -1.0])}).tolist()
+    [0.5, 2.0]
+    """
+    total: Floats = np.sum(
+        [np.clip(np.nan_to_num(each), 0.0, 100.0) for each in scores.values()], axis=0
+    )
+    return total

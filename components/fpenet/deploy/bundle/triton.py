@@ -1,0 +1,153 @@
+"""A Triton model repository: from an image and its face boxes to points, on the server.
+
+Input: the engine of a bundle and the crop as ONNX (``preprocess``). Output: four models.
+``fpenet`` is the ensemble that clients ask; it wires ``fpenet_crops`` (image and boxes to crops),
+``fpenet_engine`` (crops to points; the only one that batches, so that faces of several requests
+share a batch) and ``fpenet_points`` (to points in the image). No heat map is an output anywhere.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpenet.data.crops.store import CROP_PX
+from fpenet.deploy.engines.targets import GpuTarget
+from fpenet.deploy.onnx.onnx_file import (
+    BOXES,
+    CONFIDENCE,
+    IMAGE,
+    INPUT,
+    KEYPOINTS,
+    KEYPOINTS_IMAGE,
+    SQUARES,
+)
+
+LONGEST_WAIT_US = 500
+"""How long a request waits for others to share its batch."""
+ENSEMBLE, CROPS, ENGINE, POINTS = "fpenet", "fpenet_crops", "fpenet_engine", "fpenet_points"
+BACKENDS = {"onnxruntime": ("onnxruntime", "model.onnx"), "tensorrt": ("tensorrt", "model.plan")}
+"""Runtime -> Triton's backend and the file that it looks for; it has none for TensorRT-RTX."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """Name, Triton's type and shape; -1 where a request says how many."""
+
+    name: str
+    kind: str
+    dims: Sequence[int]
+
+    def __str__(self) -> str:
+        dims = ", ".join(map(str, self.dims))
+        return f'{{ name: "{self.name}" data_type: TYPE_{self.kind} dims: [ {dims} ] }}'
+
+    def many(self) -> "_Tensor":
+        """As it is where no model batches: one more dimension."""
+        return _Tensor(self.name, self.kind, (-1, *self.dims))
+
+
+def engine_place(target: GpuTarget) -> Path | None:
+    """Where the engine lies in the repository; None where Triton does not run the runtime."""
+    found = BACKENDS.get(target.runtime)
+    return None if found is None else Path(ENGINE) / "1" / found[1]
+
+
+def write_repository(
+    out_dir: Path,
+    target: GpuTarget,
+    num_keypoints: int,
+    largest_batch: int,
+    crop_dir: Path,
+    engine: Path | None,
+) -> None:
+    """Write the four models.
+
+    Args:
+        target: one that Triton runs.
+        crop_dir: with ``preprocess.onnx`` and ``place.onnx``.
+        engine: None where its own device builds it and puts it there.
+    """
+    place = engine_place(target)
+    assert place is not None, f"{target.device}: Triton has no backend for {target.runtime}"
+    for name, text in configs(target, num_keypoints, largest_batch).items():
+        (out_dir / name / "1").mkdir(parents=True)
+        (out_dir / name / "config.pbtxt").write_text(text, encoding="utf-8")
+    for name, file in ((CROPS, "preprocess.onnx"), (POINTS, "place.onnx")):
+        shutil.copyfile(crop_dir / file, out_dir / name / "1" / "model.onnx")
+    # Triton wants a folder for a version, and an empty one does not travel.
+    note = "An ensemble has no file of its own.\n"
+    (out_dir / ENSEMBLE / "1" / "README.txt").write_text(note, encoding="utf-8")
+    if engine is not None:
+        shutil.copyfile(engine, out_dir / place)
+
+
+def configs(target: GpuTarget, num_keypoints: int, largest_batch: int) -> dict[str, str]:
+    """Model -> its ``config.pbtxt``."""
+    image = _Tensor(IMAGE, "UINT8", (-1, -1, -1))
+    boxes = _Tensor(BOXES, "FP32", (-1, 4))
+    squares = _Tensor(SQUARES, "FP32", (-1, 3))
+    crops = _Tensor(INPUT, "FP32", (1, CROP_PX, CROP_PX))
+    points = _Tensor(KEYPOINTS, "FP32", (num_keypoints, 2))
+    confidence = _Tensor(CONFIDENCE, "FP32", (num_keypoints,))
+    in_image = _Tensor(KEYPOINTS_IMAGE, "FP32", (-1, num_keypoints, 2))
+    backend = BACKENDS[target.runtime][0]
+    kind = "KIND_CPU" if target.compute_capability is None else "KIND_GPU"
+    largest = min(target.batch[2], largest_batch)
+    batching = f"""dynamic_batching {{
+  preferred_batch_size: [ {min(target.batch[1], largest)} ]
+  max_queue_delay_microseconds: {LONGEST_WAIT_US}
+}}
+"""
+    on_cpu = 'backend: "onnxruntime"'
+    return {
+        ENSEMBLE: _model(
+            ENSEMBLE, 'platform: "ensemble"', 0, [image, boxes], [in_image, confidence.many()]
+        )
+        + _ensemble(),
+        CROPS: _model(CROPS, on_cpu, 0, [image, boxes], [crops.many(), squares], "KIND_CPU"),
+        ENGINE: _model(
+            ENGINE, f'backend: "{backend}"', largest, [crops], [points, confidence], kind
+        )
+        + batching,
+        POINTS: _model(POINTS, on_cpu, 0, [points.many(), squares], [in_image], "KIND_CPU"),
+    }
+
+
+def _model(
+    name: str,
+    runs: str,
+    largest_batch: int,
+    inputs: Sequence[_Tensor],
+    outputs: Sequence[_Tensor],
+    kind: str | None = None,
+) -> str:
+    def block(word: str, tensors: Sequence[_Tensor]) -> str:
+        return f"{word} [\n  " + ",\n  ".join(map(str, tensors)) + "\n]\n"
+
+    instances = f"instance_group [ {{ count: 1 kind: {kind} }} ]\n" if kind else ""
+    head = f'name: "{name}"\n{runs}\nmax_batch_size: {largest_batch}\n'
+    return head + block("input", inputs) + block("output", outputs) + instances
+
+
+def _ensemble() -> str:
+    steps = (
+        (CROPS, {IMAGE: IMAGE, BOXES: BOXES}, {INPUT: "crops", SQUARES: SQUARES}),
+        (ENGINE, {INPUT: "crops"}, {KEYPOINTS: "points", CONFIDENCE: CONFIDENCE}),
+        (POINTS, {KEYPOINTS: "points", SQUARES: SQUARES}, {KEYPOINTS_IMAGE: KEYPOINTS_IMAGE}),
+    )
+
+    def pairs(word: str, tensors: Mapping[str, str]) -> str:
+        lines = [f'{word} {{ key: "{key}" value: "{value}" }}' for key, value in tensors.items()]
+        return "\n      ".join(lines)
+
+    told = [
+        f"""    {{
+      model_name: "{name}"
+      model_version: -1
+      {pairs("input_map", inputs)}
+      {pairs("output_map", outputs)}
+    }}"""
+        for name, inputs, outputs in steps
+    ]
+    return "ensemble_scheduling {\n  step [\n" + ",\n".join(told) + "\n  ]\n}\n"

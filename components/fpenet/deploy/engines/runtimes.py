@@ -1,0 +1,38 @@
+"""RUNTIMES: how each runtime builds and loads an engine; one module of this folder each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fpenet.deploy.engines import onnxruntime_engine, tensorrt_engine, tensorrt_rtx_engine
+from fpenet.deploy.engines.targets import Built, GpuTarget, Network, Pending, Precision, RuntimeName
+from fpenet.kpi.predictions import Predict
+from fpenet.params import BuildParams
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What executes engines.
+
+    Attributes:
+        build: network files, target and precision to an engine, or why it is pending.
+        load: an engine's bytes, whose signature and digest were checked, the file's name for
+            messages and a number of threads to a predict function, or why it cannot run here.
+        suffix: of the engine's file name.
+        needs_gpu: whether it executes engines on a GPU, whose driver maps a large address space.
+    """
+
+    build: Callable[[Network, GpuTarget, Precision, BuildParams], Built | Pending]
+    load: Callable[[bytes, str, int], Predict | Pending]
+    suffix: str
+    needs_gpu: bool
+
+
+RUNTIMES: dict[RuntimeName, Runtime] = {
+    "onnxruntime": Runtime(
+        onnxruntime_engine.build, onnxruntime_engine.load_engine, ".onnx", False
+    ),
+    "tensorrt_rtx": Runtime(
+        tensorrt_rtx_engine.build, tensorrt_rtx_engine.load_engine, ".engine", True
+    ),
+    "tensorrt": Runtime(tensorrt_engine.build, tensorrt_engine.load_engine, ".engine", True),
+}

@@ -1,0 +1,220 @@
+"""TARGETS: one row a GPU target; what its engines are built from, where and for which batches.
+
+Versions of a Jetson are those of its JetPacks: Nano 4.6.1, Xavier 5.1, Orin 6.1 (and 6.0, 5.1,
+7.2.2), Thor 7.0 (and 7.2.2), as NVIDIA's release notes say (docs/targets.md). A Nano's SM 5.3 has
+no INT8 arithmetic; a T4 ships FP16 (docs/fpenet.md, Export and deployment).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fpenet.core.errors import InputError
+from fpenet.params import Precision as Precision
+from fpenet.params import TargetName
+
+RuntimeName = Literal["onnxruntime", "tensorrt_rtx", "tensorrt"]
+Status = Literal["ready", "built, not judged", "pending", "failed"]
+
+
+Version = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """NVIDIA's own numbers of FPENet on a device, by trtexec, batch 1, FP16; None: not given."""
+
+    latency_ms: float | None
+    fps: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuTarget:
+    """A device to build engines for.
+
+    Attributes:
+        device: what people call it.
+        compute_capability: (major, minor) of the GPU; None for the CPU.
+        runtime: what executes the engine, and builds it.
+        versions: (major, minor, patch) of every ``tensorrt`` that exists for the device and reads
+            the opset, the one that a bundle is made for first; of ``tensorrt_rtx``, the pinned one.
+        opset: of the ONNX file that its parser reads.
+        precisions: to build.
+        batch: smallest, best and largest batch of the engine's profile.
+        dla_cores: deep-learning accelerators beside the GPU.
+        pool: the work pool whose worker builds it.
+        card: what NVIDIA's model card says of the device.
+    """
+
+    device: str
+    compute_capability: tuple[int, int] | None
+    runtime: RuntimeName
+    versions: tuple[Version, ...]
+    opset: int
+    precisions: tuple[Precision, ...]
+    batch: tuple[int, int, int]
+    pool: str
+    dla_cores: int = 0
+    card: Card | None = None
+
+    @property
+    def built_on_device(self) -> bool:
+        """Whether only the device itself can build its engines."""
+        return self.runtime == "tensorrt"
+
+    def rendering(self, precision: Precision) -> str:
+        """The name of the ONNX rendering that an engine of this target is built from."""
+        return f"{precision}_cpu" if self.runtime == "onnxruntime" else precision
+
+    @property
+    def runtime_version(self) -> Version | None:
+        """The ``tensorrt`` that a bundle is made for; None where the one installed here builds."""
+        return self.versions[0] if self.built_on_device else None
+
+    @property
+    def calibrated(self) -> tuple[Version, ...]:
+        """Versions that take a calibration cache: TensorRT 11 and RTX have no calibrators."""
+        if not self.built_on_device or "int8" not in self.precisions:
+            return ()
+        return tuple(version for version in self.versions if version < (11, 0, 0))
+
+    @property
+    def takes_cache(self) -> bool:
+        """Whether INT8 comes from a calibration cache on the version that a bundle is made for."""
+        return self.runtime_version in self.calibrated
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The files that one precision of a target is built from.
+
+    Attributes:
+        onnx: the network in that precision; for INT8 the one with Q/DQ.
+        unquantised: the FP32 network that a calibration cache belongs to, INT8 only.
+        caches: version number of TensorRT -> calibration cache, INT8 only.
+    """
+
+    onnx: Path
+    unquantised: Path | None = None
+    caches: tuple[tuple[int, Path], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished engine and the version of the runtime that built it."""
+
+    engine: bytes
+    runtime_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Why the engine cannot be built on this machine; it is not an error."""
+
+    reason: str
+
+
+def tensorrt_number(version: Version) -> int:
+    """TensorRT's own number of a version, as the first line of a calibration cache has it.
+
+    >>> tensorrt_number((8, 5, 2)), tensorrt_number((10, 3, 0))
+    (8502, 100300)
+    """
+    major, minor, patch = version
+    return major * (1000 if major < 10 else 10000) + minor * 100 + patch
+
+
+def cache_name(version: Version, opset: int) -> str:
+    """File name of a calibration cache below the calibrate folder.
+
+    >>> cache_name((8, 5, 2), 17)
+    'calibration/trt-8.5.2-opset17.cache'
+    """
+    return f"calibration/trt-{'.'.join(map(str, version))}-opset{opset}.cache"
+
+
+def profile(target: GpuTarget, dla: bool) -> tuple[int, int, int]:
+    """Smallest, best and largest batch; a DLA takes no other than one.
+
+    >>> profile(TARGETS["orin-agx"], dla=False), profile(TARGETS["orin-agx"], dla=True)
+    ((1, 1, 8), (1, 1, 1))
+    """
+    low, best, high = target.batch
+    return (best, best, best) if dla and target.dla_cores else (low, best, high)
+
+
+def target_named(name: str) -> GpuTarget:
+    """The target called ``name``.
+
+    Raises:
+        InputError: there is none.
+    """
+    for known, target in TARGETS.items():
+        if known == name:
+            return target
+    raise InputError(f"unknown target {name!r}; choose one of {sorted(TARGETS)}")
+
+
+_SERVER_BATCH = (1, 8, 32)
+_EDGE_BATCH = (1, 1, 8)
+_RTX: tuple[Version, ...] = ((1, 7, 1),)
+_ORIN: tuple[Version, ...] = ((10, 3, 0), (11, 4, 1), (8, 6, 2), (8, 5, 2))
+_HOPPER: tuple[Version, ...] = ((10, 16, 1), (11, 4, 0), (10, 16, 0), (10, 13, 3), (10, 3, 0))
+
+
+def _rtx(
+    device: str, capability: tuple[int, int], *precisions: Precision, **more: Any
+) -> GpuTarget:
+    """A device whose engines are built ahead of time, on any machine."""
+    return GpuTarget(
+        device, capability, "tensorrt_rtx", _RTX, 17, precisions, _SERVER_BATCH, "fpenet", **more
+    )
+
+
+def _own(
+    pool: TargetName,
+    device: str,
+    capability: tuple[int, int],
+    versions: tuple[Version, ...],
+    batch: tuple[int, int, int] = _EDGE_BATCH,
+    **more: Any,
+) -> GpuTarget:
+    """A device that builds its own engines, by the worker of the pool of its name."""
+    return GpuTarget(
+        device, capability, "tensorrt", versions, 17, ("fp16", "int8"), batch, pool, **more
+    )
+
+
+TARGETS: dict[TargetName, GpuTarget] = {
+    "cpu": GpuTarget(
+        "any CPU", None, "onnxruntime", (), 17, ("fp32", "int8"), _SERVER_BATCH, "fpenet"
+    ),
+    "t4": _rtx("T4", (7, 5), "fp16", card=Card(0.33, 2489)),
+    "a100": _rtx("A100", (8, 0), "fp16", "int8"),
+    "a10": _rtx("A10", (8, 6), "fp16", "int8"),
+    "l4": _rtx("L4", (8, 9), "fp16", "int8"),
+    "rtx-blackwell": _rtx("RTX, Blackwell", (12, 0), "fp16", "int8"),
+    "nano": GpuTarget(
+        device="Jetson Nano",
+        compute_capability=(5, 3),
+        runtime="tensorrt",
+        versions=((8, 2, 1),),
+        opset=13,
+        precisions=("fp16",),
+        batch=_EDGE_BATCH,
+        pool="nano",
+        card=Card(None, 115),
+    ),
+    "xavier-nx": _own(
+        "xavier-nx", "Jetson Xavier NX", (7, 2), ((8, 5, 2),), dla_cores=2, card=Card(1.3, 483)
+    ),
+    "xavier-agx": _own(
+        "xavier-agx", "Jetson AGX Xavier", (7, 2), ((8, 5, 2),), dla_cores=2, card=Card(0.84, 1015)
+    ),
+    "orin-nano": _own("orin-nano", "Jetson Orin Nano", (8, 7), _ORIN),
+    "orin-nx": _own("orin-nx", "Jetson Orin NX", (8, 7), _ORIN, dla_cores=1),  # 2 with 16 GB
+    "orin-agx": _own("orin-agx", "Jetson AGX Orin", (8, 7), _ORIN, dla_cores=2),
+    "thor": _own("thor", "Jetson AGX Thor", (11, 0), ((10, 13, 3), (11, 4, 1))),
+    "h100": _own("h100", "H100", (9, 0), _HOPPER, _SERVER_BATCH),
+    "h200": _own("h200", "H200", (9, 0), _HOPPER, _SERVER_BATCH),
+}

@@ -1,0 +1,74 @@
+"""Runtime tensorrt_rtx: engines for T4, A100, A10, L4 and RTX, built ahead of time with no GPU.
+
+RTX networks are strongly typed: the precision is the network's. An engine is for one compute
+capability; RTX has no other compatibility with hardware, and none with versions. No GPU that runs
+one has been seen: it is built, not judged.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from fpenet.deploy.engines.builder import build_in_child
+from fpenet.deploy.engines.cuda_device import compute_capability
+from fpenet.deploy.engines.targets import Built, GpuTarget, Network, Pending, Precision
+from fpenet.deploy.engines.tensorrt_engine import deserialised
+from fpenet.deploy.onnx.onnx_file import INPUT, read_onnx
+from fpenet.kpi.predictions import Predict
+from fpenet.params import BuildParams
+
+
+def build(
+    network: Network, target: GpuTarget, precision: Precision, build: BuildParams
+) -> Built | Pending:
+    """Build the engine in a child process.
+
+    Raises:
+        InputError: the builder refuses the network, or does not finish.
+    """
+    missing = [name for name in ("tensorrt_rtx", "polygraphy") if find_spec(name) is None]
+    if missing:
+        return Pending(f"{' and '.join(missing)} not installed here (extra rtx)")
+    read_onnx(network.onnx)
+    return build_in_child(network, target, precision, build, __name__, build.memory_mb)
+
+
+def load_engine(engine: bytes, source: str, threads: int = 0) -> Predict | Pending:
+    """The engine, ready to run on its GPU. Its signature must have been checked before."""
+    if compute_capability() is None:
+        return Pending("no CUDA device here; a TensorRT-RTX engine runs only on its own GPU")
+    if find_spec("tensorrt_rtx") is None or find_spec("polygraphy") is None:
+        return Pending("tensorrt_rtx and polygraphy not installed here (extra rtx)")
+    installed_version()
+    return deserialised("tensorrt_rtx", engine, source)
+
+
+def installed_version() -> str:
+    """Of RTX; Polygraphy is told to use it, which counts before its backend is imported."""
+    config: Any = import_module("polygraphy.config")
+    config.USE_TENSORRT_RTX = True
+    version: str = import_module("tensorrt_rtx").__version__
+    return version
+
+
+def plan(
+    network: Network,
+    target: GpuTarget,
+    precision: Precision,
+    build: BuildParams,
+    more: dict[str, Any],
+) -> tuple[Any, Any]:
+    """Polygraphy's network and builder config."""
+    from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
+    from polygraphy.backend.trt import Profile, network_from_onnx_path
+
+    rtx = import_module("tensorrt_rtx")
+    low, best, high = ((batch, 1, 80, 80) for batch in target.batch)
+    config = CreateConfigRTX(
+        compute_capabilities=[tuple(target.compute_capability or ())],
+        profiles=[Profile().add(INPUT, low, best, high)],
+        builder_optimization_level=build.builder_optimization_level,
+        memory_pool_limits={rtx.MemoryPoolType.WORKSPACE: build.workspace_mb << 20},
+        **more,
+    )
+    return network_from_onnx_path(str(network.onnx), strongly_typed=True), config

@@ -1,0 +1,160 @@
+"""Stage gate: does the release pass, and is it no worse than what is deployed?
+
+Input: crop, evaluate and build folders, and the champion's bundle. Does: runs the champion's
+engines on the candidate's own faces and compares engine by engine (``kpi.compare``); then
+``kpi.gate``. Output: ``gate.json``, and ``champion/<target>.<precision>.kpi.json`` and
+``.predictions.npz``.
+
+The paths. No champion (``gate.champion`` null): a first release, compared with none. Another data
+set: nothing special, for the champion is judged again on these faces. Another scheme: compared on
+the keypoints that both have, where they are numbered alike. A champion that is missing, damaged,
+of other keypoints, or that does not run here: not comparable, and the gate fails.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fpenet.core.errors import InputError
+from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.deploy.judge.candidate_model import (
+    CandidateModel,
+    only_shared,
+    open_bundle,
+    predict_model,
+    shared_keypoints,
+)
+from fpenet.kpi.compare import Difference, compare
+from fpenet.kpi.evaluate import judge as judge_kpi
+from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
+from fpenet.kpi.predictions import Predictions, digest_faces, judged_rows, load_predictions
+from fpenet.kpi.report import read_kpi
+from fpenet.params import EvaluateParams, GateParams
+from fpenet.provenance.checksums import Trusted
+
+
+def judge_release(
+    *,
+    crop_dir: Path,
+    evaluate_dir: Path,
+    build_dir: Path,
+    gate: GateParams,
+    evaluate: EvaluateParams,
+    trusted: Trusted,
+    out_dir: Path,
+) -> dict[str, Any]:
+    """Write ``gate.json``; returns the verdict without the single checks.
+
+    Args:
+        trusted: whose signature the champion must bear.
+    """
+    store = open_crops(crop_dir)
+    kpi = read_kpi(evaluate_dir / "kpi.json")
+    engines = executed_engines(build_dir)
+    candidates = {
+        engine.name: load_predictions(build_dir / path) for engine, path in engines if path
+    }
+    champion, differences = _compare_all(store, candidates, gate, evaluate, trusted, out_dir)
+    judged = [
+        replace(engine, differences=differences.get(engine.name, ())) for engine, _ in engines
+    ]
+    verdict = decide(kpi, judged, champion, gate)
+    text = json.dumps(verdict, indent=1, allow_nan=False)
+    (out_dir / "gate.json").write_text(text + "\n", encoding="utf-8")
+    return {key: verdict[key] for key in ("passed", "reasons", "engines", "dataset", "champion")}
+
+
+def executed_engines(build_dir: Path) -> list[tuple[JudgedEngine, str | None]]:
+    """Every engine that was executed, and the file of its predictions below the build folder."""
+    rungs = {rung["rung"]: rung for rung in _read(build_dir / "parity.json")["rungs"]}
+    found = []
+    for row in _read(build_dir / "engines.json"):
+        if row["status"] != "ready":
+            continue
+        name = f"{row['target']}/{row['precision']}"
+        rung = rungs.get(name, {})
+        report = read_kpi(build_dir / row["kpi"]) if row["kpi"] else None
+        engine = JudgedEngine(
+            name,
+            report,
+            f"build/{row['kpi'] or 'engines.json'}",
+            rung.get("mean_px"),
+            rung.get("budget_px"),
+        )
+        found.append((engine, row["predictions"]))
+    return found
+
+
+def _compare_all(
+    store: CropStore,
+    candidates: Mapping[str, Predictions],
+    gate: GateParams,
+    evaluate: EvaluateParams,
+    trusted: Trusted,
+    out_dir: Path,
+) -> tuple[ChampionResult, dict[str, list[Difference]]]:
+    """Each candidate's engine beside the champion's."""
+    if gate.champion is None:
+        return ChampionResult(
+            "first release",
+            "compared with none: gate.champion is null, or auto and the release pointer names none",
+        ), {}
+    folder = Path(gate.champion)
+    faces = digest_faces(store, judged_rows(store))
+    try:
+        opened, absent = open_bundle(folder, trusted)
+        if not opened:
+            raise InputError(f"none of its engines runs here: {'; '.join(absent)}")
+        shared = shared_keypoints(store, opened[0].num_keypoints)
+        found: dict[str, Predictions] = {}
+        differences, engines = {}, {}
+        for name, candidate in candidates.items():
+            if candidate.faces != faces:
+                raise InputError(f"build: {name} was judged on other faces than those of crop")
+            rival = _rival(name, opened)
+            if rival.name not in found:
+                found[rival.name] = predict_model(rival, shared, evaluate.batch_size)
+            engines[name] = _write(rival, found[rival.name], shared, evaluate, out_dir)
+            own = only_shared(candidate, shared)
+            differences[name] = compare(shared, found[rival.name], own, evaluate, gate.comparison)
+    except InputError as error:
+        return ChampionResult("not comparable", str(error), folder.name), {}
+    why = "judged again on these faces, engine by engine"
+    if shared.num_keypoints != store.num_keypoints:
+        why += f"; on the first {shared.num_keypoints} keypoints, which both have"
+    return ChampionResult("compared", why, folder.name, engines), differences
+
+
+def _rival(name: str, opened: Sequence[CandidateModel]) -> CandidateModel:
+    """The champion's engine of the same target and precision; else its most precise one here."""
+    order = ("fp32", "fp16", "int8")
+    return min(
+        opened, key=lambda one: (one.name != name, order.index(one.name.split("/")[1]), one.name)
+    )
+
+
+def _write(
+    rival: CandidateModel,
+    rival_predictions: Predictions,
+    store: CropStore,
+    evaluate: EvaluateParams,
+    out_dir: Path,
+) -> dict[str, str]:
+    """Keep the champion's report and predictions; returns where."""
+    stem = out_dir / "champion" / rival.name.replace("/", ".")
+    kpi, predictions = (Path(f"{stem}.{kind}") for kind in ("kpi.json", "predictions.npz"))
+    if not kpi.exists():
+        kpi.parent.mkdir(exist_ok=True)
+        judge_kpi(store, rival_predictions, evaluate).save(kpi)
+        rival_predictions.save(predictions)
+    return {
+        "engine": rival.name,
+        "kpi": kpi.relative_to(out_dir).as_posix(),
+        "predictions": predictions.relative_to(out_dir).as_posix(),
+    }
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

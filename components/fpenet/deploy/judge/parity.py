@@ -1,0 +1,111 @@
+"""The parity ladder: how far the points move from torch to FP32 ONNX to FP16 and INT8.
+
+Input: points of the same faces from each rendering, executed by ONNX Runtime (``int8`` is what the
+CPU target ships, ``int8_signed`` the levels that the TensorRT renderings use), and from each engine
+that can run here. Output: one row a rung with mean and largest distance in pixels of the 80x80
+crop, its budget, and the faces that moved most.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpenet.deploy.engines.targets import Precision
+from fpenet.params import ParityParams
+
+NUM_WORST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ParityCheck:
+    """One rendering or engine beside the one that it was made from.
+
+    Attributes:
+        rung, reference: names of the two.
+        mean_px, max_px: distance of a point, pixels of the 80x80 crop.
+        budget_px: largest mean that passes.
+        worst_faces: the faces with the largest mean distance.
+    """
+
+    rung: str
+    reference: str
+    mean_px: float
+    max_px: float
+    budget_px: float
+    passed: bool
+    worst_faces: list[dict[str, Any]]
+
+
+def distances(points: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]]) -> Any:
+    """(N, K) distance between two sets of points (N, K, 2), in their pixels."""
+    return np.linalg.norm(points.astype(np.float64) - reference.astype(np.float64), axis=2)
+
+
+def parity_checks(
+    points: Mapping[str, NDArray[np.floating[Any]]],
+    faces: Sequence[str],
+    budgets: ParityParams,
+) -> list[ParityCheck]:
+    """The rungs of ``PARITY_CHECKS`` in order. A distance that is not finite does not pass.
+
+    Args:
+        points: ``torch`` and every rung -> (N, K, 2) pixels of the 80x80 crop.
+        faces: N names.
+    """
+    return [
+        parity_check(name, reference, points, faces, float(getattr(budgets, budget)))
+        for name, (reference, budget) in PARITY_CHECKS.items()
+    ]
+
+
+def engine_parity_check(
+    name: str,
+    precision: Precision,
+    points: Mapping[str, NDArray[np.floating[Any]]],
+    faces: Sequence[str],
+    budgets: ParityParams,
+) -> ParityCheck:
+    """The rung of an engine that was executed: beside FP32 ONNX, by its precision's budget.
+
+    Args:
+        points: ``onnx`` and ``name`` -> (N, K, 2) pixels of the 80x80 crop.
+    """
+    _, budget = PARITY_CHECKS[CHECK_OF_PRECISION[precision]]
+    return parity_check(name, "onnx", points, faces, float(getattr(budgets, budget)))
+
+
+def parity_check(
+    name: str,
+    reference: str,
+    points: Mapping[str, NDArray[np.floating[Any]]],
+    faces: Sequence[str],
+    budget_px: float,
+) -> ParityCheck:
+    """How far the points ``name`` lie from those of ``reference``."""
+    moved = np.nan_to_num(distances(points[name], points[reference]), nan=1e9, posinf=1e9)
+    means = moved.mean(axis=1)
+    worst = np.argsort(means)[::-1][:NUM_WORST]
+    return ParityCheck(
+        name,
+        reference,
+        float(moved.mean()),
+        float(moved.max()),
+        budget_px,
+        bool(moved.mean() < budget_px),
+        [{"face": faces[index], "mean_px": float(means[index])} for index in worst],
+    )
+
+
+PARITY_CHECKS: dict[str, tuple[str, str]] = {
+    "onnx": ("torch", "onnx"),
+    "fp16": ("onnx", "fp16"),
+    "int8": ("onnx", "int8"),
+    "int8_signed": ("onnx", "int8"),
+}
+"""Rung -> the rung it is compared with, and its key in ``build.parity_px``."""
+
+CHECK_OF_PRECISION: dict[Precision, str] = {"fp32": "onnx", "fp16": "fp16", "int8": "int8"}
+"""Precision of an engine -> the rung of its rendering."""

@@ -1,0 +1,51 @@
+"""Where the faces are, by dlib, whose frontal face detector needs no weights (extra detect)."""
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpenet.core.errors import InputError
+
+FaceBox = tuple[float, float, float, float]
+"""(x, y, width, height), image pixels."""
+
+TIGHT_SCALE = 1.0
+TIGHT_DOWN = 0.085
+"""dlib's square to the tight face square: side times the one, moved down by the other of its side.
+
+Fitted to 672 detections of 275 people (the box around 68 keypoints): mean side 0.997, mean shift
+0.003 across, 0.095 down (0.070 on frontal faces); a detection's own side varies by 9 %.
+"""
+
+
+def tight_box(left: float, top: float, side: float) -> FaceBox:
+    """The tight face box of a detection, a square at (left, top) with ``side``, image pixels.
+
+    >>> tight_box(100.0, 50.0, 200.0)
+    (100.0, 67.0, 200.0, 200.0)
+    """
+    edge = side * (1 - TIGHT_SCALE) / 2
+    return left + edge, top + edge + TIGHT_DOWN * side, side * TIGHT_SCALE, side * TIGHT_SCALE
+
+
+def detect_faces(grey: NDArray[np.uint8]) -> list[FaceBox]:
+    """The tight boxes of all faces in a grey image (H, W), the largest first.
+
+    Raises:
+        InputError: dlib is not installed.
+    """
+    try:
+        dlib: Any = import_module("dlib")
+    except ImportError:
+        raise InputError(
+            "finding faces needs dlib: pip install 'fpenet[detect]'; or give the face's box, or"
+            " take the whole image as the face"
+        ) from None
+    found = dlib.get_frontal_face_detector()(np.ascontiguousarray(grey), 1)  # upsampled once
+    squares = sorted(found, key=lambda square: square.width(), reverse=True)
+    return [
+        tight_box(square.left(), square.top(), (square.width() + square.height()) / 2)
+        for square in squares
+    ]

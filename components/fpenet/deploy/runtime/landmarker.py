@@ -1,0 +1,242 @@
+"""Landmarker: a bundle or an ONNX file as a function from pictures to keypoints in their pixels.
+
+Input: an image and where its face is. Does: the very crop of training, the engine, and the crop's
+inverse. Output: keypoints in image pixels with their confidence. Needs no torch.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fpenet.core.errors import InputError
+from fpenet.data.crops.geometry import cut, face_crop_box
+from fpenet.data.images import read_grey
+from fpenet.deploy.engines.device_fit import misfit, this_machine
+from fpenet.deploy.engines.onnxruntime_engine import load_engine, read_metadata
+from fpenet.deploy.engines.runtimes import RUNTIMES
+from fpenet.deploy.engines.targets import Pending
+from fpenet.deploy.onnx.onnx_file import refuse_external_data
+from fpenet.deploy.runtime.face_detection import FaceBox, detect_faces
+from fpenet.kpi.confidence import VISIBLE_FROM
+from fpenet.kpi.predictions import Predict
+from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, read_signed, verify_checksums
+
+
+@dataclass(frozen=True, slots=True)
+class FaceKeypoints:
+    """One face of an image.
+
+    Attributes:
+        box: (x, y, width, height) of the face, image pixels.
+        keypoints: (K, 2) image pixels, x right, y down, pixel centres at integers.
+        confidence: (K,), 0 to 1: of our nets the probability that the keypoint is visible and
+            rightly placed, of the original's the largest probability of a heat-map cell.
+        visible: (K,) whether each keypoint is taken for visible; None where the net does not tell.
+    """
+
+    box: FaceBox
+    keypoints: NDArray[np.float64]
+    confidence: NDArray[np.float32]
+    visible: NDArray[np.bool_] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, coordinates to a thousandth of a pixel."""
+        return {
+            "box": list(self.box),
+            "keypoints": np.round(self.keypoints, 3).tolist(),
+            "confidence": np.round(self.confidence.astype(np.float64), 5).tolist(),
+            "visible": None if self.visible is None else self.visible.tolist(),
+        }
+
+
+class Landmarker:
+    """The engine of a bundle folder, or of one ONNX file, ready to run.
+
+    Args:
+        path: the folder of one target in a bundle, or an ONNX file with its signature beside it.
+            Signature and digests are checked before anything is parsed.
+        precision: one of the bundle's engines; None takes its default.
+        threads: of the CPU; 0 takes all cores.
+        trusted: whose signature is wanted: a public key, a folder of them, or ``anyone``, who needs
+            not sign. By default the public keys in ``.keys/`` of the working directory.
+
+    Raises:
+        InputError: naming the file and what is wrong, or why the engine cannot run here.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        precision: str | None = None,
+        threads: int = 0,
+        trusted: Trusted = DEFAULT_TRUST,
+    ) -> None:
+        path = Path(path)
+        if path.is_dir():
+            self.model, self._predict = _open_bundle(path, precision, threads, trusted)
+        else:
+            self.model, self._predict = _open_file(path, threads, trusted)
+        self.num_keypoints = int(self.model["num_keypoints"])
+        self.box_scale = float(self.model["box_scale"])
+
+    def predict(
+        self, crops: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+        """Keypoints of face crops.
+
+        Args:
+            crops: (N, 1, 80, 80) uint8 grey levels.
+
+        Returns:
+            (N, K, 2) pixels of the crops, and (N, K) confidence.
+        """
+        if crops.ndim != 4 or crops.shape[1:] != (1, 80, 80) or crops.dtype != np.uint8:
+            raise InputError(
+                f"crops are {crops.dtype} {crops.shape}; they must be uint8 (N, 1, 80, 80)"
+            )
+        return self._predict(crops)
+
+    def keypoints(
+        self,
+        image: Path | str | NDArray[np.uint8],
+        face_box: FaceBox | Literal["whole", "detect"] = "detect",
+    ) -> list[FaceKeypoints]:
+        """Keypoints of the faces in one image.
+
+        Args:
+            image: a PNG or JPEG file, turned as its EXIF asks; or (H, W) grey or (H, W, 3) RGB,
+                uint8.
+            face_box: tight box (x, y, width, height) in image pixels; ``whole`` when the image is
+                the face; ``detect`` finds all faces (extra ``detect``) and looks at each twice.
+
+        Returns:
+            the faces, the largest first; none where none was found.
+
+        Raises:
+            InputError: naming the image or the box and what is wrong.
+        """
+        grey = grey_levels(image)
+        height, width = grey.shape
+        if face_box == "detect":
+            boxes = detect_faces(grey)
+        elif face_box == "whole":
+            boxes = [(-0.5, -0.5, float(width), float(height))]
+        elif isinstance(face_box, str):
+            raise InputError(f"face_box is {face_box!r}; give four numbers, 'whole' or 'detect'")
+        else:
+            boxes = [_checked(face_box, width, height)]
+        faces = self.look(grey, boxes, 1.0 if face_box == "whole" else self.box_scale)
+        if face_box == "detect":  # again with the box of the points, as training had it
+            near = [i for i, face in enumerate(faces) if overlap(box_around(face), face.box) > 0.4]
+            again = self.look(grey, [box_around(faces[i]) for i in near], self.box_scale)
+            for i, face in zip(near, again, strict=True):
+                faces[i] = face
+        return faces
+
+    def look(
+        self, grey: NDArray[np.uint8], boxes: Sequence[FaceBox], scale: float | None = None
+    ) -> list[FaceKeypoints]:
+        """The keypoints of the faces in ``boxes`` of a grey image (H, W).
+
+        Args:
+            scale: side of a crop by the longer side of its box; None takes the model's.
+        """
+        if not boxes:
+            return []
+        scale = self.box_scale if scale is None else scale
+        single = np.array(boxes, np.float32).tolist()  # as every other path takes its boxes
+        crops = [face_crop_box((x, y, width, height), scale) for x, y, width, height in single]
+        points, confidence = self.predict(np.stack([cut(grey, crop, 80)[None] for crop in crops]))
+        tells = self.model.get("confidence") == "learned"
+        return [
+            FaceKeypoints(
+                box,
+                crop.to_image(own.astype(np.float64)),
+                trust.astype(np.float32),
+                trust >= VISIBLE_FROM if tells else None,
+            )
+            for box, crop, own, trust in zip(boxes, crops, points, confidence, strict=True)
+        ]
+
+
+def box_around(face: FaceKeypoints) -> FaceBox:
+    """The tight box of the keypoints, image pixels."""
+    (left, top), (right, bottom) = face.keypoints.min(axis=0), face.keypoints.max(axis=0)
+    return float(left), float(top), float(right - left), float(bottom - top)
+
+
+def overlap(one: FaceBox, reference: FaceBox) -> float:
+    """Intersection over union of two boxes."""
+    width = min(one[0] + one[2], reference[0] + reference[2]) - max(one[0], reference[0])
+    height = min(one[1] + one[3], reference[1] + reference[3]) - max(one[1], reference[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    return shared / (one[2] * one[3] + reference[2] * reference[3] - shared)
+
+
+def _checked(box: FaceBox, width: int, height: int) -> FaceBox:
+    """A box that somebody gave, once it has an area and shows some of the image."""
+    x, y, box_width, box_height = box
+    if not (np.isfinite(box).all() and box_width > 0 and box_height > 0):
+        raise InputError(f"face box {box}: width and height must be positive and finite")
+    if not (x < width and y < height and x + box_width > 0 and y + box_height > 0):
+        raise InputError(f"face box {box}: lies outside the {width}x{height} image")
+    return box
+
+
+def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) grey levels of a file or an array.
+
+    Raises:
+        InputError: naming the file, or the array's type and shape.
+    """
+    if isinstance(image, (str, Path)):
+        try:
+            return read_grey(Path(image), turn=True)
+        except InputError as error:
+            raise InputError(f"{image}: {error}") from None
+    if image.dtype == np.uint8 and image.size and image.ndim == 2:
+        return image
+    if image.dtype == np.uint8 and image.size and image.ndim == 3 and image.shape[2] == 3:
+        return np.asarray(Image.fromarray(image).convert("L"))  # as of files
+    raise InputError(
+        f"the image is {image.dtype} {image.shape}; it must be uint8 (H, W) or (H, W, 3)"
+    )
+
+
+def _open_bundle(
+    folder: Path, precision: str | None, threads: int, trusted: Trusted
+) -> tuple[dict[str, Any], Predict]:
+    sums = verify_checksums(folder, trusted)
+    model: dict[str, Any] = json.loads(sums.read("model.json"))
+    engines = {engine["precision"]: engine for engine in model["engines"]}
+    wanted = precision or model["default"]
+    if wanted not in engines:
+        raise InputError(f"{folder}: no {wanted} engine; it has {sorted(engines)}")
+    file = engines[wanted]["file"]
+    if file is None:
+        raise InputError(f"{folder}: its {wanted} engine is not built yet; run its build.sh")
+    engine = sums.read(file)
+    runtime = model["runtime"]
+    unfit = misfit({"runtime": runtime} | engines[wanted], this_machine(runtime))
+    if unfit is not None:
+        raise InputError(f"{folder / file}: {unfit}")
+    predict = RUNTIMES[runtime].load(engine, str(folder / file), threads)
+    if isinstance(predict, Pending):
+        raise InputError(f"{folder / file}: {predict.reason}")
+    return model, predict
+
+
+def _open_file(path: Path, threads: int, trusted: Trusted) -> tuple[dict[str, Any], Predict]:
+    network, _ = read_signed(path, trusted)
+    refuse_external_data(network, str(path))
+    metadata: dict[str, Any] = dict(read_metadata(network, str(path)))
+    missing = [key for key in ("num_keypoints", "box_scale") if key not in metadata]
+    if missing:
+        raise InputError(f"{path}: its metadata has no {' and no '.join(missing)}; not ours")
+    return metadata, load_engine(network, str(path), threads)

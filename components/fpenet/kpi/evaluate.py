@@ -1,0 +1,184 @@
+"""Evaluate any predict function (a net or an engine) on the evaluation faces of a crop store.
+
+Input: a callable on uint8 crops and an open crop store. Does: predicts every evaluation face,
+including an incomplete last batch, and computes ``KpiReport``: metrics with intervals, slices,
+confidence, robustness, temporal jitter. Output: the report, and the predictions for comparisons.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.kpi.bootstrap import Resamples
+from fpenet.kpi.confidence import describe_confidence
+from fpenet.kpi.metric_table import MetricTable, finite, metric_table
+from fpenet.kpi.metrics import FaceErrors, face_errors, normalisers_of, regions_of, with_tight
+from fpenet.kpi.predictions import Predict as Predict
+from fpenet.kpi.predictions import Predictions, predict_judged
+from fpenet.kpi.predictions import predict_all as predict_all
+from fpenet.kpi.report import KpiReport
+from fpenet.kpi.robustness import robustness_of
+from fpenet.kpi.slices import Slices, slice_faces
+from fpenet.kpi.temporal import temporal_of
+from fpenet.params import EvaluateParams, SliceParams
+
+_CURVE_NME = np.arange(0, 151) / 1000
+"""NME values at which the cumulative error curve is evaluated."""
+
+
+def evaluate(
+    predict: Predict, store: CropStore, params: EvaluateParams, confidence_px: float | None = None
+) -> tuple[KpiReport, Predictions]:
+    """Evaluate ``predict`` on the evaluation part of ``store``.
+
+    Args:
+        confidence_px: see ``describe_confidence``.
+
+    Raises:
+        InputError: the part has no face, or the predictions have another number of keypoints.
+    """
+    predictions = predict_judged(predict, store, params.batch_size)
+    kpi = judge(store, predictions, params, confidence_px)
+    regions, rows = regions_of(store.scheme, params), predictions.rows
+    if params.robustness.faces:
+        robustness = robustness_of(predict, store, rows, regions, params)
+        kpi = dataclasses.replace(kpi, robustness=robustness)
+    if params.temporal.faces:
+        temporal = temporal_of(predict, store, rows, regions, params)
+        kpi = dataclasses.replace(kpi, temporal=temporal)
+    return kpi, predictions
+
+
+def evaluate_folder(predict: Predict, crop_dir: Path | str, params: EvaluateParams) -> KpiReport:
+    """Evaluate ``predict`` on the evaluation part of a crop folder, by the metrics of all engines.
+
+    Args:
+        predict: (N, 1, 80, 80) uint8 -> points (N, K, 2) in crop pixels, confidence (N, K).
+        params: section evaluate, ``load_params(Path("params.yaml")).evaluate``.
+
+    Raises:
+        InputError: the folder has no evaluation face, or the predictions have another K.
+    """
+    return evaluate(predict, open_crops(Path(crop_dir)), params)[0]
+
+
+def errors_of(store: CropStore, predictions: Predictions) -> FaceErrors:
+    """The errors of predictions on the evaluation part, on our crop and on the tight crop."""
+    errors = face_errors(store, predictions.rows, predictions.points)
+    if predictions.tight_points is None:
+        return errors
+    return with_tight(errors, store, predictions.rows, predictions.tight_points)
+
+
+def judge(
+    store: CropStore,
+    predictions: Predictions,
+    params: EvaluateParams,
+    confidence_px: float | None = None,
+) -> KpiReport:
+    """The report of existing predictions, without robustness and temporal jitter."""
+    rows = predictions.rows
+    errors = errors_of(store, predictions)
+    regions = regions_of(store.scheme, params)
+    table = metric_table(errors, regions)
+    metrics = finite(table.means())
+    subjects = store.subjects(rows)
+    resamples = Resamples.of(subjects, params.interval)
+    headline = next(iter(errors.norms))
+    sliced = slice_faces(store, rows)
+    slice_units = (f"nme_{headline}", "image_px", "image_px_visible", "crop_px")
+    slice_table = table.chosen(lambda name: name.rpartition("/")[0] in slice_units)
+    return KpiReport(
+        dataset=store.dataset,
+        part=store.judged_part,
+        faces=predictions.faces,
+        num_faces=len(rows),
+        num_subjects=len(set(subjects)),
+        num_keypoints=store.num_keypoints,
+        normaliser=headline,
+        normalisers=normalisers_of(store.scheme),
+        regions={name: list(keypoints) for name, keypoints in regions.items()},
+        metrics=metrics,
+        intervals=resamples.intervals(table),
+        interval={**params.interval.model_dump(), "of": "subjects, each with all of their faces"},
+        per_point=_per_point(table),
+        visible_samples=[int(n) for n in errors.visible.sum(axis=0)],
+        curve=_curve(table, headline, list(regions)),
+        slices=_slice_rows(slice_table, subjects, sliced, resamples, params),
+        slices_left_out=sliced.left_out,
+        confidence=describe_confidence(errors, predictions.confidence, confidence_px),
+    )
+
+
+def too_few(faces: int, subjects: int, slices: SliceParams) -> str | None:
+    """Why a slice gets no numbers; None if it has enough faces and subjects.
+
+    >>> too_few(12, 3, SliceParams(min_faces=20, min_subjects=5))
+    'too few: 12 faces of 3 subjects; must be at least 20 of 5'
+    """
+    if faces >= slices.min_faces and subjects >= slices.min_subjects:
+        return None
+    return (
+        f"too few: {faces} faces of {subjects} subjects; must be at least {slices.min_faces} of"
+        f" {slices.min_subjects}"
+    )
+
+
+def _slice_rows(
+    table: MetricTable,
+    subjects: Sequence[str],
+    sliced: Slices,
+    resamples: Resamples,
+    params: EvaluateParams,
+) -> list[dict[str, Any]]:
+    """One row per slice; a slice with too few faces or subjects has no numbers."""
+    rows = []
+    for attribute, values in sliced.slices.items():
+        for value, faces in values.items():
+            num_subjects = len({subjects[face] for face in faces})
+            few = too_few(len(faces), num_subjects, params.slices)
+            part = table.rows(faces)
+            rows.append(
+                {
+                    "attribute": attribute,
+                    "value": value,
+                    "num_faces": len(faces),
+                    "num_subjects": num_subjects,
+                    "metrics": {} if few else finite(part.means()),
+                    "intervals": {} if few else resamples.rows(faces).intervals(part),
+                    "too_few": few,
+                }
+            )
+    return rows
+
+
+def _per_point(table: MetricTable) -> dict[str, list[float | None]]:
+    """Unit -> the mean of each keypoint, for the units that have one column per keypoint."""
+    per_point = {}
+    for name, columns in table.metrics.items():
+        unit, _, region = name.rpartition("/")
+        if region == "all" and unit.removesuffix("_visible") in (
+            "image_px",
+            "crop_px",
+            "tight/image_px",
+        ):
+            single = MetricTable(
+                table.values[:, list(columns)], {str(k): (k,) for k in range(len(columns))}
+            )
+            per_point[unit] = list(finite(single.means()).values())
+    return per_point
+
+
+def _curve(table: MetricTable, headline: str, regions: Sequence[str]) -> dict[str, Any]:
+    """Cumulative error curve over faces; faces without an NME are left out."""
+    share = {}
+    for region in regions:
+        (column,) = table.metrics[f"nme_{headline}/{region}"]
+        values = np.sort(table.values[:, column][~np.isnan(table.values[:, column])])
+        below = np.searchsorted(values, _CURVE_NME, side="right")
+        share[region] = [round(float(n), 6) for n in below / max(len(values), 1)]
+    return {"normaliser": headline, "nme": _CURVE_NME.tolist(), "share": share}

@@ -1,0 +1,200 @@
+"""The gate: decides whether a release passes. A missing metric is a failed check.
+
+Input: the KPI report of every engine that was executed, its parity, and its comparison with the
+champion's engine. Output: every check with its value, limit, interval and evidence file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from fpenet.kpi.compare import Difference
+from fpenet.kpi.report import KpiReport
+from fpenet.params import GateParams
+
+ChampionState = Literal["first release", "compared", "not comparable"]
+
+
+@dataclass(frozen=True, slots=True)
+class GateCheck:
+    """One comparison with a limit.
+
+    Attributes:
+        engine: ``target/precision``; None for a check of the evaluation faces.
+        interval: interval of the value, or None.
+        evidence: the file that contains the value, below the stages' folders.
+        why: reason of the failure; empty if it passed.
+    """
+
+    engine: str | None
+    name: str
+    value: float | None
+    limit: float | None
+    interval: Sequence[float] | None
+    evidence: str
+    passed: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedEngine:
+    """The results of one engine that was executed.
+
+    Attributes:
+        name: ``target/precision``.
+        kpi: its report; None (no report) fails.
+        evidence: the report's file.
+        parity_px, parity_budget_px: mean distance of its points from those of the previous parity
+            step, and its limit; None if not measured.
+        differences: from the champion's engine; empty without a champion.
+    """
+
+    name: str
+    kpi: KpiReport | None
+    evidence: str
+    parity_px: float | None
+    parity_budget_px: float | None
+    differences: Sequence[Difference] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChampionResult:
+    """The champion that the candidate was compared with.
+
+    Attributes:
+        why: explanation of the state.
+        engines: engine of the candidate -> the champion's engine, and its files.
+    """
+
+    state: ChampionState
+    why: str
+    name: str | None = None
+    engines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def check_at_most(
+    engine: str,
+    name: str,
+    value: float | None,
+    limit: float,
+    evidence: str,
+    interval: Sequence[float] | None = None,
+) -> GateCheck:
+    """Passed if ``value`` was measured and is below ``limit`` (equality fails)."""
+    why = ""
+    if value is None:
+        why = f"{engine}: {name} was not measured; must be below {limit:g} ({evidence})"
+    elif not value < limit:
+        spread = f" (interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
+        why = f"{engine}: {name} is {value:.4g}{spread}; must be below {limit:g} ({evidence})"
+    return GateCheck(engine, name, value, limit, interval, evidence, not why, why)
+
+
+def check_at_least(name: str, count: int, least: int, evidence: str) -> GateCheck:
+    """Passed if there are at least ``least`` faces or subjects."""
+    passed = count >= least
+    why = f"insufficient evidence: {count} {name}; must be at least {least} ({evidence})"
+    return GateCheck(None, name, count, least, None, evidence, passed, "" if passed else why)
+
+
+def check_kpi(engine: JudgedEngine, faces: str, gate: GateParams) -> list[GateCheck]:
+    """Check one engine's report against the thresholds of its data set, or of ``other``."""
+    kpi = engine.kpi
+    if kpi is None or kpi.faces != faces:
+        problem = "no KPI report" if kpi is None else f"judged on different faces: {kpi.faces[:16]}"
+        why = f"{engine.name}: {problem}; must be of {faces[:16]} ({engine.evidence})"
+        return [GateCheck(engine.name, "kpi", None, None, None, engine.evidence, False, why)]
+    limits = gate.thresholds.get(kpi.dataset, gate.thresholds.get("other", {}))
+    if not limits:
+        why = f"gate.thresholds has neither {kpi.dataset!r} nor 'other'"
+        return [GateCheck(engine.name, "thresholds", None, None, None, "params.yaml", False, why)]
+    return [
+        check_at_most(
+            engine.name,
+            metric,
+            kpi.metrics.get(metric),
+            limit,
+            engine.evidence,
+            kpi.intervals.get(metric),
+        )
+        for metric, limit in limits.items()
+    ]
+
+
+def check_differences(engine: JudgedEngine, champion: ChampionResult) -> list[GateCheck]:
+    """The required rows of the comparison with the champion's engine."""
+    if champion.state == "first release":
+        return []
+    evidence = champion.engines.get(engine.name, {}).get("kpi", "gate.champion")
+    required = [row for row in engine.differences if row.required]
+    if not required:
+        why = f"{engine.name}: not compared with the champion: {champion.why} ({evidence})"
+        return [GateCheck(engine.name, "champion", None, None, None, evidence, False, why)]
+    checks = []
+    for row in required:
+        name = f"{row.metric} relative to the champion" + (f", {row.slice}" if row.slice else "")
+        why = "" if row.passed else f"{engine.name}: {name}: {row.why} ({evidence})"
+        checks.append(
+            GateCheck(
+                engine.name, name, row.change, row.margin, row.interval, evidence, row.passed, why
+            )
+        )
+    return checks
+
+
+def decide(
+    trained: KpiReport, engines: Sequence[JudgedEngine], champion: ChampionResult, gate: GateParams
+) -> dict[str, Any]:
+    """The gate's decision.
+
+    Args:
+        trained: the trained net's report; all engines must be evaluated on the same faces.
+        engines: all engines that were executed; an engine that was only built is not judged.
+
+    Returns:
+        ``passed``, ``reasons``, ``checks``, ``engines``: name -> whether it passed, ``champion``
+        and ``comparisons``. The release passes when there are enough faces and, of each target with
+        an executed engine, one precision passes; a precision that fails is not shipped.
+    """
+    evidence = "evaluate/kpi.json"
+    checks = [
+        check_at_least("faces", trained.num_faces, gate.min_faces, evidence),
+        check_at_least("subjects", trained.num_subjects, gate.min_subjects, evidence),
+    ]
+    reasons = [check.why for check in checks if not check.passed]
+    shipped: dict[str, bool] = {}
+    for engine in engines:
+        engine_checks = check_kpi(engine, trained.faces, gate)
+        engine_checks.append(
+            check_at_most(
+                engine.name,
+                "parity px",
+                engine.parity_px,
+                0.0 if engine.parity_budget_px is None else engine.parity_budget_px,
+                "build/parity.json",
+            )
+        )
+        engine_checks += check_differences(engine, champion)
+        shipped[engine.name] = all(check.passed for check in engine_checks)
+        checks += engine_checks
+    passing = {name.split("/")[0] for name, passed in shipped.items() if passed}
+    reasons += [
+        check.why
+        for check in checks
+        if check.engine and not check.passed and check.engine.split("/")[0] not in passing
+    ]
+    if not shipped:
+        reasons.append("no engine was executed and judged (build/engines.json)")
+    return {
+        "passed": not reasons,
+        "reasons": reasons,
+        "checks": [asdict(check) for check in checks],
+        "engines": shipped,
+        "dataset": trained.dataset,
+        "champion": asdict(champion),
+        "comparisons": [
+            {"engine": engine.name, **row.to_json()}
+            for engine in engines
+            for row in engine.differences
+        ],
+    }

@@ -1,0 +1,73 @@
+"""Allowed names in params.yaml: the keys of a registry, read from its source.
+
+A registry is a dict literal in the module that owns its functions (``LOSSES`` in model/losses.py).
+Its keys are read from the source text without an import: a device may have no torch, and every
+module with a registry imports params.
+"""
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+
+_SOURCE_ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def registry_names(registry: str) -> tuple[str, ...]:
+    """The keys of the dict literal ``module:NAME``, in source order.
+
+    >>> registry_names("fpenet.deploy.int8.histogram:METHODS")
+    ('minmax', 'percentile', 'entropy', 'mse')
+    """
+    module, name = registry.split(":")
+    stem = _SOURCE_ROOT.joinpath(*module.split("."))
+    path = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
+    for node in ast.parse(path.read_bytes()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            value = getattr(node, "value", None)
+            assert isinstance(value, ast.Dict), f"{registry} must be a dict literal"
+            keys = [key.value for key in value.keys if isinstance(key, ast.Constant)]
+            assert len(keys) == len(value.keys), f"{registry}: every key must be a literal"
+            return tuple(map(str, keys))
+    raise LookupError(f"{path} has no {name}")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Annotation of a string that must be a key of one of the registries ``module:NAME``.
+
+    Attributes:
+        also: additional allowed values, for example ``auto``.
+    """
+
+    registries: tuple[str, ...]
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All allowed values."""
+        return (*(name for each in self.registries for name in registry_names(each)), *self.also)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "enum": list(self.names)}
+
+    def _check(self, name: str) -> str:
+        if name not in self.names:
+            *first, last = (repr(each) for each in self.names)
+            expected = f"{', '.join(first)} or {last}" if first else last
+            raise PydanticCustomError("registered", "Input should be {e}", {"e": expected})
+        return name

@@ -1,0 +1,238 @@
+"""What a release is, as plain values: its digest, its engines, whether it may be a candidate.
+
+Input: the finished folders of the stages, already verified. Does: joins what they say. Output: JSON
+values; nothing here knows of MLflow.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fpenet.core.errors import InputError
+from fpenet.provenance.digest import digest_json
+from fpenet.provenance.manifest import Manifest, read_manifest
+
+RELEASE_TAG = "fpenet.release"
+NAME_TAG = "fpenet.name"
+PROMOTION_TAG = "fpenet.promotion"
+"""What the gate answered when the version was asked for."""
+CANDIDATE = "candidate"
+"""Alias of the version that the pipeline proposes."""
+DEPLOYABLE = "deployable"
+"""Alias of the version that people asked for and the gate let pass."""
+REPORT, CARD, PUBLISHED = "report.html", "model_card.md", "published"
+"""What stage report leaves: the report, the model card, and the folder of what MLflow gets."""
+MAIN_REGIONS = ("all", "eyes", "mouth")
+_ENGINE_KEYS = ("target", "runtime", "precision", "status", "reason", "size_bytes", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that the stages of one release say.
+
+    Attributes:
+        folders: stage -> its finished folder.
+        manifests: stage -> its sealed manifest.
+        validation: ``report.json`` of the stage validate.
+        kpi: ``kpi.json``.
+        engines: rows of ``engines.json``.
+        rungs: rows of ``parity.json``.
+        timings: rows of ``benchmark.json``.
+        verdict: ``gate.json``.
+    """
+
+    folders: Mapping[str, Path]
+    manifests: Mapping[str, Manifest]
+    validation: Mapping[str, Any]
+    kpi: Mapping[str, Any]
+    engines: Sequence[Mapping[str, Any]]
+    rungs: Sequence[Mapping[str, Any]]
+    timings: Sequence[Mapping[str, Any]]
+    verdict: Mapping[str, Any]
+
+    @property
+    def release(self) -> str:
+        """The release's digest: of the content of every stage, from the data to the bundles."""
+        return digest_json({name: manifest.content for name, manifest in self.manifests.items()})
+
+
+def version_name(evidence: Evidence, kind: str, version: str) -> str:
+    """What the model card would call it: ``deployable_v3.0`` is registered version 0 of v3.
+
+    Args:
+        kind: ``deployable`` or ``trainable``.
+        version: the number of the deployable in the registry, which no other release has.
+    """
+    return f"{kind}_{evidence.manifests['bundle'].params['bundle']['version']}.{version}"
+
+
+def shipped_precisions(evidence: Evidence) -> dict[str, list[str]]:
+    """Target -> the precisions of its engines that were executed and passed the gate."""
+    judged = evidence.verdict.get("engines", {})
+    shipped: dict[str, list[str]] = {}
+    for row in evidence.engines:
+        if row["status"] == "ready" and judged.get(f"{row['target']}/{row['precision']}") is True:
+            shipped.setdefault(row["target"], []).append(row["precision"])
+    return shipped
+
+
+def read_evidence(folders: Mapping[str, Path]) -> Evidence:
+    """What the stage folders hold.
+
+    Raises:
+        InputError: naming the file that is missing or not JSON.
+    """
+    return Evidence(
+        folders,
+        {name: read_manifest(folder) for name, folder in folders.items()},
+        read_stage_json(folders["validate"] / "report.json"),
+        read_stage_json(folders["evaluate"] / "kpi.json"),
+        read_stage_json(folders["build"] / "engines.json"),
+        read_stage_json(folders["build"] / "parity.json")["rungs"],
+        read_stage_json(folders["benchmark"] / "benchmark.json"),
+        read_stage_json(folders["gate"] / "gate.json"),
+    )
+
+
+def unfinished_targets(engines: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Status ``pending`` and ``failed`` -> the targets that have such an engine."""
+    return {
+        status: sorted({row["target"] for row in engines if row["status"] == status})
+        for status in ("pending", "failed")
+    }
+
+
+def refusals(evidence: Evidence, required_targets: Sequence[str]) -> list[str]:
+    """Why this release may not be a candidate; empty when it may."""
+    return objections(evidence.verdict, evidence.engines, required_targets)
+
+
+def objections(
+    verdict: Mapping[str, Any],
+    engines: Sequence[Mapping[str, Any]],
+    required_targets: Sequence[str],
+) -> list[str]:
+    """What ``gate.json`` and the rows of ``engines.json`` have against a release.
+
+    A required target needs one engine that was executed, judged and not refused by the gate.
+    """
+    reasons = [] if verdict["passed"] is True else list(verdict["reasons"])
+    if verdict["passed"] is not True and not reasons:
+        reasons.append("the gate refused it")
+    judged = verdict.get("engines", {})
+    for target in required_targets:
+        rows = [row for row in engines if row["target"] == target]
+        ready = [row for row in rows if row["status"] == "ready"]
+        if not ready:
+            found = ", ".join(sorted({row["status"] for row in rows})) or "not built at all"
+            reasons.append(f"required target {target} is not ready: {found}")
+        elif not any(judged.get(f"{target}/{row['precision']}") is True for row in ready):
+            reasons.append(f"required target {target} has no engine that passed the gate")
+    return reasons
+
+
+def engine_rows(evidence: Evidence) -> list[dict[str, Any]]:
+    """The engines with the gate's word on each and the latency at batch 1, in milliseconds."""
+    latency = {
+        (row["target"], row["precision"]): row["p50_ms"]
+        for row in evidence.timings
+        if row["batch_size"] == 1
+    }
+    judged = evidence.verdict.get("engines", {})
+    return [
+        {key: row.get(key) for key in _ENGINE_KEYS}
+        | {
+            "p50_ms": latency.get((row["target"], row["precision"])),
+            "passed": judged.get(f"{row['target']}/{row['precision']}"),
+        }
+        for row in evidence.engines
+    ]
+
+
+def _int8_words(evidence: Evidence) -> str:
+    int8 = sorted(name for name, found in shipped_precisions(evidence).items() if "int8" in found)
+    return f"With INT8 for {', '.join(int8)}." if int8 else "Without INT8."
+
+
+def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
+    """Tags of a registered version: digests, KPI, verdict, engines, complete or partial."""
+    unfinished = any(unfinished_targets(evidence.engines).values())
+    tags = {
+        RELEASE_TAG: evidence.release,
+        "fpenet.dataset": str(evidence.kpi["dataset"]),
+        "fpenet.gate": "passed" if evidence.verdict["passed"] else "refused",
+        "fpenet.engines": "partial" if unfinished else "complete",
+        "fpenet.int8": _int8_words(evidence).rstrip("."),
+        "fpenet.refused": "; ".join(reasons)[:5000],
+    }
+    tags |= {f"digest.{name}": one.content for name, one in evidence.manifests.items()}
+    for name, value in evidence.kpi["metrics"].items():
+        if name.rpartition("/")[2] in MAIN_REGIONS:
+            tags[f"kpi.{name}"] = "n/a" if value is None else f"{value:.4g}"
+    for row in engine_rows(evidence):
+        name = f"engine.{row['target']}" + (f".{row['precision']}" if row["precision"] else "")
+        refused = ", refused by the gate" if row["passed"] is False else ""
+        tags[name] = f"{row['status']}{refused}"
+    return tags
+
+
+def flat_params(manifests: Mapping[str, Manifest]) -> dict[str, str]:
+    """Every parameter that any stage read: ``train.augment.zoom`` -> its value as JSON or text."""
+    flat: dict[str, str] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping) and value:
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        else:
+            flat[prefix] = value if isinstance(value, str) else json.dumps(value)
+
+    for manifest in manifests.values():
+        walk("", manifest.params)
+    return flat
+
+
+def flat_metrics(evidence: Evidence) -> dict[str, float]:
+    """Every number that was measured: KPI, parity, latency, size of engines."""
+    metrics: dict[str, float | None] = {
+        f"kpi/{name}": value for name, value in evidence.kpi["metrics"].items()
+    }
+    for rung in evidence.rungs:
+        metrics[f"parity/{rung['rung']}/mean_px"] = rung["mean_px"]
+        metrics[f"parity/{rung['rung']}/max_px"] = rung["max_px"]
+    for row in evidence.timings:
+        name = f"benchmark/{row['target']}/{row['precision']}/batch_{row['batch_size']}"
+        metrics |= {f"{name}/{key}": row.get(key) for key in ("p50_ms", "faces_per_second")}
+    for row in evidence.engines:
+        name = f"engine/{row['target']}/{row['precision']}"
+        metrics[f"{name}/size_bytes"] = row["size_bytes"]
+        for metric, value in (row["metrics"] or {}).items():
+            if metric.rpartition("/")[2] in MAIN_REGIONS:
+                metrics[f"{name}/{metric}"] = value
+    return {name: float(value) for name, value in metrics.items() if value is not None}
+
+
+def read_curve(train_dir: Path) -> list[dict[str, float]]:
+    """The lines of ``curve.jsonl``: numbers of each epoch."""
+    path = train_dir / "curve.jsonl"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; train writes one line an epoch")
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return [
+        {key: float(value) for key, value in line.items() if isinstance(value, int | float)}
+        for line in lines
+    ]
+
+
+def read_stage_json(path: Path) -> Any:
+    """The JSON value in a file.
+
+    Raises:
+        InputError: the file is missing or not JSON, naming it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None

@@ -1,0 +1,223 @@
+"""Stage register: the release into MLflow; the alias ``candidate`` if it earned it.
+
+Input: every stage's folder. Does: one MLflow run, one version of each registered model; a release
+that was registered before gets the same ones. Output: release.json, signed. A release that the gate
+refused is registered too, with the reasons, but no alias moves.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fpenet.core.errors import InputError
+from fpenet.core.progress import report
+from fpenet.params import RegisterParams
+from fpenet.provenance.digest import digest_file
+from fpenet.provenance.encryption import VARIABLE, ModelKey, current_model_key
+from fpenet.provenance.signing import SigningKey, sign_file, signature_of
+from fpenet.release.evidence import (
+    CANDIDATE,
+    CARD,
+    NAME_TAG,
+    PUBLISHED,
+    REPORT,
+    Evidence,
+    engine_rows,
+    flat_metrics,
+    flat_params,
+    read_curve,
+    read_evidence,
+    refusals,
+    unfinished_targets,
+    version_name,
+    version_tags,
+)
+from fpenet.release.release_manifest import RECORD, record_text, stored_files
+from fpenet.release.report.citations import check_card
+from fpenet.release.report.model_card import describe_version
+from fpenet.release.store.encryption import ENCRYPTION_TAG, encrypt_artifacts, encryption_of
+
+_STEPS = 4
+
+
+def register_release(
+    *,
+    inputs: Mapping[str, Path],
+    register: RegisterParams,
+    signing_key: SigningKey,
+    out_dir: Path,
+) -> dict[str, Any]:
+    """Register the release (see the top of this file).
+
+    Args:
+        inputs: the folder of every stage before this one, by the stage's name.
+
+    Returns:
+        what release.json holds.
+
+    Raises:
+        InputError: a stage's file is missing or not readable, or the model key is; or the release
+            was registered with another encryption.
+        ConnectionError: MLflow is not there or refused; running again goes on from what is there.
+    """
+    from fpenet.release.registry import tracking
+    from fpenet.release.registry import versions as model_versions
+
+    folders = {name: folder for name, folder in inputs.items() if name != "report"}
+    evidence = read_evidence(folders)
+    curve = read_curve(inputs["train"])
+    reasons = refusals(evidence, register.required_targets)
+    key = _required_key() if register.encrypt else None
+    encryption = encryption_of(evidence.release, key)
+    tags = version_tags(evidence, reasons) | {ENCRYPTION_TAG: encryption}
+    card = inputs["report"] / CARD
+    if not card.exists():
+        raise InputError(f"{card}: missing; a release needs it")
+    text = card.read_text(encoding="utf-8")
+    check_card(text, folders)
+    description = describe_version(text)
+    artifacts = [*artifact_files(folders), (card, ""), (inputs["report"] / PUBLISHED, "report")]
+    report(0, _STEPS, "steps")
+    with tracking.mlflow_errors(), TemporaryDirectory(prefix="fpenet-encrypted-") as scratch:
+        plain: dict[str, str] = {}
+        if key is not None:
+            artifacts, plain = encrypt_artifacts(artifacts, evidence.release, key, Path(scratch))
+        experiment_id = tracking.find_experiment(register.experiment)
+        run = tracking.find_run(experiment_id, evidence.release) or tracking.log_run(
+            experiment_id,
+            tags=tags,
+            params=flat_params(evidence.manifests),
+            metrics=flat_metrics(evidence),
+            curve=curve,
+            artifacts=[tracking.Artifact(path, folder) for path, folder in artifacts],
+            description=description,
+        )
+        if run.encryption != encryption:
+            raise InputError(
+                f"run {run.run_id} holds this release with encryption {run.encryption!r}, not"
+                f" {encryption!r}; register it as before, or delete that run and its versions"
+            )
+        report(1, _STEPS, "steps")
+        versions = {
+            model: model_versions.register_version(
+                model,
+                source=f"{run.artifact_uri}/{folder}",
+                run_id=run.run_id,
+                tags=tags,
+                description=description,
+            )
+            for model, folder in (
+                (register.trainable_model, "trainable"),
+                (register.deployable_model, "deployable"),
+            )
+        }
+        report(2, _STEPS, "steps")
+        version = versions[register.deployable_model]
+        names = {
+            model: version_name(evidence, kind, version)
+            for kind, model in (
+                ("trainable", register.trainable_model),
+                ("deployable", register.deployable_model),
+            )
+        }
+        for model, number in versions.items():
+            # The requirements may have changed since the same release was registered first.
+            said = {NAME_TAG: names[model], "fpenet.refused": tags["fpenet.refused"]}
+            said["fpenet.signed_by"] = signing_key.public.described
+            model_versions.tag_version(model, number, said)
+        release = release_record(evidence, reasons) | {
+            "model": register.deployable_model,
+            "version": version,
+            "name": names[register.deployable_model],
+            "trainable_model": register.trainable_model,
+            "trainable_version": versions[register.trainable_model],
+            "signed_by": signing_key.public.described,
+            "run_id": run.run_id,
+            "experiment_id": run.experiment_id,
+            "encryption": encryption,
+            "files": stored_files(artifacts, plain),
+            "report": (inputs["report"] / REPORT).as_posix(),
+            "model_card": card.as_posix(),
+            "model_card_sha256": digest_file(card),
+        }
+        path = out_dir / RECORD
+        path.write_text(record_text(release), encoding="utf-8")
+        sign_file(path, signing_key)
+        for signed in (path, signature_of(path)):
+            tracking.add_artifact(run.run_id, tracking.Artifact(signed, ""))
+        report(3, _STEPS, "steps")
+        if not reasons:  # last: what an alias points to is complete
+            for model, number in versions.items():
+                model_versions.set_alias(model, CANDIDATE, number)
+        report(4, _STEPS, "steps")
+    return release
+
+
+def _required_key() -> ModelKey:
+    key = current_model_key()
+    if key is None:
+        raise InputError(
+            f"register.encrypt is true, and there is no model key: set {VARIABLE}, or the Prefect"
+            " Secret block fpenet-model-key"
+        )
+    return key
+
+
+_TRAINING_KEYS = ("net", "parameters", "epochs", "faces_seen", "minutes")
+
+
+def release_record(evidence: Evidence, reasons: list[str]) -> dict[str, Any]:
+    """release.json without what only the registry knows."""
+    unfinished = unfinished_targets(evidence.engines)
+    kpi_keys = ("dataset", "part", "num_faces", "num_subjects", "num_keypoints", "normaliser")
+    return {
+        "release": evidence.release,
+        "candidate": not reasons,
+        "alias": None if reasons else CANDIDATE,
+        "refused": reasons,
+        "gate": {key: evidence.verdict[key] for key in ("passed", "reasons")},
+        "state": "partial" if any(unfinished.values()) else "complete",
+        "pending": unfinished["pending"],
+        "failed": unfinished["failed"],
+        "training": {key: evidence.manifests["train"].summary.get(key) for key in _TRAINING_KEYS},
+        "kpi": {key: evidence.kpi[key] for key in (*kpi_keys, "metrics")},
+        "parity": [
+            {key: rung[key] for key in ("rung", "reference", "mean_px", "max_px", "passed")}
+            for rung in evidence.rungs
+        ],
+        "engines": engine_rows(evidence),
+        "digests": {name: manifest.content for name, manifest in evidence.manifests.items()},
+    }
+
+
+def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
+    """What of the stages' folders goes into the run, and where in it.
+
+    No picture and no file name of the labelled set goes there, but for the KPI's own plot and the
+    few faces that ``parity.json`` names. Of the report the edition below ``published`` goes, which
+    has neither.
+    """
+    files = [
+        (folders["train"] / "model.safetensors", "trainable"),
+        (folders["train"] / "model.json", "trainable"),
+        (folders["train"] / "trainable.safetensors", "trainable"),
+        (folders["train"] / "curve.jsonl", "train"),
+        (folders["validate"] / "report.json", "data"),
+        (folders["build"] / "engines.json", "build"),
+        (folders["build"] / "parity.json", "build"),
+        (folders["benchmark"] / "benchmark.json", "benchmark"),
+        (folders["gate"] / "gate.json", "gate"),
+        (folders["bundle"], "deployable"),
+        *((path, "kpi") for path in sorted(folders["evaluate"].glob("kpi*"))),
+        *(
+            (path, f"onnx/{path.parent.name}")
+            for stage in ("export", "calibrate")
+            for path in sorted(folders[stage].glob("opset*/*.onnx"))
+        ),
+        *((folder / "manifest.json", f"manifests/{name}") for name, folder in folders.items()),
+    ]
+    missing = [path for path, _ in files if not path.exists()]
+    if missing:
+        raise InputError(f"{missing[0]}: missing; a release needs it")
+    return files

@@ -1,0 +1,232 @@
+"""MLflow's model registry: one version a release and model, however often it is registered."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
+
+from fpenet.core.errors import InputError
+from fpenet.release.evidence import NAME_TAG, RELEASE_TAG
+from fpenet.release.registry import tracking
+from fpenet.release.store.encryption import open_folder
+from fpenet.release.store.pointer import LINK_TAG
+
+_ALIAS_EVENTS: tuple[Any, ...] = (
+    "model_version_alias.created",
+    "model_version_alias.deleted",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version as MLflow shows it.
+
+    Attributes:
+        release: digest of the release that it says it holds; empty where it says nothing.
+        run_id: of the run with its files; empty where there is none.
+    """
+
+    model: str
+    version: str
+    release: str
+    run_id: str
+    description: str
+
+
+def read_version(model: str, version: str) -> RegisteredVersion:
+    """What MLflow says of one version."""
+    found = MlflowClient().get_model_version(model, version)
+    said = found.tags.get(RELEASE_TAG, ""), found.run_id or "", found.description or ""
+    return RegisteredVersion(model, str(found.version), *said)
+
+
+def has_version(model: str, version: str) -> bool:
+    """Whether MLflow still has the version."""
+    return bool(
+        MlflowClient().search_model_versions(
+            f"name = '{model}' and version_number = {int(version)}"
+        )
+    )
+
+
+def find_named(model: str, name: str) -> str | None:
+    """The version called ``name``, as ``deployable_v3.0``, or None."""
+    found = MlflowClient().search_model_versions(
+        f"name = '{model}' and tags.`{NAME_TAG}` = '{name}'"
+    )
+    return str(found[0].version) if found else None
+
+
+def find_version(model: str, release: str) -> str | None:
+    """The version of ``model`` that holds ``release``, or None."""
+    found = MlflowClient().search_model_versions(
+        f"name = '{model}' and tags.`{RELEASE_TAG}` = '{release}'"
+    )
+    return str(min(int(one.version) for one in found)) if found else None
+
+
+def register_version(
+    model: str, *, source: str, run_id: str, tags: Mapping[str, str], description: str
+) -> str:
+    """The version of ``model`` for the release that ``tags`` name: found, or made.
+
+    Args:
+        source: the run's artifact folder that the version stands for.
+
+    Returns:
+        the version's number; of two made at once the smaller one stays, the other is deleted.
+    """
+    client = MlflowClient()
+    release = tags[RELEASE_TAG]
+    found = find_version(model, release)
+    if found is not None:
+        return found
+    _ensure_model(client, model)
+    made = client.create_model_version(
+        model, source=source, run_id=run_id, tags=dict(tags), description=description
+    )
+    first = find_version(model, release)
+    if first is not None and int(first) < int(made.version):
+        client.delete_model_version(model, str(made.version))
+        return first
+    return str(made.version)
+
+
+def version_of_alias(model: str, alias: str) -> str:
+    """The version that ``alias`` points to."""
+    return str(MlflowClient().get_model_version_by_alias(model, alias).version)
+
+
+def find_alias(model: str, alias: str) -> str | None:
+    """The version that ``alias`` points to; None where there is no such alias, or no model."""
+    try:
+        aliases = MlflowClient().get_registered_model(model).aliases
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return str(aliases[alias]) if alias in aliases else None
+
+
+def fetch_version(model: str, version: str, files: Sequence[str], folder: Path) -> None:
+    """Copy the artifacts of ``version`` to ``folder``: what lies beside the first of ``files``.
+
+    Raises:
+        InputError: it holds none of them, or is encrypted and the model key is not held.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    source = MlflowClient().get_model_version_download_uri(model, version)
+    download_artifacts(artifact_uri=source, dst_path=str(partial))
+    found = [path for file in files for path in partial.rglob(file)]
+    if not found:
+        raise InputError(f"{model} version {version}: holds no {' and no '.join(files)}")
+    open_folder(found[0].parent)
+    found[0].parent.rename(folder)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def fetch_run_files(run_id: str, names: Sequence[str], folder: Path) -> set[str]:
+    """Copy what a run has of these files and folders, of its top, into ``folder``.
+
+    Returns:
+        the names that it has; none where the run is gone.
+    """
+    client = MlflowClient()
+    try:
+        found = {one.path for one in client.list_artifacts(run_id)} & set(names)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return set()
+        raise
+    for name in sorted(found):
+        client.download_artifacts(run_id, name, str(folder))
+    return found
+
+
+def set_alias(model: str, alias: str, version: str) -> None:
+    """Make ``alias`` point to ``version``."""
+    MlflowClient().set_registered_model_alias(model, alias, version)
+
+
+def delete_alias(model: str, alias: str) -> None:
+    """Make ``alias`` point to nothing."""
+    MlflowClient().delete_registered_model_alias(model, alias)
+
+
+def set_description(model: str, version: str, description: str) -> None:
+    """Set the description of a version, which its page shows first."""
+    MlflowClient().update_model_version(model, version, description)
+
+
+def latest_sequence(model: str) -> int:
+    """The latest sequence of the release pointer that a version of ``model`` was tagged with."""
+    found = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{LINK_TAG}` != ''")
+    return max((int(json.loads(one.tags[LINK_TAG])["sequence"]) for one in found), default=0)
+
+
+def ensure_webhook(name: str, url: str, secret: str, refresh: bool) -> None:
+    """Have MLflow post to ``url`` whenever an alias of a model is set or removed.
+
+    Args:
+        name: by which a webhook that was made before is found again.
+        secret: that the events are signed with.
+        refresh: also tell the secret again of a webhook that is there, for it cannot be read.
+    """
+    client, token = MlflowClient(), None
+    while True:
+        page = client.list_webhooks(page_token=token)
+        found = next((one for one in page if one.name == name), None)
+        token = page.token
+        if found or not token:
+            break
+    if found is None:
+        client.create_webhook(name, url, list(_ALIAS_EVENTS), secret=secret)
+    elif refresh or found.url != url or not found.status.is_active():
+        client.update_webhook(
+            found.webhook_id,
+            url=url,
+            events=list(_ALIAS_EVENTS),
+            secret=secret,
+            status="ACTIVE",
+        )
+
+
+def tag_version(model: str, version: str, tags: Mapping[str, str]) -> None:
+    """Set ``tags`` on a version that is there already."""
+    client = MlflowClient()
+    for key, value in tags.items():
+        client.set_model_version_tag(model, version, key, value)
+
+
+def _ensure_model(client: MlflowClient, model: str) -> None:
+    try:
+        client.create_registered_model(model)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+FLOW_RUN_TAG = "fpenet.flow_run"
+
+
+def link_release(release: Mapping[str, Any], url: str) -> None:
+    """Have the run and both versions of a release name the page ``url``.
+
+    Args:
+        release: what release.json says.
+
+    Raises:
+        ConnectionError: MLflow is away.
+    """
+    with tracking.mlflow_errors():
+        tracking.link_run(release["run_id"], FLOW_RUN_TAG, url)
+        for model, version in (("model", "version"), ("trainable_model", "trainable_version")):
+            tag_version(release[model], release[version], {FLOW_RUN_TAG: url})

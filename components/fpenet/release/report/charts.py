@@ -1,0 +1,254 @@
+"""The charts of a report: matplotlib figures of numbers; no face of the labelled set is in one.
+
+Each is drawn so narrow that its letters can be read on a phone.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
+from matplotlib.figure import Figure
+
+from fpenet.keypoints import SCHEMES
+from fpenet.kpi.metrics import Floats
+
+OURS, CHAMPION, QUIET = "#0a58a6", "#c2570c", "#8a939e"
+_INK = "#1b1f24"
+FEWEST = 30
+"""Keypoints that a share must rest on to be drawn."""
+_WIDTH = 4.6  # inches
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
+    "svg.hashsalt": "fpenet",
+    "font.size": 10.5,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": _INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e8ec",
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+
+
+@contextmanager
+def _figure(height: float, width: float = _WIDTH) -> Iterator[tuple[Figure, Axes]]:
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.add_subplot()
+
+
+def svg_of(figure: Figure, title: str) -> str:
+    """The figure as an ``<svg>`` element that a page may hold many of."""
+    file = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # every figure counts them from 1
+    size = re.search(r'viewBox="0 0 ([\d.]+) ', text)
+    assert size is not None
+    text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", text, count=1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+
+
+def png_of(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    file = io.BytesIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(file, format="png", dpi=160, metadata={"Software": None})
+    return file.getvalue()
+
+
+def draw_cumulative_error(kpi: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Figure:
+    """Share of the faces with at most so much NME, of the whole face, the eyes and the mouth."""
+    with _figure(3.3) as (figure, axes):
+        curve = kpi["curve"]
+        percent = 100 * np.array(curve["nme"])
+        styles = {"all": (OURS, "-"), "eyes": (OURS, "--"), "mouth": (OURS, ":")}
+        for region, (colour, line) in styles.items():
+            if region in curve["share"]:
+                axes.plot(percent, curve["share"][region], line, color=colour, label=region)
+        if champion is not None:
+            axes.plot(
+                100 * np.array(champion["curve"]["nme"]),
+                champion["curve"]["share"]["all"],
+                color=CHAMPION,
+                label="champion, all",
+            )
+        for limit in (8, 10):
+            axes.axvline(limit, color=QUIET, linewidth=0.8, linestyle=(0, (2, 3)))
+        axes.set(
+            xlabel=f"NME of a face, % of {kpi['normalisers'][kpi['normaliser']].split(',')[0]}",
+            ylabel="share of the faces",
+            xlim=(0, percent[-1]),
+            ylim=(0, 1),
+        )
+        axes.legend(loc="lower right")
+    return figure
+
+
+def draw_slices(
+    slices: Sequence[Mapping[str, Any]], metric: str, champion: Sequence[Mapping[str, Any]]
+) -> Figure:
+    """The error of each slice of one attribute with its interval; none where faces are too few.
+
+    Args:
+        champion: the champion's slices of the same attribute, or none.
+    """
+    with _figure(2.9) as (figure, axes):
+        names = [str(each["value"]) for each in slices]
+        drawn = [(slices, OURS, -0.12 if champion else 0.0, "this release")]
+        if champion:
+            drawn.append((champion, CHAMPION, 0.12, "champion"))
+        for rows, colour, shift, who in drawn:
+            known = {str(each["value"]): each for each in rows if each["metrics"].get(metric)}
+            places = [index for index, name in enumerate(names) if name in known]
+            found = [known[names[index]] for index in places]
+            values = np.array([100 * each["metrics"][metric] for each in found])
+            ends = np.array([each["intervals"].get(metric) or [np.nan] * 2 for each in found])
+            whiskers = np.abs(100 * ends.reshape(-1, 2).T - values)
+            axes.errorbar(
+                np.array(places) + shift,
+                values,
+                yerr=whiskers,
+                fmt="o",
+                color=colour,
+                markersize=5,
+                capsize=3,
+                elinewidth=1.2,
+                label=who,
+            )
+        for index, each in enumerate(slices):
+            if not each["metrics"].get(metric):
+                axes.annotate(
+                    "too few",
+                    (index, 0),
+                    (0, 4),
+                    textcoords="offset points",
+                    ha="center",
+                    va="bottom",
+                    rotation=90,
+                    color=QUIET,
+                )
+        long = sum(len(name) + 1 for name in names) > 48
+        axes.set_xticks(range(len(names)), names, rotation=45 if long else 0)
+        axes.set(ylabel="NME, %", ylim=(0, None), xlim=(-0.6, len(names) - 0.4))
+        if champion:
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
+    return figure
+
+
+def draw_mean_face(kpi: Mapping[str, Any], mean_points: Floats) -> Figure:
+    """Each keypoint on the mean face, with a circle whose radius is its mean error, to scale.
+
+    Args:
+        mean_points: (K, 2) crop pixels, NaN where no face has the keypoint.
+    """
+    with _figure(4.6) as (figure, axes):
+        axes.grid(visible=False)
+        for line in _LINES if len(mean_points) in SCHEMES else ():
+            axes.plot(*mean_points[list(line)].T, color="#d3d9df", linewidth=1, zorder=1)
+        errors = np.array(
+            [np.nan if value is None else value for value in kpi["per_point"]["crop_px"]]
+        )
+        order = np.argsort(-errors)  # the largest circle lies lowest
+        known = order[np.isfinite(errors[order]) & np.isfinite(mean_points[order, 0])]
+        size = 2 * errors[known]
+        circles = EllipseCollection(
+            size,
+            size,
+            np.zeros(size.shape),
+            units="xy",
+            offsets=mean_points[known],
+            offset_transform=axes.transData,
+            cmap="viridis_r",
+            alpha=0.6,
+            linewidths=0,
+        )
+        circles.set_array(errors[known])
+        axes.add_collection(circles)
+        axes.plot(*mean_points[known].T, ".", color=_INK, markersize=2)
+        radius = size[:, None] / 2 + 1
+        low = (mean_points[known] - radius).min(axis=0)
+        high = (mean_points[known] + radius).max(axis=0)
+        axes.set(
+            xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal", xticks=[], yticks=[]
+        )
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        bar = figure.colorbar(circles, ax=axes, shrink=0.75, pad=0.02)
+        bar.set_label("mean error, px of the 80x80 crop")
+        bar.outline.set_visible(False)
+    return figure
+
+
+_LINES = (
+    range(17),
+    range(17, 22),
+    range(22, 27),
+    range(27, 31),
+    range(31, 36),
+    *((*range(first, last), first) for first, last in ((36, 42), (42, 48), (48, 60), (60, 68))),
+)
+"""What belongs together on a face of one of SCHEMES: jaw, eyebrows, nose, eyes, lips."""
+
+
+def draw_robustness(curve: Mapping[str, Any], clean: Mapping[str, Any], metric: str) -> Figure:
+    """How the error grows with one corruption; the band is the interval.
+
+    Args:
+        clean: the same faces as they are, drawn first.
+    """
+    with _figure(2.5, 3.6) as (figure, axes):
+        levels = [{"level": None, **clean}, *curve["levels"]]
+        levels = [each for each in levels if each["metrics"].get(metric) is not None]
+        values = [each["metrics"][metric] for each in levels]
+        ends = np.array([each["intervals"].get(metric) or [np.nan] * 2 for each in levels])
+        places = np.arange(len(levels))
+        axes.fill_between(places, *ends.reshape(-1, 2).T, color=OURS, alpha=0.15, linewidth=0)
+        axes.plot(places, values, "o-", color=OURS, markersize=4)
+        named = [_level(each["level"]) for each in levels]
+        axes.set_xticks(places, named, rotation=30 if len(named) > 7 else 0)
+        axes.set(xlabel=curve["unit"], ylabel="mean error, crop px", ylim=(0, None))
+    return figure
+
+
+def draw_reliability(confidence: Mapping[str, Any]) -> Figure:
+    """What share of the keypoints was right, by the confidence that the net gave them."""
+    with _figure(3.3) as (figure, axes):
+        bins = [each for each in confidence["reliability"] if each["points"] >= FEWEST]
+        said = [each["told"] for each in bins]
+        most = max((each["points"] for each in bins), default=1)
+        axes.plot((0, 1), (0, 1), color=QUIET, linewidth=0.8, linestyle=(0, (2, 3)))
+        axes.plot(said, [each["happened"] for each in bins], color=OURS)
+        axes.scatter(
+            said,
+            [each["happened"] for each in bins],
+            s=[8 + 90 * each["points"] / most for each in bins],
+            color=OURS,
+            alpha=0.8,
+        )
+        axes.set(
+            xlabel="confidence that the net gave (area: number of keypoints)",
+            ylabel=f"share visible and within {confidence['within_px']:g} px",
+            xlim=(0, 1),
+            ylim=(0, 1),
+        )
+    return figure
+
+
+def _level(level: float | None) -> str:
+    return "clean" if level is None else f"{level:g}"

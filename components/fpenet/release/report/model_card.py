@@ -1,0 +1,269 @@
+"""The model card: the NVIDIA card's headings, filled from the evidence alone.
+
+Input: the evidence of a release. Output: Markdown. Each number is a link whose target names the
+evidence file that it stands in and that file's SHA-256; no number comes from anywhere else. Digits
+outside of links are names (`fp16`), in code spans.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fpenet.provenance.digest import digest_file
+from fpenet.release.evidence import Evidence, engine_rows
+from fpenet.release.report import nvidia_card
+from fpenet.release.report.citations import (
+    SOURCES,
+    citation_table,
+    cite,
+    cite_interval,
+    cited_names,
+    evidence_file,
+    evidence_table,
+)
+from fpenet.release.report.not_measured import PERSONAL, not_measured
+
+LONGEST_DESCRIPTION = 5000
+"""Characters that MLflow's tables keep of a version's description."""
+
+
+def write_card(evidence: Evidence, reasons: Sequence[str]) -> str:
+    """The card as Markdown.
+
+    Args:
+        reasons: why the release may not be promoted; empty where it may.
+    """
+    sections = [f"# Model card of release `{evidence.release[:12]}`\n\n{_verdict(reasons)}"]
+    sections += [f"## {title}\n\n{write(evidence)}" for title, write in SECTIONS.items()]
+    return "\n\n".join([*sections, _links(evidence)]) + "\n"
+
+
+def describe_version(card: str, limit: int = LONGEST_DESCRIPTION) -> str:
+    """The card as a version's description: the same, less its longest sections if it must be.
+
+    >>> describe_version("# A\\n\\n## B\\n\\n" + "long " * 9 + "\\n\\n## C\\n\\nshort\\n", 60)
+    '# A\\n\\n## B\\n\\nIn `model_card.md` of the run.\\n\\n## C\\n\\nshort\\n'
+    """
+    head, *sections = card.split("\n\n## ")
+    instead = "\n\nIn `model_card.md` of the run."
+    while len(text := "\n\n## ".join([head, *sections])) > limit:
+        longest = max(range(len(sections) - 1), key=lambda one: len(sections[one]))
+        shorter = sections[longest].split("\n\n")[0] + instead
+        if shorter == sections[longest]:
+            return text[:limit]
+        sections[longest] = shorter
+    return text
+
+
+def _verdict(reasons: Sequence[str]) -> str:
+    if not reasons:
+        return "It may be promoted: every check that a promotion needs passed."
+    told = "It was refused, by the [gate][gate] or for want of an [engine][engines]:"
+    return "\n".join([told, "", *(f"- `{reason}`" for reason in reasons)])
+
+
+def _architecture(evidence: Evidence) -> str:
+    training = evidence.manifests["train"].summary
+    how = evidence.manifests["train"].params["train"]
+    heat_maps = f" and `{how['heatmap_loss']}` of the heat maps" if how["heatmap_weight"] else ""
+    parameters = cite(training["parameters"], "training", ",d")
+    return (
+        f"A Recombinator network, `{training['net']}`, of {parameters} parameters. In: a grey"
+        f" `80x80` crop, {cite(training['box_scale'], 'training', 'g')} times the face box. Out:"
+        f" {cite(training['num_keypoints'], 'training', 'd')} keypoints and the confidence"
+        f" ({training['confidence']}) of each. Loss: `{how['loss']}`{heat_maps}."
+    )
+
+
+def _training_data(evidence: Evidence) -> str:
+    labels, split = evidence.validation, evidence.manifests["split"].summary
+    training, rules = evidence.manifests["train"].summary, evidence.manifests["validate"].params
+    limits = rules["validate"]
+    dropped = [f"{cite(count, 'labels', ',d')} {why}" for why, count in labels["dropped"].items()]
+    digest = evidence.manifests["validate"].inputs["labels"]
+    return (
+        f"`{labels['dataset']}` (labels `{digest[:16]}`): {cite(labels['faces'], 'labels', ',d')}"
+        f" labelled faces of {cite(labels['subjects'], 'labels', ',d')} people, of which"
+        f" {cite(labels['kept'], 'labels', ',d')} are used; dropped:"
+        f" {', '.join(dropped) or 'none'}. Rules: an occlusion level of at most"
+        f" {cite(limits['max_occlusion_level'], 'rules', 'd')},"
+        f" at least {cite(limits['min_visible_fraction'], 'rules', '.0%')} of the face box in the"
+        f" picture. Split by people (`{split['rule']}`), so that nobody is in two parts:"
+        f" {_part(split, 'train')} to train, {_part(split, 'val')} to choose by. Trained for"
+        f" {cite(training['epochs'], 'training', 'd')} epochs,"
+        f" {cite(training['minutes'], 'training', '.1f')} minutes."
+    )
+
+
+def _part(split: Mapping[str, Any], part: str) -> str:
+    counts = split[part]
+    return (
+        f"{cite(counts['faces'], 'split', ',d')} faces of"
+        f" {cite(counts['subjects'], 'split', ',d')} people"
+    )
+
+
+def _evaluation_data(evidence: Evidence) -> str:
+    kpi = evidence.kpi
+    return (
+        f"Part `{kpi['part']}` of `{kpi['dataset']}`:"
+        f" {cite(kpi['num_faces'], 'kpi', ',d')} faces of"
+        f" {cite(kpi['num_subjects'], 'kpi', ',d')} people whom the net never saw (faces"
+        f" `{kpi['faces'][:16]}`)."
+    )
+
+
+def _kpi(evidence: Evidence) -> str:
+    kpi, headline = evidence.kpi, evidence.kpi["normaliser"]
+    metrics: Mapping[str, Any] = kpi["metrics"]
+    comparable = kpi["dataset"] == nvidia_card.DATASET
+
+    def cell(name: str, fmt: str) -> str:
+        return cite_interval(metrics.get(name), kpi["intervals"].get(name), "kpi", fmt)
+
+    rows = [
+        (
+            region.replace("_", " "),
+            cell(f"{nvidia_card.UNIT}/{region}", ".2f"),
+            cite(nvidia_card.KPI_PX.get(region), "nvidia", "g"),
+            cell(f"image_px/{region}", ".2f"),
+            cell(f"nme_{headline}/{region}", ".2%"),
+        )
+        for region in kpi["regions"]
+    ]
+    other = "" if comparable else " (of Multi-PIE: not comparable)"
+    head = ("region", "tight crop, px", f"NVIDIA's card, px{other}", "shipped crop, px", "NME")
+    confidence = kpi["confidence"]
+    failed, area = (metrics.get(f"{unit}_{headline}_8/all") for unit in ("failure_rate", "auc"))
+    return "\n\n".join(
+        [
+            "Errors are means over faces of each keypoint, then over the keypoints of a region, in"
+            " pixels of the source image; NME is the error of a face over the"
+            f" {kpi['normalisers'][headline].split(',')[0]}. In parentheses the"
+            f" {cite(kpi['interval']['level'], 'kpi', '.0%')} interval, a bootstrap of people"
+            f" ({cite(kpi['interval']['resamples'], 'kpi', ',d')} resamples).",
+            citation_table(head, rows),
+            f"Faces with an NME above `8 %`: {cite(failed, 'kpi', '.1%')}; AUC up to there:"
+            f" {cite(area, 'kpi', '.3f')}. Confidence: AUROC of large errors"
+            f" {cite(confidence['auroc_large_error'], 'kpi', '.3f')}, expected calibration error"
+            f" {cite(confidence['ece'], 'kpi', '.3f')}.",
+        ]
+    )
+
+
+def _performance(evidence: Evidence) -> str:
+    best: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for row in evidence.timings:
+        key = (row["target"], row["precision"])
+        if key not in best or row["faces_per_second"] > best[key]["faces_per_second"]:
+            best[key] = row
+    rows = []
+    for row, engine in zip(engine_rows(evidence), evidence.engines, strict=True):
+        fast = best.get((row["target"], row["precision"]), {})
+        verdict = {True: "passed", False: "refused", None: ""}[row["passed"]]
+        theirs = nvidia_card.LATENCY_MS if row["precision"] == "fp16" else {}
+        rows.append(
+            (
+                f"`{row['target']}`",
+                f"`{row['precision'] or '-'}`",
+                verdict or row["status"],
+                cite(row["p50_ms"], "latency", ".2f"),
+                cite(fast.get("faces_per_second"), "latency", ",.0f"),
+                cite(engine["parity_px"], "engines", ".2g"),
+                cite(theirs.get(row["target"]), "nvidia", "g"),
+            )
+        )
+    head = ("target", "precision", "state", "ms, one face", "faces/s, best batch", "moved, px")
+    return (
+        "On the machine that made the release, grey pixels to keypoints; moved: how far from the"
+        " net's own keypoints, pixels of the crop.\n\n"
+        + citation_table((*head, "NVIDIA's ms"), rows)
+    )
+
+
+def _limitations(evidence: Evidence) -> str:
+    turned = next((s for s in evidence.kpi["slices"] if s["value"] == "above 60"), None)
+    lines = []
+    if turned is not None:
+        lines.append(f"Faces turned by more than `60` degrees: {_slice_error(evidence, turned)}.")
+    lines += [cited_names(sentence) for sentence in not_measured(evidence)]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _ethics(evidence: Evidence) -> str:
+    slices: dict[str, list[Mapping[str, Any]]] = {}
+    for one in evidence.kpi["slices"]:
+        slices.setdefault(one["attribute"], []).append(one)
+    metric = f"nme_{evidence.kpi['normaliser']}/all"
+    rows = []
+    for attribute, every in slices.items():
+        judged = [one for one in every if one["metrics"].get(metric) is not None]
+        worst = sorted(judged, key=lambda one: -one["metrics"][metric])[:1]
+        for one in every if attribute in PERSONAL else worst:
+            rows.append(
+                (
+                    attribute.replace("_", " "),
+                    f"`{one['value']}`",
+                    cite(one["num_faces"], "kpi", ",d"),
+                    cite(one["num_subjects"], "kpi", ",d"),
+                    _slice_error(evidence, one),
+                )
+            )
+    absent = [name for name in PERSONAL if name not in slices]
+    said = f" The labels do not tell {', '.join(absent)}." if absent else ""
+    return (
+        "NME of all keypoints with its interval: every slice of what people are, and of any other"
+        f" attribute the worst slice.{said}\n\n"
+        + citation_table(("attribute", "slice", "faces", "people", "NME"), rows)
+    )
+
+
+def _slice_error(evidence: Evidence, one: Mapping[str, Any]) -> str:
+    metric = f"nme_{evidence.kpi['normaliser']}/all"
+    if one["too_few"]:
+        return "too few"
+    return cite_interval(one["metrics"][metric], one["intervals"][metric], "kpi", ".2%")
+
+
+def _versions(evidence: Evidence) -> str:
+    tools: dict[str, str] = {}
+    for manifest in evidence.manifests.values():
+        tools |= manifest.tools
+    champion = evidence.verdict["champion"]
+    return "\n".join(
+        [
+            f"- Release `{evidence.release}`",
+            f"- Weights `{evidence.manifests['train'].content[:16]}`, bundles"
+            f" `{evidence.manifests['bundle'].content[:16]}`",
+            f"- Champion: {champion['state']}"
+            + (f", `{champion['name']}`" if champion["name"] else ""),
+            f"- Made with {', '.join(f'`{tool} {one}`' for tool, one in sorted(tools.items()))}",
+        ]
+    )
+
+
+def _evidence(evidence: Evidence) -> str:
+    return "Each number above links to one of these.\n\n" + evidence_table(evidence.folders)
+
+
+SECTIONS: dict[str, Callable[[Evidence], str]] = {
+    "Model architecture": _architecture,
+    "Training data": _training_data,
+    "Evaluation data": _evaluation_data,
+    "Methodology and KPI": _kpi,
+    "Real-time inference performance": _performance,
+    "Limitations": _limitations,
+    "Ethical considerations": _ethics,
+    "Model versions": _versions,
+    "Evidence": _evidence,
+}
+
+
+def _links(evidence: Evidence) -> str:
+    digests = {
+        path: digest_file(evidence_file(evidence.folders, path)) for path in SOURCES.values()
+    }
+    lines = [
+        f'[{name}]: #evidence "{path}, SHA-256 {digests[path][:16]}"'
+        for name, path in SOURCES.items()
+    ]
+    return "\n".join([*lines, f'[nvidia]: {nvidia_card.URL} "NVIDIA\'s FPENet model card"'])

@@ -1,0 +1,294 @@
+"""The page of a report: every value that its template names, taken from the evidence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
+from fpenet.kpi.metrics import Floats, face_errors, nme
+from fpenet.kpi.predictions import Predictions, judged_rows, load_predictions
+from fpenet.release.evidence import Evidence, engine_rows, read_stage_json, unfinished_targets
+from fpenet.release.report import charts, nvidia_card
+from fpenet.release.report.faces import ReportFace, faces_lost, mean_face, worst_faces
+from fpenet.release.report.not_measured import not_measured
+
+_SHOWN = 10  # faces a row of pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure of the report.
+
+    Attributes:
+        name: of its PNG.
+        section: of the page.
+    """
+
+    name: str
+    section: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class ChampionSummary:
+    """What the release was compared with.
+
+    Attributes:
+        why: what became of the comparison, in words.
+        engine: the champion's, ``target/precision``, that is shown beside ours.
+        kpi: of that engine; None where there is no champion to compare with.
+        theirs, own: what it and our engine said of the judged faces.
+    """
+
+    name: str
+    why: str
+    engine: str = ""
+    kpi: Mapping[str, Any] | None = None
+    theirs: Predictions | None = None
+    own: Predictions | None = None
+
+
+class Page:
+    """What the template asks for, each thing worked out once."""
+
+    def __init__(self, evidence: Evidence, reasons: Sequence[str]) -> None:
+        self.evidence = evidence
+        self.reasons = list(reasons)
+
+    @cached_property
+    def store(self) -> CropStore:
+        """The crops that were judged."""
+        return open_crops(self.evidence.folders["crop"])
+
+    @cached_property
+    def champion(self) -> ChampionSummary:
+        """The champion, by the most precise of our engines that was compared with it."""
+        told: Mapping[str, Any] = self.evidence.verdict["champion"]
+        name, compared = told["name"] or "", told["engines"]
+        if not compared:
+            return ChampionSummary(name, told["why"])
+        own = min(compared, key=lambda each: ("fp32", "fp16", "int8").index(each.split("/")[1]))
+        gate, build = self.evidence.folders["gate"], self.evidence.folders["build"]
+        files = {f"{row['target']}/{row['precision']}": row for row in self.evidence.engines}
+        return ChampionSummary(
+            name,
+            told["why"],
+            compared[own]["engine"],
+            read_stage_json(gate / compared[own]["kpi"]),
+            load_predictions(gate / compared[own]["predictions"]),
+            load_predictions(build / files[own]["predictions"]),
+        )
+
+    @cached_property
+    def charts(self) -> list[Chart]:
+        """Every chart, in the order of the page."""
+        kpi, champion = self.evidence.kpi, self.champion.kpi
+        found = [
+            Chart(
+                "cumulative_error",
+                "evaluate",
+                "Cumulative error",
+                f"Share of the {kpi['num_faces']} faces whose NME is at most so much; dotted: the"
+                " bounds of failure rate and AUC.",
+                charts.draw_cumulative_error(kpi, champion),
+            ),
+            Chart(
+                "error_on_mean_face",
+                "evaluate",
+                "Error of each keypoint",
+                "On the mean of the judged faces; a circle's radius is the keypoint's mean error,"
+                " to scale.",
+                charts.draw_mean_face(kpi, mean_face(self.store)),
+            ),
+        ]
+        if kpi["confidence"]["reliability"]:
+            found.append(
+                Chart(
+                    "reliability",
+                    "evaluate",
+                    "What a confidence means",
+                    "On the diagonal, of the keypoints with a confidence of 0.8 eight in ten are"
+                    f" visible and near their label. A dot rests on {charts.FEWEST} or more.",
+                    charts.draw_reliability(kpi["confidence"]),
+                )
+            )
+        found += [
+            Chart(
+                f"error_by_{attribute}",
+                "slices",
+                f"By {attribute.replace('_', ' ')}",
+                "",
+                charts.draw_slices(rows, f"nme_{kpi['normaliser']}/all", theirs),
+            )
+            for attribute, rows, theirs in _charted(kpi, champion)
+        ]
+        robustness = kpi["robustness"] or {"curves": ()}
+        found += [
+            Chart(
+                f"robustness_{curve['corruption']}",
+                "robustness",
+                curve["corruption"].replace("_", " ").capitalize(),
+                "",
+                charts.draw_robustness(curve, robustness["clean"], "crop_px/all"),
+            )
+            for curve in robustness["curves"]
+        ]
+        return found
+
+    def faces(self) -> tuple[list[ReportFace], list[ReportFace]]:
+        """The worst faces, and those where most was lost to the champion."""
+        found = load_predictions(self.evidence.folders["evaluate"] / "predictions.npz")
+        errors = nme_of_faces(self.store, found.points)
+        worst = worst_faces(self.store, found.points, errors, _SHOWN)
+        theirs, own = self.champion.theirs, self.champion.own
+        if theirs is None or own is None:
+            return worst, []
+        count = theirs.points.shape[1]  # of other schemes the first keypoints are shared
+        points = own.points[:, :count]
+        both = first_keypoints(self.store, count)
+        before, after = nme_of_faces(both, theirs.points), nme_of_faces(both, points)
+        return worst, faces_lost(both, points, after, theirs.points, before, _SHOWN)
+
+    def context(self, with_faces: bool) -> dict[str, Any]:
+        """Everything that the template names."""
+        evidence, kpi = self.evidence, self.evidence.kpi
+        worst, lost = self.faces() if with_faces else ([], [])
+        drawn: dict[str, list[dict[str, Any]]] = {}
+        for chart in self.charts:
+            svg = Markup(charts.svg_of(chart.figure, chart.title))
+            drawn.setdefault(chart.section, []).append(
+                {"title": chart.title, "caption": chart.caption, "svg": svg}
+            )
+        engines = engine_table(evidence)
+        judged = [row for row in engines if row["p50_ms"] and row["passed"]]
+        checks = sorted(evidence.verdict["checks"], key=lambda one: one["passed"])
+        comparisons = comparison_table(evidence.verdict["comparisons"])
+        return {
+            "release": evidence.release,
+            "reasons": self.reasons,
+            "kpi": kpi,
+            "normaliser": short(kpi),
+            "comparable": kpi["dataset"] == nvidia_card.DATASET,
+            "card": nvidia_card,
+            "champion": self.champion,
+            "charts": drawn,
+            "slices": slice_table(kpi, self.champion.kpi),
+            "checks": [one for one in checks if not one["evidence"].startswith("champion/")],
+            "num_checks": len(checks),
+            "num_passed": sum(one["passed"] for one in checks),
+            "comparisons": comparisons,
+            "metrics": list(dict.fromkeys(r["metric"] for r in evidence.verdict["comparisons"])),
+            "rungs": evidence.rungs,
+            "engines": engines,
+            "fastest": min(judged, key=lambda row: row["p50_ms"], default=None),
+            "unfinished": {k: v for k, v in unfinished_targets(evidence.engines).items() if v},
+            "with_faces": with_faces,
+            "worst": [asdict(one) for one in worst],
+            "lost": [asdict(one) for one in lost],
+            "validation": evidence.validation,
+            "split": evidence.manifests["split"].summary,
+            "training": evidence.manifests["train"].summary,
+            "manifests": evidence.manifests,
+            "gaps": not_measured(evidence),
+        }
+
+
+def engine_table(evidence: Evidence) -> list[dict[str, Any]]:
+    """The engines with their error, latency and throughput; ``first`` of each target."""
+    rows: list[dict[str, Any]] = []
+    metric = f"nme_{evidence.kpi['normaliser']}/all"
+    for row, engine in zip(engine_rows(evidence), evidence.engines, strict=True):
+        timed = [
+            timing
+            for timing in evidence.timings
+            if (timing["target"], timing["precision"]) == (row["target"], row["precision"])
+        ]
+        single = next((timing for timing in timed if timing["batch_size"] == 1), {})
+        best = max(timed, key=lambda timing: timing["faces_per_second"], default={})
+        rows.append(
+            row
+            | {
+                "first": not rows or rows[-1]["target"] != row["target"],
+                "p99_ms": single.get("p99_ms"),
+                "threads": single.get("threads", 1),
+                "faces_per_second": best.get("faces_per_second"),
+                "best_batch": best.get("batch_size"),
+                "nme": (engine["metrics"] or {}).get(metric),
+                "parity_px": engine["parity_px"],
+            }
+        )
+    return rows
+
+
+def comparison_table(
+    rows: Sequence[Mapping[str, Any]],
+) -> dict[str, dict[str, dict[str, Mapping[str, Any]]]]:
+    """Engine -> faces in words -> metric -> the row of gate.json.
+
+    Faces are shown that the verdict rests on, and others where a loss is not ruled out.
+    """
+    shown = {
+        (row["engine"], row["slice"])
+        for row in rows
+        if row["required"] or (row["change"] is not None and not row["passed"])
+    }
+    table: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
+    for row in rows:
+        if (row["engine"], row["slice"]) in shown:
+            attribute, _, value = (row["slice"] or "all faces").partition("=")
+            faces = f"{attribute.replace('_', ' ')} {value}".strip()
+            table.setdefault(row["engine"], {}).setdefault(faces, {})[row["metric"]] = row
+    return table
+
+
+def slices_of(kpi: Mapping[str, Any], attribute: str) -> list[Mapping[str, Any]]:
+    """The slices of one attribute."""
+    return [one for one in kpi["slices"] if one["attribute"] == attribute]
+
+
+def slice_table(
+    kpi: Mapping[str, Any], champion: Mapping[str, Any] | None
+) -> dict[str, list[dict[str, Any]]]:
+    """Attribute -> its slices, with the champion's error on each."""
+    metric = f"nme_{kpi['normaliser']}/all"
+    theirs = {
+        (one["attribute"], one["value"]): one["metrics"].get(metric)
+        for one in (champion or {"slices": ()})["slices"]
+    }
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for one in kpi["slices"]:
+        found = theirs.get((one["attribute"], one["value"]))
+        rows.setdefault(one["attribute"], []).append({**one, "champion": found})
+    return rows
+
+
+def short(kpi: Mapping[str, Any]) -> str:
+    """The headline normaliser, in a few words."""
+    return str(kpi["normalisers"][kpi["normaliser"]].split(",")[0])
+
+
+def nme_of_faces(store: CropStore, points: Floats) -> Floats:
+    """(N,) NME of each judged face, by the headline normaliser."""
+    found = face_errors(store, judged_rows(store), points)
+    norm = next(iter(found.norms.values()))
+    return nme(found.errors, np.isfinite(found.errors), norm)
+
+
+def _charted(
+    kpi: Mapping[str, Any], champion: Mapping[str, Any] | None
+) -> list[tuple[str, list[Mapping[str, Any]], list[Mapping[str, Any]]]]:
+    """Attributes with two or more judged slices, yaw first, and the champion's slices of each."""
+    names = dict.fromkeys(("yaw", "yaw_range", *(one["attribute"] for one in kpi["slices"])))
+    found = []
+    for name in names:
+        rows = slices_of(kpi, name)
+        if sum(not row["too_few"] for row in rows) >= 2:
+            found.append((name, rows, slices_of(champion, name) if champion else []))
+    return found

@@ -1,0 +1,87 @@
+"""What lies beside the images: Sloth records, ``_lm.mat`` labels, what is known of each image."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from synthface.spec import FaceSpec, Floats, RenderedFace
+
+MAT_HEADER = b"MATLAB 5.0 MAT-file, fpenet".ljust(116)
+"""In the place of a text that names the platform and the time."""
+
+
+def sloth_record(filename: str, face: RenderedFace) -> dict[str, object]:
+    """The Sloth record of one image: coordinates in image pixels, to a thousandth."""
+    x, y, width, height = (round(value, 3) for value in face.face_box)
+    box = {
+        "class": "FaceBbox",
+        "face_tight_bboxx": x,
+        "face_tight_bboxy": y,
+        "face_tight_bboxwidth": width,
+        "face_tight_bboxheight": height,
+        "Occlusion": face.occlusion_level,
+    }
+    fiducials: dict[str, object] = {"class": "FiducialPoints"}
+    for number, ((px, py), seen) in enumerate(
+        zip(face.points.tolist(), face.visible, strict=True), 1
+    ):
+        fiducials[f"P{number}x"] = round(px, 3)
+        fiducials[f"P{number}y"] = round(py, 3)
+        if not seen:
+            fiducials[f"P{number}occluded"] = True
+    return {"filename": filename, "class": "image", "annotations": [box, fiducials]}
+
+
+def mat_label(points: Floats) -> bytes:
+    """A MATLAB file with ``pts``: points (K, 2) to a thousandth of a pixel, the first pixel is 1.
+
+    Its bytes depend on the points alone.
+    """
+    from scipy.io import savemat
+
+    file = io.BytesIO()
+    savemat(file, {"pts": np.round(points, 3) + 1.0})
+    return MAT_HEADER + file.getvalue()[len(MAT_HEADER) :]
+
+
+def about_face(face: FaceSpec) -> dict[str, str | float]:
+    """What the file's name does not tell of an image, by column of ``attributes.csv``.
+
+    Degrees are the head's own, to the camera; a ``skin`` is a third of the range of albedos.
+    """
+    who = face.identity
+    return {
+        "head_yaw": round(face.yaw_deg, 1),
+        "head_pitch": round(face.pitch_deg, 1),
+        "head_roll": round(face.roll_deg, 1),
+        "skin": "dark"
+        if who.skin_albedo < 0.5
+        else "medium"
+        if who.skin_albedo < 0.65
+        else "light",
+        "glasses": "yes" if who.glasses else "no",
+        "beard": "yes" if who.stubble > 0.0 else "no",
+        "hat": "no" if who.hat is None else "yes",
+        "age": round(who.age),
+        "sex": who.sex,
+        "held_before": face.occluder.kind if face.occluder else "nothing",
+    }
+
+
+def csv_text(rows: Iterable[Mapping[str, object]]) -> str:
+    """``rows``, which all have the columns of the first, as a CSV file."""
+    file = io.StringIO()
+    lines = csv.writer(file, lineterminator="\n")
+    for number, row in enumerate(rows):
+        if number == 0:
+            lines.writerow(row)
+        lines.writerow(row.values())
+    return file.getvalue()
+
+
+def json_lines(records: Sequence[object]) -> str:
+    """One JSON list with a record a line, so that two versions can be compared line by line."""
+    return "[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n"

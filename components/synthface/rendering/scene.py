@@ -1,0 +1,88 @@
+"""What is not the head: the room behind it and the camera's own blur and noise."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from synthface.rng import SeededRng, noise_bytes, uniforms
+from synthface.spec import IMAGE_HEIGHT, IMAGE_WIDTH, Floats
+
+_CELL_PX = 8
+COARSE_SHARE = 0.35
+
+
+def backdrop(seed: int) -> Floats:
+    """(480, 640) float32 displayed grey of a room out of focus: walls, doors, pictures, lamps."""
+    rows, columns = IMAGE_HEIGHT // _CELL_PX + 1, IMAGE_WIDTH // _CELL_PX + 1
+    draws = SeededRng(seed, 1)
+    slope = draws.between(-0.3, 0.3) * (np.arange(columns) / columns - 0.5)
+    room = np.zeros((rows, columns)) + draws.between(0.12, 0.8) + slope
+    for _ in range(draws.index(4)):  # from floor to ceiling
+        left, wide = draws.index(columns), 2 + draws.index(24)
+        room[:, left : left + wide] += draws.between(-0.25, 0.25)
+    for _ in range(draws.index(12)):
+        left, top = draws.index(columns), draws.index(rows)
+        wide, tall = 1 + draws.index(18), 1 + draws.index(24)
+        thing = room[top : top + tall, left : left + wide]
+        thing += (draws.between(0.03, 0.97) - thing) * draws.between(0.2, 0.9)
+    texture = uniforms(rows * columns, seed, 2).reshape(rows, columns)
+    room = room + draws.between(0.0, 0.12) * (texture - 0.5)
+    for _ in range(1 + draws.index(4)):
+        tall_room = np.concatenate([room[:1], room, room[-1:]])
+        room = (tall_room[:-2] + 2.0 * room + tall_room[2:]) / 4.0
+        broad = np.concatenate([room[:, :1], room, room[:, -1:]], axis=1)
+        room = (broad[:, :-2] + 2.0 * room + broad[:, 2:]) / 4.0
+    room = room.astype(np.float32)
+    return np.ascontiguousarray(_stretched(np.ascontiguousarray(_stretched(room).T)).T)
+
+
+def _stretched(grid: Floats) -> Floats:
+    """(R, C) values at cell corners, straight lines between them down the rows: (8 (R - 1), C)."""
+    share = (np.arange(_CELL_PX, dtype=np.float32) / _CELL_PX)[None, :, None]
+    upper, lower = grid[:-1, None, :], grid[1:, None, :]
+    return (upper + (lower - upper) * share).reshape(-1, grid.shape[1])
+
+
+def _softened(fine: NDArray[np.uint16], times: int) -> NDArray[np.uint16]:
+    """``fine`` (up to 4080), each pixel mixed with its neighbours by 1, 2, 1."""
+    for _ in range(times):
+        tall = np.concatenate([fine[:1], fine, fine[-1:]])
+        fine = tall[:-2] + 2 * tall[1:-1] + tall[2:]
+        broad = np.concatenate([fine[:, :1], fine, fine[:, -1:]], axis=1)
+        fine = (broad[:, :-2] + 2 * broad[:, 1:-1] + broad[:, 2:] + 8) >> 4
+    return fine
+
+
+def _coarse(fine: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """``fine`` as a camera of half as many rows and columns has it, enlarged again."""
+    four = fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2]
+    small = ((four + 2) >> 2).astype(np.uint16)
+    large = np.repeat(np.repeat(_softened(small, 1), 2, axis=0), 2, axis=1)
+    return _softened(large, 1)
+
+
+def photograph(grey: Floats, seed: int, shot: int = 0) -> NDArray[np.uint8]:
+    """(480, 640) image of displayed ``grey`` (1 is white): exposure, blur, noise, JPEG.
+
+    Args:
+        shot: no two of one seed have the same noise.
+    """
+    draws = SeededRng(seed, 4)
+    gain, lift = np.float32(draws.between(0.88, 1.4)), np.float32(draws.between(-0.03, 0.06))
+    # Sixteenths of a grey level: 4080 times the blur's 16 is the most that 16 bits hold.
+    fine = (np.minimum(np.maximum(grey * gain + lift, 0.0), 1.0) * 4080.0 + 0.5).astype(np.uint16)
+    fine = _softened(fine, 1 + draws.index(3))
+    if draws.chance(COARSE_SHARE):
+        fine = _coarse(fine)
+    grain = 1 + draws.index(3)  # levels, the most that a pixel is off
+    noise = noise_bytes(grey.size, seed, 3, shot).reshape(grey.shape).astype(np.uint16)
+    level = ((fine + 8) >> 4) + ((noise * (2 * grain + 1)) >> 8)
+    image: NDArray[np.uint8] = np.minimum(np.maximum(level, grain), 255 + grain) - grain
+    image = image.astype(np.uint8)
+    if draws.chance(0.5):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=40 + draws.index(56))
+        image = np.array(Image.open(file), np.uint8)
+    return image

@@ -1,0 +1,75 @@
+"""What holds for every run of the tests: each test ends, and the checkout stays as it was."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+SLOW_SECONDS = 1800.0
+CACHES = {
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".hypothesis",
+}
+"""What a run may leave behind."""
+BEFORE = pytest.StashKey[frozenset[str]]()
+CHANGED = pytest.StashKey[list[str]]()
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read where MLflow is imported
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a slow test half an hour; ``timeout`` of pyproject.toml is for the others."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[BEFORE] = frozenset(checkout(ROOT))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that changed the checkout."""
+    before = session.config.stash[BEFORE]
+    changed = sorted(before ^ frozenset(checkout(ROOT)))
+    session.config.stash[CHANGED] = changed
+    if changed and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if changed := config.stash.get(CHANGED, []):
+        terminalreporter.section("the checkout is not as it was before the run", red=True)
+        for line in changed:
+            terminalreporter.line(line)
+
+
+def checkout(root: Path) -> Iterator[str]:
+    """``git status`` of ``root``, line by line, and each path that git does not track.
+
+    Folders that hold an environment (``pyvenv.cfg``) and CACHES are left out, as is all that lies
+    in them. Empty outside a git checkout.
+    """
+    command = ["git", "status", "--porcelain", "--untracked-files=no"]
+    status = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if status.returncode:
+        return
+    yield from status.stdout.splitlines()
+    for folder, folders, files in os.walk(root):
+        left_out = CACHES | {".git"}
+        folders[:] = [
+            name
+            for name in folders
+            if name not in left_out and not Path(folder, name, "pyvenv.cfg").exists()
+        ]
+        place = Path(folder).relative_to(root)
+        yield from (f"   {place / name}" for name in [*folders, *files])

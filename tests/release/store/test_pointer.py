@@ -1,0 +1,136 @@
+"""The release pointer moves by compare-and-swap, and its chain tells what was done to it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fpenet.provenance.signing import PublicKey, SigningKey, make_key
+from fpenet.release.store.folder import FileStore
+from fpenet.release.store.interface import Store, Superseded
+from fpenet.release.store.pointer import (
+    POINTER,
+    Head,
+    entry_json,
+    move,
+    parse_entry,
+    read_head,
+    read_history,
+    take_token,
+)
+from tests.release_store import link, promote
+
+Trusted = tuple[PublicKey, ...]
+
+
+def test_each_move_is_one_link_more(store: Store, key: SigningKey, trusted: Trusted) -> None:
+    assert read_head(store, trusted) == Head(None, 0, None)
+    moved = promote(store, key, "1", "2", "3")
+    assert [one.sequence for one in moved] == [1, 2, 3]
+    assert [one.token for one in moved] == [1, 2, 3]
+    assert [one.previous for one in moved] == [None, moved[0].digest, moved[1].digest]
+    head = read_head(store, trusted)
+    assert (head.link, head.token, head.version) == (moved[2], 3, "3")
+    history = read_history(store, trusted)
+    assert history.links == (moved[2], moved[1], moved[0])
+    assert history.problems == ()
+    assert parse_entry(json.loads(entry_json(moved[1]))) == moved[1]
+
+
+def test_a_run_whose_token_is_not_the_latest_changes_nothing(
+    store: Store, key: SigningKey, trusted: Trusted, contents: Callable[[Store], dict[str, bytes]]
+) -> None:
+    promote(store, key, "1")
+    zombie, living = take_token(store, trusted), take_token(store, trusted)
+    before = contents(store)
+    with pytest.raises(Superseded, match="token 3 was given out after this run's 2"):
+        move(store, zombie, link("2"), key, trusted)
+    assert contents(store) == before
+    assert move(store, living, link("3"), key, trusted).sequence == 2
+
+
+def test_a_removed_link_is_told(key: SigningKey, trusted: Trusted, tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "releases")
+    moved = promote(store, key, "1", "2", "3", "4")
+    (tmp_path / "releases/history/00000002.json").unlink()
+    history = read_history(store, trusted)
+    assert history.problems == ("link 2 was removed",)
+    assert history.links == (moved[3], moved[2], moved[0])
+
+
+@pytest.mark.parametrize(
+    ("sequence", "key_of", "said"),
+    [(1, "gate", "link 1 was replaced"), (2, "stranger", "is not trusted here")],
+)
+def test_an_edited_link_is_told(
+    key: SigningKey, trusted: Trusted, tmp_path: Path, sequence: int, key_of: str, said: str
+) -> None:
+    from fpenet.provenance.signing import sign
+
+    store = FileStore(tmp_path / "releases")
+    promote(store, key, "1", "2", "3")
+    path = tmp_path / f"releases/history/{sequence:08d}.json"
+    text = path.read_text()
+    path.write_text(text.replace("asked for in MLflow", "a better reason"))
+    (problem,) = read_history(store, trusted).problems
+    assert problem.startswith(f"link {sequence} was edited")
+    assert problem.endswith("is not what the gate key " + key.public.id + " signed")
+    # and signed again, by the gate's own key or by another's
+    signer = key if key_of == "gate" else make_key(tmp_path / "keys/stranger.pem")
+    edited = replace(parse_entry(json.loads(text)), why="a better reason", signature="")
+    path.write_text(entry_json(replace(edited, signature=str(sign(edited.content, signer)))))
+    (problem,) = read_history(store, trusted).problems
+    assert said in problem
+
+
+def test_a_pointer_that_was_put_back_is_told(
+    key: SigningKey, trusted: Trusted, tmp_path: Path
+) -> None:
+    store = FileStore(tmp_path / "releases")
+    promote(store, key, "1")
+    old = (tmp_path / "releases" / POINTER).read_bytes()
+    promote(store, key, "2", "3")
+    (tmp_path / "releases" / POINTER).write_bytes(old)
+    (problem,) = read_history(store, trusted).problems
+    assert problem == "the pointer is at sequence 1, but 3 was reached: it was put back"
+    for path in (tmp_path / "releases/history").iterdir():
+        path.unlink()
+    assert read_history(store, trusted).problems == ()  # nothing here can tell
+    (problem,) = read_history(store, trusted, witnessed=3).problems
+    assert problem == "the pointer is at sequence 1, but 3 was reached: it was put back"
+
+
+def test_a_pointer_of_a_stranger_or_changed_is_refused(
+    key: SigningKey, trusted: Trusted, tmp_path: Path
+) -> None:
+    store = FileStore(tmp_path / "releases")
+    promote(store, key, "1")
+    path = tmp_path / "releases" / POINTER
+    path.write_bytes(path.read_bytes().replace(b"deployable_v1.0", b"deployable_v9.0"))
+    for call in (read_head, take_token):
+        with pytest.raises(ValueError, match="release pointer, sequence 1: is not what the gate"):
+            call(store, trusted)
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="not a pointer"):
+        read_head(store, trusted)
+    assert read_history(store, trusted).problems[0].startswith("pointer.json of the release store")
+
+
+def test_what_is_kept_is_kept_once(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "engine"
+    path.write_bytes(b"engine" * 1000)
+    for _ in range(2):
+        store.keep("one", b"1")
+        store.keep_file("files/engine", path)
+    with pytest.raises(ValueError, match="holds other bytes than it should"):
+        store.keep("one", b"2")
+    store.fetch("files/engine", tmp_path / "again/engine")
+    assert (tmp_path / "again/engine").read_bytes() == b"engine" * 1000
+    path.write_bytes(b"other")
+    with pytest.raises(ValueError, match="files/engine: holds other bytes than it should"):
+        store.keep_file("files/engine", path)
+    with pytest.raises(ValueError, match="nowhere"):
+        store.fetch("nowhere", tmp_path / "nowhere")
+    assert store.names("files/") == ["files/engine"]
