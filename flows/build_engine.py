@@ -8,7 +8,6 @@ A run that no worker takes stays scheduled. The release is partial then; the wor
 when it comes, and the next release of the same net finds the engine finished.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flows.tasks import WORK, progress_artifact
 from fpenet.core.errors import InputError
+from fpenet.deploy.engines.engine_table import ENGINES, EngineTable
 from fpenet.deploy.engines.targets import TARGETS, Precision
 from fpenet.execution import cached_folder, run_stage
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, TargetName
@@ -55,8 +55,7 @@ def build_engine(
     key = read_signing_key(Path(os.environ.get(SIGNING_KEY_VARIABLE) or wanted.trust.signing_key))
     with progress_artifact("build"):
         run_stage("build", folder, inputs, wanted)
-    rows = json.loads((folder / "engines.json").read_text(encoding="utf-8"))
-    unbuilt = [row["reason"] for row in rows if row["status"] in ("pending", "failed")]
+    unbuilt = [row.reason for row in EngineTable.read(folder / ENGINES).engines if row.file is None]
     if unbuilt:
         shutil.rmtree(folder)  # this worker may have its runtime, or its memory, tomorrow
         raise RuntimeError(f"{target}/{precision}: {unbuilt[0]}")

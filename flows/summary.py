@@ -1,13 +1,16 @@
-"""What a finished run says: KPI by region, parity by rung, engines by target, the gate's verdict.
+"""What a finished run says: KPI by region, parity checks, engines by target, the gate's verdict.
 
 Input: release.json of the register stage. Output: its tables, and the same as Markdown.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from fpenet.core.records import decode
+from fpenet.release.evidence import EngineSummary
 
 KPI_UNITS = ("image_px", "image_px_visible", "crop_px", "tight/image_px")
 NOTHING = "-"
@@ -31,11 +34,11 @@ def read_release(folders: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def tables_of(release: Mapping[str, Any]) -> list[Table]:
-    """The three tables of a summary: KPI by region, parity by rung, engines by target."""
+    """The three tables of a summary: KPI by region, parity checks, engines by target."""
     return [
         _kpi_table(release["kpi"]),
         _parity_table(release["parity"]),
-        _engine_table(release["engines"]),
+        _engine_table(decode(release["engines"], tuple[EngineSummary, ...], "release.json")),
     ]
 
 
@@ -83,30 +86,30 @@ def _kpi_table(kpi: Mapping[str, Any]) -> Table:
     return Table(title, ("region", *units), tuple(rows))
 
 
-def _parity_table(rungs: list[Mapping[str, Any]]) -> Table:
+def _parity_table(checks: list[Mapping[str, Any]]) -> Table:
     rows = [
         (
-            rung["rung"],
-            rung["reference"],
-            _cell(rung["mean_px"]),
-            _cell(rung["max_px"]),
-            "passed" if rung["passed"] else "failed",
+            check["name"],
+            check["reference"],
+            _cell(check["mean_px"]),
+            _cell(check["max_px"]),
+            "passed" if check["passed"] else "failed",
         )
-        for rung in rungs
+        for check in checks
     ]
-    header = ("rung", "reference", "mean px", "max px", "verdict")
+    header = ("check", "reference", "mean px", "max px", "verdict")
     return Table("Parity, px of the 80x80 crop", header, tuple(rows))
 
 
-def _engine_table(engines: list[Mapping[str, Any]]) -> Table:
+def _engine_table(engines: Sequence[EngineSummary]) -> Table:
     rows = [
         (
-            row["target"],
-            row["precision"] or NOTHING,
-            row["runtime"],
-            NOTHING if row["size_bytes"] is None else f"{row['size_bytes'] / 1e6:.2f} MB",
-            NOTHING if row["p50_ms"] is None else f"{row['p50_ms']:.2f} ms",
-            row["status"],
+            row.target,
+            row.precision,
+            row.runtime,
+            NOTHING if row.size_bytes is None else f"{row.size_bytes / 1e6:.2f} MB",
+            NOTHING if row.p50_ms is None else f"{row.p50_ms:.2f} ms",
+            row.status.words,
         )
         for row in engines
     ]

@@ -13,8 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fpenet.deploy.benchmark.timings import TIMINGS, Timing, TimingTable
+from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel, GoldenLimits, TensorSpec
+from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.judge.golden import GOLDEN, Golden
-from fpenet.params import Params, load_params
+from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
+from fpenet.params import Params, Precision, load_params
 from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.digest import digest_bytes
 from fpenet.provenance.manifest import Manifest, seal
@@ -146,7 +150,7 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
 
     def make(
         name: str = "stages",
-        engines: list[dict[str, Any]] | None = None,
+        engines: list[Engine] | None = None,
         verdict: Mapping[str, Any] | None = None,
         kpi_all: float | None = 4.25,
         engine_bytes: bytes = b"engine",
@@ -154,7 +158,7 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
         folders = {stage: tmp_path / name / stage for stage in STAGES}
         for folder in folders.values():
             folder.mkdir(parents=True)
-        engines = ENGINES if engines is None else engines
+        engines = [READY_CPU] if engines is None else engines
         verdict = {"passed": True, "reasons": [], "checks": [], **(verdict or {})}
         verdict.setdefault("engines", {"cpu/fp32": True})
         write(folders["validate"] / "report.json", {"kept": 20})
@@ -170,21 +174,19 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
         for stage, file in (("export", "fp32"), ("calibrate", "int8")):
             (folders[stage] / "opset17").mkdir()
             (folders[stage] / f"opset17/{file}.onnx").write_bytes(file.encode())
-        write(folders["build"] / "engines.json", engines)
-        rung = {"rung": "onnx", "reference": "torch", "mean_px": 0.001, "max_px": 0.002}
-        write(folders["build"] / "parity.json", {"rungs": [rung | {"passed": True}]})
-        times = {"p50_ms": 3.0, "p90_ms": 3.5, "p99_ms": 4.0, "faces_per_second": 330.0}
-        rows = [
-            {"target": "cpu", "precision": "fp32", "batch_size": 1, **times},
-            {"target": "cpu", "precision": "fp32", "batch_size": 8, **times, "p50_ms": 20.0},
-        ]
-        write(folders["benchmark"] / "benchmark.json", rows)
+        EngineTable(tuple(engines)).write(folders["build"] / ENGINES)
+        check = ParityCheck("onnx", "torch", 0.001, 0.002, 0.01, True, ())
+        ParityTable((check,)).write(folders["build"] / PARITY)
+        rows = (
+            Timing("cpu", "fp32", 1, 3.0, 3.5, 4.0, 330.0, threads=1, runs=9),
+            Timing("cpu", "fp32", 8, 20.0, 3.5, 4.0, 330.0, threads=1, runs=9),
+        )
+        TimingTable(rows).write(folders["benchmark"] / TIMINGS)
         write(folders["gate"] / "gate.json", verdict)
         write(folders["bundle"] / "bundle.json", {"version": "v0.1"})
         (folders["bundle"] / "cpu").mkdir()
         (folders["bundle"] / "cpu/fp32.onnx").write_bytes(engine_bytes)
-        about = {"target": "cpu", "runtime": "onnxruntime", "engines": []}
-        write(folders["bundle"] / "cpu/model.json", about)
+        empty_bundle().write(folders["bundle"] / "cpu" / MODEL)
         nothing = np.zeros((1, 1, 80, 80), np.uint8), np.zeros((1, 68, 2), np.float32)
         Golden(*nothing).save(folders["bundle"] / "cpu" / GOLDEN)
         write_checksums(folders["bundle"] / "cpu", signing_key)
@@ -198,27 +200,56 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
     return make
 
 
-def engine(target: str, precision: str | None, status: str) -> dict[str, Any]:
+def engine(target: str, precision: Precision, status: str) -> Engine:
     ready = status == "ready"
-    return {
-        "target": target,
-        "runtime": "onnxruntime" if target == "cpu" else "tensorrt",
-        "precision": precision,
-        "status": status,
-        "reason": "" if ready else "no worker",
-        "file": f"{target}/{precision}.onnx" if ready else None,
-        "size_bytes": 1200 if ready else None,
-        "sha256": digest_bytes(b"engine") if ready else None,
-        "parity_px": 0.001 if ready else None,
-        "metrics": {"image_px/all": 4.25, "image_px/nose": 4.0} if ready else None,
-    }
+    return Engine(
+        target,
+        "onnxruntime" if target == "cpu" else "tensorrt",
+        precision,
+        EngineStatus(status),
+        "" if ready else "no worker",
+        f"{target}/{precision}.onnx" if ready else None,
+        1200 if ready else None,
+        digest_bytes(b"engine") if ready else None,
+        parity_px=0.001 if ready else None,
+        metrics={"image_px/all": 4.25, "image_px/nose": 4.0} if ready else None,
+    )
 
 
-ENGINES = [engine("cpu", "fp32", "ready")]
+def empty_bundle() -> BundleModel:
+    """``model.json`` of a bundle of the CPU with no engine."""
+    tensor = TensorSpec("input_face_images", "float32", ("N", 1, 80, 80))
+    return BundleModel(
+        name="fpenet",
+        version="v3",
+        target="cpu",
+        device="any CPU",
+        compute_capability=None,
+        runtime="onnxruntime",
+        runtime_version=None,
+        net="small",
+        num_keypoints=68,
+        dataset="synthetic",
+        box_scale=1.2,
+        confidence="peak",
+        confidence_px=None,
+        crop_px=80,
+        input=tensor,
+        outputs=(tensor,),
+        max_batch_size=8,
+        default="fp32",
+        golden=GoldenLimits({"fp32": 0.01}, 4096, 60.0),
+        gate_passed=True,
+        engines=(),
+        signed_by="nobody",
+    )
+
+
+READY_CPU = engine("cpu", "fp32", "ready")
 
 
 @pytest.fixture
-def make_engine() -> Callable[[str, str | None, str], dict[str, Any]]:
+def make_engine() -> Callable[[str, Precision, str], Engine]:
     """One row of engines.json: ``make_engine("cpu", "fp32", "ready")``."""
     return engine
 

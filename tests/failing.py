@@ -30,7 +30,7 @@ def _miss_key() -> None:
 FAULTS: dict[str, tuple[int, Callable[[], None], str]] = {
     "numpy shape": (101, _mix_shapes, "ValueError: matmul: Input operand 1 has a mismatch"),
     "pyarrow": (102, _read_wrong_column, "ArrowInvalid: Failed to parse string: 'x'"),
-    "full disk": (103, _fill_disk, "OSError: [Errno 28] No space left on device"),
+    "full disk": (103, _fill_disk, "[Errno 28] No space left on device"),
     "key": (104, _miss_key, "KeyError: 'subject'"),
 }
 """Name -> the number that chooses the fault, what raises it, how its line begins."""

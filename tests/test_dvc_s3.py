@@ -141,7 +141,7 @@ def closed_port() -> int:
     ("labels", "said"),
     [
         ("s3://no-such-bucket/faces", "s3://no-such-bucket/faces/: no such bucket"),
-        ("s3://test-bucket/nowhere", "s3://test-bucket/nowhere: nothing lies there; give the "),
+        ("s3://test-bucket/nowhere", "s3://test-bucket/nowhere: no objects; give the "),
         ("s3://test-bucket/faces/other.json", "faces/other.json: no such object"),
         ("s3://Faces", "data.labels: must be s3://bucket/prefix"),
     ],

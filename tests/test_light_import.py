@@ -74,3 +74,19 @@ def test_the_runtime_side_imports_without_the_packages_of_the_pipeline() -> None
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+HELP = """
+import sys
+from fpenet.cli.main import main
+assert main(["--help"]) == main(["train", "--help"]) == 0
+heavy = {"numpy", "pyarrow", "yaml", "onnxruntime", "cryptography", "PIL"}
+print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_the_help_pages_load_none_of_the_packages_that_the_commands_use() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELP], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "[]\n")

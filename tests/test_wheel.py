@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from fpenet.data.crops.store import open_crops
+from fpenet.params import Params
 from fpenet.provenance.manifest import Manifest, seal
 from fpenet.provenance.signing import SigningKey, read_trusted
 from fpenet.release.store.interface import Store
@@ -115,7 +116,9 @@ def test_the_bare_environment_imports_ours_and_nothing_of_the_checkout(
 ) -> None:
     def imports(name: str) -> bool:
         words: list[str | Path] = [bare / "python", "-c", f"import {name}"]
-        return subprocess.run(words, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+        path = {"PATH": os.environ["PATH"]}
+        done = subprocess.run(words, cwd=tmp_path, env=path, capture_output=True, check=False)
+        return done.returncode == 0
 
     absent = ("components", "flows", "infra", "torch", "prefect", "mlflow", "onnx", "polygraphy")
     assert [name for name in ("fpenet", "synthface") if not imports(name)] == []
@@ -126,8 +129,7 @@ def test_the_wheel_builds_benchmarks_infers_and_checks(run: Run, device: Path, s
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
     targets = ["--target", "cpu", "--target", "orin-nx", "--target", "l4"]
     run("build", *targets, *settings)
-    engines = json.loads((device / "dvc/build/engines.json").read_text())
-    rows = engines["engines"] if isinstance(engines, dict) else engines
+    rows = json.loads((device / "dvc/build/engines.json").read_text())["engines"]
     assert {f"{row['target']}/{row['precision']}": row["status"] for row in rows} == {
         "cpu/fp32": "ready",
         "cpu/int8": "ready",
@@ -153,6 +155,7 @@ def test_the_wheel_gets_a_promoted_release(
     run: Run,
     device: Path,
     stages: SimpleNamespace,
+    params: Params,
     mlflow_server: str,
     stage_folders: Any,
     register: Any,
@@ -163,7 +166,9 @@ def test_the_wheel_gets_a_promoted_release(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     shutil.copytree(stages.bundle, tmp_path / "sealed/bundle")
-    seal(tmp_path / "sealed/bundle", Manifest("bundle", "bundle", {}, {}, "", {}, {}, {}))
+    sections = {name: params.section(name).model_dump(mode="json") for name in ("bundle", "build")}
+    manifest = Manifest("bundle", "bundle", {}, sections, "code", {"onnx": "1"}, {}, {})
+    seal(tmp_path / "sealed/bundle", manifest)
     release = register({**stage_folders(), "bundle": tmp_path / "sealed/bundle"})
     (releaser,) = read_trusted([tmp_path / ".keys/development.pub"])
     promote_release(store, key, releaser, release, tmp_path / "run")

@@ -1,10 +1,10 @@
-"""The embedded data set: parametric heads, drawn in NumPy, with exact labels of 104 keypoints.
+"""The embedded data set: parametric heads, rendered in NumPy, with exact labels of 104 keypoints.
 
-Real faces may not be redistributed, so a fresh machine renders its own. Reading order: ``spec``
-(what a face is), ``curves`` and ``head`` (its lines and its surface), ``landmarks`` (where the
-keypoints lie on them), ``mesh``, ``raster``, ``paint`` and ``light`` (how it becomes pixels),
-``render`` (one face), ``population`` (chance), ``dataset`` (files). ``exact`` says which
-arithmetic keeps the bytes the same on every CPU.
+Real faces may not be redistributed; each machine renders the data set itself. Reading order:
+``spec`` (parameters of a face), ``curves`` and ``head`` (its lines and surface), ``landmarks``
+(positions of the keypoints), ``mesh``, ``raster``, ``paint`` and ``light`` (rendering), ``render``
+(one face), ``population`` (random sampling), ``dataset`` (files). ``exact`` defines the arithmetic
+that gives the same bytes on every CPU.
 """
 
 from synthface.dataset import checked_subjects, render_dataset

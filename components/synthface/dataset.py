@@ -1,11 +1,11 @@
-"""A whole data set on disk, laid out as Multi-PIE is.
+"""A whole data set on disk, in the layout of Multi-PIE.
 
-Input: a seed, how many subjects and faces, which views. Does: draw who is photographed how, render,
-write. Output: ``data/session<SS>/multiview/<SUBJ>/<REC>/<CC_C>/*.png``, ``labels.json`` (Sloth, all
-keypoints and what is hidden), ``MPie_Labels/labels/<CCC>/*_lm.mat`` (68 or 39 points, one a
-capture), ``meta/subject_list.txt``, ``attributes.csv``, ``dataset.json`` and, where the keypoints
-are not the card's, ``scheme.json``. The bytes depend on
-the arguments alone: not on time, machine, workers or versions.
+Input: a seed, numbers of subjects and faces, views. Does: sample, render, write. Output:
+``data/session<SS>/multiview/<SUBJ>/<REC>/<CC_C>/*.png``, ``labels.json`` (Sloth, all keypoints and
+their visibility), ``MPie_Labels/labels/<CCC>/*_lm.mat`` (68 or 39 points, one a capture),
+``meta/subject_list.txt``, ``attributes.csv``, ``dataset.json`` and, where the keypoints are not the
+card's, ``scheme.json``. The bytes depend on the arguments alone: not on time, machine, workers or
+versions.
 """
 
 import functools
@@ -42,7 +42,7 @@ from synthface.spec import EXPRESSIONS, Expression, Identity
 
 @dataclass(slots=True)
 class _Subject:
-    """What is known of one subject's images.
+    """Labels and attributes of one subject's images.
 
     Attributes:
         labels: Sloth records. about: rows of ``attributes.csv``.
@@ -87,11 +87,11 @@ def render_dataset(
     """Render the data set of ``seed`` into the empty folder ``out_dir``.
 
     Args:
-        subjects: training subjects, beside the 23 KPI subjects.
+        subjects: training subjects, in addition to the 23 KPI subjects.
         faces_per_subject: photographs of each.
-        workers: processes; they change the time it takes and nothing else.
-        views: cameras and groups of them, of ``VIEWS``.
-        scheme: keypoints that are labelled instead of the card's 104.
+        workers: processes; the result does not depend on their number.
+        views: cameras and groups of cameras, keys of ``VIEWS``.
+        scheme: keypoints that are labelled instead of the default 104.
         progress: called with the faces that are done and all faces.
 
     Returns:
@@ -99,7 +99,7 @@ def render_dataset(
         are.
 
     Raises:
-        ValueError: ``out_dir`` holds something, or an argument is out of range.
+        ValueError: ``out_dir`` is not empty, or an argument is out of range.
     """
     if any(out_dir.iterdir()):
         raise ValueError(f"{out_dir} is not empty; the data set needs a folder of its own")
@@ -110,10 +110,10 @@ def render_dataset(
         render_subject, out_dir, seed, faces_per_subject, tuple(views), scheme
     )
     whole = _Subject()
-    for done, own in enumerate(_mapped(render, everyone, workers), 1):
-        whole.labels += own.labels
-        whole.about += own.about
-        whole.heavily_occluded += own.heavily_occluded
+    for done, subject_files in enumerate(_mapped(render, everyone, workers), 1):
+        whole.labels += subject_files.labels
+        whole.about += subject_files.about
+        whole.heavily_occluded += subject_files.heavily_occluded
         if progress is not None:
             progress(done * faces_per_subject, len(everyone) * faces_per_subject)
     _write_text(out_dir / "labels.json", json_lines(whole.labels))
@@ -141,17 +141,17 @@ def render_subject(
     subject: int,
 ) -> _Subject:
     """Write one subject's images and ``_lm.mat`` labels."""
-    who = sample_identity(seed, subject)
-    own = _Subject()
+    identity = sample_identity(seed, subject)
+    subject_files = _Subject()
     labelled: set[str] = set()
     for photograph in sample_photographs(seed, subject, count, views):
         camera = photograph.camera
         yaw, height, _ = CAMERAS[camera]
         take = (photograph.session, photograph.recording)
-        # Not by the light: the twenty of a capture show the same 0.7 seconds.
+        # Without the illumination: the 20 images of a capture show the same moment.
         name = (seed, 23, subject, *take, int(camera.replace("_", "")))
         expression = EXPRESSIONS[RECORDINGS[take]]
-        face = sample_face(who, expression, (yaw, height), photograph.illumination, name)
+        face = sample_face(identity, expression, (yaw, height), photograph.illumination, name)
         rendered = render_face(face)
         _write(out_dir / photograph.path(), encode_png(rendered.image))
         if photograph.capture not in labelled:
@@ -160,10 +160,10 @@ def render_subject(
             _write(out_dir / photograph.label_path(), mat_label(points))
         if scheme is not None:
             rendered = with_scheme(rendered, face, scheme)
-        own.labels.append(sloth_record(photograph.path(), rendered))
-        own.about.append({"filename": photograph.path(), **about_face(face)})
-        own.heavily_occluded += rendered.occlusion_level > 5
-    return own
+        subject_files.labels.append(sloth_record(photograph.path(), rendered))
+        subject_files.about.append({"filename": photograph.path(), **about_face(face)})
+        subject_files.heavily_occluded += rendered.occlusion_level > 5
+    return subject_files
 
 
 def _mapped(
@@ -173,7 +173,7 @@ def _mapped(
     if workers == 1:
         yield from map(render, everyone)
         return
-    # A fresh interpreter a worker: a fork would copy the locks of whatever threads the caller runs.
+    # Spawn a new interpreter per worker: a fork would copy the locks of the caller's threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         yield from pool.map(render, everyone)

@@ -1,7 +1,7 @@
-"""Arithmetic whose every bit is the same on every CPU.
+"""Arithmetic with bit-identical results on every CPU.
 
-NumPy picks its loops by what the CPU can do, and exp, sin, pow, dot and sum then differ in the
-last bit. + - * / sqrt and comparisons do not: IEEE 754 fixes their results. Array code of this
+NumPy chooses its loops by the CPU's features; exp, sin, pow, dot and sum then differ in the last
+bit. + - * / sqrt and comparisons do not: IEEE 754 fixes their results. Array code of this
 package uses only these.
 """
 

@@ -142,8 +142,8 @@ def sample_subjects(seed: int, count: int) -> list[int]:
     free = [number for number in range(1, LAST_SUBJECT + 1) if number not in KPI_SUBJECTS]
     if not 0 <= count <= len(free):
         raise ValueError(f"subjects is {count}; choose 0 to {len(free)} besides the KPI subjects")
-    draw = SeededRng(seed, 21)
-    return sorted(free.pop(draw.index(len(free))) for _ in range(count))
+    rng = SeededRng(seed, 21)
+    return sorted(free.pop(rng.index(len(free))) for _ in range(count))
 
 
 def sample_photographs(
@@ -160,14 +160,14 @@ def sample_photographs(
         raise ValueError(
             f"faces_per_subject is {count}; choose 1 to {most} of {len(cameras)} views"
         )
-    draw = SeededRng(seed, 22, subject)
+    rng = SeededRng(seed, 22, subject)
     takes = [(*take, light) for take in RECORDINGS for light in range(LIGHTS)]
     free = {camera: list(takes) for camera in cameras}
     lots = [camera for camera in cameras for _ in range(CAMERAS[camera][2])]
     chosen = []
     for _ in range(count):
-        camera = lots[draw.index(len(lots))]
-        session, recording, light = free[camera].pop(draw.index(len(free[camera])))
+        camera = lots[rng.index(len(lots))]
+        session, recording, light = free[camera].pop(rng.index(len(free[camera])))
         chosen.append(Photograph(subject, session, recording, camera, light))
         if not free[camera]:
             lots = [name for name in lots if name != camera]

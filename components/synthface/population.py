@@ -1,4 +1,4 @@
-"""Chance: who the subjects are, how each face of theirs is posed, expressed, lit and covered."""
+"""Random sampling of subjects, and of pose, expression, light and occlusion of each face."""
 
 import dataclasses
 
@@ -10,23 +10,23 @@ KINDS: tuple[OccluderKind, ...] = ("box", "hand", "mic")
 LIGHT_OCCLUDER_SHARE = 0.12
 BLINK_SHARE = 0.05
 HEAVY_OCCLUDER_SHARE = 0.016
-"""Faces so covered that their occlusion level passes 5, for the validation rules to drop."""
+"""Fraction of faces with an occlusion level above 5, which the validation rules drop."""
 
 
 def sample_identity(seed: int, subject: int) -> Identity:
     """The subject numbered ``subject`` of the population ``seed``."""
-    draw = SeededRng(seed, 11, subject)
-    between = draw.between
+    rng = SeededRng(seed, 11, subject)
+    between = rng.between
     skin = between(0.34, 0.74)
-    long_hair = draw.chance(0.4)
-    grey_haired = draw.chance(0.15)
+    long_hair = rng.bernoulli(0.4)
+    grey_haired = rng.bernoulli(0.15)
     hair = between(0.45, 0.75) if grey_haired else between(0.07, 0.07 + 0.6 * skin)
-    bearded = not long_hair and draw.chance(0.35)
+    bearded = not long_hair and rng.bernoulli(0.35)
     eye_half_width = between(13.8, 16.2)
     more = SeededRng(seed, 12, subject)
-    male = bearded or (not long_hair and more.chance(0.55))
-    full_beard = more.between(0.55, 0.95) if bearded and more.chance(0.45) else 0.0
-    bald = male and more.chance(0.15)
+    male = bearded or (not long_hair and more.bernoulli(0.55))
+    full_beard = more.between(0.55, 0.95) if bearded and more.bernoulli(0.45) else 0.0
+    bald = male and more.bernoulli(0.15)
     return Identity(
         face_half_width=between(65.0, 75.0),
         chin_y=between(102.0, 118.0),
@@ -58,16 +58,16 @@ def sample_identity(seed: int, subject: int) -> Identity:
         hair_thickness=between(2.0, 13.0) * (0.3 if bald else 1.0),
         long_hair=long_hair,
         stubble=between(0.15, 0.55) if bearded else 0.0,
-        glasses=draw.chance(0.15),
+        glasses=rng.bernoulli(0.15),
         shirt_albedo=between(0.1, 0.8),
         age=more.between(50.0, 78.0) if grey_haired else more.between(18.0, 62.0),
         sex="male" if male else "female",
         fullness=more.between(-0.8, 1.0),
-        fringe=more.between(8.0, 36.0) if not bald and more.chance(0.35) else 0.0,
+        fringe=more.between(8.0, 36.0) if not bald and more.bernoulli(0.35) else 0.0,
         beard=full_beard,
-        hat=more.between(0.08, 0.7) if more.chance(0.1) else None,
-        freckles=more.between(0.03, 0.1) if more.chance(0.2) else 0.0,
-        suit=more.chance(0.35),
+        hat=more.between(0.08, 0.7) if more.bernoulli(0.1) else None,
+        freckles=more.between(0.03, 0.1) if more.bernoulli(0.2) else 0.0,
+        suit=more.bernoulli(0.35),
     )
 
 
@@ -79,72 +79,72 @@ def sample_face(
     seed: tuple[int, ...],
 ) -> FaceSpec:
     """A photograph of ``identity`` from ``camera_deg`` (yaw, height), by the ``seed``."""
-    draw = SeededRng(*seed)
-    yaw = camera_deg[0] + draw.between(-5.0, 5.0)
-    pitch = camera_deg[1] + draw.between(-6.0, 6.0)
-    scale = draw.between(1.18, 1.4)
+    rng = SeededRng(*seed)
+    yaw = camera_deg[0] + rng.between(-5.0, 5.0)
+    pitch = camera_deg[1] + rng.between(-6.0, 6.0)
+    scale = rng.between(1.18, 1.4)
     aside = circle(yaw)[0] * 45.0 * scale
     lower = circle(pitch)[0] * 45.0 * scale
     centre = (
-        320.0 + draw.between(-25.0, 25.0) - aside,
-        212.0 + draw.between(-16.0, 16.0) - lower,
+        320.0 + rng.between(-25.0, 25.0) - aside,
+        212.0 + rng.between(-16.0, 16.0) - lower,
     )
     face_px = (centre[0] + 1.5 * aside, centre[1] + 42.0 * scale + 1.5 * lower)
     return FaceSpec(
         identity=identity,
-        expression=_blinking(_varied(expression, draw), SeededRng(*seed, 6)),
+        expression=_blinking(_varied(expression, rng), SeededRng(*seed, 6)),
         yaw_deg=yaw,
         pitch_deg=pitch,
-        roll_deg=draw.between(-10.0, 10.0),
+        roll_deg=rng.between(-10.0, 10.0),
         centre_px=centre,
         px_per_mm=scale,
         camera_mm=SeededRng(*seed, 7).between(650.0, 1500.0),
         illumination=illumination,
-        gaze_mm=(draw.between(-2.5, 2.5), draw.between(-1.0, 1.0)),
-        occluder=_draw_occluder(draw, face_px, scale),
-        seed=int(draw.between(0.0, float(1 << 31))),
+        gaze_mm=(rng.between(-2.5, 2.5), rng.between(-1.0, 1.0)),
+        occluder=_draw_occluder(rng, face_px, scale),
+        seed=int(rng.between(0.0, float(1 << 31))),
     )
 
 
-def _varied(expression: Expression, draw: SeededRng) -> Expression:
+def _varied(expression: Expression, rng: SeededRng) -> Expression:
     """``expression`` stronger or weaker, with small changes of brows, lids and lip corners."""
-    strength = draw.between(0.7, 1.1)
+    strength = rng.between(0.7, 1.1)
     moved = {
         field.name: strength * getattr(expression, field.name)
         for field in dataclasses.fields(expression)
     }
-    moved["eye_open"] = 1.0 + strength * (expression.eye_open - 1.0) + draw.between(-0.1, 0.08)
-    moved["brow_raise"] += draw.between(-1.0, 1.5)
-    moved["corner_raise"] += draw.between(-1.0, 1.5)
-    moved["mouth_widen"] += draw.between(-0.8, 0.8)
+    moved["eye_open"] = 1.0 + strength * (expression.eye_open - 1.0) + rng.between(-0.1, 0.08)
+    moved["brow_raise"] += rng.between(-1.0, 1.5)
+    moved["corner_raise"] += rng.between(-1.0, 1.5)
+    moved["mouth_widen"] += rng.between(-0.8, 0.8)
     return Expression(**moved)
 
 
-def _blinking(expression: Expression, draw: SeededRng) -> Expression:
-    """``expression``, now and then with the lids closed or nearly so."""
-    if not draw.chance(BLINK_SHARE):
+def _blinking(expression: Expression, rng: SeededRng) -> Expression:
+    """``expression``, with closed or nearly closed lids in a fraction BLINK_SHARE of the faces."""
+    if not rng.bernoulli(BLINK_SHARE):
         return expression
-    return dataclasses.replace(expression, eye_open=draw.between(0.02, 0.3))
+    return dataclasses.replace(expression, eye_open=rng.between(0.02, 0.3))
 
 
-def _draw_occluder(draw: SeededRng, face_px: tuple[float, float], scale: float) -> Occluder | None:
-    lot = draw.between(0.0, 1.0)
+def _draw_occluder(rng: SeededRng, face_px: tuple[float, float], scale: float) -> Occluder | None:
+    lot = rng.between(0.0, 1.0)
     if lot < HEAVY_OCCLUDER_SHARE:
         return Occluder(
             kind="box",
-            x=face_px[0] + draw.between(-15.0, 15.0),
-            y=face_px[1] + draw.between(-10.0, 25.0),
-            size=scale * draw.between(46.0, 66.0),
-            angle_deg=draw.between(-15.0, 15.0),
-            albedo=draw.between(0.2, 0.9),
+            x=face_px[0] + rng.between(-15.0, 15.0),
+            y=face_px[1] + rng.between(-10.0, 25.0),
+            size=scale * rng.between(46.0, 66.0),
+            angle_deg=rng.between(-15.0, 15.0),
+            albedo=rng.between(0.2, 0.9),
         )
     if lot < HEAVY_OCCLUDER_SHARE + LIGHT_OCCLUDER_SHARE:
         return Occluder(
-            kind=KINDS[draw.index(len(KINDS))],
-            x=face_px[0] + draw.between(-75.0, 75.0) * scale,
-            y=face_px[1] + draw.between(-40.0, 80.0) * scale,
-            size=scale * draw.between(16.0, 40.0),
-            angle_deg=draw.between(-60.0, 60.0),
-            albedo=draw.between(0.15, 0.8),
+            kind=KINDS[rng.index(len(KINDS))],
+            x=face_px[0] + rng.between(-75.0, 75.0) * scale,
+            y=face_px[1] + rng.between(-40.0, 80.0) * scale,
+            size=scale * rng.between(16.0, 40.0),
+            angle_deg=rng.between(-60.0, 60.0),
+            albedo=rng.between(0.15, 0.8),
         )
     return None

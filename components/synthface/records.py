@@ -1,4 +1,4 @@
-"""What lies beside the images: Sloth records, ``_lm.mat`` labels, what is known of each image."""
+"""Files of labels and attributes: Sloth records, ``_lm.mat`` labels, ``attributes.csv``."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ import numpy as np
 from synthface.spec import FaceSpec, Floats, RenderedFace
 
 MAT_HEADER = b"MATLAB 5.0 MAT-file, fpenet".ljust(116)
-"""In the place of a text that names the platform and the time."""
+"""Fixed header text, instead of SciPy's with platform and time."""
 
 
 def sloth_record(filename: str, face: RenderedFace) -> dict[str, object]:
@@ -48,25 +48,25 @@ def mat_label(points: Floats) -> bytes:
 
 
 def about_face(face: FaceSpec) -> dict[str, str | float]:
-    """What the file's name does not tell of an image, by column of ``attributes.csv``.
+    """Attributes of an image that its file name does not contain, by column of ``attributes.csv``.
 
     Degrees are the head's own, to the camera; a ``skin`` is a third of the range of albedos.
     """
-    who = face.identity
+    identity = face.identity
     return {
         "head_yaw": round(face.yaw_deg, 1),
         "head_pitch": round(face.pitch_deg, 1),
         "head_roll": round(face.roll_deg, 1),
         "skin": "dark"
-        if who.skin_albedo < 0.5
+        if identity.skin_albedo < 0.5
         else "medium"
-        if who.skin_albedo < 0.65
+        if identity.skin_albedo < 0.65
         else "light",
-        "glasses": "yes" if who.glasses else "no",
-        "beard": "yes" if who.stubble > 0.0 else "no",
-        "hat": "no" if who.hat is None else "yes",
-        "age": round(who.age),
-        "sex": who.sex,
+        "glasses": "yes" if identity.glasses else "no",
+        "beard": "yes" if identity.stubble > 0.0 else "no",
+        "hat": "no" if identity.hat is None else "yes",
+        "age": round(identity.age),
+        "sex": identity.sex,
         "held_before": face.occluder.kind if face.occluder else "nothing",
     }
 

@@ -1,4 +1,4 @@
-"""Seeded numbers that never change: raw PCG64 words, whose stream NumPy keeps for ever (NEP 19).
+"""Reproducible random numbers: raw PCG64 words, whose stream NumPy guarantees (NEP 19).
 
 The distributions of ``np.random.Generator`` may change between NumPy versions, so none is used.
 """
@@ -33,7 +33,7 @@ class SeededRng:
         """A float in [low, high)."""
         return low + (high - low) * ((self._bits.random_raw() >> 11) / float(1 << 53))
 
-    def chance(self, probability: float) -> bool:
+    def bernoulli(self, probability: float) -> bool:
         """True with ``probability``."""
         return self.between(0.0, 1.0) < probability
 

@@ -1,4 +1,4 @@
-"""What is rendered: one face's identity, expression, pose, light and occluder, as plain numbers.
+"""Parameters of one face: identity, expression, pose, light and occluder, as plain numbers.
 
 Head frame, used in all of this package: x to the image's right on a frontal head, y down, z
 toward the camera, in millimetres; the origin lies on the midline between the ears at the height
@@ -23,7 +23,7 @@ IMAGE_HEIGHT = 480
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who it is: lengths in mm; albedos and shares in 0..1."""
+    """Shape and appearance of a subject: lengths in mm; albedos and shares in 0..1."""
 
     face_half_width: float = 70.0
     chin_y: float = 110.0
@@ -77,7 +77,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """How the face moves away from neutral: lengths in mm, the rest shares."""
+    """Differences from the neutral face: lengths in mm, the rest shares."""
 
     brow_raise: float = 0.0
     brow_frown: float = 0.0

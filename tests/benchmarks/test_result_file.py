@@ -24,9 +24,9 @@ NET = '''"""How fast a net is, beside another."""
 import argparse
 
 from benchmarks.result_file import NothingToMeasure, run_benchmark
-from components.net import layers
+from fpenet.net import layers
 
-MEASURES = ("components.net",)
+MEASURES = ("fpenet.net",)
 
 
 def measure(options):
@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Project:
-    """A git repository with one benchmark, of ``components.net``, which imports ``layers``."""
+    """A git repository with one benchmark, of ``fpenet.net``, which imports ``layers``."""
 
     folder: Path
 
@@ -67,7 +67,11 @@ class Project:
         return subprocess.check_output(words, cwd=self.folder, text=True).strip()
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(self.folder / "components"),
+        }
         command = [sys.executable, "-m", *words]
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
@@ -79,12 +83,12 @@ def project(tmp_path: Path) -> Project:
     made = Project(tmp_path / "project")
     for name in COPIED:
         made.write(name, (ROOT / name).read_text(encoding="utf-8"))
-    for package in ("benchmarks", "components", "components/fpenet/provenance"):
+    for package in ("benchmarks", "components/fpenet", "components/fpenet/provenance"):
         made.write(f"{package}/__init__.py", "")
     made.write("benchmarks/net.py", NET)
-    made.write("components/net.py", "from components.layers import layers\n")
-    made.write("components/layers.py", "def layers() -> int:\n    return 3\n")
-    made.write("components/other.py", "")
+    made.write("components/fpenet/net.py", "from fpenet.layers import layers\n")
+    made.write("components/fpenet/layers.py", "def layers() -> int:\n    return 3\n")
+    made.write("components/fpenet/other.py", "")
     subprocess.run(["git", "init", "-q"], cwd=made.folder, check=True)
     made.commit()
     return made
@@ -108,7 +112,7 @@ def test_saved_figures_have_command_commit_date_machine_and_versions(project: Pr
 
 
 def test_code_that_differs_from_its_commit_is_told(project: Project) -> None:
-    project.write("components/layers.py", "def layers() -> int:\n    return 4\n")
+    project.write("components/fpenet/layers.py", "def layers() -> int:\n    return 4\n")
     project.run("benchmarks.net", "--save")
     (header,) = read_headers(project.result)
     assert header.changed
@@ -151,18 +155,18 @@ def test_figures_are_older_once_a_measured_file_changed_after_them(project: Proj
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == ("1 measurements in 1 files: 0 older than the code they measured\n")
 
-    project.write("components/other.py", "x = 1\n")  # which the benchmark does not measure
+    project.write("components/fpenet/other.py", "x = 1\n")  # which the benchmark does not measure
     project.commit()
     assert "0 older" in project.run("benchmarks.check").stdout
 
-    project.write("components/layers.py", "def layers() -> int:\n    return 4\n")
+    project.write("components/fpenet/layers.py", "def layers() -> int:\n    return 4\n")
     changed = project.commit()
     done = project.run("benchmarks.check")
     assert done.returncode == 0
     assert "net.md: `python -m benchmarks.net`" in done.stdout
     assert f"measured at {measured}" in done.stdout
     assert f"1 of 2 files changed, last in {changed} of" in done.stdout
-    assert "components/layers.py" in done.stdout
+    assert "components/fpenet/layers.py" in done.stdout
     assert "1 measurements in 1 files: 1 older" in done.stdout
 
 

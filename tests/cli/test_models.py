@@ -45,7 +45,7 @@ def test_evaluate_judges_any_model_and_prints_its_card(
     status, said = run("evaluate", "--model", stages.export / "opset17/fp16.onnx")
     assert status == 0
     assert "# fp16.onnx" in said
-    assert "Judged on rendered, part kpi: 4 faces of 4 people, 68 keypoints" in said
+    assert "Judged on rendered, part kpi: 4 faces of 4 subjects, 68 keypoints" in said
     assert "| all | " in said
     assert json.loads((tmp_path / "root/judged/kpi.json").read_text())["num_faces"] == 4
 
@@ -70,7 +70,7 @@ def test_labels_are_validated_split_and_cropped_once(
     few = ("--set", "validate.min_faces=5")
     status, said = run(*asked, *few)
     assert status == 0, said
-    assert "Judged on synthetic, part kpi: 23 faces of 23 people, 68 keypoints" in said
+    assert "Judged on synthetic, part kpi: 23 faces of 23 subjects, 68 keypoints" in said
     crops = list((tmp_path / "root/labelled/crop").rglob("crops.npy"))
     assert len(crops) == 1
     written = [path.stat().st_mtime_ns for path in crops]

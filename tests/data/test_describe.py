@@ -35,7 +35,7 @@ def test_everything_the_labels_tell_is_counted(described: Described) -> None:
     assert said["drops"] == {"image missing": 1, "occluded": 1}
     assert said["subjects"] == {
         "subjects": 10,
-        "faces of nobody known": 0,
+        "faces of unknown subjects": 0,
         "faces of a subject": {"least": 2, "median": 2.0, "most": 2},
     }
     assert said["occlusion level"] == {"0": 19, "7": 1}
@@ -85,5 +85,5 @@ def test_a_set_without_a_usable_face_is_a_failure(
 ) -> None:
     labelled = described[0]
     labelled.samples.clear()
-    with pytest.raises(ValueError, match=r"not one usable face in it; the first: labels\.json"):
+    with pytest.raises(ValueError, match=r"no usable face in it; the first: labels\.json"):
         describe_set(labelled, params_with().validate_)

@@ -148,8 +148,8 @@ def test_an_engine_fails_by_its_own_parity_and_the_other_one_passes(
     tight = tmp_path / "build"
     shutil.copytree(build_dir, tight)
     parity = json.loads((tight / "parity.json").read_text())
-    for rung in parity["rungs"]:
-        rung["budget_px"] = 5.0  # INT8 is 0.1 px off by itself
+    for check in parity["checks"]:
+        check["budget_px"] = 5.0  # INT8 is 0.1 px off by itself
     (tight / "parity.json").write_text(json.dumps(parity))
     verdict = gate(build_dir=tight)
     assert verdict["engines"] == {f"cpu/{OTHER[lost]}": True, f"cpu/{lost}": False}

@@ -72,5 +72,5 @@ def test_f04_the_same_face_twice_is_named(
 ) -> None:
     tiny_labels.records.append(tiny_labels.records[4])
     assert rejections(tiny_labels.write(), params_with) == [
-        ("repeated", "same picture and points as a face of images/s002_0.png")
+        ("repeated", "same image and points as a face of images/s002_0.png")
     ]

@@ -49,7 +49,7 @@ def test_f12_a_stage_on_a_full_disk_is_one_line_leaves_nothing_and_a_retry_works
     disk = disk_of("size=64m")
     filler = fill(disk, space_of(*written[:first]) + half // PAGE * PAGE)
 
-    assert main(stage_words(stage, sealed, disk / stage)) == 2
+    assert main(stage_words(stage, sealed, disk / stage)) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"fpenet {stage}: {NO_SPACE}'{disk}")
     assert said.count("\n") == 1
@@ -74,7 +74,7 @@ def test_f12_a_full_disk_for_temporary_files_ends_the_export_in_one_line(
     out_dir = tmp_path / "out"
     out_dir.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    assert main(stage_words("export", sealed, out_dir / "export")) == 2
+    assert main(stage_words("export", sealed, out_dir / "export")) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"fpenet export: {NO_SPACE}")
     assert said.count("\n") == 1

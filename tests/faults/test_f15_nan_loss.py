@@ -33,7 +33,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, bad: set[int], pixel: float) -> None:
         drawn += 1
         return batch
 
-    monkeypatch.setattr(step, "draw_batch", draw)
+    monkeypatch.setattr(step, "sample_batch", draw)
 
 
 @pytest.mark.parametrize("pixel", [float("nan"), float("inf"), 3e38])

@@ -15,8 +15,7 @@ from fpenet.model import train as train_module
     [
         (
             {"region_weights": "{face: 0.5, eyes: 0.4}"},
-            "train.region_weights is {'face': 0.5, 'eyes': 0.4}: Value error, must sum to 1 but"
-            " sums to 0.9",
+            "train.region_weights is {'face': 0.5, 'eyes': 0.4}: must sum to 1 but sums to 0.9",
         ),
         ({"region_weights": "{face: 0.5, ears: 0.5}"}, "train.region_weights.ears"),
         ({"region_weights": "{face: .nan, eyes: 1}"}, "train.region_weights.face is nan"),

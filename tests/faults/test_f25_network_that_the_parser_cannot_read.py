@@ -61,8 +61,8 @@ def test_what_one_builder_does_not_know_takes_no_other_engine_with_it(
         evaluate=params.evaluate,
         out_dir=tmp_path / "build",
     )
-    assert summary["status"] == {"built, not judged": 1, "failed": 1, "ready": 2}
-    rows = json.loads((tmp_path / "build" / "engines.json").read_text())
+    assert summary["status"] == {"built_not_judged": 1, "failed": 1, "ready": 2}
+    rows = json.loads((tmp_path / "build" / "engines.json").read_text())["engines"]
     failed = next(row for row in rows if row["status"] == "failed")
     assert (failed["target"], failed["precision"]) == ("l4", "fp16")
     assert "Det" in failed["reason"]

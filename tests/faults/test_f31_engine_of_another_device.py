@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 import fpenet
+from fpenet.core.records import encode
 from fpenet.deploy.engines.device_fit import Machine, misfit, this_machine
+from fpenet.deploy.engines.engine_table import BuiltFor
 from fpenet.deploy.engines.runtimes import RUNTIMES, Runtime
 from fpenet.deploy.judge import golden as golden_module
 from fpenet.deploy.judge.golden import check_golden
@@ -18,12 +21,7 @@ from fpenet.deploy.runtime import landmarker
 from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.signing import SigningKey
 
-ENGINE: dict[str, Any] = {
-    "runtime": "tensorrt",
-    "runtime_version": "10.3.0",
-    "compute_capability": [8, 7],
-    "driver_cuda": [12, 6],
-}
+ENGINE = BuiltFor("tensorrt", "10.3.0", (8, 7), (12, 6))
 ORIN = Machine((8, 7), (12, 6), "10.3.0")
 
 
@@ -64,7 +62,7 @@ def test_f31_another_device_version_or_driver_is_named(machine: Machine, said: s
 def test_f31_its_own_device_is_right_and_what_it_was_built_to_run_on(
     more: Mapping[str, Any], machine: Machine
 ) -> None:
-    assert misfit({**ENGINE, **more}, machine) is None
+    assert misfit(replace(ENGINE, **more), machine) is None
 
 
 @pytest.mark.parametrize(
@@ -79,11 +77,18 @@ def test_f31_its_own_device_is_right_and_what_it_was_built_to_run_on(
 def test_f31_compatible_engines_have_their_limits(
     more: Mapping[str, Any], machine: Machine
 ) -> None:
-    assert misfit({**ENGINE, **more}, machine) is not None
+    assert misfit(replace(ENGINE, **more), machine) is not None
 
 
 def test_f31_an_onnx_file_runs_anywhere() -> None:
-    assert misfit({"runtime": "onnxruntime"}, Machine(None, None, None)) is None
+    assert misfit(BuiltFor("onnxruntime"), Machine(None, None, None)) is None
+
+
+@pytest.mark.parametrize("more", [{"compute_capability": None}, {"runtime_version": None}])
+def test_f31_an_engine_that_does_not_name_its_device_is_refused(more: Mapping[str, Any]) -> None:
+    assert misfit(replace(ENGINE, **more), ORIN) == (
+        "nothing names the GPU and the tensorrt that it was built for"
+    )
 
 
 @pytest.fixture
@@ -103,8 +108,9 @@ def foreign(stages: SimpleNamespace, signing_key: SigningKey, tmp_path: Path) ->
     folder = tmp_path / "orin-agx"
     shutil.copytree(stages.bundle / "cpu", folder)
     model = json.loads((folder / "model.json").read_text())
-    model |= {"target": "orin-agx", "runtime": "tensorrt"}
-    model["engines"] = [row | ENGINE for row in model["engines"]]
+    built_for = encode(ENGINE)
+    model |= {"target": "orin-agx", "runtime": built_for.pop("runtime")}
+    model["engines"] = [row | built_for for row in model["engines"]]
     (folder / "model.json").write_text(json.dumps(model))
     write_checksums(folder, signing_key)
     return folder
@@ -115,7 +121,9 @@ def test_f31_a_bundle_of_another_device_is_refused_before_its_engine_is_parsed(
 ) -> None:
     with pytest.raises(ValueError, match=r"int8\.onnx: no CUDA device here|the CUDA device here"):
         fpenet.Landmarker(foreign)
-    monkeypatch.setattr(landmarker, "here", lambda runtime: Machine((8, 7), (12, 6), "8.5.2"))
+    monkeypatch.setattr(
+        landmarker, "this_machine", lambda runtime: Machine((8, 7), (12, 6), "8.5.2")
+    )
     with pytest.raises(ValueError, match=r"int8\.onnx: it was built by tensorrt 10\.3\.0, here is"):
         fpenet.Landmarker(foreign)
 
@@ -123,7 +131,9 @@ def test_f31_a_bundle_of_another_device_is_refused_before_its_engine_is_parsed(
 def test_f31_nor_is_it_queried(
     foreign: Path, never_loaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(golden_module, "here", lambda runtime: Machine((9, 0), (12, 6), "10.3.0"))
+    monkeypatch.setattr(
+        golden_module, "this_machine", lambda runtime: Machine((9, 0), (12, 6), "10.3.0")
+    )
     for found in check_golden(foreign):
         assert found.absent is not None
         assert "it was built for SM 8.7, the CUDA device here is SM 9.0" in found.absent

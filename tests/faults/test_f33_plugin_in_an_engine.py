@@ -70,4 +70,4 @@ def test_f33_one_place_deserialises_and_no_loader_of_polygraphy_does() -> None:
             assert name not in {"engine_from_bytes", "EngineFromBytes", "engine_from_path"}, path
             if name == "deserialize_cuda_engine":
                 places.append(path.name)
-    assert places == ["engine_tensorrt.py"]
+    assert places == ["tensorrt_engine.py"]

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fpenet.deploy.engines.build import network_for
-from fpenet.deploy.engines.targets import TARGETS, tensorrt_number
+from fpenet.deploy.engines.targets import TARGETS, network_for, tensorrt_number
 from fpenet.deploy.engines.tensorrt_engine import chosen_source, flags
 from fpenet.params import Params, TargetName
 

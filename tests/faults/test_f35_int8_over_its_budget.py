@@ -46,7 +46,7 @@ def test_the_gate_refuses_int8_and_the_bundle_has_the_other_precision(
         out_dir=tmp_path / "build",
     )
     assert summary["status"] == {"ready": 2}
-    rows = json.loads((tmp_path / "build" / "engines.json").read_text())
+    rows = json.loads((tmp_path / "build" / "engines.json").read_text())["engines"]
     lost = {row["precision"]: row["metrics"]["nme_box/all"] for row in rows}
     assert lost["int8"] > 1.05 * lost["fp32"]
     sizes = {row["precision"]: row["size_bytes"] for row in rows}

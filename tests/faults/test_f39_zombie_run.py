@@ -30,7 +30,7 @@ def hang(*given):
     sys.stdin.readline()
 
 promotion.publish = hang
-print(promotion.answer_request(params), flush=True)
+print(promotion.decide_request(params), flush=True)
 """
 
 
@@ -49,7 +49,7 @@ def test_f39_a_zombie_cannot_promote(
     with subprocess.Popen(
         command,
         cwd=tmp_path,  # MLflow makes its folder there
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "components"), str(ROOT)])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

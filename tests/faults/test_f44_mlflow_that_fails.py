@@ -31,8 +31,11 @@ Register = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def proxy(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Before MLflow, for this process; a call that fails is not tried again by MLflow itself."""
+def proxy(mlflow_store: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Before MLflow, for this process; a call that fails is not tried again by MLflow itself.
+
+    The store comes first: its fixture names itself in the environment, which the proxy replaces.
+    """
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with proxied(mlflow_server) as proxy:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.endpoint)

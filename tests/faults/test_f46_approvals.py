@@ -183,5 +183,5 @@ def test_f46_two_approvals_are_of_two_people(
     sign_approval(store, release, "mouth too", bob, two, NOW)
     counted, reasons = count_approvals(store, release, two, NOW)
     assert ({one.by for one in counted}, reasons) == ({ann.public, bob.public}, [])
-    with pytest.raises(ValueError, match="approvals is 1 and approvers is empty"):
+    with pytest.raises(ValueError, match="approvals is 1 but approvers is empty"):
         params_with({"promote.approvals": 1})

@@ -52,7 +52,7 @@ def test_the_key_reaches_the_stage_register_alone(
     runs = [each.state_details.flow_run_id for each in (state, crashed)]
     filtered = LogFilterFlowRunId(any_=[run_id for run_id in runs if run_id])
     with get_client(sync_client=True) as client:
-        for _ in range(100):  # logs arrive a moment later
+        for _ in range(1200):  # logs arrive later
             logs = client.read_logs(LogFilter(flow_run_id=filtered))
             if "no space left" in "".join(log.message for log in logs):
                 break

@@ -36,10 +36,13 @@ RELEASE = {
         },
     },
     "parity": [
-        {"rung": "int8", "reference": "onnx", "mean_px": 0.1151, "max_px": 1.42, "passed": False}
+        {"name": "int8", "reference": "onnx", "mean_px": 0.1151, "max_px": 1.42, "passed": False}
     ],
     "engines": [
         {
+            "reason": None,
+            "sha256": None,
+            "passed": True,
             "target": "cpu",
             "precision": "int8",
             "runtime": "onnxruntime",
@@ -48,18 +51,21 @@ RELEASE = {
             "status": "ready",
         },
         {
+            "reason": "no worker",
+            "sha256": None,
+            "passed": None,
             "target": "nano",
-            "precision": None,
+            "precision": "fp16",
             "runtime": "tensorrt",
             "size_bytes": None,
             "p50_ms": None,
-            "status": "pending",
+            "status": "built_not_judged",
         },
     ],
 }
 
 
-def test_the_tables_say_kpi_by_region_parity_by_rung_and_engines_by_target() -> None:
+def test_the_tables_say_kpi_by_region_parity_checks_and_engines_by_target() -> None:
     kpi, parity, engines = tables_of(RELEASE)
     assert kpi.title == "KPI on faces, part val: 359 faces of 30 people"
     assert kpi.header == ("region", "crop_px", "nme_interocular")
@@ -67,7 +73,7 @@ def test_the_tables_say_kpi_by_region_parity_by_rung_and_engines_by_target() -> 
     assert parity.rows == (("int8", "onnx", "0.1151", "1.42", "failed"),)
     assert engines.rows == (
         ("cpu", "int8", "onnxruntime", "0.38 MB", "0.84 ms", "ready"),
-        ("nano", "-", "tensorrt", "-", "-", "pending"),
+        ("nano", "fp16", "tensorrt", "-", "-", "built, not judged"),
     )
 
 

@@ -8,7 +8,17 @@ from typing import Any
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.params import GateParams, RegisterParams, SplitParams, TrainParams, ValidateParams
+from fpenet.deploy.benchmark.timings import TIMINGS, Timing, TimingTable
+from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
+from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
+from fpenet.params import (
+    GateParams,
+    Precision,
+    RegisterParams,
+    SplitParams,
+    TrainParams,
+    ValidateParams,
+)
 from tests import failing
 
 
@@ -66,45 +76,45 @@ def build(*, build: Any, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
 
     A file ``TARGET.meets`` names another target, whose build must be under way at the same time.
     """
-    engines = []
+    engines: list[Engine] = []
     asked = len(build.targets) == 1
     for target in build.targets:
         here = target == "cpu" or (asked and Path(f"{target}.device").exists())
         if asked and Path(f"{target}.meets").exists():
             Path(f"{target}.started").touch()
             _wait_for(Path(Path(f"{target}.meets").read_text() + ".started"))
-        precision = "fp32" if target == "cpu" else "fp16"
+        precision: Precision = "fp32" if target == "cpu" else "fp16"
         file = f"{target}/{precision}.onnx"
         if here:
             (out_dir / target).mkdir()
             (out_dir / file).write_text(target)
         engines.append(
-            {
-                "target": target,
-                "runtime": "onnxruntime" if target == "cpu" else "tensorrt",
-                "precision": precision,
-                "status": "ready" if here else "pending",
-                "reason": "" if here else "no device",
-                "file": file if here else None,
-                "size_bytes": 1_230_000 if here else None,
-                "sha256": None,
-                "parity_px": 0.001 if here else None,
-                "metrics": {},
-            }
+            Engine(
+                target,
+                "onnxruntime" if target == "cpu" else "tensorrt",
+                precision,
+                EngineStatus.READY if here else EngineStatus.PENDING,
+                "" if here else "no device",
+                file if here else None,
+                1_230_000 if here else None,
+                parity_px=0.001 if here else None,
+                metrics={},
+            )
         )
-    rung = {"rung": "onnx", "reference": "torch", "mean_px": 0.001, "max_px": 0.002}
-    rung |= {"budget_px": 0.01, "passed": True, "worst_faces": []}
-    _write(out_dir, "parity.json", {"rungs": [rung]})
-    return _write(out_dir, "engines.json", engines)
+    check = ParityCheck("onnx", "torch", 0.001, 0.002, 0.01, True, ())
+    ParityTable((check,)).write(out_dir / PARITY)
+    EngineTable(tuple(engines)).write(out_dir / ENGINES)
+    return {"file": ENGINES}
 
 
 def benchmark(*, build_dir: Path, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
     """The CPU engine takes 3 ms at batch 1, 20 at batch 8."""
-    rows = [
-        {"target": "cpu", "precision": "fp32", "batch_size": size, "p50_ms": ms}
+    rows = tuple(
+        Timing("cpu", "fp32", size, ms, ms, ms, size / ms * 1e3, 1, 100)
         for size, ms in ((1, 3.0), (8, 20.0))
-    ]
-    return _write(out_dir, "benchmark.json", rows)
+    )
+    TimingTable(rows).write(out_dir / TIMINGS)
+    return {"file": TIMINGS}
 
 
 def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> dict[str, Any]:

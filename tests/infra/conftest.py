@@ -47,7 +47,7 @@ def fill_project(folder: Path) -> None:
     """Make ``folder`` a project of the sources under test, without keys and without faces."""
     for name in ("params.yaml", "prefect.yaml", "prefect.toml"):
         shutil.copy(ROOT / name, folder)
-    for name in ("presets", "flows", "components"):
+    for name in ("presets", "flows", "infra", "components"):
         (folder / name).symlink_to(ROOT / name)
 
 

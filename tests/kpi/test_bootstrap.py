@@ -13,28 +13,30 @@ from fpenet.params import IntervalParams
 HOW = IntervalParams(resamples=4000, level=0.95, seed=1)
 
 
-def faces(people: int, chance: np.random.Generator, each: int = 4) -> tuple[MetricTable, list[str]]:
+def faces(
+    num_subjects: int, rng: np.random.Generator, each: int = 4
+) -> tuple[MetricTable, list[str]]:
     """Cells of two columns, alike within a person, some of them missing."""
-    subjects = [f"s{number}" for number in range(people) for _ in range(each)]
-    own = np.repeat(chance.normal(3, 1, people), each)[:, None]
-    values = own + chance.normal(0, 0.3, (people * each, 2))
-    values[chance.random(values.shape) < 0.1] = np.nan
+    subjects = [f"s{number}" for number in range(num_subjects) for _ in range(each)]
+    own = np.repeat(rng.normal(3, 1, num_subjects), each)[:, None]
+    values = own + rng.normal(0, 0.3, (num_subjects * each, 2))
+    values[rng.random(values.shape) < 0.1] = np.nan
     return MetricTable(values, {"both": (0, 1), "first": (0,)}), subjects
 
 
 def intervals(
-    cells: MetricTable, subjects: list[str], how: IntervalParams
+    cells: MetricTable, subjects: list[str], interval_params: IntervalParams
 ) -> dict[str, Interval | None]:
-    return Resamples.of(subjects, how).intervals(cells)
+    return Resamples.of(subjects, interval_params).intervals(cells)
 
 
 def test_an_interval_is_that_of_a_loop_over_resampled_people() -> None:
-    chance = np.random.default_rng(7)
-    cells, subjects = faces(12, chance)
+    rng = np.random.default_rng(7)
+    cells, subjects = faces(12, rng)
     names = sorted(set(subjects))
     found = []
     for _ in range(4000):
-        drawn = chance.choice(names, len(names))
+        drawn = rng.choice(names, len(names))
         rows = [face for name in drawn for face, own in enumerate(subjects) if own == name]
         found.append(np.nanmean(cells.values[rows], axis=0).mean())
     tail = 100 * expanded_tail(0.025, 12)
@@ -53,34 +55,34 @@ def test_faces_of_one_person_are_not_independent() -> None:
 
 
 def test_an_interval_of_23_people_holds_the_truth_about_as_often_as_it_says() -> None:
-    chance = np.random.default_rng(5)
-    how = IntervalParams(resamples=1000, level=0.95, seed=2)
+    rng = np.random.default_rng(5)
+    interval_params = IntervalParams(resamples=1000, level=0.95, seed=2)
     held = 0
     for _ in range(300):
-        found = intervals(*faces(23, chance), how)["both"]
+        found = intervals(*faces(23, rng), interval_params)["both"]
         assert found
         held += found[0] <= 3 <= found[1]
     assert 0.92 < held / 300 < 0.985
 
 
 def test_the_interval_of_a_slice_holds_the_truth_about_as_often_as_it_says() -> None:
-    chance = np.random.default_rng(5)
-    how = IntervalParams(resamples=1000, level=0.95, seed=2)
+    rng = np.random.default_rng(5)
+    interval_params = IntervalParams(resamples=1000, level=0.95, seed=2)
     held = 0
     for _ in range(300):
-        cells, subjects = faces(50, chance)
+        cells, subjects = faces(50, rng)
         own = np.arange(40)  # ten people
-        found = Resamples.of(subjects, how).rows(own).intervals(cells.rows(own))["both"]
+        found = Resamples.of(subjects, interval_params).rows(own).intervals(cells.rows(own))["both"]
         assert found
         held += found[0] <= 3 <= found[1]
     assert 0.92 < held / 300 < 0.985
 
 
-@pytest.mark.parametrize(("people", "t"), [(5, 2.776), (10, 2.262), (23, 2.074), (101, 1.984)])
-def test_the_ends_are_those_of_student_s_t(people: int, t: float) -> None:
-    wider = t * (people / (people - 1)) ** 0.5
+@pytest.mark.parametrize(("num_subjects", "t"), [(5, 2.776), (10, 2.262), (23, 2.074), (101, 1.984)])
+def test_the_ends_are_those_of_student_s_t(num_subjects: int, t: float) -> None:
+    wider = t * (num_subjects / (num_subjects - 1)) ** 0.5
     tail = 0.5 * math.erfc(wider / 2**0.5)
-    assert expanded_tail(0.025, people) == pytest.approx(tail, rel=0.03)
+    assert expanded_tail(0.025, num_subjects) == pytest.approx(tail, rel=0.03)
 
 
 def test_people_drawn_in_groups_spread_as_much_as_people(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +112,8 @@ def test_a_slice_of_the_draws_spreads_as_draws_of_the_slice() -> None:
 
 
 def test_columns_with_other_gaps_are_a_mean_of_means_and_not_a_mean_of_all() -> None:
-    chance = np.random.default_rng(9)
-    values = chance.normal(3, 1, (30, 4))
+    rng = np.random.default_rng(9)
+    values = rng.normal(3, 1, (30, 4))
     values[:20, 3] = np.nan
     cells = MetricTable(values, {"all": (0, 1, 2, 3), "last": (3,), "two": (0, 1)})
     draws = Resamples.of([str(face) for face in range(30)], HOW)

@@ -48,16 +48,16 @@ def test_large_errors_and_hidden_points_are_told_apart() -> None:
     errors = np.array([[1.0, 20.0, 1.0, np.nan], [2.0, 1.0, 30.0, 1.0]])
     visible = np.array([[True, True, False, False], [True, True, True, True]])
     confidence = np.array([[0.9, 0.2, 0.4, 0.0], [0.8, 0.7, 0.6, 0.3]])
-    told = describe_confidence(measured(errors, visible), confidence, 1.5)
+    result = describe_confidence(measured(errors, visible), confidence, 1.5)
     # Failed: 0.2 and 0.6; sound: 0.9, 0.8, 0.7, 0.3: 0.2 is below all four, 0.6 below three.
-    assert told["auroc_large_error"] == pytest.approx(7 / 8)
+    assert result["auroc_large_error"] == pytest.approx(7 / 8)
     # Hidden: 0.4; visible: 0.9 0.2 0.8 0.7 0.6 0.3: it is below four of six.
-    assert told["auroc_hidden"] == pytest.approx(4 / 6)
+    assert result["auroc_hidden"] == pytest.approx(4 / 6)
     # Visible taken for visible: 4 of 6; hidden taken for hidden: 1 of 1.
-    assert told["visible_balanced_accuracy"] == pytest.approx((4 / 6 + 1) / 2)
+    assert result["visible_balanced_accuracy"] == pytest.approx((4 / 6 + 1) / 2)
     # Rightly placed and visible: 0.9, 0.7 and 0.3; not 0.2, 0.4 (hidden), 0.8 and 0.6.
     gaps = [0.1, -0.2, -0.4, -0.8, 0.3, -0.6, 0.7]
-    assert told["ece"] == pytest.approx(sum(map(abs, gaps)) / 7)
+    assert result["ece"] == pytest.approx(sum(map(abs, gaps)) / 7)
 
 
 def test_without_hidden_points_only_errors_are_judged() -> None:

@@ -45,9 +45,9 @@ def engine(name: str, value: float | None, **changes: Any) -> JudgedEngine:
 
 
 def verdict(
-    *engines: JudgedEngine, faces: int = 20, people: int = 5, champion: ChampionResult = FIRST
+    *engines: JudgedEngine, faces: int = 20, subjects: int = 5, champion: ChampionResult = FIRST
 ) -> Any:
-    trained = report(5.0, num_faces=faces, num_subjects=people)
+    trained = report(5.0, num_faces=faces, num_subjects=subjects)
     return decide(trained, engines, champion, GATE)
 
 
@@ -84,7 +84,7 @@ def test_a_reason_names_number_interval_threshold_and_evidence() -> None:
 
 
 def test_too_few_faces_or_people_are_no_evidence() -> None:
-    found = verdict(engine("cpu/fp32", 5.0), faces=9, people=1)
+    found = verdict(engine("cpu/fp32", 5.0), faces=9, subjects=1)
     assert found["reasons"] == [
         "insufficient evidence: 9 faces; must be at least 10 (evaluate/kpi.json)",
         "insufficient evidence: 1 subjects; must be at least 2 (evaluate/kpi.json)",
@@ -92,9 +92,9 @@ def test_too_few_faces_or_people_are_no_evidence() -> None:
 
 
 def test_exactly_enough_faces_and_people_pass_and_one_fewer_does_not() -> None:
-    assert verdict(engine("cpu/fp32", 5.0), faces=10, people=2)["passed"]
+    assert verdict(engine("cpu/fp32", 5.0), faces=10, subjects=2)["passed"]
     for faces, people, word in ((9, 2, "9 faces"), (10, 1, "1 subjects")):
-        found = verdict(engine("cpu/fp32", 5.0), faces=faces, people=people)
+        found = verdict(engine("cpu/fp32", 5.0), faces=faces, subjects=people)
         assert not found["passed"]
         (reason,) = found["reasons"]
         assert reason.startswith(f"insufficient evidence: {word}; must be at least ")

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save
 
 from fpenet.core.files import write_whole
 from fpenet.keypoints import scheme_for
+from fpenet.model import checkpoint as checkpoint_module
 from fpenet.model.augment import Batch
 from fpenet.model.checkpoint import (
     fold,
@@ -84,7 +85,7 @@ def test_a_checkpoint_without_a_state_is_set_aside_and_the_one_before_loads(
     found = load_checkpoint(path)
     assert found is not None
     assert found[1] == {"epoch": 1}
-    assert "it is no checkpoint, though its name has its SHA-256" in caplog.text
+    assert "not a checkpoint, although its SHA-256 is the one in its name" in caplog.text
     assert "going back to the checkpoint before number 2" in caplog.text
     assert (tmp_path / "run.damaged").read_bytes() == content
 
@@ -252,6 +253,6 @@ def test_process_1_writes_no_checkpoint(
     tmp_path: Path, params_with: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = a_training(params_with({"train.net": "nano"}).train, 1)
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(checkpoint_module, "rank", lambda: 1)
     save_run(training, tmp_path / "checkpoint.safetensors")
     assert not list(tmp_path.iterdir())

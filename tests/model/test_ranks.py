@@ -91,7 +91,7 @@ def test_a_stage_of_one_process_is_refused_in_another(
     capsys.readouterr()
     monkeypatch.setenv("RANK", "1")
     assert main(["evaluate", *words[1:]]) == 2
-    assert "stage evaluate runs in one process; this one is number 1" in capsys.readouterr().err
+    assert "stage evaluate runs in one process; this process is number 1" in capsys.readouterr().err
 
 
 def test_batch_norm_of_the_whole_batch_is_pytorch_s_in_one_process() -> None:

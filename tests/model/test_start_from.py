@@ -72,7 +72,7 @@ def test_a_head_that_fits_is_kept_fresh_only_where_it_is_asked_for(folder: Path)
 def test_weights_that_ship_of_a_net_with_batch_norm_are_no_start(folder: Path) -> None:
     (folder / "trainable.safetensors").unlink()
     net = build_net("nano", 12, batch_norm=True)
-    with pytest.raises(ValueError, match=r"trainable\.safetensors: absent; weights that ship have"):
+    with pytest.raises(ValueError, match=r"trainable\.safetensors: missing; deployed weights have"):
         load_weights(net, "nano", folder, new_head=False)
 
 

@@ -62,10 +62,16 @@ def test_a_step_that_is_tried_again_sees_the_same_views(
     assert stepper.training.faces_seen == 12  # a step that was tried again counts once
 
 
+def as_process(monkeypatch: pytest.MonkeyPatch, rank: int, size: int) -> None:
+    """Have this process be number ``rank`` of ``size`` that have joined."""
+    for name, value in (("is_initialized", True), ("get_rank", rank), ("get_world_size", size)):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+
+
 def test_a_process_of_several_does_not_part_its_batch(
     begin: Begin, tries: list[tuple[int, Tensor]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    as_process(monkeypatch, 0, 2)
     stepper = begin()
     tries.append((0, torch.zeros(0)))  # so that the next one has too little memory
     with pytest.raises(
@@ -80,15 +86,14 @@ def test_a_process_of_several_does_not_part_its_batch(
 def test_each_process_draws_its_share_of_a_batch(
     rank: int, rows: list[int], begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", str(rank))
+    as_process(monkeypatch, rank, 2)
     real, seen = stepper_module.sample_batch, []
 
     def noted(faces: Any, mine: Tensor, *rest: Any) -> Any:
         seen.append((mine.tolist(), len(real(faces, mine, *rest).images)))
         return real(faces, mine, *rest)
 
-    monkeypatch.setattr(stepper_module, "draw_batch", noted)
+    monkeypatch.setattr(stepper_module, "sample_batch", noted)
     monkeypatch.setattr(stepper_module, "take_step", lambda *_: torch.zeros(()))
     stepper = begin()
     stepper.step(torch.arange(10, 14), 0.5)
@@ -99,7 +104,7 @@ def test_each_process_draws_its_share_of_a_batch(
 def test_a_batch_that_processes_cannot_share_alike_is_refused(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "3")
+    as_process(monkeypatch, 0, 3)
     with pytest.raises(ValueError, match="batch_size is 4; 3 processes share it, so it must be a"):
         begin()
     assert begin(batch_size=6).share == 2

@@ -215,7 +215,7 @@ def test_a_run_that_began_again_has_no_more_skipped_steps_than_it_may(
             batch.images[0, 0, 40, 40] = float("nan")
         return batch
 
-    monkeypatch.setattr(step_module, "draw_batch", spoilt)
+    monkeypatch.setattr(step_module, "sample_batch", spoilt)
     settings = train(epochs=3, max_skipped_steps=1)
     with monkeypatch.context() as patch:
         killed_in(3, patch)
@@ -260,7 +260,7 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
         seen.append(rows.tolist())
         return real(faces, rows, *rest)
 
-    monkeypatch.setattr(step_module, "draw_batch", noted)
+    monkeypatch.setattr(step_module, "sample_batch", noted)
     return seen
 
 

@@ -46,6 +46,7 @@ def a_norm() -> nn.BatchNorm2d:
 def main(folder: Path) -> None:
     """Write what this process got."""
     with joined(torch.device("cpu")):
+        number = rank()
         mine = torch.tensor([rank() + 1.0, 10.0 * rank()])
         total = summed(mine)
         one, two, none = (nn.Parameter(torch.zeros(n)) for n in (2, 3, 4))
@@ -69,7 +70,7 @@ def main(folder: Path) -> None:
             "between": chance.between(4.0, 2, 2),
         }
     assert not distributed.is_initialized()
-    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / f"{rank()}.safetensors")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / f"{number}.safetensors")
 
 
 if __name__ == "__main__":

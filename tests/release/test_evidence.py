@@ -1,9 +1,10 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from fpenet.deploy.engines.engine_table import Engine
+from fpenet.params import Precision
 from fpenet.release.evidence import (
     engine_rows,
     flat_metrics,
@@ -58,13 +59,13 @@ def test_a_refusal_without_a_reason_is_still_a_refusal(
 )
 def test_a_required_target_must_be_executed_and_judged(
     stage_folders: Callable[..., dict[str, Path]],
-    make_engine: Callable[[str, str | None, str], dict[str, Any]],
+    make_engine: Callable[[str, Precision, str], Engine],
     required: str,
     reason: str,
 ) -> None:
     engines = [
         make_engine("cpu", "fp32", "ready"),
-        make_engine("h200", None, "pending"),
+        make_engine("h200", "fp16", "pending"),
         make_engine("xavier-nx", "fp16", "ready"),
         make_engine("nano", "fp16", "ready"),
     ]
@@ -75,7 +76,7 @@ def test_a_required_target_must_be_executed_and_judged(
 
 def test_a_precision_that_failed_leaves_the_target_to_the_other(
     stage_folders: Callable[..., dict[str, Path]],
-    make_engine: Callable[[str, str | None, str], dict[str, Any]],
+    make_engine: Callable[[str, Precision, str], Engine],
 ) -> None:
     engines = [make_engine("cpu", "fp32", "ready"), make_engine("cpu", "int8", "ready")]
     verdict = {"engines": {"cpu/fp32": True, "cpu/int8": False}}
@@ -83,7 +84,7 @@ def test_a_precision_that_failed_leaves_the_target_to_the_other(
     assert refusals(evidence, ["cpu"]) == []
     tags = version_tags(evidence, [])
     assert tags["engine.cpu.int8"] == "ready, refused by the gate"
-    assert [(row["precision"], row["passed"], row["p50_ms"]) for row in engine_rows(evidence)] == [
+    assert [(row.precision, row.passed, row.p50_ms) for row in engine_rows(evidence)] == [
         ("fp32", True, 3.0),
         ("int8", False, None),
     ]
@@ -91,12 +92,12 @@ def test_a_precision_that_failed_leaves_the_target_to_the_other(
 
 def test_pending_and_failed_targets_make_a_partial_release(
     stage_folders: Callable[..., dict[str, Path]],
-    make_engine: Callable[[str, str | None, str], dict[str, Any]],
+    make_engine: Callable[[str, Precision, str], Engine],
 ) -> None:
     engines = [
         make_engine("cpu", "fp32", "ready"),
-        make_engine("t4", "fp16", "built, not judged"),
-        make_engine("nano", None, "pending"),
+        make_engine("t4", "fp16", "built_not_judged"),
+        make_engine("nano", "fp16", "pending"),
         make_engine("a10", "fp16", "failed"),
     ]
     evidence = read_evidence(stage_folders(engines=engines))

@@ -115,5 +115,6 @@ def _status_of(error: Exception, command: str) -> tuple[int, str]:
     name = f"fpenet-{command}-"
     with tempfile.NamedTemporaryFile("w", prefix=name, suffix=".log", delete=False) as log:
         traceback.print_exception(error, file=log)
-    line = " ".join(f"{type(error).__name__}: {error}".split())
+    kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+    line = kind + " ".join(str(error).split())
     return FAILED, f"{line}; the traceback is in {log.name}"

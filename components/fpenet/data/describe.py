@@ -1,4 +1,4 @@
-"""``fpenet describe``: what a labelled set holds, in numbers and in one picture.
+"""``fpenet describe``: statistics of a labelled set, and a contact sheet.
 
 Input: a labelled set. Does: counts its faces by everything that the labels tell, and by why
 validation would drop them as far as labels alone say; no image is decoded but those that are drawn.
@@ -25,19 +25,19 @@ from fpenet.params import ValidateParams
 
 SIZE_EDGES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """px, of the longer side of the face box."""
-_MOST_VALUES = 40  # an attribute with more of them is told by its range
+_MOST_VALUES = 40  # an attribute with more of them is described by its range
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 6
 
 
 def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, Any]:
-    """Everything that is counted, as JSON values.
+    """The statistics as JSON values.
 
     Raises:
-        InputError: not one usable face.
+        InputError: no usable face.
     """
     if not labelled.samples:
         first = labelled.rejected[0].detail if labelled.rejected else "none is labelled"
-        raise InputError(f"{labelled.root}: not one usable face in it; the first: {first}")
+        raise InputError(f"{labelled.root}: no usable face in it; the first: {first}")
     faces = labelled_faces(labelled.samples)
     visible: Bools = np.stack([sample.visible for sample in labelled.samples])
     sifted = run_face_checks(faces, validate, None)
@@ -69,11 +69,11 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
 
 def _subjects(subjects: Sequence[str | None]) -> dict[str, Any]:
     counts = Counter(subject for subject in subjects if subject is not None)
-    told = {"subjects": len(counts), "faces of nobody known": subjects.count(None)}
+    summary = {"subjects": len(counts), "faces of unknown subjects": subjects.count(None)}
     if not counts:
-        return told
+        return summary
     each = list(counts.values())
-    return told | {
+    return summary | {
         "faces of a subject": {
             "least": min(each),
             "median": statistics.median(each),
@@ -111,16 +111,16 @@ def _keypoints(faces: LabelledFaces, visible: Bools) -> dict[str, Any]:
 
 
 def _values(column: Sequence[str | float | None]) -> dict[str, Any]:
-    """Counts of the values of one attribute, or its range where there are too many of them."""
-    told = [value for value in column if value is not None]
-    missing = {"not said": len(column) - len(told)} if len(told) < len(column) else {}
-    counts = Counter(told)
+    """Counts of the values of one attribute, or its range if there are too many values."""
+    known = [value for value in column if value is not None]
+    missing = {"not said": len(column) - len(known)} if len(known) < len(column) else {}
+    counts = Counter(known)
     if len(counts) <= _MOST_VALUES:
         keys = sorted(counts, key=lambda value: (isinstance(value, str), value))
         named = {f"{v:g}" if isinstance(v, float) else str(v): counts[v] for v in keys}
         return named | missing
-    numbers = [value for value in told if isinstance(value, float)]
-    if len(numbers) < len(told):
+    numbers = [value for value in known if isinstance(value, float)]
+    if len(numbers) < len(known):
         return {"different values": len(counts)} | missing
     return {
         "least": min(numbers),
@@ -130,18 +130,18 @@ def _values(column: Sequence[str | float | None]) -> dict[str, Any]:
 
 
 def contact_sheet(labelled: LabelledSet, seed: int = 35) -> Image.Image:
-    """A sheet of faces drawn by chance, in the order of the labels, each with its points.
+    """An image of randomly sampled faces, in label order, each with its points.
 
-    An image that cannot be read is a grey square that says why.
+    An image that cannot be read is shown as a grey square with the reason.
     """
     count = min(len(labelled.samples), _SHEET_COLUMNS * _SHEET_ROWS)
-    chance = np.random.default_rng(seed)
-    chosen = sorted(chance.choice(len(labelled.samples), count, replace=False).tolist())
+    rng = np.random.default_rng(seed)
+    chosen = sorted(rng.choice(len(labelled.samples), count, replace=False).tolist())
     columns = min(count, _SHEET_COLUMNS)
     sheet = Image.new("RGB", (columns * PICTURE_PX, -(-count // columns) * PICTURE_PX), "white")
     for place, row in enumerate(chosen):
-        picture = _picture(labelled.samples[row], labelled)
-        sheet.paste(picture, (place % columns * PICTURE_PX, place // columns * PICTURE_PX))
+        image = _picture(labelled.samples[row], labelled)
+        sheet.paste(image, (place % columns * PICTURE_PX, place // columns * PICTURE_PX))
     return sheet
 
 
@@ -149,6 +149,6 @@ def _picture(sample: FaceSample, labelled: LabelledSet) -> Image.Image:
     try:
         return draw_face(sample, labelled.root)
     except Refusal as refusal:
-        picture = Image.new("RGB", (PICTURE_PX, PICTURE_PX), "#808080")
-        ImageDraw.Draw(picture).text((6, 6), refusal.reason, fill="white")
-        return picture
+        image = Image.new("RGB", (PICTURE_PX, PICTURE_PX), "#808080")
+        ImageDraw.Draw(image).text((6, 6), refusal.reason, fill="white")
+        return image

@@ -1,7 +1,7 @@
-"""Image files that we did not make: which are read, and the one rule that makes them grey levels.
+"""Read untrusted image files as grey levels.
 
-Input: a PNG or JPEG file, whatever its name says. Does: refuses any other format, anything over the
-pixel cap before a pixel is decoded, and anything cut short. Output: (H, W) uint8 grey levels.
+Input: a PNG or JPEG file; the name does not matter. Does: rejects other formats, images over the
+pixel limit (before decoding) and truncated files. Output: (H, W) uint8 grey levels.
 
 The rule: colour becomes ITU-R 601 luma; 16-bit levels are scaled by 255/65535; a palette and CMYK
 go through RGB; an opaque alpha channel is dropped, a see-through pixel refuses the image; an EXIF
@@ -26,7 +26,7 @@ Grey = NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG")
 MOST_MEGAPIXELS = 178.0
-"""Pillow's own limit, in force wherever no smaller cap is given."""
+"""Pillow's own limit; applies if no smaller limit is given."""
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _BYTES_PER_PIXEL = 8  # of a 16-bit RGBA image that does not compress at all
@@ -92,7 +92,7 @@ def read_image(
 
 
 def place_image(source: Path, place: Path) -> None:
-    """Put the file at ``place``: a hard link where the file system has them, else a copy."""
+    """Create ``place`` as a hard link to ``source``, or as a copy if links are not possible."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source.resolve(), place)
@@ -101,13 +101,13 @@ def place_image(source: Path, place: Path) -> None:
 
 
 def _require_file(path: Path) -> None:
-    """Only a regular file is opened: reading a pipe or a device would never end."""
+    """Raise ``Refusal`` for anything but a regular file: reading a pipe or device may not end."""
     if not path.is_file():
         raise Refusal("image missing", f"{path.name}: no such file")
 
 
 def _opened(path: Path, file: io.BufferedReader | io.BytesIO) -> Image.Image:
-    """The image with its header read, Pillow's errors turned into ours."""
+    """The image after reading its header; Pillow's errors become ``Refusal``."""
     try:
         return Image.open(file, formats=FORMATS)
     except _BOMB as error:

@@ -1,6 +1,6 @@
-"""Faces as pictures: keypoints in the colours of their regions, on a crop of the image.
+"""Images of faces with overlaid keypoints, coloured by region.
 
-Used by every page that shows faces to a person: the validation report, the guideline, a diff.
+Used by the validation report, the labelling guideline and the label diff.
 """
 
 from pathlib import Path
@@ -42,14 +42,15 @@ def point_colours(num_keypoints: int) -> list[str]:
 
 
 def image_box(points: Floats) -> CropBox:
-    """The square about the labelled ones of ``points`` (K, 2) that a picture of the face shows."""
+    """The square around the labelled points of ``points`` (K, 2) that an image of the face
+    shows."""
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     x, y = (low + high) / 2
     return CropBox(float(x), float(y), max(float((high - low).max()), 8.0) * _MARGIN)
 
 
 def face_image(image: Path, box: CropBox, side_px: int = PICTURE_PX) -> Image.Image:
-    """The square ``box`` of an image file as a colour picture of ``side_px``.
+    """The square ``box`` of an image file as a colour image of ``side_px``.
 
     Raises:
         Refusal: the image cannot be read.
@@ -57,9 +58,9 @@ def face_image(image: Path, box: CropBox, side_px: int = PICTURE_PX) -> Image.Im
     return Image.fromarray(cut(read_grey(image), box, side_px)).convert("RGB")
 
 
-def draw_points(picture: Image.Image, points_px: Floats, visible: Bools) -> None:
-    """Draw (K, 2) points, in pixels of ``picture``; hidden ones hollow, NaN not at all."""
-    draw = ImageDraw.Draw(picture)
+def draw_points(canvas: Image.Image, points_px: Floats, visible: Bools) -> None:
+    """Overlay (K, 2) points, in pixels of ``picture``; hidden ones hollow, NaN left out."""
+    draw = ImageDraw.Draw(canvas)
     for (x, y), seen, colour in zip(points_px, visible, point_colours(len(points_px)), strict=True):
         if np.isnan(x):
             continue
@@ -68,12 +69,12 @@ def draw_points(picture: Image.Image, points_px: Floats, visible: Bools) -> None
 
 
 def draw_face(sample: FaceSample, root: Path) -> Image.Image:
-    """(PICTURE_PX, PICTURE_PX) picture of a face with its points; hidden ones are hollow.
+    """(PICTURE_PX, PICTURE_PX) image of a face with overlaid points; hidden ones are hollow.
 
     Raises:
         Refusal: the image cannot be read.
     """
     box = image_box(sample.points)
-    picture = face_image(root / sample.image, box)
-    draw_points(picture, box.to_crop(sample.points, PICTURE_PX), sample.visible)
-    return picture
+    canvas = face_image(root / sample.image, box)
+    draw_points(canvas, box.to_crop(sample.points, PICTURE_PX), sample.visible)
+    return canvas

@@ -1,4 +1,4 @@
-"""Why one image or one face is not used: the exception that says so and the record that is kept."""
+"""Rejected images and faces: the exception and the record with the reason."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ from fpenet.core.errors import InputError
 
 
 class Refusal(InputError):
-    """One image or one label is not used; the rest of the set goes on.
+    """An image or a label cannot be used; the rest of the set is processed.
 
     Attributes:
-        reason: one or two words, the key that is counted.
-        detail: what was found, with values.
+        reason: one or two words, by which rejected faces are counted.
+        detail: the problem, with values.
         broken: whether it counts against ``validate.max_rejected_fraction``; False where the label
         is
             sound but nothing we can use, e.g. a face without keypoints.

@@ -1,7 +1,7 @@
-"""FaceSample: one labelled face; every reader yields it and nothing downstream knows a format.
+"""FaceSample: one labelled face, independent of the label format.
 
-A set of faces travels between stages as one Parquet table, one row a face; ``attributes`` are
-columns of their own there, named ``attr_<name>``.
+Stages exchange a set of faces as one Parquet table with one row per face; each attribute is a
+column ``attr_<name>``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +30,8 @@ class FaceSample:
         face_box: (x, y, width, height) in image pixels; tight around the face.
         points: (K, 2) float, image pixels, pixel centres at integers; NaN where unlabelled.
         visible: (K,) bool; False where hidden or unlabelled.
-        occlusion_level: 0-9, or None where the labels do not say.
-        subject: who it is, or None where nothing tells.
+        occlusion_level: 0-9, or None if not labelled.
+        subject: id of the subject, or None if unknown.
         attributes: session, recording, camera, yaw (degrees), illumination, source, ...
     """
 
@@ -46,13 +46,13 @@ class FaceSample:
 
 
 def keypoints_box(points: Floats) -> tuple[float, float, float, float]:
-    """(x, y, width, height) of the box around the labelled ones of ``points`` (K, 2)."""
+    """(x, y, width, height) of the box around the labelled points of ``points`` (K, 2)."""
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
 
 
 def table_of(samples: Sequence[FaceSample]) -> pa.Table:
-    """One row a face. All samples have the same K.
+    """A table with one row per face. All samples have the same K.
 
     Columns: image, width, height, box_x, box_y, box_width, box_height, points (2K floats: x1,
     y1, ...), visible (K bools), occlusion_level, subject, attr_*.
@@ -91,7 +91,7 @@ def visible_of(table: pa.Table) -> Bools:
 
 
 def numbers_of(table: pa.Table, name: str) -> NDArray[Any]:
-    """(N,) values of a column of numbers, none of them missing."""
+    """(N,) values of a numeric column without missing values."""
     return _array(table[name].combine_chunks())
 
 

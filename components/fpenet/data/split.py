@@ -1,9 +1,9 @@
-"""Stage split: which faces are trained on and which are judged, no person in both.
+"""Stage split: assign faces to training and evaluation parts, with no subject in two parts.
 
 Input: the validated faces. Does: one of RULES gives each face its part. Output: parts.parquet with
-the columns image and part (train, val or kpi), in the row order of samples.parquet. A person in two
-parts, one picture in two parts, a KPI subject in training, or a face of an unknown person is a hard
-stop, never a warning; so is what validate found blocking.
+the columns image and part (train, val or kpi), in the row order of samples.parquet. These are
+errors, never warnings: a subject in two parts, an image in two parts, a KPI subject in training, a
+face of an unknown subject, and a blocking finding of stage validate.
 """
 
 import csv
@@ -22,20 +22,20 @@ from fpenet.params import SplitParams
 PARTS = ("train", "val", "kpi")
 _TABLE_COLUMN = ATTRIBUTE + "split"
 SHARED = "shared_pictures.csv"
-"""Of the stage validate: pairs of images that are one picture of two people."""
+"""File of stage validate: pairs of images that are copies, of two subjects."""
 _NAMED = 5  # pairs that a message names
 _TREE_COLUMN = ATTRIBUTE + "recording"  # every Multi-PIE name tells it, no other format does
 
 
 @dataclass(frozen=True, slots=True)
 class SplitFaces:
-    """What a rule may look at, one entry a face.
+    """Input of a rule, one entry per face.
 
     Attributes:
         images: paths, for messages.
-        subjects: who each face is.
-        table: the part that a CSV beside the labels gives, or None where it gives none.
-        is_multi_pie: whether subject numbers are Multi-PIE's, so that KPI subjects mean anything.
+        subjects: the subject of each face.
+        table: the part from a CSV file in the folder of the labels, or None.
+        is_multi_pie: whether subject numbers are those of Multi-PIE, as ``split.kpi_subjects``.
     """
 
     images: Sequence[str]
@@ -45,7 +45,7 @@ class SplitFaces:
 
 
 def hash_part(subject: str, seed: int) -> float:
-    """A number in [0, 1) that depends on the subject and the seed alone.
+    """A number in [0, 1) that depends only on the subject and the seed.
 
     >>> hash_part("079", 35) == hash_part("079", 35) != hash_part("079", 36)
     True
@@ -54,9 +54,9 @@ def hash_part(subject: str, seed: int) -> float:
 
 
 def val_subjects(subjects: Sequence[str], split: SplitParams) -> set[str]:
-    """The subjects of the part ``val``: the same whoever else is in the set.
+    """The subjects of the part ``val``; whether a subject is in it does not depend on the others.
 
-    When ``split.val_fraction`` of few subjects comes to nobody, it is the one with the least hash.
+    If no subject has a hash below ``split.val_fraction``, the one with the smallest hash is taken.
     """
     if split.val_fraction == 0:
         return set()
@@ -66,7 +66,8 @@ def val_subjects(subjects: Sequence[str], split: SplitParams) -> set[str]:
 
 
 def by_kpi_subjects(faces: SplitFaces, split: SplitParams) -> list[str]:
-    """The KPI subjects are judged; the others are trained on, a hash of them held out."""
+    """The KPI subjects are ``kpi``; of the others, a hash selects ``val``, the rest is
+    ``train``."""
     held_out = kpi_subjects_of(faces.subjects, split)
     if not held_out:
         raise InputError(
@@ -82,12 +83,12 @@ def by_kpi_subjects(faces: SplitFaces, split: SplitParams) -> list[str]:
 
 
 def by_table(faces: SplitFaces, split: SplitParams) -> list[str]:
-    """The column ``split`` of the CSV beside the labels."""
+    """The column ``split`` of the CSV file in the folder of the labels."""
     parts: list[str] = []
     for image, part in zip(faces.images, faces.table, strict=True):
         if part not in PARTS:
             raise InputError(
-                f"{image}: the column split beside the labels says {part!r}; it must be one of"
+                f"{image}: the column split of the CSV file is {part!r}; it must be one of"
                 f" {', '.join(PARTS)}"
             )
         parts.append(part)
@@ -109,20 +110,20 @@ def choose_rule(faces: SplitFaces, split: SplitParams) -> str:
 
 def kpi_subjects_of(subjects: Sequence[str], split: SplitParams) -> set[str]:
     """The subjects that are in ``split.kpi_subjects``; ``79`` is ``079``."""
-    wanted = {subject.zfill(3) for subject in split.kpi_subjects}
-    return {subject for subject in subjects if subject.zfill(3) in wanted}
+    kpi_subjects = {subject.zfill(3) for subject in split.kpi_subjects}
+    return {subject for subject in subjects if subject.zfill(3) in kpi_subjects}
 
 
 def refuse_leaks(faces: SplitFaces, parts: Sequence[str], split: SplitParams) -> None:
-    """Stop when a person is in two parts, a KPI subject in training, or a part is empty.
+    """Check that no subject is in two parts, no KPI subject in training, and no part empty.
 
     Raises:
-        InputError: naming the subjects.
+        InputError: names the subjects.
     """
     parts_of: dict[str, set[str]] = {}
     for subject, part in zip(faces.subjects, parts, strict=True):
         parts_of.setdefault(subject, set()).add(part)
-    torn = sorted(subject for subject, found in parts_of.items() if len(found) > 1)
+    torn = sorted(subject for subject, subject_parts in parts_of.items() if len(subject_parts) > 1)
     if torn:
         raise InputError(
             f"{len(torn)} subjects are in more than one part: "
@@ -150,13 +151,13 @@ def refuse_leaks(faces: SplitFaces, parts: Sequence[str], split: SplitParams) ->
 def refuse_shared_pictures(
     images: Sequence[str], parts: Sequence[str], shared: Sequence[Mapping[str, str]]
 ) -> None:
-    """Stop when one picture, or a copy of it, is in two parts under two names.
+    """Check that no image, nor a copy of it, is in two parts under two subjects.
 
     Args:
         shared: rows of validate's shared_pictures.csv.
 
     Raises:
-        InputError: naming the pictures.
+        InputError: names the images.
     """
     parts_of: dict[str, set[str]] = {}
     for image, part in zip(images, parts, strict=True):
@@ -170,15 +171,15 @@ def refuse_shared_pictures(
     ]
     if torn:
         raise InputError(
-            f"{len(torn)} pictures are in more than one part under two names: "
+            f"{len(torn)} images are in more than one part under two subjects: "
             + "; ".join(
                 f"{row['image']} ({' and '.join(sorted(parts_of[row['image']]))}) and"
                 f" {row['other']} ({' and '.join(sorted(parts_of[row['other']]))}) differ in"
                 f" {row['bits']} of 256 bits"
                 for row in torn[:_NAMED]
             )
-            + "; give both people one subject, or leave one picture out"
-            " (validate.max_near_duplicate_bits is how near they may be)"
+            + "; give both images the same subject, or leave one image out"
+            " (validate.max_near_duplicate_bits is the limit of similarity)"
         )
 
 

@@ -219,7 +219,7 @@ def _complaint(problem: Any) -> str:
     loc = [str(part) for part in problem["loc"]]
     key_and_value = f"{'.'.join(loc)} is {brief(problem['input'])}: "
     if problem["type"] != "extra_forbidden":
-        return key_and_value + str(problem["msg"])
+        return key_and_value + str(problem["msg"]).removeprefix("Value error, ")
     section: Any = Params
     for part in loc:
         fields = {field.alias or name: field for name, field in section.model_fields.items()}

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
+from fpenet.deploy.benchmark.timings import TIMINGS, TimingTable
+from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
+from fpenet.deploy.engines.targets import Precision, RuntimeName
+from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import Manifest, read_manifest
 
@@ -25,7 +30,31 @@ DEPLOYABLE = "deployable"
 REPORT, CARD, PUBLISHED = "report.html", "model_card.md", "published"
 """What stage report leaves: the report, the model card, and the folder of what MLflow gets."""
 MAIN_REGIONS = ("all", "eyes", "mouth")
-_ENGINE_KEYS = ("target", "runtime", "precision", "status", "reason", "size_bytes", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSummary:
+    """An engine in ``release.json``.
+
+    Attributes:
+        p50_ms: of a call with one face; None where it was not timed.
+        passed: whether the gate passed it; None where it was not judged.
+    """
+
+    target: str
+    runtime: RuntimeName
+    precision: Precision
+    status: EngineStatus
+    reason: str | None
+    size_bytes: int | None
+    sha256: str | None
+    p50_ms: float | None
+    passed: bool | None
+
+    @property
+    def id(self) -> EngineId:
+        """Its target and precision."""
+        return EngineId(self.target, self.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +67,8 @@ class Evidence:
         validation: ``report.json`` of the stage validate.
         kpi: ``kpi.json``.
         engines: rows of ``engines.json``.
-        rungs: rows of ``parity.json``.
-        timings: rows of ``benchmark.json``.
+        parity: rows of ``parity.json``.
+        timings: ``benchmark.json``.
         verdict: ``gate.json``.
     """
 
@@ -47,9 +76,9 @@ class Evidence:
     manifests: Mapping[str, Manifest]
     validation: Mapping[str, Any]
     kpi: Mapping[str, Any]
-    engines: Sequence[Mapping[str, Any]]
-    rungs: Sequence[Mapping[str, Any]]
-    timings: Sequence[Mapping[str, Any]]
+    engines: Sequence[Engine]
+    parity: Sequence[ParityCheck]
+    timings: TimingTable
     verdict: Mapping[str, Any]
 
     @property
@@ -73,8 +102,8 @@ def shipped_precisions(evidence: Evidence) -> dict[str, list[str]]:
     judged = evidence.verdict.get("engines", {})
     shipped: dict[str, list[str]] = {}
     for row in evidence.engines:
-        if row["status"] == "ready" and judged.get(f"{row['target']}/{row['precision']}") is True:
-            shipped.setdefault(row["target"], []).append(row["precision"])
+        if row.ready and judged.get(str(row.id)) is True:
+            shipped.setdefault(row.target, []).append(row.precision)
     return shipped
 
 
@@ -89,18 +118,18 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
         {name: read_manifest(folder) for name, folder in folders.items()},
         read_stage_json(folders["validate"] / "report.json"),
         read_stage_json(folders["evaluate"] / "kpi.json"),
-        read_stage_json(folders["build"] / "engines.json"),
-        read_stage_json(folders["build"] / "parity.json")["rungs"],
-        read_stage_json(folders["benchmark"] / "benchmark.json"),
+        EngineTable.read(folders["build"] / ENGINES).engines,
+        ParityTable.read(folders["build"] / PARITY).checks,
+        TimingTable.read(folders["benchmark"] / TIMINGS),
         read_stage_json(folders["gate"] / "gate.json"),
     )
 
 
-def unfinished_targets(engines: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def unfinished_targets(engines: Sequence[Engine]) -> dict[str, list[str]]:
     """Status ``pending`` and ``failed`` -> the targets that have such an engine."""
     return {
-        status: sorted({row["target"] for row in engines if row["status"] == status})
-        for status in ("pending", "failed")
+        str(status): sorted({row.target for row in engines if row.status is status})
+        for status in (EngineStatus.PENDING, EngineStatus.FAILED)
     }
 
 
@@ -111,7 +140,7 @@ def refusals(evidence: Evidence, required_targets: Sequence[str]) -> list[str]:
 
 def objections(
     verdict: Mapping[str, Any],
-    engines: Sequence[Mapping[str, Any]],
+    engines: Sequence[Engine],
     required_targets: Sequence[str],
 ) -> list[str]:
     """What ``gate.json`` and the rows of ``engines.json`` have against a release.
@@ -123,30 +152,31 @@ def objections(
         reasons.append("the gate refused it")
     judged = verdict.get("engines", {})
     for target in required_targets:
-        rows = [row for row in engines if row["target"] == target]
-        ready = [row for row in rows if row["status"] == "ready"]
+        rows = [row for row in engines if row.target == target]
+        ready = [row for row in rows if row.ready]
         if not ready:
-            found = ", ".join(sorted({row["status"] for row in rows})) or "not built at all"
+            found = ", ".join(sorted({row.status.words for row in rows})) or "not built at all"
             reasons.append(f"required target {target} is not ready: {found}")
-        elif not any(judged.get(f"{target}/{row['precision']}") is True for row in ready):
+        elif not any(judged.get(str(row.id)) is True for row in ready):
             reasons.append(f"required target {target} has no engine that passed the gate")
     return reasons
 
 
-def engine_rows(evidence: Evidence) -> list[dict[str, Any]]:
-    """The engines with the gate's word on each and the latency at batch 1, in milliseconds."""
-    latency = {
-        (row["target"], row["precision"]): row["p50_ms"]
-        for row in evidence.timings
-        if row["batch_size"] == 1
-    }
+def engine_rows(evidence: Evidence) -> list[EngineSummary]:
+    """The engines with the gate's verdict on each and the latency at batch 1, in milliseconds."""
     judged = evidence.verdict.get("engines", {})
     return [
-        {key: row.get(key) for key in _ENGINE_KEYS}
-        | {
-            "p50_ms": latency.get((row["target"], row["precision"])),
-            "passed": judged.get(f"{row['target']}/{row['precision']}"),
-        }
+        EngineSummary(
+            row.target,
+            row.runtime,
+            row.precision,
+            row.status,
+            row.reason,
+            row.size_bytes,
+            row.sha256,
+            next((t.p50_ms for t in evidence.timings.of_engine(row.id) if t.batch_size == 1), None),
+            judged.get(str(row.id)),
+        )
         for row in evidence.engines
     ]
 
@@ -172,9 +202,8 @@ def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
         if name.rpartition("/")[2] in MAIN_REGIONS:
             tags[f"kpi.{name}"] = "n/a" if value is None else f"{value:.4g}"
     for row in engine_rows(evidence):
-        name = f"engine.{row['target']}" + (f".{row['precision']}" if row["precision"] else "")
-        refused = ", refused by the gate" if row["passed"] is False else ""
-        tags[name] = f"{row['status']}{refused}"
+        refused = ", refused by the gate" if row.passed is False else ""
+        tags[f"engine.{row.target}.{row.precision}"] = f"{row.status.words}{refused}"
     return tags
 
 
@@ -199,18 +228,18 @@ def flat_metrics(evidence: Evidence) -> dict[str, float]:
     metrics: dict[str, float | None] = {
         f"kpi/{name}": value for name, value in evidence.kpi["metrics"].items()
     }
-    for rung in evidence.rungs:
-        metrics[f"parity/{rung['rung']}/mean_px"] = rung["mean_px"]
-        metrics[f"parity/{rung['rung']}/max_px"] = rung["max_px"]
-    for row in evidence.timings:
-        name = f"benchmark/{row['target']}/{row['precision']}/batch_{row['batch_size']}"
-        metrics |= {f"{name}/{key}": row.get(key) for key in ("p50_ms", "faces_per_second")}
+    for check in evidence.parity:
+        metrics[f"parity/{check.name}/mean_px"] = check.mean_px
+        metrics[f"parity/{check.name}/max_px"] = check.max_px
+    for timing in evidence.timings.timings:
+        name = f"benchmark/{timing.id}/batch_{timing.batch_size}"
+        metrics[f"{name}/p50_ms"] = timing.p50_ms
+        metrics[f"{name}/faces_per_second"] = timing.faces_per_second
     for row in evidence.engines:
-        name = f"engine/{row['target']}/{row['precision']}"
-        metrics[f"{name}/size_bytes"] = row["size_bytes"]
-        for metric, value in (row["metrics"] or {}).items():
+        metrics[f"engine/{row.id}/size_bytes"] = row.size_bytes
+        for metric, value in (row.metrics or {}).items():
             if metric.rpartition("/")[2] in MAIN_REGIONS:
-                metrics[f"{name}/{metric}"] = value
+                metrics[f"engine/{row.id}/{metric}"] = value
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""What the head sits on and wears: neck, shirt and long hair, as tubes over elliptic rings (mm)."""
+"""Neck, shirt and long hair, as tubes over elliptic rings (mm)."""
 
 import itertools
 from functools import cache

@@ -1,4 +1,4 @@
-"""The jaw as labels have it: where it is turned away, the points lie on the outline that is seen.
+"""Jaw points by the labelling convention: where the jaw is hidden, they are on the visible outline.
 
 Source: the convention of iBUG's 68 points (300-W), whose contour follows the face's visible edge.
 """

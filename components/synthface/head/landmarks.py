@@ -1,4 +1,4 @@
-"""Where the 104 keypoints are on the head, in the head frame (mm).
+"""Positions of the 104 keypoints on the head, in the head frame (mm).
 
 0-based, "left" and "right" as seen in the image of a frontal head:
 

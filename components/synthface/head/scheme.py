@@ -1,9 +1,9 @@
-"""Keypoints of one's own: vertices of the mean head, found again on every face.
+"""User-defined keypoints: vertices of the mean head, transferred to every face.
 
-Input: a scheme file, whose keypoints are mixes of vertices of the mean head (``head_obj`` is that
-head for a 3-D viewer). Does: carries each vertex to another face as the card's keypoints around it
-move from the mean head to that face, and lays it on the skin there. Output: points and real
-visibility, exact as the card's own.
+Input: a scheme file, whose keypoints are weighted means of vertices of the mean head (``head_obj``
+writes that head for a 3-D viewer). Does: moves each vertex like the default keypoints around it
+move from the mean head to another face, and projects it onto the skin. Output: points and
+visibility, as exact as those of the default keypoints.
 """
 
 import dataclasses
@@ -100,8 +100,8 @@ def scheme_points(scheme: VertexScheme, identity: Identity, expression: Expressi
                 f" has 0 to {count - 1}, which ``head_obj`` writes"
             )
         mixes.append(vertices)
-    wanted = [vertex for vertices in mixes for vertex in vertices]
-    carried = iter(_carried(head[:, wanted], identity, expression).T)
+    vertices_used = [vertex for vertices in mixes for vertex in vertices]
+    carried = iter(_carried(head[:, vertices_used], identity, expression).T)
     points = []
     for vertices in mixes:
         point, whole = np.zeros(3), 0.0

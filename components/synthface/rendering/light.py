@@ -1,4 +1,4 @@
-"""Multi-PIE's twenty illuminations as one lamp each, and what they do to a surface."""
+"""Multi-PIE's 20 illuminations, with at most one lamp each, and the shading of a surface."""
 
 import math
 
@@ -34,11 +34,11 @@ def lamp(illumination: int) -> tuple[float, float, float] | None:
 
 
 def light_window(seed: int) -> tuple[float, float, float]:
-    """Where the room's light comes from, head frame; its length is the strength."""
-    draw = SeededRng(seed, 5)
-    strength = draw.between(0.15, 0.7)
-    (sin_yaw, cos_yaw) = circle(draw.between(-75.0, 75.0))
-    (sin_up, cos_up) = circle(draw.between(5.0, 65.0))
+    """Direction of the room's light, head frame; the length of the vector is the strength."""
+    rng = SeededRng(seed, 5)
+    strength = rng.between(0.15, 0.7)
+    (sin_yaw, cos_yaw) = circle(rng.between(-75.0, 75.0))
+    (sin_up, cos_up) = circle(rng.between(5.0, 65.0))
     return -sin_yaw * cos_up * strength, -sin_up * strength, cos_yaw * cos_up * strength
 
 

@@ -1,4 +1,4 @@
-"""A thing held before the face, drawn in the image plane; it says which points it hides."""
+"""An object in front of the face, rendered in the image plane, and the points that it covers."""
 
 import numpy as np
 

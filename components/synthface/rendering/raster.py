@@ -1,4 +1,4 @@
-"""Triangles to pixels: which triangle is nearest at each pixel, and where in it the pixel lies."""
+"""Rasterisation: the nearest triangle at each pixel, and the pixel's barycentric weights."""
 
 from dataclasses import dataclass
 
@@ -121,7 +121,7 @@ def _weights(
 def _nearest(depth: Floats, pixel: Ints) -> Ints:
     """Index of the candidate with the greatest ``depth`` at each pixel that has one, by pixel."""
     steps = np.floor((depth + _FAR_MM) * _DEPTH_STEPS_PER_MM).astype(np.int64)
-    # The candidate's number in the low bits makes every key different, so no tie is left to chance.
+    # The candidate's number in the low bits makes every key different, so there are no ties.
     key = (steps << _KEY_BITS) + np.arange(len(steps))
     best = np.full(IMAGE_WIDTH * IMAGE_HEIGHT, -1, np.int64)
     np.maximum.at(best, pixel, key)

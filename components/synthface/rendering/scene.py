@@ -1,4 +1,4 @@
-"""What is not the head: the room behind it and the camera's own blur and noise."""
+"""Background room, and the camera's blur and noise."""
 
 import io
 
@@ -16,20 +16,20 @@ COARSE_SHARE = 0.35
 def backdrop(seed: int) -> Floats:
     """(480, 640) float32 displayed grey of a room out of focus: walls, doors, pictures, lamps."""
     rows, columns = IMAGE_HEIGHT // _CELL_PX + 1, IMAGE_WIDTH // _CELL_PX + 1
-    draws = SeededRng(seed, 1)
-    slope = draws.between(-0.3, 0.3) * (np.arange(columns) / columns - 0.5)
-    room = np.zeros((rows, columns)) + draws.between(0.12, 0.8) + slope
-    for _ in range(draws.index(4)):  # from floor to ceiling
-        left, wide = draws.index(columns), 2 + draws.index(24)
-        room[:, left : left + wide] += draws.between(-0.25, 0.25)
-    for _ in range(draws.index(12)):
-        left, top = draws.index(columns), draws.index(rows)
-        wide, tall = 1 + draws.index(18), 1 + draws.index(24)
+    rng = SeededRng(seed, 1)
+    slope = rng.between(-0.3, 0.3) * (np.arange(columns) / columns - 0.5)
+    room = np.zeros((rows, columns)) + rng.between(0.12, 0.8) + slope
+    for _ in range(rng.index(4)):  # from floor to ceiling
+        left, wide = rng.index(columns), 2 + rng.index(24)
+        room[:, left : left + wide] += rng.between(-0.25, 0.25)
+    for _ in range(rng.index(12)):
+        left, top = rng.index(columns), rng.index(rows)
+        wide, tall = 1 + rng.index(18), 1 + rng.index(24)
         thing = room[top : top + tall, left : left + wide]
-        thing += (draws.between(0.03, 0.97) - thing) * draws.between(0.2, 0.9)
+        thing += (rng.between(0.03, 0.97) - thing) * rng.between(0.2, 0.9)
     texture = uniforms(rows * columns, seed, 2).reshape(rows, columns)
-    room = room + draws.between(0.0, 0.12) * (texture - 0.5)
-    for _ in range(1 + draws.index(4)):
+    room = room + rng.between(0.0, 0.12) * (texture - 0.5)
+    for _ in range(1 + rng.index(4)):
         tall_room = np.concatenate([room[:1], room, room[-1:]])
         room = (tall_room[:-2] + 2.0 * room + tall_room[2:]) / 4.0
         broad = np.concatenate([room[:, :1], room, room[:, -1:]], axis=1)
@@ -69,20 +69,20 @@ def photograph(grey: Floats, seed: int, shot: int = 0) -> NDArray[np.uint8]:
     Args:
         shot: no two of one seed have the same noise.
     """
-    draws = SeededRng(seed, 4)
-    gain, lift = np.float32(draws.between(0.88, 1.4)), np.float32(draws.between(-0.03, 0.06))
+    rng = SeededRng(seed, 4)
+    gain, lift = np.float32(rng.between(0.88, 1.4)), np.float32(rng.between(-0.03, 0.06))
     # Sixteenths of a grey level: 4080 times the blur's 16 is the most that 16 bits hold.
     fine = (np.minimum(np.maximum(grey * gain + lift, 0.0), 1.0) * 4080.0 + 0.5).astype(np.uint16)
-    fine = _softened(fine, 1 + draws.index(3))
-    if draws.chance(COARSE_SHARE):
+    fine = _softened(fine, 1 + rng.index(3))
+    if rng.bernoulli(COARSE_SHARE):
         fine = _coarse(fine)
-    grain = 1 + draws.index(3)  # levels, the most that a pixel is off
+    grain = 1 + rng.index(3)  # levels, the most that a pixel is off
     noise = noise_bytes(grey.size, seed, 3, shot).reshape(grey.shape).astype(np.uint16)
     level = ((fine + 8) >> 4) + ((noise * (2 * grain + 1)) >> 8)
     image: NDArray[np.uint8] = np.minimum(np.maximum(level, grain), 255 + grain) - grain
     image = image.astype(np.uint8)
-    if draws.chance(0.5):
+    if rng.bernoulli(0.5):
         file = io.BytesIO()
-        Image.fromarray(image).save(file, "JPEG", quality=40 + draws.index(56))
+        Image.fromarray(image).save(file, "JPEG", quality=40 + rng.index(56))
         image = np.array(Image.open(file), np.uint8)
     return image

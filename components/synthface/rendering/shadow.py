@@ -1,7 +1,7 @@
-"""What stands between a surface and the light, found in the depths of the image itself.
+"""Ambient occlusion and shadows, computed from the depth image.
 
-On a grid of every fourth pixel: how much of the room a point sees, and whether the flash reaches
-it. What the camera does not see casts no shadow.
+On a grid of every fourth pixel: the visible fraction of the room, and whether the flash reaches the
+point. Surfaces that the camera does not see cast no shadow.
 """
 
 import math

@@ -73,7 +73,7 @@ def test_the_worst_region_is_named_with_how_far_it_is_off(
         AppearanceModel(np.zeros((400, 2)), regions), params_with().validate_
     )
     assert list(outcome.details) == [17]
-    assert outcome.details[17].startswith("mouth 0.20 of the face's size off the picture")
+    assert outcome.details[17].startswith("mouth 0.20 of the face's size off the image")
 
 
 def test_the_same_faces_give_the_same_numbers(
@@ -92,4 +92,4 @@ def test_one_person_cannot_be_judged_by_others(cartoons: tuple[LabelledFaces, li
     shapes = fit_shape_model(alone)
     assert isinstance(shapes, ShapeModel)
     found = fit_appearance(alone, shapes, windows)
-    assert found == "1 people are too few to judge each by the others"
+    assert found == "1 subjects are too few to compare each with the others"

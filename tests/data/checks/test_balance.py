@@ -80,4 +80,4 @@ def test_where_nothing_tells_it_is_said(
     faces_with: Callable[..., LabelledFaces], params_with: Callable[..., Params]
 ) -> None:
     outcome = find_imbalance(faces_with(3), None, None, params_with().validate_)
-    assert outcome.skipped == "neither labels nor points nor pictures tell yaw or light"
+    assert outcome.skipped == "yaw and light are not in labels, points or images"

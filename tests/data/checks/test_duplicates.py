@@ -35,7 +35,7 @@ def test_the_same_points_on_the_same_picture_are_a_repeat(
 ) -> None:
     faces = faces_with(4, points=[FACE, FACE, FACE + 1, FACE])
     found = find_repeated(faces, ["one", "one", "one", "two"])
-    assert found.details == {1: "same picture and points as a face of 0.png"}
+    assert found.details == {1: "same image and points as a face of 0.png"}
 
 
 def test_two_labels_of_one_face_are_paired_and_two_faces_are_not(
@@ -101,7 +101,7 @@ def test_without_second_labels_nobody_agrees_and_that_is_said(
         (["ann", "bob"], {1: "the same file as 0.png: of ann and bob"}),
         (["ann", "ann"], {}),
         ([None, None], {}),
-        (["ann", None], {1: "the same file as 0.png: of ann and nobody known"}),
+        (["ann", None], {1: "the same file as 0.png: of ann and unknown"}),
     ],
 )
 def test_one_picture_under_two_names_is_found(

@@ -128,5 +128,5 @@ def test_images_outside_and_tasks_of_nobody_are_refused(tmp_path: Path) -> None:
     assert unread.refusal.reason == "image outside"
     (unread,) = read_label_studio(write(tmp_path / "set"))
     assert isinstance(unread, UnreadFace)
-    assert unread.refusal.detail == "nobody has labelled it yet"
+    assert unread.refusal.detail == "not labelled yet"
     assert not unread.refusal.broken

@@ -114,11 +114,11 @@ def test_a_missing_picture_rejects_its_face_with_file_and_row(
         pytest.param(lambda f: f.rmdir(), "data.labels: .*faces does not exist", id="no folder"),
         pytest.param(lambda f: None, "has no labels of a known format", id="nothing"),
         pytest.param(
-            lambda f: (f / "labels.json").write_text("[]"), "not one usable face in it", id="empty"
+            lambda f: (f / "labels.json").write_text("[]"), "no usable face in it", id="empty"
         ),
         pytest.param(
             lambda f: (f / "labels.json").write_text('[{"filename": "a.png", "annotations": 7}]'),
-            "not one usable face in it; the first: labels.json, record 1: annotations is 7",
+            "no usable face in it; the first: labels.json, record 1: annotations is 7",
             id="all broken",
         ),
     ],

@@ -71,7 +71,7 @@ def test_a_process_that_dies_is_no_pass(table: pd.DataFrame, tmp_path: Path) -> 
     with suite_process(apart=True) as process:
         assert process.process is not None
         process.process.kill()
-        with pytest.raises(ValueError, match="ended with status -9 and without a result"):
+        with pytest.raises(RuntimeError, match="ended with status -9 and without a result"):
             process.evaluate({"keypoints": (table, [WIDE])}, tmp_path / "docs")
 
 

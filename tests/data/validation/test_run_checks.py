@@ -116,7 +116,7 @@ def test_without_pictures_the_labels_are_judged_by_themselves(
     faces = labelled_faces(given.samples)
     sifted = run_face_checks(faces, params_with().validate_, None)
     assert sifted.kept == list(range(20))
-    assert sifted.outcomes["shared picture"].skipped == "there are no pictures"
+    assert sifted.outcomes["shared picture"].skipped == "there are no images"
 
 
 def test_no_face_is_a_failure(

@@ -5,20 +5,24 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from fpenet.core.engine_id import EngineId
 from fpenet.deploy.benchmark.benchmark import (
     benchmark_engines,
-    benchmark_table,
-    sizes_of,
     time_calls,
 )
+from fpenet.deploy.benchmark.benchmark_table import TimedModel, benchmark_table
 from fpenet.deploy.benchmark.machine_state import machine_state, throttling
+from fpenet.deploy.benchmark.timings import Mode
 from fpenet.deploy.benchmark.trtexec_times import read_times, time_engine, trtexec
+from fpenet.deploy.engines.engine_table import Engine, EngineStatus
+from fpenet.deploy.engines.targets import TARGETS
 from fpenet.params import Params
 
 RECORDING_TRTEXEC = """#!/bin/sh
@@ -45,7 +49,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_engine_that_runs_here_is_timed_at_every_batch(stages: SimpleNamespace) -> None:
-    rows = json.loads((stages.benchmark / "benchmark.json").read_text())
+    rows = json.loads((stages.benchmark / "benchmark.json").read_text())["timings"]
     timed = [(row["target"], row["precision"], row["batch_size"]) for row in rows]
     ours = [("torch", "fp32"), ("cpu", "fp32"), ("cpu", "int8")]
     assert timed == [(*name, size) for name in ours for size in (1, 4)]
@@ -61,10 +65,11 @@ def test_every_engine_that_runs_here_is_timed_at_every_batch(stages: SimpleNames
 
 def test_an_engine_is_timed_at_no_larger_batch_than_its_profile_has() -> None:
     sizes = [1, 8, 32, 256]
-    assert sizes_of({"runtime": "tensorrt", "target": "orin-nx"}, sizes) == [1, 8]
-    assert sizes_of({"runtime": "tensorrt", "target": "h200"}, sizes) == [1, 8, 32]
-    assert sizes_of({"runtime": "onnxruntime", "target": "cpu"}, sizes) == sizes
-    assert sizes_of({"runtime": "torch", "target": "torch"}, sizes) == sizes
+    for target, taken in (("orin-nx", [1, 8]), ("h200", [1, 8, 32]), ("cpu", sizes)):
+        row = Engine(target, TARGETS[target].runtime, "int8", EngineStatus.READY)
+        assert TimedModel.of_engine(row).sizes(sizes) == taken
+    trained = TimedModel(EngineId("torch", "fp32"), "torch", "trained", 1, {})
+    assert trained.sizes(sizes) == sizes
 
 
 def test_by_default_a_thousand_calls_are_timed(params_with: Callable[..., Params]) -> None:
@@ -76,12 +81,12 @@ def test_one_table_has_all_engines_beside_the_card(stages: SimpleNamespace) -> N
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert len({len(row) for row in cells}) == 1
     rows = {(row[0], row[1]): dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
-    engines = json.loads((stages.build / "engines.json").read_text())
+    engines = json.loads((stages.build / "engines.json").read_text())["engines"]
     assert rows.keys() == {("torch", "fp32"), *((e["target"], e["precision"]) for e in engines)}
     kpi = json.loads((stages.evaluate / "kpi.json").read_text())
     nme = kpi["metrics"][f"nme_{kpi['normaliser']}/all"]
     assert rows["torch", "fp32"]["NME"] == rows["cpu", "fp32"]["NME"] == f"{nme:.2%}"
-    timings = json.loads((stages.benchmark / "benchmark.json").read_text())
+    timings = json.loads((stages.benchmark / "benchmark.json").read_text())["timings"]
     int8 = next(r for r in timings if (r["precision"], r["batch_size"]) == ("int8", 1))
     assert rows["cpu", "int8"]["p50, ms"] == f"{int8['p50_ms']:.3f}"
     nano, xavier = rows["nano", "fp16"], rows["xavier-nx", "fp16"]
@@ -124,7 +129,7 @@ def test_trtexec_times_each_mode_with_flags_that_are_kept(tools: Path, tmp_path:
     engine.write_bytes(b"engine")
     program = trtexec()
     assert program == str(tools / "trtexec")
-    modes = time_engine(program, engine, ("orin-nx", "fp16"), [1, 8], 1000)
+    modes = time_engine(program, engine, EngineId("orin-nx", "fp16"), [1, 8], 1000)
     assert [(m.batch_size, m.copies, m.cuda_graph) for m in modes] == [
         (size, copies, graph)
         for size in (1, 8)
@@ -144,7 +149,9 @@ def test_a_trtexec_that_fails_is_quoted_and_times_must_be_times(
     tools: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="trtexec ended with 1: no engine"):
-        time_engine(str(tools / "trtexec"), tmp_path / "none.engine", ("h200", "fp16"), [1], 10)
+        time_engine(
+            str(tools / "trtexec"), tmp_path / "none.engine", EngineId("h200", "fp16"), [1], 10
+        )
     for text in ("", "[]", "[{}]", '[{"computeMs": -1}]'):
         (tmp_path / "times.json").write_text(text)
         with pytest.raises(ValueError, match=r"times\.json: "):
@@ -152,19 +159,16 @@ def test_a_trtexec_that_fails_is_quoted_and_times_must_be_times(
 
 
 def test_an_engine_that_only_trtexec_timed_has_its_times_in_the_table() -> None:
-    row = {"target": "t4", "precision": "fp16", "runtime": "tensorrt", "size_bytes": 2_000_000}
-    row |= {"metrics": {"crop_px/all": 1.25}, "status": "ready"}
-    mode = {"target": "t4", "precision": "fp16", "batch_size": 1, "p50_ms": 0.31, "p99_ms": 0.4}
-    modes = [
-        mode | {"copies": True, "cuda_graph": False, "faces_per_second": 3225.8},
-        mode | {"copies": False, "cuda_graph": True, "faces_per_second": 9999.0},
-    ]
-    trained = {"target": "torch", "precision": "fp32", "runtime": "torch", "size_bytes": 1}
-    kpi = {"normaliser": "box", "metrics": {}}
-    text = benchmark_table([row], kpi, [], modes, trained | {"status": "trained"})
+    t4 = Engine("t4", "tensorrt_rtx", "fp16", EngineStatus.BUILT_NOT_JUDGED, size_bytes=2_000_000)
+    row = TimedModel.of_engine(replace(t4, metrics={"crop_px/all": 1.25}))
+
+    def mode(copies: bool, graph: bool, rate: float) -> Mode:
+        return Mode("t4", "fp16", 1, copies, graph, 0.31, 0.35, 0.4, rate, 1000, "trtexec")
+
+    text = benchmark_table([row], "box", [], [mode(False, True, 9999.0), mode(True, False, 3225.8)])
     assert text.splitlines()[-1] == (
-        "| t4 | fp16 | tensorrt | 2.00 | – | 1.250 | 0.310 | 0.400 | 3,226 (1) | 0.33 | 2489"
-        " | ready |"
+        "| t4 | fp16 | tensorrt_rtx | 2.00 | – | 1.250 | 0.310 | 0.400 | 3,226 (1) | 0.33 | 2489"
+        " | built, not judged |"
     )
 
 

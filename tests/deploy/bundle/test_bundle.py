@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fpenet.deploy.bundle.bundle import bundle_targets, reason_left_out
+from fpenet.deploy.engines.engine_table import Engine, EngineStatus
 from fpenet.deploy.engines.targets import TARGETS, Precision
 from fpenet.deploy.engines.trtexec import trtexec_options
 from fpenet.params import Params, TargetName
@@ -255,16 +256,20 @@ def test_options_are_those_of_the_tensorrt_on_the_device(
 def test_what_the_gate_refused_or_what_failed_does_not_ship() -> None:
     gate = {"engines": {"cpu/fp32": True, "cpu/int8": False}}
 
-    def why(**row: str) -> str | None:
-        return reason_left_out({"target": "cpu", "runtime": "onnxruntime", **row}, gate)
+    def why(
+        precision: Precision, status: str, target: TargetName = "cpu", reason: str | None = None
+    ) -> str | None:
+        runtime = TARGETS[target].runtime
+        row = Engine(target, runtime, precision, EngineStatus(status), reason)
+        return reason_left_out(row, gate)
 
     assert why(precision="fp32", status="ready") is None
     assert why(precision="int8", status="ready") == "the gate did not pass it"
     assert why(precision="fp16", status="ready") == "the gate did not pass it"
     assert why(precision="int8", status="failed", reason="no memory") == "no memory"
-    assert why(precision="int8", status="built, not judged") is None
-    assert why(precision="fp16", status="pending", runtime="tensorrt") is None
-    assert why(precision="fp16", status="pending", runtime="tensorrt_rtx", reason="none") == "none"
+    assert why(precision="int8", status="built_not_judged") is None
+    assert why(precision="fp16", status="pending", target="nano") is None
+    assert why(precision="fp16", status="pending", target="t4", reason="none") == "none"
 
 
 def test_f35_a_refused_precision_is_left_out_and_the_other_ships(

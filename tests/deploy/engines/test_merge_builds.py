@@ -1,26 +1,27 @@
 """Builds of several workers become one, with every engine's bytes in place of its pending row."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.engines.merge_builds import merge_builds
+from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
 from fpenet.provenance.manifest import MANIFEST, Manifest, seal, verify
 from fpenet.provenance.signing import SigningKey, make_key, sign_file
 
 
-def build_folder(folder: Path, rows: list[dict[str, Any]], rungs: list[str]) -> Path:
+def build_folder(folder: Path, rows: list[Engine], checks: list[str]) -> Path:
     """A sealed build folder; a row with a file gets one that holds its target's name."""
     folder.mkdir()
     for row in rows:
-        if row["file"]:
-            (folder / row["file"]).parent.mkdir()
-            (folder / row["file"]).write_text(row["target"])
-    (folder / "engines.json").write_text(json.dumps(rows))
-    (folder / "parity.json").write_text(json.dumps({"rungs": [{"rung": name} for name in rungs]}))
-    summary = {"status": {}, "partial": True, "rung_lost": None}
+        if row.file:
+            (folder / row.file).parent.mkdir()
+            (folder / row.file).write_text(row.target)
+    EngineTable(tuple(rows)).write(folder / ENGINES)
+    parity = tuple(ParityCheck(name, "torch", 0.0, 0.0, 0.01, True, ()) for name in checks)
+    ParityTable(parity).write(folder / PARITY)
+    summary = {"status": {}, "partial": True, "parity_lost": None}
     seal(folder, Manifest("build", folder.name, {}, {}, "code", {}, {}, summary))
     return folder
 
@@ -31,8 +32,8 @@ def worker(tmp_path: Path) -> SigningKey:
     return make_key(tmp_path / "keys" / "worker.pem")
 
 
-def row(target: str, status: str, file: str | None = None) -> dict[str, Any]:
-    return {"target": target, "precision": "fp16", "status": status, "file": file}
+def row(target: str, status: str, file: str | None = None) -> Engine:
+    return Engine(target, "tensorrt", "fp16", EngineStatus(status), file=file)
 
 
 def test_a_workers_engine_takes_the_place_of_the_pending_row(
@@ -49,12 +50,11 @@ def test_a_workers_engine_takes_the_place_of_the_pending_row(
     sign_file(nano / MANIFEST, worker)
     trusted = [worker.public]
     folder = merge_builds(here, {"nano/fp16": nano}, trusted, tmp_path)
-    rows = {r["target"]: r["status"] for r in json.loads((folder / "engines.json").read_text())}
+    rows = {row.target: str(row.status) for row in EngineTable.read(folder / ENGINES).engines}
     assert rows == {"cpu": "ready", "nano": "ready", "h200": "pending"}
     assert (folder / "nano" / "fp16.engine").read_text() == "nano"
     assert (folder / "cpu" / "fp16.onnx").read_text() == "cpu"
-    rungs = json.loads((folder / "parity.json").read_text())["rungs"]
-    assert [rung["rung"] for rung in rungs] == ["onnx", "int8"]
+    assert [check.name for check in ParityTable.read(folder / PARITY).checks] == ["onnx", "int8"]
     summary = verify(folder).summary
     assert summary["status"] == {"pending": 1, "ready": 2}
     assert summary["partial"] is True

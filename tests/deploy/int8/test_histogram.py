@@ -2,13 +2,12 @@
 
 import math
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 
 from fpenet.deploy.int8.histogram import BINS, METHODS, Histogram, entropy_value, mse_value
-from fpenet.params import CalibrateParams, CalibrationMethod, load_params
+from fpenet.params import CalibrateParams, load_params
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 
@@ -23,10 +22,6 @@ def histogram_of(*batches: np.ndarray) -> Histogram:
     for batch in batches:
         histogram.add(batch.astype(np.float32))
     return histogram
-
-
-def test_the_registry_has_a_function_for_each_method() -> None:
-    assert set(METHODS) == set(get_args(CalibrationMethod))
 
 
 def test_minmax_is_the_largest_magnitude() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fpenet.deploy.bundle.bundle_model import GoldenLimits
 from fpenet.deploy.engines.onnxruntime_engine import open_engine
 from fpenet.deploy.judge.golden import (
     GOLDEN,
@@ -23,7 +24,7 @@ from fpenet.params import Params
 from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.signing import SigningKey
 
-LIMITS = {"memory_mb": 4096, "seconds": 60.0}
+LIMITS = GoldenLimits({"fp32": 0.01, "int8": 1.0}, 4096, 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_each_engine_of_a_bundle_is_checked_or_said_not_to_run_here(
 
 
 def test_the_rows_of_the_build_say_how_far_off_the_engines_are(stages: SimpleNamespace) -> None:
-    rows = json.loads((stages.build / "engines.json").read_text())
+    rows = json.loads((stages.build / "engines.json").read_text())["engines"]
     px = {f"{row['target']}/{row['precision']}": row["golden_px"] for row in rows}
     assert px["cpu/fp32"] < 0.01 < px["cpu/int8"]
     assert px["nano/fp16"] is None

@@ -165,7 +165,7 @@ def test_crops_of_another_shape_are_refused(stages: SimpleNamespace) -> None:
 def test_the_public_evaluate_gives_the_numbers_of_the_build_stage(
     stages: SimpleNamespace, params: Params
 ) -> None:
-    rows = json.loads((stages.build / "engines.json").read_text())
+    rows = json.loads((stages.build / "engines.json").read_text())["engines"]
     (row,) = (r for r in rows if (r["target"], r["precision"]) == ("cpu", "int8"))
     landmarker = fpenet.Landmarker(stages.bundle / "cpu")
     report = fpenet.evaluate(landmarker.predict, stages.crop, params.evaluate)

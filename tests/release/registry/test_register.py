@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from fpenet.deploy.engines.engine_table import Engine
+from fpenet.params import Precision
 from fpenet.provenance.digest import digest_file
 from fpenet.release.registry.register import artifact_files
 
@@ -84,7 +86,7 @@ def test_a_refused_release_is_registered_with_its_reasons_and_moves_no_alias(
 def test_a_passed_release_without_a_required_target_is_no_candidate(
     register: Callable[..., dict[str, Any]],
     stage_folders: Callable[..., dict[str, Path]],
-    make_engine: Callable[[str, str | None, str], dict[str, Any]],
+    make_engine: Callable[[str, Precision, str], Engine],
 ) -> None:
     engines = [make_engine("cpu", "fp32", "ready"), make_engine("t4", "fp16", "pending")]
     release = register(stage_folders(engines=engines), required=("cpu", "t4"))

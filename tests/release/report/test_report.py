@@ -98,11 +98,11 @@ def test_its_numbers_are_those_of_the_evidence(page: Parsed, finished: dict[str,
         assert f"{theirs['metrics'][f'tight/image_px/{region}'] or 0:.2f}" in page.sections["kpi"]
     assert {"6.10", "3.33", "2.96"} <= set(re.findall(r"\d\.\d\d", page.sections["kpi"]))
     assert "not comparable" in page.sections["kpi"]
-    for row in json.loads((finished["build"] / "engines.json").read_text()):
+    for row in json.loads((finished["build"] / "engines.json").read_text())["engines"]:
         assert row["target"] in page.sections["engines"]
         assert row["parity_px"] is None or f"{row['parity_px']:.2g}" in page.sections["engines"]
-    for rung in json.loads((finished["build"] / "parity.json").read_text())["rungs"]:
-        assert f"{rung['mean_px']:.2g}" in page.sections["parity"]
+    for check in json.loads((finished["build"] / "parity.json").read_text())["checks"]:
+        assert f"{check['mean_px']:.2g}" in page.sections["parity"]
     for one in kpi["slices"]:
         value = one["metrics"].get(f"nme_{kpi['normaliser']}/all")
         said = f"({one['num_faces']} of " if one["too_few"] else f"{100 * value:.2f} %"

@@ -1,8 +1,8 @@
-"""What a labelled set must satisfy. Reading order: faces, labels, shape, window, picture, look,
-twice, balance; CHECKS at the foot names every check and how it is run.
+"""Checks of a labelled set. Reading order: faces, labels, shape_outliers, window, appearance,
+image_hash, duplicates, balance; CHECKS at the end lists every check.
 
-LABEL_CHECKS look at one label by itself and come first: what they drop takes no part in the others,
-which compare a face with all the others (Evidence).
+LABEL_CHECKS test each label separately and run first; the faces that they drop are not used by
+SET_CHECKS, which compare a face with all the others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,15 +42,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CheckInputs:
-    """What the checks on a set look at.
+    """Inputs of the checks on a set.
 
     Attributes:
-        faces: the N faces that passed the checks on labels.
+        faces: the N faces that passed the label checks.
         digests: SHA-256 of each face's image file.
-        windows: (N, WINDOW_PX, WINDOW_PX), or None without pictures.
-        shapes, pictures: or why there are none.
+        windows: (N, WINDOW_PX, WINDOW_PX), or None without images.
+        shapes, pictures: shape model and appearance model, or why there is none.
         pairs: later label -> first label of the same face.
-        shared: one picture under two names: what was found, and the pairs of images.
+        shared: outcome of the check for one image of two subjects, and the pairs of images.
     """
 
     faces: LabelledFaces
@@ -69,38 +69,38 @@ def check_inputs(
     windows: Grey | None,
     params: ValidateParams,
 ) -> CheckInputs:
-    """Fit what the checks need, once.
+    """Compute the inputs of the checks on a set.
 
     Args:
-        digests: one a face; looks: image -> its look; both empty where there are no pictures.
+        digests: one per face; looks: image -> its hash; both are empty without images.
     """
     few = f"{len(faces)} faces; validate.models.min_faces is {params.models.min_faces}"
     shapes = fit_shape_model(faces) if len(faces) >= params.models.min_faces else few
-    pictures: AppearanceModel | str = shapes if isinstance(shapes, str) else "there are no pictures"
+    pictures: AppearanceModel | str = shapes if isinstance(shapes, str) else "there are no images"
     if windows is not None and not isinstance(shapes, str):
         pictures = fit_appearance(faces, shapes, windows)
-    shared = find_shared_images(faces, looks, params) if looks else (_NO_PICTURES, [])
+    shared = find_shared_images(faces, looks, params) if looks else (_NO_IMAGES, [])
     return CheckInputs(
         faces, digests, windows, shapes, pictures, pair_labels(faces, digests), shared
     )
 
 
-_NO_PICTURES = Outcome({}, skipped="there are no pictures")
+_NO_IMAGES = Outcome({}, skipped="there are no images")
 
 
-def _given(fitted: T | str, find: Callable[[T], Outcome]) -> Outcome:
-    """What ``find`` finds in ``fitted``; skipped where that says why it is not there."""
+def _if_fitted(fitted: T | str, find: Callable[[T], Outcome]) -> Outcome:
+    """The outcome of ``find`` on a fitted model; skipped if ``fitted`` is the reason for none."""
     return Outcome({}, skipped=fitted) if isinstance(fitted, str) else find(fitted)
 
 
-def _imbalance(evidence: CheckInputs, params: ValidateParams) -> Outcome:
-    shapes = None if isinstance(evidence.shapes, str) else evidence.shapes
-    return find_imbalance(evidence.faces, shapes, evidence.windows, params)
+def _imbalance(inputs: CheckInputs, params: ValidateParams) -> Outcome:
+    shapes = None if isinstance(inputs.shapes, str) else inputs.shapes
+    return find_imbalance(inputs.faces, shapes, inputs.windows, params)
 
 
 @dataclass(frozen=True, slots=True)
 class SetCheck:
-    """One rule for a face among the others; ``broken`` as in ``Check``."""
+    """One rule that compares a face with the others; ``broken`` as in ``LabelCheck``."""
 
     find: Callable[[CheckInputs, ValidateParams], Outcome]
     broken: bool = True
@@ -110,17 +110,17 @@ SET_CHECKS: dict[str, SetCheck] = {
     "repeated": SetCheck(lambda e, p: find_repeated(e.faces, e.digests)),
     "second label": SetCheck(lambda e, p: find_second_labels(e.faces, e.pairs), broken=False),
     "labels disagree": SetCheck(lambda e, p: find_disagreeing(e.faces, e.pairs, p)),
-    "swapped": SetCheck(lambda e, p: _given(e.shapes, lambda s: find_swapped(e.faces, s, p))),
-    "shifted": SetCheck(lambda e, p: _given(e.pictures, lambda s: find_shifted(s, p))),
-    "unlike shape": SetCheck(lambda e, p: _given(e.shapes, lambda s: find_unlike_shapes(s, p))),
+    "swapped": SetCheck(lambda e, p: _if_fitted(e.shapes, lambda s: find_swapped(e.faces, s, p))),
+    "shifted": SetCheck(lambda e, p: _if_fitted(e.pictures, lambda s: find_shifted(s, p))),
+    "unlike shape": SetCheck(lambda e, p: _if_fitted(e.shapes, lambda s: find_unlike_shapes(s, p))),
     "unlike picture": SetCheck(
-        lambda e, p: _given(e.pictures, lambda s: find_unlike_appearance(s, p))
+        lambda e, p: _if_fitted(e.pictures, lambda s: find_unlike_appearance(s, p))
     ),
     "shared picture": SetCheck(lambda e, p: e.shared[0]),
     "balance": SetCheck(_imbalance, broken=False),
 }
 COUNT_CHECKS: dict[str, bool] = {"keypoint count": True}
-"""The check between the two: it settles K, which the checks on the set need."""
+"""The check between the two groups: it determines K, which the checks on the set need."""
 (KEYPOINT_COUNT,) = COUNT_CHECKS
 
 CHECKS: dict[str, bool] = {
@@ -128,4 +128,4 @@ CHECKS: dict[str, bool] = {
     **COUNT_CHECKS,
     **{name: check.broken for name, check in SET_CHECKS.items()},
 }
-"""Every check, in the order in which they give a face's reason: name -> ``broken``."""
+"""Every check, name -> ``broken``; the first that a face fails is its reason."""

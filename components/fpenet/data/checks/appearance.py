@@ -1,10 +1,10 @@
-"""What the pictures say of the labels: whether all points are shifted, and which region is off.
+"""Appearance model: detects from the image whether all points are shifted, or a region is wrong.
 
-Input: the window of each face (see ``window``) and the points. Does: learns, from faces whose
-points were moved and bent on purpose, to tell by the picture at the points how far they are off
-(supervised descent by ridge regression), always from other people than the one judged. Output: for
-each face the shift of all its points, and how far each region is from where the picture has it. It
-takes seconds, needs no trained net, and no face box: one made from shifted points is shifted too.
+Input: the window of each face (see ``window``) and its points. Does: supervised descent by ridge
+regression: displaces the points of faces at random, and learns to predict the displacement from
+image features at the points. A face is predicted by a model of other subjects. Output: for each
+face the shift of all its points, and the distance of each region from its predicted position. It
+takes seconds and needs no trained net and no face box (a box from shifted points is shifted too).
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,12 +32,12 @@ _ROWS = 128  # faces at a time
 
 @dataclass(frozen=True, slots=True)
 class AppearanceModel:
-    """What the pictures say of N labels, in sides of the square about the points.
+    """Predicted label errors of N faces, in sides of the square about the points.
 
     Attributes:
-        shift: (N, 2) from where the picture has the face to where the points are.
-        regions: region name -> (N,) mean distance of its points from where the picture has them;
-            NaN where none is labelled.
+        shift: (N, 2) from the predicted position of the face to its labelled points.
+        regions: region name -> (N,) mean distance of its points from their predicted positions;
+            NaN if no point is labelled.
     """
 
     shift: Floats
@@ -46,7 +46,7 @@ class AppearanceModel:
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """What a ridge regression of targets (n, T) on features (n, D) needs of them."""
+    """Sums for a ridge regression of targets (n, T) on features (n, D)."""
 
     xx: Floats
     xy: Floats
@@ -56,7 +56,7 @@ class _Sums:
 
     def __add__(self, reference: "_Sums") -> "_Sums":
         pairs = ((getattr(self, f.name), getattr(reference, f.name)) for f in fields(self))
-        return _Sums(*(one + two for one, two in pairs))
+        return _Sums(*(a + b for a, b in pairs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class _Line:
 
 
 class _Scene:
-    """The points of all faces in their windows, and how they are moved on purpose."""
+    """The points of all faces in their windows, and random displacements of them."""
 
     def __init__(self, faces: LabelledFaces, shapes: ShapeModel, windows: Grey) -> None:
         squares = faces.squares
@@ -86,41 +86,42 @@ class _Scene:
         self.modes = shapes.modes * shapes.spread[:, None, None]
 
     def look(self, maps: Features, rows: Indices, moved: Floats | Features) -> Features:
-        """(n, D) what is seen at the points of ``rows``, each ``moved`` by (n, K, 2) sides."""
+        """(n, D) image features at the points of ``rows``, displaced by ``moved`` (n, K, 2)
+        sides."""
         return window_features(maps, (self.points[rows] + moved)[:, self.looked_at])
 
     def shifts(self, rows: Indices, random: np.random.Generator) -> Floats:
-        """(n, K, 2) all points of a face moved alike, up to _FAR."""
+        """(n, K, 2) random shifts, equal for all points of a face, up to _FAR."""
         moves = random.uniform(-_FAR, _FAR, (len(rows), 1, 2))
         return np.repeat(moves, self.points.shape[1], axis=1)
 
     def bends(self, rows: Indices, random: np.random.Generator) -> Floats:
-        """(n, K, 2) a small shift, the shape bent, each region moved and scaled by itself."""
+        """(n, K, 2) random small shifts, shape changes, and shifts and scales of each region."""
         count, points = len(rows), self.points[rows]
         size = np.sqrt(points.var(axis=1).sum(axis=1))
         moved = np.repeat(random.normal(0, _NEAR, (count, 1, 2)), points.shape[1], axis=1)
         along = random.normal(0, _BENT, (count, len(self.modes))) * size[:, None]
         moved += np.tensordot(along, self.modes, axes=1)
         for region in self.regions.values():
-            own = points[:, region]
-            about = own - own.mean(axis=1, keepdims=True)
+            of_region = points[:, region]
+            centred = of_region - of_region.mean(axis=1, keepdims=True)
             moved[:, region] += random.normal(0, _MOVED, (count, 1, 2))
-            moved[:, region] += random.normal(0, _SCALED, (count, 1, 1)) * about
+            moved[:, region] += random.normal(0, _SCALED, (count, 1, 1)) * centred
         return moved
 
 
 def fit_appearance(
     faces: LabelledFaces, shapes: ShapeModel, windows: Grey
 ) -> AppearanceModel | str:
-    """What the pictures say of the labels; why they say nothing, where people are too few.
+    """Fit the appearance model; the reason as text if there are too few subjects.
 
     Args:
         windows: (N, WINDOW_PX, WINDOW_PX) grey levels.
     """
-    people = [faces.person(row) for row in range(len(faces))]
-    folds = np.array([int(digest_bytes(person.encode())[:8], 16) % _FOLDS for person in people])
+    subjects = [faces.subject_of(row) for row in range(len(faces))]
+    folds = np.array([int(digest_bytes(name.encode())[:8], 16) % _FOLDS for name in subjects])
     if len(np.unique(folds)) < _FOLDS:
-        return f"{len(set(people))} people are too few to judge each by the others"
+        return f"{len(set(subjects))} subjects are too few to compare each with the others"
     scene = _Scene(faces, shapes, windows)
     rows = np.linspace(0, len(faces) - 1, min(len(faces), _FITTED)).round().astype(int)
     far, near = _learn(scene, [rows[folds[rows] == fold] for fold in range(_FOLDS)])
@@ -157,14 +158,14 @@ def _parts(rows: Indices) -> Iterator[Indices]:
 
 
 def _mean_where(values: Floats, where: Bools) -> Floats:
-    """(N,) mean of the chosen values of each row; NaN where none is."""
+    """(N,) mean of the values of each row where ``where``; NaN without any."""
     count = where.sum(axis=1)
     mean: Floats = np.where(where, values, 0.0).sum(axis=1) / np.maximum(count, 1)
     return np.where(count > 0, mean, np.nan)
 
 
 def _learn(scene: _Scene, rows_of: list[Indices]) -> tuple[list[_Line], list[_Line]]:
-    """For each fold what the others teach: to find a shift, and to find what remains of it."""
+    """For each fold, regressions fitted on the other folds: for large shifts, and for the rest."""
 
     def collect(job: tuple[int, Indices]) -> tuple[_Sums, _Sums]:
         number, part = job
@@ -181,11 +182,11 @@ def _learn(scene: _Scene, rows_of: list[Indices]) -> tuple[list[_Line], list[_Li
     far: list[_Sums | None] = [None] * len(rows_of)
     near: list[_Sums | None] = [None] * len(rows_of)
     with ThreadPoolExecutor() as pool:
-        found = pool.map(collect, enumerate(part for _, part in jobs))
-        for (fold, _), (one, two) in zip(jobs, found, strict=True):
-            for sums, more in ((far, one), (near, two)):
-                before = sums[fold]
-                sums[fold] = more if before is None else before + more
+        collected = pool.map(collect, enumerate(part for _, part in jobs))
+        for (fold, _), (far_part, near_part) in zip(jobs, collected, strict=True):
+            for sums, more in ((far, far_part), (near, near_part)):
+                so_far = sums[fold]
+                sums[fold] = more if so_far is None else so_far + more
     return _solve_each(far), _solve_each(near)
 
 
@@ -193,19 +194,19 @@ def _sum(
     scene: _Scene, maps: Features, part: Indices, moves: list[Floats], targets: list[Floats]
 ) -> _Sums:
     x = np.concatenate([scene.look(maps, part, moved) for moved in moves])
-    y = np.concatenate([wanted.reshape(len(part), -1) for wanted in targets]).astype(np.float32)
+    y = np.concatenate([target.reshape(len(part), -1) for target in targets]).astype(np.float32)
     arrays = (x.T @ x, x.T @ y, x.sum(axis=0), y.sum(axis=0), np.array(len(x)))
     return _Sums(*(array.astype(np.float64) for array in arrays))
 
 
 def _solve_each(sums: list[_Sums | None]) -> list[_Line]:
-    """For each fold the regression on all the others."""
+    """For each fold the regression on all other folds."""
     lines = []
     for fold in range(len(sums)):
-        others = [one for number, one in enumerate(sums) if number != fold and one is not None]
-        total = others[0]
-        for one in others[1:]:
-            total = total + one
+        rest = [part for number, part in enumerate(sums) if number != fold and part is not None]
+        total = rest[0]
+        for part in rest[1:]:
+            total = total + part
         lines.append(_solve(total))
     return lines
 
@@ -220,19 +221,19 @@ def _solve(sums: _Sums) -> _Line:
 
 
 def find_shifted(pictures: AppearanceModel, params: ValidateParams) -> Outcome:
-    """All points of a face beside where the picture has them."""
+    """Faces whose points are all shifted from the position in the image."""
     shift = np.linalg.norm(pictures.shift, axis=1)
     limit = params.models.max_shift
 
     def say(row: int) -> str:
         x, y = pictures.shift[row]
-        return f"points ({x:+.2f}, {y:+.2f}) of the face's size off the picture; at most {limit:g}"
+        return f"points ({x:+.2f}, {y:+.2f}) of the face's size off the image; at most {limit:g}"
 
     return flag(shift / limit, say, median=round(float(np.median(shift)), 4))
 
 
 def find_unlike_appearance(pictures: AppearanceModel, params: ValidateParams) -> Outcome:
-    """A region that is not where the picture has it: guessed, collapsed or slipped."""
+    """Faces with a region that is not at its position in the image."""
     names = list(pictures.regions)
     medians = {name: float(np.nanmedian(pictures.regions[name])) for name in names}
     ratios = np.stack([pictures.regions[name] / medians[name] for name in names])
@@ -245,7 +246,7 @@ def find_unlike_appearance(pictures: AppearanceModel, params: ValidateParams) ->
         name = names[worst[row]]
         share = pictures.regions[name][row]
         return (
-            f"{name} {share:.2f} of the face's size off the picture on average,"
+            f"{name} {share:.2f} of the face's size off the image on average,"
             f" {deviations[row]:.1f} deviations; at most {limit:g}"
         )
 

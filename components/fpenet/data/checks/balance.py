@@ -1,7 +1,8 @@
-"""Balance: how many faces there are of each yaw and each light, so that none is forgotten.
+"""Balance: the number of faces of each yaw class and each light class.
 
-Where the labels do not tell, yaw is read off the points (the nose tip's offset from the middle of
-the jaw, over the jaw's width) and light off the window: how bright, and from which side.
+If the labels have no yaw, it is estimated from the points (offset of the nose tip from the middle
+of the jaw, divided by the jaw's width); without labels, light is estimated from the window:
+brightness, and difference of the halves.
 """
 
 from collections import Counter
@@ -26,7 +27,7 @@ _MOST_LIGHTS = 40  # more names than this are no classes
 
 
 def yaw_classes(faces: LabelledFaces, shapes: ShapeModel | None) -> tuple[list[str], str] | None:
-    """The class of each face, and where it is from; None where nothing tells.
+    """The class of each face, and its source; None if it cannot be determined.
 
     Left and right are the image's: a face turned left looks to the image's left.
     """
@@ -49,7 +50,7 @@ def _classes(values: Floats, edges: Sequence[float]) -> list[str]:
 
 
 def light_classes(faces: LabelledFaces, windows: Grey | None) -> tuple[list[str], str] | None:
-    """The class of each face, and where it is from; None where nothing tells."""
+    """The class of each face, and its source; None if it cannot be determined."""
     stated = faces.attribute("illumination")
     if None not in stated and len(set(stated)) <= _MOST_LIGHTS:
         return [str(value) for value in stated], "labels"
@@ -71,14 +72,14 @@ def light_classes(faces: LabelledFaces, windows: Grey | None) -> tuple[list[str]
 def find_imbalance(
     faces: LabelledFaces, shapes: ShapeModel | None, windows: Grey | None, params: ValidateParams
 ) -> Outcome:
-    """Classes of yaw and of light with too few faces to be learnt or judged."""
-    told = {"yaw": yaw_classes(faces, shapes), "light": light_classes(faces, windows)}
+    """Classes of yaw and of light with too few faces for training or evaluation."""
+    by_attribute = {"yaw": yaw_classes(faces, shapes), "light": light_classes(faces, windows)}
     numbers: dict[str, object] = {}
     few: list[str] = []
-    for name, found in told.items():
-        if found is None:
+    for name, classified in by_attribute.items():
+        if classified is None:
             continue
-        classes, source = found
+        classes, source = classified
         counts = Counter(classes)
         names: tuple[str, ...] = YAW_CLASSES if name == "yaw" else LIGHT_CLASSES
         if name == "light" and source == "labels":
@@ -90,6 +91,6 @@ def find_imbalance(
             if each not in _COUNTED_ONLY and counts[each] < params.min_class_fraction * len(classes)
         ]
     if not numbers:
-        return Outcome({}, skipped="neither labels nor points nor pictures tell yaw or light")
+        return Outcome({}, skipped="yaw and light are not in labels, points or images")
     least = f"; at least {params.min_class_fraction:g} of the faces"
     return Outcome({-1: "; ".join(few) + least} if few else {}, None, None, numbers)

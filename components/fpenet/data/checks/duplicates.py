@@ -1,4 +1,4 @@
-"""Faces that are there more than once: repeated, labelled by two people, or under two names."""
+"""Duplicate faces: repeated labels, two labels of one face, and one image of two subjects."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ _OVERLAP = 0.5  # of two squares about points, over their union: from here on it
 
 
 def find_stray_counts(faces: LabelledFaces, max_fraction: float) -> tuple[int, dict[int, str]]:
-    """The number of keypoints the set agrees on, and the faces that label more than that.
+    """The number of keypoints of the set, and the faces that label more keypoints.
 
-    A few faces with a larger keypoint number than all others have a wrong count; they must not
-    decide K for the set.
+    A few faces with a larger keypoint number than all others have a wrong count; they do not
+    determine K of the set.
 
     Args:
-        max_fraction: of the faces, that may be taken for broken.
+        max_fraction: largest fraction of faces that may be treated as broken.
 
     Returns:
-        K, and index of a face -> what is wrong with it.
+        K, and index of a face -> description of the problem.
     """
     count = faces.points.shape[1]
     largest = count - np.argmax(faces.labelled[:, ::-1], axis=1)
@@ -39,7 +39,7 @@ def find_stray_counts(faces: LabelledFaces, max_fraction: float) -> tuple[int, d
 
 
 def find_repeated(faces: LabelledFaces, digests: Sequence[str]) -> Outcome:
-    """The same picture with the same points; the first one stays.
+    """The same image with the same points; the first one is kept.
 
     Args:
         digests: SHA-256 of each face's image file.
@@ -49,25 +49,25 @@ def find_repeated(faces: LabelledFaces, digests: Sequence[str]) -> Outcome:
     for row, digest in enumerate(digests):
         key = (digest, faces.points[row].tobytes())
         if key in first:
-            details[row] = f"same picture and points as a face of {first[key]}"
+            details[row] = f"same image and points as a face of {first[key]}"
         else:
             first[key] = faces.images[row]
     return Outcome(details)
 
 
 def pair_labels(faces: LabelledFaces, digests: Sequence[str]) -> dict[int, int]:
-    """Later label -> first label of the same face: overlapping points on the same picture.
+    """Later label -> first label of the same face: overlapping points on the same image.
 
-    Where labels name their ``labeller``, two of one labeller are two faces.
+    If labels have a ``labeller``, two labels of one labeller are two faces.
     """
-    on_picture: dict[str, list[int]] = defaultdict(list)
+    rows_of_image: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(digests):
-        on_picture[digest].append(row)
+        rows_of_image[digest].append(row)
     labellers = faces.attribute(LABELLER)
     pairs: dict[int, int] = {}
-    for rows in on_picture.values():
-        for place, later in enumerate(rows):
-            for first in rows[:place]:
+    for rows in rows_of_image.values():
+        for position, later in enumerate(rows):
+            for first in rows[:position]:
                 both = labellers[first] is not None and labellers[later] is not None
                 if first in pairs or (both and labellers[first] == labellers[later]):
                     continue
@@ -90,7 +90,7 @@ def _overlap(one: Floats, reference: Floats) -> float:
 
 
 def find_second_labels(faces: LabelledFaces, pairs: Mapping[int, int]) -> Outcome:
-    """A label that checks another one; the first in the label file is the one that is used."""
+    """Second labels of a face; the first in the label file is used."""
     return Outcome(
         {later: f"labels the same face as {_who(faces, first)}" for later, first in pairs.items()}
     )
@@ -99,7 +99,7 @@ def find_second_labels(faces: LabelledFaces, pairs: Mapping[int, int]) -> Outcom
 def find_disagreeing(
     faces: LabelledFaces, pairs: Mapping[int, int], params: ValidateParams
 ) -> Outcome:
-    """Faces on whose points two labellers do not agree, and how far apart they are by point."""
+    """Faces on which two labellers disagree, with the mean distance of each keypoint."""
     if not pairs:
         return Outcome({}, skipped="no face has two labels")
     later, first = np.array(list(pairs)), np.array(list(pairs.values()))
@@ -137,25 +137,25 @@ def _who(faces: LabelledFaces, row: int) -> str:
 def find_shared_images(
     faces: LabelledFaces, looks: Mapping[str, ImageHash], params: ValidateParams
 ) -> tuple[Outcome, list[tuple[str, str, Pair]]]:
-    """One picture under two people's names: who is trained on would be judged, too.
+    """One image under the names of two subjects, which could be in training and evaluation.
 
     Args:
-        looks: image -> its look.
+        looks: image -> its hash.
 
     Returns:
-        the outcome, and the pairs of images for the split to look at.
+        The outcome, and the pairs of images, which the split checks.
     """
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, image in enumerate(faces.images):
         rows_of[image].append(row)
     images = sorted(rows_of)
-    people = [[faces.subjects[row] or "nobody known" for row in rows_of[image]] for image in images]
-    pairs = near_pairs([looks[i] for i in images], people, params.max_near_duplicate_bits)
+    subjects = [[faces.subjects[row] or "unknown" for row in rows_of[image]] for image in images]
+    pairs = near_pairs([looks[i] for i in images], subjects, params.max_near_duplicate_bits)
     details = {}
     for pair in pairs:
-        one, other = images[pair.one], images[pair.other]
-        said = "the same file as" if pair.exact else f"{pair.bits} of {BITS} bits from"
+        first, second = images[pair.one], images[pair.other]
+        relation = "the same file as" if pair.exact else f"{pair.bits} of {BITS} bits from"
         mirrored = "mirrored, " if pair.mirrored else ""
-        who = f"{people[pair.one][0]} and {people[pair.other][0]}"
-        details[rows_of[other][0]] = f"{mirrored}{said} {one}: of {who}"
+        names = f"{subjects[pair.one][0]} and {subjects[pair.other][0]}"
+        details[rows_of[second][0]] = f"{mirrored}{relation} {first}: of {names}"
     return Outcome(details), [(images[pair.one], images[pair.other], pair) for pair in pairs]

@@ -1,4 +1,4 @@
-"""Faces: the labels of a whole set as arrays, which checks look at; Outcome: what a check found.
+"""The labels of a set as arrays, the input of the checks; Outcome: the result of a check.
 
 Frame: image pixels, pixel centres at integers, so an image of width W covers -0.5 to W - 0.5.
 """
@@ -27,9 +27,9 @@ class LabelledFaces:
         points: (N, K, 2) image pixels, NaN where unlabelled.
         boxes: (N, 4) x, y, width, height of the face box.
         sizes: (N, 2) width and height of the image.
-        occlusion: (N,) level 0-9, NaN where the labels do not say.
-        attributes: name -> its value for each face, None where it has none.
-        own_scheme: what the keypoints are, where the set says it.
+        occlusion: (N,) level 0-9, NaN where not labelled.
+        attributes: name -> value of each face, None where missing.
+        own_scheme: the keypoint scheme of the set, if it has one.
     """
 
     images: Sequence[str]
@@ -60,10 +60,10 @@ class LabelledFaces:
 
     @property
     def scheme(self) -> KeypointScheme:
-        """What the K keypoints are."""
+        """The keypoint scheme: that of the set, or the default one for K."""
         count = self.points.shape[1]
-        own = self.own_scheme
-        return own if own and own.num_keypoints == count else scheme_for(count)
+        scheme = self.own_scheme
+        return scheme if scheme and scheme.num_keypoints == count else scheme_for(count)
 
     def take(self, rows: Indices, num_keypoints: int | None = None) -> "LabelledFaces":
         """The faces of ``rows``, with the first ``num_keypoints`` points (all of them: None)."""
@@ -81,11 +81,11 @@ class LabelledFaces:
         )
 
     def attribute(self, name: str) -> Sequence[Value]:
-        """One value a face; None where the labels do not tell."""
+        """One value per face; None where missing."""
         return self.attributes.get(name) or [None] * len(self)
 
-    def person(self, row: int) -> str:
-        """Who it is; a face of an unknown person is a person of its own."""
+    def subject_of(self, row: int) -> str:
+        """The subject of a face; a face without one is a subject of its own."""
         return self.subjects[row] or f"? {self.images[row]}"
 
 
@@ -109,13 +109,13 @@ def labelled_faces(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one check found.
+    """Result of one check.
 
     Attributes:
-        details: index of a face -> what is wrong with it, with values; -1 for the set as a whole.
-        scores: (N,) how bad each face is, 1 at the limit; None where the check has no degrees.
-        skipped: why the check did not run, or None where it did.
-        numbers: what it measured on the whole set, for the report.
+        details: index of a face -> problem with values; -1 for the set as a whole.
+        scores: (N,) severity of each face, 1 at the limit; None if the check is yes or no.
+        skipped: why the check did not run; None if it did.
+        numbers: statistics of the whole set, for the report.
     """
 
     details: Mapping[int, str]
@@ -126,11 +126,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class LabelCheck:
-    """One rule for one label by itself.
+    """One rule for a single label.
 
     Attributes:
         broken: whether a face that fails counts against ``validate.max_rejected_fraction``; False
-            for a sound label that the model card's rules leave out.
+            for a correct label that the model card's rules exclude.
     """
 
     find: Callable[[LabelledFaces, ValidateParams], Outcome]
@@ -138,14 +138,14 @@ class LabelCheck:
 
 
 def flag(scores: Floats, say: Callable[[int], str], **numbers: object) -> Outcome:
-    """The outcome of a check with degrees: a finding where the score is over 1."""
+    """The outcome of a check with scores (N,): a finding where the score is above 1."""
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero(scores > 1.0)
     return Outcome({int(row): say(int(row)) for row in rows}, scores, None, numbers)
 
 
 def over(values: Floats, limit: float) -> Floats:
-    """``values`` in units of ``limit``; where the limit is 0, anything over it is infinitely bad.
+    """``values`` divided by ``limit``; for a limit of 0, positive values become infinite.
 
     >>> over(np.array([0.0, 0.5, 1.0]), 0.5).tolist(), over(np.array([0.0, 0.5]), 0.0).tolist()
     ([0.0, 1.0, 2.0], [0.0, inf])

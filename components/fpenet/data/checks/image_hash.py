@@ -1,8 +1,8 @@
-"""Looks: what is kept of a picture to find it again, copied, made smaller, brighter or mirrored.
+"""Image hashes: find copies of an image, also resized, brightened or mirrored ones.
 
-A look is 17x16 cells of the picture. Their 256-bit difference hash (each bit: is this cell brighter
-than the one to its left) finds candidates, their correlation decides. Two pictures of one person in
-a row are near too; what may not be near is two pictures of two people.
+A hash is computed from 17x16 cells of the image. The 256-bit difference hash (each bit: is this
+cell brighter than the one to its left) finds candidates, the correlation of the cells decides. Two
+consecutive images of one subject are similar too; only similar images of two subjects are reported.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,15 +19,15 @@ Words = NDArray[np.uint16]
 
 BITS = 256
 _CELLS = 16
-_BANDS = 16  # of 16 bits; pictures up to 15 bits apart agree in one of them
-_RUN = 1000  # pictures with one band in common are compared with as many next ones
-_ALIKE = 0.95  # correlation of the cells: copies are over 0.97, strangers seldom over 0.94
-_FLAT = 4.0  # grey levels: a picture that varies less is like any other
+_BANDS = 16  # of 16 bits; images up to 15 bits apart agree in at least one of them
+_RUN = 1000  # an image is compared with this many next ones that share a band
+_ALIKE = 0.95  # correlation of the cells: copies are above 0.97, other pairs seldom above 0.94
+_FLAT = 4.0  # grey levels: an image with a smaller deviation is similar to any other
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHash:
-    """One picture.
+    """Hash of one image.
 
     Attributes:
         digest: SHA-256 of the file.
@@ -40,7 +40,7 @@ class ImageHash:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two near pictures, by index, and in how many bits they differ; 0 and exact: the same file."""
+    """Two similar images, by index, and the number of different bits; exact: the same file."""
 
     one: int
     other: int
@@ -50,14 +50,15 @@ class Pair:
 
 
 def image_hash(image: Grey, digest: str) -> ImageHash:
-    """The look of a grey image (H, W)."""
+    """The hash of a grey image (H, W)."""
     size = (_CELLS + 1, _CELLS)
     cells = Image.fromarray(image).resize(size, Image.Resampling.BOX)
     return ImageHash(digest, np.asarray(cells))
 
 
 def hash_cells(cells: Grey) -> Words:
-    """(N, 16) words; the bits of one word lie in all rows and columns, for edges are alike."""
+    """(N, 16) words; the bits of a word are from all rows and columns, as border cells are
+    similar."""
     brighter = cells[:, :, 1:] > cells[:, :, :-1]
     row = np.arange(_CELLS)
     column = (row + np.arange(_BANDS)[:, None]) % _CELLS  # (bands, rows)
@@ -65,25 +66,25 @@ def hash_cells(cells: Grey) -> Words:
 
 
 def near_pairs(
-    looks: Sequence[ImageHash], people: Sequence[Sequence[str]], max_bits: int
+    looks: Sequence[ImageHash], subjects: Sequence[Sequence[str]], max_bits: int
 ) -> list[Pair]:
-    """Pictures of different people that are the same or nearly so, each pair once, the nearest way.
+    """Equal or similar images of different subjects; each pair once, with the fewest bits.
 
     Args:
-        people: those on each picture.
-        max_bits: of 256 that may differ; at most 15.
+        subjects: the subjects on each image.
+        max_bits: largest number of different bits of 256; at most 15.
     """
-    names = ["\n".join(sorted(set(each))) for each in people]
-    person = np.unique(names, return_inverse=True)[1]
-    found: dict[tuple[int, int], Pair] = {}
-    for pair in (*_exact_pairs(looks), *_hash_pairs(looks, person, max_bits)):
+    names = ["\n".join(sorted(set(each))) for each in subjects]
+    subject = np.unique(names, return_inverse=True)[1]
+    pairs: dict[tuple[int, int], Pair] = {}
+    for pair in (*_exact_pairs(looks), *_hash_pairs(looks, subject, max_bits)):
         key = (pair.one, pair.other)
-        known = found.get(key)
-        if person[pair.one] != person[pair.other] and (
+        known = pairs.get(key)
+        if subject[pair.one] != subject[pair.other] and (
             known is None or (not known.exact and pair.bits < known.bits)
         ):
-            found[key] = pair
-    return [found[key] for key in sorted(found)]
+            pairs[key] = pair
+    return [pairs[key] for key in sorted(pairs)]
 
 
 def _exact_pairs(looks: Sequence[ImageHash]) -> Iterator[Pair]:
@@ -105,7 +106,7 @@ def _hash_pairs(looks: Sequence[ImageHash], person: Indices, max_bits: int) -> I
     for one, other in _candidates(words, np.tile(person[rows], 2)):
         low, high = np.minimum(one, other), np.maximum(one, other)
         differ = np.bitwise_count(words[low] ^ words[high]).sum(axis=1)
-        # Two mirrored ones are two upright ones, which are there too.
+        # Two mirrored images are the same pair as the two images themselves.
         for k in np.flatnonzero((differ <= max_bits) & (low < count)):
             first, second = int(low[k]), int(high[k] % count)
             mirrored = bool(high[k] >= count)
@@ -117,7 +118,7 @@ def _hash_pairs(looks: Sequence[ImageHash], person: Indices, max_bits: int) -> I
 
 
 def _candidates(words: Words, person: Indices) -> Iterator[tuple[Indices, Indices]]:
-    """Pairs of rows of different people that agree in a whole band."""
+    """Pairs of rows of different subjects that agree in a whole band."""
     for band in range(_BANDS):
         order = np.lexsort((*words.T, words[:, band]))
         key = words[order, band]

@@ -1,6 +1,6 @@
-"""LABEL_CHECKS: what one label must satisfy by itself, whatever the other faces are like.
+"""LABEL_CHECKS: checks of a single label, independent of the other faces.
 
-The first rows find broken labels, the others apply the model card's rules. No picture is needed.
+The first rows find broken labels, the others apply the model card's rules. No image is needed.
 """
 
 import numpy as np
@@ -10,10 +10,10 @@ from fpenet.data.sample import Bools, Floats
 from fpenet.params import ValidateParams
 
 FAR = 1.0
-"""A point further outside than this many image sizes is no point of this image."""
+"""Image sizes; a point farther outside the image than this is an error."""
 SAME = 1e-3
-"""Points in the same cell of this share of the face's longer side are at the same place."""
-_ROWS = 4096  # faces at a time where each point meets each other
+"""Points in the same cell of this fraction of the face's longer side coincide."""
+_ROWS = 4096  # faces per batch
 
 
 def find_placeholders(faces: LabelledFaces, params: ValidateParams) -> Outcome:
@@ -24,7 +24,7 @@ def find_placeholders(faces: LabelledFaces, params: ValidateParams) -> Outcome:
 
 
 def find_far_points(faces: LabelledFaces, params: ValidateParams) -> Outcome:
-    """Points more than a whole image away from the image."""
+    """Points farther than one image size outside the image."""
     size = faces.sizes[:, None]
     with np.errstate(invalid="ignore"):
         far = ((faces.points < -FAR * size) | (faces.points > (1 + FAR) * size)).any(axis=2)
@@ -32,7 +32,7 @@ def find_far_points(faces: LabelledFaces, params: ValidateParams) -> Outcome:
 
 
 def _first_point(faces: LabelledFaces, wrong: Bools, text: str) -> Outcome:
-    """A finding for each face with a ``wrong`` (N, K) point, naming the first."""
+    """A finding for each face with a ``wrong`` (N, K) point; names the first one."""
     details = {}
     for row in np.flatnonzero(wrong.any(axis=1)):
         k = int(np.argmax(wrong[row]))
@@ -44,7 +44,7 @@ def _first_point(faces: LabelledFaces, wrong: Bools, text: str) -> Outcome:
 
 
 def find_collapsed(faces: LabelledFaces, params: ValidateParams) -> Outcome:
-    """A face that is smaller than one pixel."""
+    """Faces smaller than one pixel."""
     details = {}
     count = faces.labelled.sum(axis=1)
     for row in np.flatnonzero((faces.squares[:, 2] < 1.0) & (count > 1)):
@@ -55,7 +55,7 @@ def find_collapsed(faces: LabelledFaces, params: ValidateParams) -> Outcome:
 
 
 def find_coincident(faces: LabelledFaces, params: ValidateParams) -> Outcome:
-    """Many points on top of others: a contour that collapsed, or points copied."""
+    """Faces with too many coincident points."""
     limit = params.max_coincident_fraction
     fraction = coincident_fraction(faces)
 
@@ -66,7 +66,7 @@ def find_coincident(faces: LabelledFaces, params: ValidateParams) -> Outcome:
 
 
 def coincident_fraction(faces: LabelledFaces) -> Floats:
-    """(N,) share of a face's labelled points that lie on an earlier one of its points."""
+    """(N,) fraction of a face's labelled points that coincide with another of its points."""
     count = np.zeros(len(faces))
     for start in range(0, len(faces), _ROWS):
         part = slice(start, start + _ROWS)
@@ -80,7 +80,7 @@ def coincident_fraction(faces: LabelledFaces) -> Floats:
 
 
 def find_occluded(faces: LabelledFaces, params: ValidateParams) -> Outcome:
-    """A face occluded more than the model card trains on."""
+    """Faces with an occlusion level above ``max_occlusion_level`` (model card: 5)."""
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero(faces.occlusion > params.max_occlusion_level)
     most = params.max_occlusion_level
@@ -90,7 +90,7 @@ def find_occluded(faces: LabelledFaces, params: ValidateParams) -> Outcome:
 
 
 def find_cut_faces(faces: LabelledFaces, params: ValidateParams) -> Outcome:
-    """A face at the image's edge, less visible than the model card allows."""
+    """Faces at the image border with a visible fraction below the limit (model card: 60 %)."""
     fraction = visible_fraction(faces)
     least = params.min_visible_fraction
 
@@ -101,7 +101,7 @@ def find_cut_faces(faces: LabelledFaces, params: ValidateParams) -> Outcome:
 
 
 def find_points_outside(faces: LabelledFaces, params: ValidateParams) -> Outcome:
-    """A face with too many of its points outside the image."""
+    """Faces with too many points outside the image."""
     fraction = outside_fraction(faces)
     most = params.max_points_outside_fraction
 
@@ -112,7 +112,7 @@ def find_points_outside(faces: LabelledFaces, params: ValidateParams) -> Outcome
 
 
 def find_outside_box(faces: LabelledFaces, params: ValidateParams) -> Outcome:
-    """A face box that is not about its points: of another face, or in other units."""
+    """Faces whose points are not in their face box: the box of another face, or wrong units."""
     margin = params.face_box_margin * faces.boxes[:, 2:].max(axis=1, keepdims=True)
     low, high = faces.boxes[:, :2] - margin, faces.boxes[:, :2] + faces.boxes[:, 2:] + margin
     fraction = _fraction_beyond(faces, low, high)
@@ -133,7 +133,7 @@ def visible_fraction(faces: LabelledFaces) -> Floats:
     low, size = faces.boxes[:, :2], faces.boxes[:, 2:]
     inside = np.minimum(low + size, faces.sizes - 0.5) - np.maximum(low, -0.5)
     area = size.prod(axis=1)
-    line = (inside >= 0).all(axis=1).astype(float)  # a line of points: only its length counts
+    line = (inside >= 0).all(axis=1).astype(float)  # a box without area: inside or not
     fraction: Floats = np.where(
         area > 0, np.maximum(inside, 0.0).prod(axis=1) / np.where(area > 0, area, 1.0), line
     )

@@ -1,10 +1,10 @@
-"""Shapes: the faces of a set in one frame, their mean and their main ways to vary, outliers aside.
+"""Shape model of a set: aligned faces, their mean and principal components, robust to outliers.
 
 Input: the points of all faces. Does: generalised Procrustes (similarity, no reflection) and
-principal components on the best fitting share of the faces, over again, so that wrong labels do not
-shape what they are judged by. Output: how far each face is from its nearest others (a pose that few
-faces have is no mistake), and whether its mirror image would fit better: a left/right swap. No
-picture is needed; a pure shift cannot be seen here.
+principal components on the best fitting share of the faces, iterated, so that wrong labels do not
+change the model. Output: the distance of each face from its nearest other faces (a rare pose is not
+an error), and whether its mirror image fits better (a left/right swap). No image is needed; a pure
+shift cannot be detected here.
 """
 
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ class ShapeModel:
     """N faces in one frame: mean 0, root mean square 1 from it.
 
     Attributes:
-        used: (K,) bool, the keypoints that most faces label; the others are not judged.
+        used: (K,) bool, the keypoints that most faces label; the others are ignored.
         mean: (K, 2); where a keypoint is not used, 0.
         modes: (M, K, 2) orthonormal components, largest first.
         spread: (M,) their standard deviations.
-        distance: (N,) from the nearest faces of other people, in the space of the components, each
-            over the root of its standard deviation, and of what they leave over.
-        points: (N, K, 2) image pixels, the unlabelled points filled in from the mean.
+        distance: (N,) from the nearest faces of other subjects, in the space of the components and
+            the residual, each divided by the square root of its standard deviation.
+        points: (N, K, 2) image pixels; unlabelled points are replaced by those of the mean.
     """
 
     used: Bools
@@ -53,7 +53,7 @@ class ShapeModel:
 
 
 def fit_shape_model(faces: LabelledFaces) -> ShapeModel | str:
-    """The shapes of a set; why there is none, where there are too few common keypoints."""
+    """Fit the shape model; the reason as text if there are too few common keypoints."""
     used = faces.labelled.mean(axis=0) >= 0.5
     if used.sum() < 4:
         return f"{used.sum()} keypoints are labelled in most faces; needs 4"
@@ -82,7 +82,7 @@ def fit_shape_model(faces: LabelledFaces) -> ShapeModel | str:
         places[part] = np.column_stack([along / np.sqrt(spread), left])
         filled[part] = np.where(faces.labelled[part][..., None], points, in_image)
     modes_xy = modes.reshape(len(modes), -1, 2)
-    distance = _distance_to_others(places, [faces.person(row) for row in range(len(faces))])
+    distance = _distance_to_others(places, [faces.subject_of(row) for row in range(len(faces))])
     return ShapeModel(used, _planar(mean), modes_xy, spread, distance, filled)
 
 
@@ -106,7 +106,7 @@ def _unit(shape: Complex) -> Complex:
 
 
 def _first_mean(raw: Complex, labelled: Bools, used: Bools) -> Complex:
-    """Where the keypoints lie in the median face, neither turned nor aligned."""
+    """Keypoints of the median face, centred and scaled but not rotated."""
     places = np.where(labelled & used, raw, np.nan)
     count = np.maximum((labelled & used).sum(axis=1, keepdims=True), 1)
     centred = places - np.nansum(places, axis=1, keepdims=True) / count
@@ -118,7 +118,7 @@ def _first_mean(raw: Complex, labelled: Bools, used: Bools) -> Complex:
 
 
 def _align(raw: Complex, labelled: Bools, mean: Complex) -> tuple[Complex, Floats]:
-    """Turn, scale and move each face onto the mean by its labelled points.
+    """Align each face to the mean by a similarity of its labelled points.
 
     Returns:
         (N, K) aligned faces, unlabelled points at the mean; (N, K, 2) the mean in each image.
@@ -136,7 +136,7 @@ def _align(raw: Complex, labelled: Bools, mean: Complex) -> tuple[Complex, Float
 
 
 def _components(deviations: Complex) -> tuple[Floats, Floats, float]:
-    """(M, 2K) components, their standard deviations, and that of what they leave over."""
+    """(M, 2K) components, their standard deviations, and that of the residual."""
     flat = _planar(deviations).reshape(len(deviations), -1)
     values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
@@ -149,17 +149,17 @@ def _components(deviations: Complex) -> tuple[Floats, Floats, float]:
 
 
 def _project(deviations: Complex, modes: Floats, rest: float) -> tuple[Floats, Floats]:
-    """(N, M) along the components; (N,) what is left over, over the root of its deviation."""
+    """(N, M) coordinates on the components; (N,) residual over the root of its deviation."""
     flat = _planar(deviations).reshape(len(deviations), -1)
     along = flat @ modes.T
     left = np.sqrt(np.maximum((flat**2).sum(axis=1) - (along**2).sum(axis=1), 0.0))
     return along, left / np.sqrt(rest)
 
 
-def _distance_to_others(places: Floats, people: list[str]) -> Floats:
-    """(N,) distance of each of ``places`` (N, M) to the _NEAREST-th face of another person."""
+def _distance_to_others(places: Floats, subjects: list[str]) -> Floats:
+    """(N,) distance of each row of ``places`` (N, M) to the _NEAREST-th face of other subjects."""
     rows = np.linspace(0, len(places) - 1, min(len(places), _REFERENCES)).round().astype(int)
-    number = np.unique(people, return_inverse=True)[1]
+    number = np.unique(subjects, return_inverse=True)[1]
     others, power = places[rows], (places[rows] ** 2).sum(axis=1)
     distance = np.empty(len(places))
     for start in range(0, len(places), _ROWS):
@@ -186,7 +186,7 @@ def deviations_of(values: Floats) -> Floats:
 
 
 def find_unlike_shapes(shapes: ShapeModel, params: ValidateParams) -> Outcome:
-    """A face shaped unlike all others: a wrong label, or a rare pose."""
+    """Faces with an unusual shape: a wrong label, or a rare pose."""
     deviations = deviations_of(shapes.distance)
     limit = params.models.max_shape_deviations
 
@@ -199,9 +199,8 @@ def find_unlike_shapes(shapes: ShapeModel, params: ValidateParams) -> Outcome:
 def find_swapped(faces: LabelledFaces, shapes: ShapeModel, params: ValidateParams) -> Outcome:
     """Left and right swapped, in the whole face or in one region.
 
-    A swapped face is the mirror image of a face: exchanging the points of each pair brings it much
-    nearer to the mean shape. From the side the two of a pair lie on each other: a face that is said
-    to be turned so far is not judged.
+    Exchanging the points of each mirror pair brings a swapped face much nearer to the mean shape.
+    In a profile the two points of a pair coincide: faces with a larger yaw label are not checked.
     """
     scheme = faces.scheme
     if scheme.flip_map is None:
@@ -215,12 +214,12 @@ def find_swapped(faces: LabelledFaces, shapes: ShapeModel, params: ValidateParam
         moved = np.linalg.norm(shapes.mean[flip[region]] - shapes.mean[region], axis=1)
         if set(flip[region]) == set(region) and moved.mean() > _SWAP_REACH:
             regions[name] = region
-    given = _misfit(shapes, np.arange(len(flip)))
+    unswapped = _misfit(shapes, np.arange(len(flip)))
     gains = {}
     for name, region in regions.items():
         order = np.arange(len(flip))
         order[region] = flip[region]
-        gains[name] = given / np.maximum(_misfit(shapes, order), 1e-12)
+        gains[name] = unswapped / np.maximum(_misfit(shapes, order), 1e-12)
     names = list(gains)
     table = np.stack([gains[name] for name in names])
     worst, gain = table.argmax(axis=0), table.max(axis=0)
@@ -239,7 +238,7 @@ def find_swapped(faces: LabelledFaces, shapes: ShapeModel, params: ValidateParam
 
 
 def _misfit(shapes: ShapeModel, order: Indices) -> Floats:
-    """(N,) squared distance from the mean of the faces with their points in another order."""
+    """(N,) squared distance of the faces from the mean, with their points in ``order``."""
     misfit = np.empty(len(shapes.points))
     mean = shapes.mean[:, 0] + 1j * shapes.mean[:, 1]
     for start in range(0, len(misfit), _ROWS):

@@ -1,8 +1,8 @@
-"""Windows: the small grey picture about a face's points, and the slopes of its grey levels.
+"""Windows: a small grey image around a face's points, and its gradient histograms.
 
-A window shows the square about the points (their own, not the face box) enlarged _WINDOW times. Its
-slope maps count, about every pixel, how much the grey level rises in each direction: what is left
-of a picture when its light, its contrast and a pixel this way or that do not count.
+A window shows the square about the points (not the face box), enlarged _WINDOW times. Its slope
+maps are histograms of gradient directions around every pixel; they depend little on light, contrast
+and shifts of a pixel.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Stage crop: every kept face decoded once into the memory-mapped store (see ``crop_store``).
+"""Stage crop: crop every kept face into the memory-mapped store (see ``crops.store``).
 
 Input: the validated faces and their parts, read a shard at a time so that memory does not grow with
 the set. Does: the box of each face (see ``crop``), then the crops (see ``crop_shards``). Output:
@@ -43,7 +43,7 @@ class _Counts:
 def crop_faces(
     *, validate_dir: Path, split_dir: Path, crop: CropParams, out_dir: Path
 ) -> dict[str, Any]:
-    """Cut every validated face; goes on where a run with the same key stopped.
+    """Crop every validated face; resumes an interrupted run with the same key.
 
     Returns:
         counts, and how much of the crops lies outside their images.
@@ -72,7 +72,7 @@ def crop_faces(
 def _write_faces(
     samples: pq.ParquetFile, parts: pa.ChunkedArray, judged: str, crop: CropParams, out_dir: Path
 ) -> _Counts:
-    """Write both tables, a row group a shard."""
+    """Write both tables with one row group per shard."""
     counts = _Counts()
     old = samples.schema_arrow
     numbers = [pa.field(name, pa.float64()) for name in (*_BOX, "outside")]

@@ -1,4 +1,4 @@
-"""Shards: decoding and cutting in processes of their own, any number of them, to the same bytes.
+"""Shards: decode and crop in several processes; the bytes do not depend on their number.
 
 Input: ``faces.parquet``, a row group a shard, and ``tight.parquet``. Does: each shard is decoded,
 cut and written at its place in ``crops.npy`` and ``tight.npy``; then it is logged with its digest.
@@ -105,7 +105,7 @@ class Shards:
 
 
 def allocate(path: Path, count: int, px: int) -> None:
-    """A ``.npy`` file of ``count`` grey squares, unless it is there already."""
+    """Create a ``.npy`` file of ``count`` grey squares, unless it exists."""
     if not path.exists():
         unfinished = path.with_name(path.name + ".new")  # a run killed here leaves no short file
         np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(count, px, px))
@@ -205,7 +205,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 
 def serve(crop_dir: str, root: str) -> None:
-    """Run in a process: make each shard whose number is a line of standard input."""
+    """Entry point of a worker process: make each shard whose number is a line of stdin."""
     shards = Shards(Path(crop_dir), Path(root))
     for line in sys.stdin:
         try:
@@ -216,7 +216,7 @@ def serve(crop_dir: str, root: str) -> None:
 
 
 def _logged(log: Path) -> Iterator[tuple[int, str]]:
-    """Shard and digest of each line of the log; a line that was cut short is passed over."""
+    """Shard and digest of each line of the log; truncated lines are skipped."""
     if not log.exists():
         return
     for line in log.read_bytes().split(b"\n"):
@@ -226,7 +226,7 @@ def _logged(log: Path) -> Iterator[tuple[int, str]]:
 
 
 def _rewrite(log: Path, digests: Mapping[int, str]) -> None:
-    """Only the whole and true lines: the next line must not go on a line that was cut short."""
+    """Rewrite the log without truncated or wrong lines, so that the next line starts cleanly."""
     fresh = log.with_name(log.name + ".new")
     lines = [json.dumps([shard, digest]) + "\n" for shard, digest in digests.items()]
     fresh.write_text("".join(lines), "utf-8")

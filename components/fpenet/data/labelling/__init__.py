@@ -1,1 +1,1 @@
-"""What a person labels with: Label Studio's interface, a guideline, tasks, and what changed."""
+"""Labelling with Label Studio: interface, guideline, tasks, and a diff of labels."""

@@ -1,4 +1,4 @@
-"""What people changed: two labelled sets of the same images, face by face.
+"""Differences between two labelled sets of the same images, face by face.
 
 Input: the set as it was and the corrected one, of any format. Output: for each face how far each
 keypoint moved and which were hidden or shown; as JSON values and as one HTML page.
@@ -24,7 +24,7 @@ from fpenet.keypoints import scheme_for
 
 PICTURE_PX = 320
 MOVED_PX = 0.05
-"""A shorter way is the rounding of a format, and no change."""
+"""Pixels; a smaller distance is rounding of a format, not a change."""
 _WAS, _IS = "#ff5a4d", "#35d04f"
 _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem}"
@@ -38,9 +38,9 @@ class FaceDiff:
     """One face in both sets.
 
     Attributes:
-        moved: (K,) way of each keypoint in image pixels; NaN where either set does not label it.
+        moved: (K,) distance of each keypoint in image pixels; NaN if one set does not label it.
         newly_hidden, newly_visible: 0-based keypoints.
-        labelled, unlabelled: 0-based keypoints that only the new, only the old set has.
+        labelled, unlabelled: 0-based keypoints that only the new, or only the old set has.
     """
 
     old: FaceSample
@@ -64,9 +64,9 @@ class FaceDiff:
 
 
 def diff_sets(old: LabelledSet, new: LabelledSet) -> list[FaceDiff]:
-    """The faces of ``new`` beside those of ``old``, those that moved farthest first.
+    """The differences of the faces of both sets, the largest mean distance first.
 
-    Faces are paired within an image by the mean way of their points, nearest first.
+    Faces are paired within an image by the mean distance of their points, nearest first.
 
     Raises:
         InputError: the numbers of keypoints differ, or no image is in both.
@@ -128,7 +128,7 @@ def _indices(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> tuple[int
 
 
 def summary_of(diffs: Sequence[FaceDiff]) -> dict[str, Any]:
-    """Counts and ways of all faces as JSON values; way in image pixels, keypoints 1-based."""
+    """Counts and distances of all faces as JSON values; image pixels, keypoints 1-based."""
     moved = np.array([each.moved for each in diffs])
     regions = scheme_for(moved.shape[1]).regions
     changed = [each for each in diffs if each.changed]
@@ -164,14 +164,14 @@ def _mean(values: Floats) -> float | None:
 
 
 def diff_page(diffs: Sequence[FaceDiff], root: Path, most: int) -> str:
-    """One HTML page: the summary, and the ``most`` changed faces with the way of each point.
+    """One HTML page: the summary, and the first ``most`` changed faces with moved points.
 
     Args:
         root: the folder of the images.
     """
-    said = summary_of(diffs)
-    rows = [(name, value) for name, value in said.items() if isinstance(value, int)]
-    rows += [(f"mean way, {name}, px", value) for name, value in said["moved_px"].items()]
+    summary = summary_of(diffs)
+    rows = [(name, value) for name, value in summary.items() if isinstance(value, int)]
+    rows += [(f"mean distance, {name}, px", value) for name, value in summary["moved_px"].items()]
     parts = ["<h1>What changed</h1>", "<p>Before: red. After: green.</p>", _table(rows), "<div>"]
     for each in [diff for diff in diffs if diff.changed][:most]:
         way = f"mean {_mean(each.moved)} px, farthest {np.nanmax(each.moved):.1f} px"

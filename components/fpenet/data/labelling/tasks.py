@@ -1,4 +1,4 @@
-"""Keypoints of one face as Label Studio's results: percent of the image, one region a keypoint.
+"""Keypoints of one face as Label Studio's results: percent of the image, one region per keypoint.
 
 Label Studio's 0 % is the left (top) edge of the image and 100 % the right (bottom) edge, so pixel
 centre x lies at 100 (x + 0.5) / width. Source: Label Studio's task format.
@@ -11,7 +11,7 @@ import numpy as np
 from fpenet.data.sample import Bools, Floats
 
 IMAGE_URL = "/data/local-files/?d="
-"""What Label Studio puts before the path of a file in its local storage."""
+"""Prefix of the paths of files in Label Studio's local storage."""
 _POINT_PERCENT = 0.5
 
 

@@ -1,4 +1,4 @@
-"""Labels of any known format to FaceSamples: one file a format, and what is common to them here.
+"""Read labels of any known format as FaceSamples: one module per format, common parts here.
 
 Input: ``data.labels``. Does: finds the format, reads every face, settles the number of keypoints of
 the set, joins CSV columns, opens each image's header. Output: one LabelledSet; whatever could not
@@ -60,7 +60,7 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     """Read the labelled set at ``labels``, a folder or a label file.
 
     Raises:
-        InputError: nothing there, no format fits, no face in it, or a file beside it is broken.
+        InputError: missing, no known format, no face, or another file of the folder is broken.
     """
     if not labels.exists():
         raise InputError(f"data.labels: {labels} does not exist")
@@ -128,12 +128,12 @@ def subject_pattern(text: str) -> re.Pattern[str]:
 def _settle_keypoints(
     labels: Path, faces: Iterable[LabelledFace | UnreadFace], expected: int | Literal["auto"]
 ) -> int:
-    """One K for the set: the one wanted, or the largest number that any face labels."""
+    """K of the set: ``data.keypoints``, or the largest keypoint number of any face."""
     read = [face for face in faces if isinstance(face, LabelledFace)]
     if not read:
         unread = next((face for face in faces if isinstance(face, UnreadFace)), None)
         because = f"; the first: {unread.where}: {unread.refusal.detail}" if unread else ""
-        raise InputError(f"{labels}: not one usable face in it{because}")
+        raise InputError(f"{labels}: no usable face in it{because}")
     largest = max(len(face.points) for face in read)
     if expected == "auto":
         return largest
@@ -186,7 +186,7 @@ def _sample(
 
 
 def _guess_subject(image: str, per_image: bool, pattern: re.Pattern[str]) -> str | None:
-    """Who it is, where the labels do not tell."""
+    """The subject from the image's name, for labels without subjects; None if not possible."""
     if per_image:
         return image
     match = pattern.search(image.rsplit("/", 1)[-1])

@@ -1,7 +1,7 @@
-"""Bounded reading of label JSON: one record at a time, so that a broken one does not end the rest.
+"""Read label JSON one record at a time, so that a broken record does not prevent the rest.
 
-Refused: other encodings than UTF-8 (a byte order mark is fine), nesting deeper than the parser
-goes, integers of thousands of digits. A key given twice in one object makes its record a problem.
+Rejected: encodings other than UTF-8 (a byte order mark is allowed), nesting that is too deep for
+the parser, integers of thousands of digits. A key twice in one object makes its record invalid.
 """
 
 import json

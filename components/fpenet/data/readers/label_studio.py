@@ -80,7 +80,7 @@ def _task(task: Any, root: str) -> tuple[str, str | None, list[Mapping[str, Any]
     if len(sound) != len(annotations):
         raise Refusal("label", "an annotation is no object")
     if all(each.get("was_cancelled") for each in sound):
-        raise Refusal("no keypoints", "nobody has labelled it yet", broken=False)
+        raise Refusal("no keypoints", "not labelled yet", broken=False)
     subject = data.get("subject")
     return image, None if subject is None else str(subject), sound
 
@@ -94,8 +94,8 @@ def _file_of(name: Any) -> Any:
 
 
 def _labeller(value: Any) -> str | None:
-    who = value.get("email") or value.get("id") if isinstance(value, Mapping) else value
-    return None if who is None else str(who)
+    name = value.get("email") or value.get("id") if isinstance(value, Mapping) else value
+    return None if name is None else str(name)
 
 
 def _face(
@@ -174,7 +174,7 @@ def _percent_size(result: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _coordinate(value: Mapping[str, Any], key: str) -> float:
-    """``value[key]`` percent as a share."""
+    """``value[key]``, in percent, as a fraction."""
     number = value.get(key)
     if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         raise Refusal("coordinate", f"{key} is {number!r}; it must be a finite percentage")

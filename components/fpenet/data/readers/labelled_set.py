@@ -1,4 +1,4 @@
-"""What a reader makes: faces as the label file has them, and the labelled set that they become."""
+"""Results of readers: faces of a label file, and the labelled set."""
 
 import math
 import os
@@ -13,7 +13,7 @@ from fpenet.params.scheme import SchemeParams
 
 Box = tuple[float, float, float, float]
 MAX_POINTS = 1000
-"""Largest keypoint number that is read: a bound on memory, not a scheme."""
+"""Largest keypoint number that is read; limits memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class LabelledSet:
         name: keys the gate's thresholds.
         root: the folder that image paths are relative to.
         num_keypoints: K of every sample.
-        scheme: what the keypoints are, where a scheme file lies beside the labels.
+        scheme: the keypoint scheme, if the folder has a scheme file.
         rejected: faces whose label or image could not be used.
     """
 
@@ -88,10 +88,10 @@ def contained(root: str, name: object) -> str:
 
 
 def finite_number(key: str, value: Any) -> float:
-    """A finite float; numbers written as text are read, as the original's converter does.
+    """A finite float; numbers written as text are accepted, as in the original's converter.
 
     Raises:
-        Refusal: naming the key.
+        Refusal: names the key.
     """
     try:
         if isinstance(value, bool):
@@ -105,6 +105,6 @@ def finite_number(key: str, value: Any) -> float:
 
 
 def short_value(value: Any) -> str:
-    """A value as it is said in a message: 60 characters at most."""
+    """A value for a message, shortened to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,7 +1,7 @@
-"""300-W ``.pts`` files, read and written: one text file beside each image, one face in it.
+"""300-W ``.pts`` files, read and written: one text file with one face for each image.
 
-Source: the 300-W challenge's annotations (iBUG), in which MATLAB counts pixels from 1: 1 is taken
-off both coordinates here and put back there. The format has no flags, boxes or subjects.
+Source: annotations of the 300-W challenge (iBUG). MATLAB counts pixels from 1: 1 is subtracted from
+both coordinates when reading and added when writing. The format has no flags, boxes or subjects.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,11 +75,11 @@ def read_pts(path: Path) -> Floats:
         raise Refusal("label", f"{path.name}: has no points between {{ and }}")
     start = lines.index("{")
     header = dict(line.split(":", 1) for line in lines[:start] if ":" in line)
-    said = header.get("n_points", "").strip()
+    count = header.get("n_points", "").strip()
     rows = [line.split() for line in lines[start + 1 : -1]]
-    if not (said.isascii() and said.isdigit() and int(said[:9]) == len(rows)):
+    if not (count.isascii() and count.isdigit() and int(count[:9]) == len(rows)):
         raise Refusal(
-            "label", f"{path.name}: n_points is {short_value(said)}, but {len(rows)} follow"
+            "label", f"{path.name}: n_points is {short_value(count)}, but {len(rows)} follow"
         )
     if not 1 <= len(rows) <= MAX_POINTS or any(len(row) != 2 for row in rows):
         raise Refusal("label", f"{path.name}: must be 1 to {MAX_POINTS} lines of x and y")

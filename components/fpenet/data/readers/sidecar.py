@@ -1,4 +1,4 @@
-"""What lies beside the labels: the set's name, its scheme, and CSV columns about its images."""
+"""Additional files in the folder of the labels: dataset name, scheme, and CSV files of images."""
 
 import csv
 import os

@@ -1,8 +1,9 @@
-"""Whether labelled faces are those of the DVC pointer beside them; asked before a stage reads them.
+"""Verify labelled faces against their DVC pointer file, before a stage reads them.
 
-DVC trusts what it has hashed once: a bit that flips in its cache is checked out as it is, and
-``dvc status`` calls it clean. Faces that it does see to differ, ``dvc repro`` takes as the new
-version and writes the pointer anew. So the faces are held to the pointer, and the pointer to git.
+DVC hashes a file only once: it checks out a corrupted file of its cache unchanged, and
+``dvc status`` reports it as clean. If DVC notices a difference, ``dvc repro`` accepts it as a new
+version and rewrites the pointer. Therefore the faces are compared with the pointer, and the pointer
+with git.
 """
 
 import hashlib
@@ -16,11 +17,11 @@ from fpenet.provenance.digest import files_of
 
 
 def check_pointer(labels: Path) -> None:
-    """Hold a labelled set to ``<folder>.dvc`` beside its folder or a folder that it lies in.
+    """Compare a labelled set with ``<folder>.dvc`` of its folder or of a parent folder, if any.
 
     Raises:
-        InputError: its bytes differ from the pointer, the pointer from what git has staged or
-            committed, or it does not name the folder.
+        InputError: its bytes differ from the pointer, the pointer differs from the version in git
+            (staged or committed), or the pointer does not name the folder.
     """
     root = (labels if labels.is_dir() else labels.parent).absolute()
     for folder in (root, *root.parents):
@@ -31,29 +32,29 @@ def check_pointer(labels: Path) -> None:
 
 
 def _check(folder: Path, pointer: Path) -> None:
-    wanted = _recorded(pointer, folder.name)
-    again = (
+    recorded = _recorded(pointer, folder.name)
+    restore = (
         f"`rm -r {folder}`, `mv .dvc/cache .dvc/tmp/broken` and `dvc pull {pointer.name}` bring the"
         " recorded faces back"
     )
     if _differs_from_git(pointer):
         raise InputError(
             f"{pointer}: differs from what git has; `git add {pointer.name}` accepts these faces,"
-            f" or `git checkout {pointer.name}`, {again}"
+            f" or `git checkout {pointer.name}`, {restore}"
         )
     files = _files(folder)
     listing = json.dumps(files, sort_keys=True)
-    found = hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
-    if found != wanted:
-        first = _first(pointer, wanted, files)
+    actual = hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
+    if actual != recorded:
+        first = _first(pointer, recorded, files)
         raise InputError(
-            f"{folder}: MD5 is {found}, but {pointer} says {wanted}{first};"
-            f" {again}, or `dvc add {folder.name}` and `git add {pointer.name}` record these"
+            f"{folder}: MD5 is {actual}, but {pointer} says {recorded}{first};"
+            f" {restore}, or `dvc add {folder.name}` and `git add {pointer.name}` record these"
         )
 
 
 def _files(folder: Path) -> list[dict[str, str]]:
-    """What DVC 3 makes the MD5 of a folder of: MD5 and relative path of each file, by the path."""
+    """The list of which DVC 3 computes a folder's MD5: MD5 and path of each file, by path."""
     names = sorted((path.relative_to(folder).as_posix(), path) for path in files_of(folder))
     return [{"md5": _md5(path), "relpath": name} for name, path in names]
 
@@ -82,7 +83,7 @@ def _recorded(pointer: Path, name: str) -> str:
 
 
 def _differs_from_git(pointer: Path) -> bool:
-    """Whether the pointer is in git with another content; False without git."""
+    """Whether the pointer's version in git is different; False without git."""
     command = ["git", "diff", "--quiet", "--", pointer.name]
     try:
         done = subprocess.run(command, cwd=pointer.parent, capture_output=True, check=False)

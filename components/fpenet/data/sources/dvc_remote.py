@@ -13,12 +13,12 @@ REMOTE = "storage"
 def configure_remote(storage: StorageParams, project: Path) -> str:
     """Make ``s3://bucket/prefix`` the default remote, in .dvc/config.local; returns its URL.
 
-    The server is asked first. With ``verify``, so that ``dvc pull`` hashes what it got. Credentials
-    are not written: DVC finds them where botocore does.
+    Access to the server is checked first. ``verify`` is set, so that ``dvc pull`` verifies hashes.
+    Credentials are not written: DVC reads them from the same places as botocore.
 
     Raises:
         InputError: no bucket, no access to it, or no DVC project.
-        ConnectionError: the server failed at every try.
+        ConnectionError: the server failed at every attempt.
     """
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo

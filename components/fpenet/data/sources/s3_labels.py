@@ -1,4 +1,4 @@
-"""Labels that lie on S3, as a local folder: ``s3://bucket/prefix`` in, the same bytes here out.
+"""Download labelled sets from S3 into a local folder: ``s3://bucket/prefix``.
 
 Input: the URL of a labelled set, of its prefix or its label file. Does: lists the prefix and
 brings each object that is new or changed into ``.objects/``, where a file's name is its SHA-256;
@@ -6,7 +6,7 @@ then links them into a folder under their own names. Output: that folder,
 ``<digest of names and contents>/<name>``, which never changes afterwards, so that a stage's key
 depends on the content and not on where it lay.
 
-A fetch that was stopped goes on: a file in ``.objects/`` is complete and was checked.
+An interrupted download is resumed: every file in ``.objects/`` is complete and verified.
 """
 
 import json
@@ -60,7 +60,7 @@ def fetch_labels(url: str, into: Path, endpoint: str | None = None) -> Path:
 
     Raises:
         InputError: no such bucket, nothing at the prefix, no access, no server, an unusable key.
-        ConnectionError: the server failed at every try; another fetch goes on from here.
+        ConnectionError: the server failed at every attempt; the next call resumes the download.
     """
     from fpenet.provenance.object_store import list_objects, s3_client
 
@@ -69,7 +69,7 @@ def fetch_labels(url: str, into: Path, endpoint: str | None = None) -> Path:
     with locked(into / ".lock"), closing(s3_client(endpoint)) as client:
         objects = list_objects(client, bucket, prefix)
         if not objects:
-            raise InputError(f"data.labels: {url}: nothing lies there; give the prefix of a set")
+            raise InputError(f"data.labels: {url}: no objects; give the prefix of a set")
         if label_file and label_file not in {one.name for one in objects}:
             raise InputError(f"data.labels: {url}: no such object")
         known = into / ".known" / f"{digest_bytes(f'{endpoint} {bucket}/{prefix}'.encode())}.jsonl"
@@ -89,7 +89,7 @@ def parse_url(url: str) -> tuple[str, str, str]:
     """
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
-        raise InputError("data.labels: must be s3://bucket/prefix; the bucket is no bucket's name")
+        raise InputError("data.labels: must be s3://bucket/prefix with a valid bucket name")
     folder, slash, last = key.rstrip("/").rpartition("/")
     if last.endswith(_LABEL_FILES):
         return bucket, folder + slash, last
@@ -135,7 +135,7 @@ def _bring(client: Any, objects: list["S3Object"], store: Path, known_path: Path
 
 
 def _read_known(path: Path) -> dict[tuple[str, int, str], str]:
-    """(name, size, ETag) -> SHA-256 of what was brought before; a line cut short is passed over."""
+    """(name, size, ETag) -> SHA-256 of downloaded objects; truncated lines are skipped."""
     known: dict[tuple[str, int, str], str] = {}
     if not path.exists():
         return known
@@ -154,7 +154,7 @@ def _place(store: Path, digest: str) -> Path:
 
 
 def _holds(store: Path, digest: str) -> bool:
-    """Whether the file is there with the bytes that it is named for."""
+    """Whether the file exists and its SHA-256 is its name."""
     path = _place(store, digest)
     return path.exists() and digest_file(path) == digest
 

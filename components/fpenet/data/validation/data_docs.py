@@ -1,4 +1,4 @@
-"""Great Expectations: suites evaluated on tables, and their Data Docs as pages of their own.
+"""Great Expectations: evaluate suites on tables, and write self-contained Data Docs.
 
 Input: tables and what they must meet. Does: evaluates each suite once; takes times, random ids,
 scripts and links to other hosts out of the pages. Output: HTML that needs no network and is the
@@ -43,11 +43,11 @@ padding: .25rem .6rem; text-align: left; vertical-align: top } .collapse { displ
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """What came of one suite.
+    """Result of one suite.
 
     Attributes:
-        evaluated: how many expectations.
-        failed, warned: those that were not met, blocking ones and others, one line each.
+        evaluated: number of evaluated expectations.
+        failed, warned: expectations that were not met, blocking and others, one line each.
     """
 
     evaluated: int
@@ -120,7 +120,7 @@ def evaluate_suites(
 
 
 def _context(docs_dir: Path) -> Any:
-    """A context that lives in memory and has one site, below ``docs_dir``."""
+    """An in-memory context with one site, below ``docs_dir``."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -149,7 +149,7 @@ def _context(docs_dir: Path) -> Any:
 
 
 def _say(expectation: Expectation, result: Any) -> str:
-    """An expectation that was not met, in one line."""
+    """One line of text for an expectation that was not met."""
     settings = ", ".join(f"{key} {value}" for key, value in expectation.settings.items())
     found = result.result
     if "unexpected_count" in found:
@@ -164,7 +164,7 @@ def _say(expectation: Expectation, result: Any) -> str:
 
 
 def make_self_contained(docs_dir: Path, results: Mapping[str, SuiteResult]) -> None:
-    """Make the pages depend on the faces and on nothing outside; a plain index leads to them."""
+    """Remove times, ids and external links from the pages, and write an index page."""
     shutil.rmtree(docs_dir / "static", ignore_errors=True)
     pages = sorted(page for page in docs_dir.rglob("*.html") if page.name != "index.html")
     for page in pages:

@@ -1,9 +1,8 @@
-"""The expectation suites in a process of their own.
+"""Evaluate the expectation suites in a separate process.
 
-Great Expectations takes seconds to import and keeps hundreds of megabytes: the process starts to
-from fpenet.core.errors import InputError
-import it while the pictures are looked at, is handed the tables as Parquet and the expectations as
-JSON, and ends with its result. It ends too when its standard input does, so it outlives nobody.
+Great Expectations takes seconds to import and keeps hundreds of megabytes. The process imports it
+while the images are decoded, gets the tables as Parquet and the expectations as JSON, and ends with
+its result. It also ends when its standard input closes, for example if its parent is killed.
 """
 
 import dataclasses
@@ -25,18 +24,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LONGEST_SECONDS = 3600.0
-"""How long the suites may take; far more than those of a large set do."""
+"""Time limit of the suites in seconds; far above that of a large set."""
 Suites = Mapping[str, tuple["pd.DataFrame", Sequence[Expectation]]]
 
 
 class SuiteProcess:
-    """A process that is ready to evaluate suites, once; None: this one."""
+    """A process that evaluates suites once; with ``process`` None, the current process does."""
 
     def __init__(self, process: "subprocess.Popen[str] | None") -> None:
         self.process = process
 
     def evaluate(self, suites: Suites, docs_dir: Path) -> dict[str, SuiteResult]:
-        """``evaluate_suites`` there.
+        """Run ``evaluate_suites`` in the process.
 
         Raises:
             InputError: as ``evaluate_suites``.
@@ -73,10 +72,10 @@ class SuiteProcess:
 
 @contextmanager
 def suite_process(apart: bool | None = None) -> Iterator[SuiteProcess]:
-    """Start the process; it is gone at the end, whatever happens.
+    """Start the process, and end it with the context.
 
     Args:
-        apart: None: unless Great Expectations is imported here already, when nothing is won.
+        apart: use a separate process; None: only if Great Expectations is not imported yet.
     """
     if not ("great_expectations" not in sys.modules if apart is None else apart):
         yield SuiteProcess(None)
@@ -90,7 +89,7 @@ def suite_process(apart: bool | None = None) -> Iterator[SuiteProcess]:
 
 
 def serve() -> None:
-    """Run in the process: import, wait for the folder of a job, write its result there."""
+    """Entry point of the process: import, wait for the folder of a job, write its result."""
     import great_expectations  # noqa: F401
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What the kept faces must meet as a whole: two tidy tables, and one suite a keypoint scheme.
+"""Expectations on the kept faces as a set: two tables, and one suite per keypoint scheme.
 
 Input: the kept faces and how the checks scored them. Does: makes one row a face and one row a
 keypoint, which stay narrow whatever K is, and says what each column must meet: SUITES. Output: for
@@ -220,10 +220,10 @@ def face_expectations(
         Expectation(
             "ExpectColumnValuesToNotBeNull",
             {"column": "subject"},
-            "who it is, is known; without that nobody can be held out",
+            "the subject is known; the split needs it",
             blocking=False,
         ),
-        Expectation(_BETWEEN, {"column": "box_side_px", "min_value": 1.0}, "the face has a size"),
+        Expectation(_BETWEEN, {"column": "box_side_px", "min_value": 1.0}, "the box has a size"),
         Expectation(
             _BETWEEN,
             {"column": "visible_fraction", "min_value": params.min_visible_fraction},
@@ -273,4 +273,4 @@ def keypoint_expectations(num_keypoints: int) -> list[Expectation]:
 
 
 SUITES: dict[int, tuple[Order, ...]] = {68: _ORDER_68, 80: _ORDER_80, 104: _ORDER_104}
-"""K -> what its scheme adds to the suite that every set must meet."""
+"""K -> additional expectations of its scheme."""

@@ -1,7 +1,7 @@
-"""The report on a labelled set as one HTML page: what was found, and pictures of the worst faces.
+"""The report of a labelled set as one HTML page: findings, and images of the worst faces.
 
-Input: the samples and what came of them. Does: cuts the worst faces of each check out of their
-images and draws their points, coloured by region. Output: a page that needs nothing beside it.
+Input: the samples and the results of the checks. Does: crops the worst faces of each check and
+overlays their points, coloured by region. Output: a self-contained page.
 """
 
 import base64
@@ -29,15 +29,15 @@ figcaption { overflow-wrap: anywhere } .stop { color: #b00020; font-weight: 600 
 
 
 def _figure(sample: FaceSample, root: Path, caption: str) -> str:
-    said = f"<figcaption>{html.escape(sample.image)}<br>{html.escape(caption)}</figcaption>"
+    caption_html = f"<figcaption>{html.escape(sample.image)}<br>{html.escape(caption)}</figcaption>"
     try:
         picture = draw_face(sample, root)
     except InputError as error:  # refused, or no place in its image
-        return f"<figure>{html.escape(str(error))}{said}</figure>"
+        return f"<figure>{html.escape(str(error))}{caption_html}</figure>"
     file = io.BytesIO()
     picture.save(file, format="JPEG", quality=80)
     data = base64.b64encode(file.getvalue()).decode()
-    return f'<figure><img alt="" src="data:image/jpeg;base64,{data}">{said}</figure>'
+    return f'<figure><img alt="" src="data:image/jpeg;base64,{data}">{caption_html}</figure>'
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -66,7 +66,7 @@ def render_report(
     parts = [
         f"<h1>Labels of {html.escape(report['dataset'])}</h1>",
         f"<p>{report['kept']} of {report['faces']} faces are kept,"
-        f" {report['subjects']} people, {report['num_keypoints']} keypoints.</p>",
+        f" {report['subjects']} subjects, {report['num_keypoints']} keypoints.</p>",
     ]
     for line in report["blocking"]:
         parts.append(f'<p class="stop">Stops the run: {html.escape(line)}</p>')
@@ -96,7 +96,7 @@ def render_report(
 
 
 def _worst(samples: Sequence[FaceSample], sifted: CheckedLabels, root: Path, most: int) -> str:
-    """Pictures: of the most suspicious faces in all, then of each check."""
+    """Images of the most suspicious faces over all checks, then of each check."""
     parts = []
     if sifted.scores:
         total = suspicion(sifted.scores)

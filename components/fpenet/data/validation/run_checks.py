@@ -1,8 +1,9 @@
-"""Sifting: every check on every face; which faces are kept, and why the others are not.
+"""Run every check on every face; decide which faces are kept.
 
-Input: the labelled faces and their images. Does: the checks on single labels, then one look at each
-picture, then the checks on the set. Output: the kept faces, a reason for each other one, and every
-finding with its severity: ``drop`` leaves the face out, ``warn`` is told, ``block`` stops the run.
+Input: the labelled faces and their images. Does: the checks of single labels, then decodes each
+image once, then the checks of the set. Output: the kept faces, the reason of each dropped face, and
+every finding with its severity: ``drop`` drops the face, ``warn`` only reports, ``block`` stops the
+run.
 """
 
 import dataclasses
@@ -34,11 +35,11 @@ _BATCH = 512  # images between two progress records
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check says of one face.
+    """Finding of one check on one face.
 
     Attributes:
-        face: its index among the samples; -1 for the set as a whole.
-        score: how bad, 1 at the limit; NaN where the check has no degrees.
+        face: index of the sample; -1 for the set as a whole.
+        score: severity, 1 at the limit; NaN if the check is yes or no.
     """
 
     check: str
@@ -50,17 +51,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CheckedLabels:
-    """What came of N samples.
+    """Results of all checks on N samples.
 
     Attributes:
-        kept: indices of the samples that are kept.
-        num_keypoints: K of the kept ones.
-        rejected: why each other one is not, ``face`` being its index.
-        findings: everything found, in the order of CHECKS, worst first.
-        scores: check -> (N,) score, NaN where the face was not judged.
-        outcomes: check -> what it found; ``details`` and ``scores`` are those of the faces it saw.
-        shared: pairs of images that are one picture of two people.
-        looks: number of pictures looked at.
+        kept: indices of the kept samples.
+        num_keypoints: K of the kept samples.
+        rejected: reason of each dropped sample; ``face`` is its index.
+        findings: all findings, in the order of CHECKS, worst first.
+        scores: check -> (N,) score, NaN where the face was not checked.
+        outcomes: check -> its outcome; ``details`` and ``scores`` refer to the checked faces.
+        shared: pairs of images that are copies, of two subjects.
+        looks: number of decoded images.
     """
 
     kept: list[int]
@@ -175,7 +176,7 @@ class _Record:
         self.findings += sorted(found, key=lambda one: (-np.nan_to_num(one.score), one.face))
 
     def refuse(self, faces: LabelledFaces, rows: Indices, refusals: Mapping[str, Refusal]) -> None:
-        """Leave out the faces of images that cannot be used."""
+        """Drop the faces of images that cannot be used."""
         for row in rows:
             image = faces.images[row]
             if image in refusals:
@@ -184,7 +185,7 @@ class _Record:
                 self.rejected[face] = Rejected(image, face, why.reason, why.detail, why.broken)
 
     def alive(self) -> Indices:
-        """The faces that nothing left out yet."""
+        """The faces that were not dropped yet."""
         gone = {*self.reasons, *self.rejected}
         return np.array([row for row in range(self.count) if row not in gone], int)
 
@@ -210,7 +211,7 @@ class _Record:
 
 
 def image_features(root: Path, faces: LabelledFaces, params: ValidateParams) -> ImageFeatures:
-    """Decode every image once, in threads; the windows are kept in a file without a name."""
+    """Decode every image once, in threads; windows are stored in an unnamed temporary file."""
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, image in enumerate(faces.images):
         rows_of[image].append(row)
@@ -243,7 +244,7 @@ def image_features(root: Path, faces: LabelledFaces, params: ValidateParams) -> 
 
 
 def kept_samples(samples: Sequence[FaceSample], sifted: CheckedLabels) -> list[FaceSample]:
-    """The kept samples, all with the K that the set agrees on."""
+    """The kept samples, with the K of the set."""
     count = sifted.num_keypoints
     return [
         dataclasses.replace(
@@ -254,7 +255,7 @@ def kept_samples(samples: Sequence[FaceSample], sifted: CheckedLabels) -> list[F
 
 
 def suspicion(scores: Mapping[str, Floats]) -> Floats:
-    """(N,) how suspicious each face is in all: the sum of its scores over the checks.
+    """(N,) total suspicion of each face: the sum of its scores over the checks.
 
     >>> suspicion({"a": np.array([0.5, 2.0]), "b": np.array([np.nan, -1.0])}).tolist()
     [0.5, 2.0]

@@ -1,10 +1,10 @@
-"""Stage validate: labelled faces in; the usable ones out, and every other with its reason.
+"""Stage validate: check labelled faces; keep the usable ones, and record why others are dropped.
 
 Input: the labelled set at ``data.labels``. Does: reads the labels, checks each face by itself,
 decodes every image once, checks each face against the others (see ``checks``), and evaluates the
 expectation suites on the faces that are kept. Output: samples.parquet, drops.csv, findings.csv,
-shared_pictures.csv, report.json, report.html, data_docs/. A blocking finding is a result here, so
-that the report is there to read; the stage split refuses to go on from it.
+shared_pictures.csv, report.json, report.html, data_docs/. A blocking finding does not stop this
+stage, so that the report is written; stage split then raises the error.
 """
 
 import csv
@@ -65,7 +65,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
     blocking = [
         *([broken] if broken else []),
         *(line for result in suites.values() for line in result.failed),
-        *_said(sifted, validate, "block"),
+        *_messages(sifted, validate, "block"),
     ]
     write_table(
         table_of(kept),
@@ -98,7 +98,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
     warned = [line for result in suites.values() for line in result.warned]
     report = {
         **summary,
-        "warnings": [*warned, *_said(sifted, validate, "warn", whole=True)],
+        "warnings": [*warned, *_messages(sifted, validate, "warn", whole=True)],
         "checks": describe_checks(sifted, validate),
         "counts": count_faces(kept, sifted),
     }
@@ -110,9 +110,9 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
 
 
 def _scheme_of(labelled: LabelledSet, num_keypoints: int) -> str:
-    """The set's own scheme as JSON; empty where it has none, or where it is of other labels."""
-    own = labelled.scheme
-    return own.model_dump_json() if own and len(own.keypoints) == num_keypoints else ""
+    """The set's own scheme as JSON; empty if it has none, or one of another K."""
+    scheme = labelled.scheme
+    return scheme.model_dump_json() if scheme and len(scheme.keypoints) == num_keypoints else ""
 
 
 def suites_of(
@@ -130,7 +130,8 @@ def suites_of(
 
 
 def find_too_broken(faces: int, rejected: Sequence[Rejected], max_fraction: float) -> str | None:
-    """What blocks when more than ``max_fraction`` of the ``faces`` have a broken label or image."""
+    """The error if more than ``max_fraction`` of the faces have a broken label or image, or
+    None."""
     broken = [one for one in rejected if one.broken]
     if len(broken) <= max_fraction * faces:
         return None
@@ -150,7 +151,7 @@ def _first_of_each(rejected: Sequence[Rejected]) -> str:
     )
 
 
-def _said(
+def _messages(
     sifted: CheckedLabels, validate: ValidateParams, severity: str, whole: bool = False
 ) -> list[str]:
     """One line for each check of this severity that found something; ``whole``: in the set."""
@@ -193,7 +194,7 @@ def count_faces(kept: Sequence[FaceSample], sifted: CheckedLabels) -> dict[str, 
 
 
 def face_numbers(labelled: LabelledSet) -> list[int]:
-    """The number of each sample among all faces of the set, the rejected ones too."""
+    """The number of each sample among all faces of the set, including rejected ones."""
     gone = {one.face for one in labelled.rejected}
     total = len(labelled.samples) + len(gone)
     return [number for number in range(total) if number not in gone]

@@ -10,42 +10,20 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
+from fpenet.deploy.benchmark.timings import Mode
 from fpenet.deploy.onnx.onnx_file import INPUT
 
 WHERE_JETPACK_PUTS_IT = "/usr/src/tensorrt/bin"
 WARMUP_MS = 500
 LONGEST_SECONDS = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """Times of an engine at one batch size in one mode.
-
-    Attributes:
-        copies: whether crops and points were copied to and from the device.
-        cuda_graph: whether the launches were replayed as one graph.
-        command: what measured it.
-    """
-
-    target: str
-    precision: str
-    batch_size: int
-    copies: bool
-    cuda_graph: bool
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    faces_per_second: float
-    runs: int
-    command: str
 
 
 def trtexec() -> str | None:
@@ -89,7 +67,7 @@ def read_times(path: Path, copies: bool) -> NDArray[np.float64]:
 
 
 def mode_of(
-    name: tuple[str, str],
+    engine: EngineId,
     batch: int,
     copies_and_graph: tuple[bool, bool],
     times: NDArray[np.float64],
@@ -98,17 +76,23 @@ def mode_of(
     """The percentiles of (runs,) milliseconds."""
     p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
     return Mode(
-        *name, batch, *copies_and_graph, p50, p90, p99, batch / p50 * 1e3, times.size, command
+        engine.target,
+        engine.precision,
+        batch,
+        *copies_and_graph,
+        p50,
+        p90,
+        p99,
+        batch / p50 * 1e3,
+        times.size,
+        command,
     )
 
 
 def time_engine(
-    program: str, engine: Path, name: tuple[str, str], batches: Sequence[int], runs: int
+    program: str, engine: Path, engine_id: EngineId, batches: Sequence[int], runs: int
 ) -> list[Mode]:
     """Every mode of an engine.
-
-    Args:
-        name: target and precision.
 
     Raises:
         InputError: trtexec refuses, with its last words.
@@ -124,7 +108,7 @@ def time_engine(
                 times.unlink()
                 said = options(engine.name, batch, copies, graph, runs, times.name)
                 command = " ".join(["trtexec", *said])
-                modes.append(mode_of(name, batch, (copies, graph), found, command))
+                modes.append(mode_of(engine_id, batch, (copies, graph), found, command))
     return modes
 
 

@@ -16,10 +16,23 @@ from typing import Any
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
+from fpenet.core.records import encode
 from fpenet.data.crops.store import CROP_PX
+from fpenet.deploy.benchmark.timings import TIMINGS, TimingTable
+from fpenet.deploy.bundle.bundle_model import (
+    BUNDLE,
+    MODEL,
+    BundleContents,
+    BundleEngine,
+    BundleModel,
+    GoldenLimits,
+    LeftOut,
+    TensorSpec,
+)
 from fpenet.deploy.bundle.deepstream import write_deepstream
 from fpenet.deploy.bundle.readme import readme
 from fpenet.deploy.bundle.triton import engine_place, write_repository
+from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import GpuTarget, Precision, cache_name, target_named
 from fpenet.deploy.engines.trtexec import CACHE, build_script, sources
@@ -41,33 +54,32 @@ class Inputs:
     export_dir: Path
     calibrate_dir: Path
     build_dir: Path
-    timings: list[dict[str, Any]]
+    timings: TimingTable
     gate: dict[str, Any]
     about: dict[str, Any]
-    golden: dict[str, Any]
+    golden: GoldenLimits
     signing_key: SigningKey
     build: BuildParams
 
 
-def reason_left_out(row: dict[str, Any], gate: dict[str, Any]) -> str | None:
+def reason_left_out(engine: Engine, gate: dict[str, Any]) -> str | None:
     """Why an engine does not ship; None where it does.
 
     Args:
-        row: of ``engines.json``.
         gate: ``gate.json``; an executed engine that it does not name did not pass.
     """
-    if row["status"] == "ready":
-        passed = gate["engines"].get(f"{row['target']}/{row['precision']}", False)
+    if engine.ready:
+        passed = gate["engines"].get(str(engine.id), False)
         return None if passed else "the gate did not pass it"
-    if row["status"] == "built, not judged":
+    if engine.status is EngineStatus.BUILT_NOT_JUDGED:
         return None
-    if row["status"] == "pending" and row["runtime"] == "tensorrt":
+    if engine.status is EngineStatus.PENDING and target_named(engine.target).built_on_device:
         return None
-    return str(row["reason"])
+    return str(engine.reason)
 
 
 def bundle_target(
-    name: str, rows: list[dict[str, Any]], inputs: Inputs, bundle: BundleParams, out_dir: Path
+    name: str, rows: list[Engine], inputs: Inputs, bundle: BundleParams, out_dir: Path
 ) -> None:
     """Fill the folder of one target.
 
@@ -78,27 +90,27 @@ def bundle_target(
         InputError: an engine is not the one that was built.
     """
     target = target_named(name)
-    pending = [row["precision"] for row in rows if row["status"] == "pending"]
+    pending = [row.precision for row in rows if row.status is EngineStatus.PENDING]
     for row in rows:
-        if row["status"] == "pending":
-            _copy_sources(target, row["precision"], inputs, out_dir)
+        if row.status is EngineStatus.PENDING:
+            _copy_sources(target, row.precision, inputs, out_dir)
         else:
             _copy_engine(row, inputs.build_dir, out_dir)
     if pending:
         script = out_dir / BUILD_SCRIPT
         text = build_script(
-            target, pending, _least_reduced(rows)["precision"], bundle.max_batch_size, inputs.build
+            target, pending, _least_reduced(rows).precision, bundle.max_batch_size, inputs.build
         )
         script.write_text(text, encoding="utf-8")
         script.chmod(0o755)
     # What was judged comes before what was not, then the fastest.
     rows = sorted(
         rows,
-        key=lambda row: (row["status"] != "ready", FASTEST_FIRST.index(row["precision"])),
+        key=lambda row: (not row.ready, FASTEST_FIRST.index(row.precision)),
     )
-    first = rows[0] if rows[0]["status"] == "ready" else _least_reduced(rows)
+    first = rows[0] if rows[0].ready else _least_reduced(rows)
     suffix = RUNTIMES[target.runtime].suffix
-    on_device = first["status"] == "pending"
+    on_device = first.status is EngineStatus.PENDING
     if engine_place(target) is not None:
         write_repository(
             out_dir / "triton",
@@ -106,19 +118,17 @@ def bundle_target(
             inputs.about["num_keypoints"],
             bundle.max_batch_size,
             inputs.export_dir / f"opset{target.opset}",
-            None if on_device else out_dir / "1" / f"{first['precision']}{suffix}",
+            None if on_device else out_dir / "1" / f"{first.precision}{suffix}",
         )
     if target.built_on_device:
         write_deepstream(
-            out_dir / "deepstream", target, first["precision"], bundle.max_batch_size, on_device
+            out_dir / "deepstream", target, first.precision, bundle.max_batch_size, on_device
         )
-    model = describe(name, target, rows, first["precision"], inputs, bundle)
-    model["signed_by"] = inputs.signing_key.public.described
+    model = describe(name, target, rows, first.precision, inputs, bundle)
     shutil.copyfile(inputs.build_dir / GOLDEN, out_dir / GOLDEN)
     for crop in ("preprocess.onnx", "place.onnx"):
         shutil.copyfile(inputs.export_dir / f"opset{target.opset}" / crop, out_dir / crop)
-    text = json.dumps(model, indent=1, allow_nan=False)
-    (out_dir / "model.json").write_text(text + "\n", encoding="utf-8")
+    model.write(out_dir / MODEL)
     (out_dir / "README.txt").write_text(readme(model), encoding="utf-8")
     write_checksums(out_dir, inputs.signing_key)
 
@@ -126,62 +136,60 @@ def bundle_target(
 def describe(
     name: str,
     target: GpuTarget,
-    rows: list[dict[str, Any]],
+    rows: list[Engine],
     default: Precision,
     inputs: Inputs,
     bundle: BundleParams,
-) -> dict[str, Any]:
+) -> BundleModel:
     """``model.json``: everything that a program needs to use the engines of one target."""
     keypoints = inputs.about["num_keypoints"]
     version = target.runtime_version
-    return {
-        "name": "fpenet",
-        "version": bundle.version,
-        "target": name,
-        "device": target.device,
-        "compute_capability": target.compute_capability,
-        "runtime": target.runtime,
-        "runtime_version": ".".join(map(str, version)) if version else rows[0]["runtime_version"],
-        "net": inputs.about["net"],
-        "num_keypoints": keypoints,
-        "dataset": inputs.about["dataset"],
-        "box_scale": inputs.about["box_scale"],
-        "confidence": inputs.about.get("confidence", "peak"),
-        "confidence_px": inputs.about.get("confidence_px"),
-        "crop_px": CROP_PX,
-        "input": {"name": INPUT, "dtype": "float32", "shape": ["N", 1, CROP_PX, CROP_PX]},
-        "outputs": [
-            {"name": KEYPOINTS, "dtype": "float32", "shape": ["N", keypoints, 2]},
-            {"name": CONFIDENCE, "dtype": "float32", "shape": ["N", keypoints]},
-        ],
-        "max_batch_size": min(target.batch[2], bundle.max_batch_size),
-        "default": default,
-        "golden": inputs.golden,
-        "gate_passed": inputs.gate["passed"],
-        "engines": [
-            {
-                "precision": row["precision"],
-                "status": row["status"],
-                "file": f"1/{Path(row['file']).name}" if row["file"] else None,
-                "sha256": row["sha256"],
-                "size_bytes": row["size_bytes"],
-                "runtime_version": row["runtime_version"],
-                "compute_capability": row["compute_capability"],
-                "driver_cuda": row["driver_cuda"],
-                "hardware_compatibility": row["hardware_compatibility"],
-                "version_compatible": row["version_compatible"],
-                "golden_px": row["golden_px"],
-                "parity_px": row["parity_px"],
-                "metrics": row["metrics"],
-                "latency": [
-                    timing
-                    for timing in inputs.timings
-                    if (timing["target"], timing["precision"]) == (name, row["precision"])
-                ],
-            }
-            for row in rows
-        ],
-    }
+    return BundleModel(
+        name="fpenet",
+        version=bundle.version,
+        target=name,
+        device=target.device,
+        compute_capability=target.compute_capability,
+        runtime=target.runtime,
+        runtime_version=".".join(map(str, version)) if version else rows[0].runtime_version,
+        net=inputs.about["net"],
+        num_keypoints=keypoints,
+        dataset=inputs.about["dataset"],
+        box_scale=inputs.about["box_scale"],
+        confidence=inputs.about.get("confidence", "peak"),
+        confidence_px=inputs.about.get("confidence_px"),
+        crop_px=CROP_PX,
+        input=TensorSpec(INPUT, "float32", ("N", 1, CROP_PX, CROP_PX)),
+        outputs=(
+            TensorSpec(KEYPOINTS, "float32", ("N", keypoints, 2)),
+            TensorSpec(CONFIDENCE, "float32", ("N", keypoints)),
+        ),
+        max_batch_size=min(target.batch[2], bundle.max_batch_size),
+        default=default,
+        golden=inputs.golden,
+        gate_passed=inputs.gate["passed"],
+        engines=tuple(_bundle_engine(row, inputs.timings) for row in rows),
+        signed_by=inputs.signing_key.public.described,
+    )
+
+
+def _bundle_engine(row: Engine, timings: TimingTable) -> BundleEngine:
+    return BundleEngine(
+        precision=row.precision,
+        status=row.status,
+        file=f"1/{Path(row.file).name}" if row.file else None,
+        sha256=row.sha256,
+        size_bytes=row.size_bytes,
+        runtime_version=row.runtime_version,
+        compute_capability=row.compute_capability,
+        driver_cuda=row.driver_cuda,
+        hardware_compatibility=row.hardware_compatibility,
+        version_compatible=row.version_compatible,
+        golden_px=row.golden_px,
+        parity_px=row.parity_px,
+        metrics=row.metrics,
+        latency=tuple(timings.of_engine(row.id)),
+    )
 
 
 def bundle_targets(
@@ -205,47 +213,48 @@ def bundle_targets(
         export_dir,
         calibrate_dir,
         build_dir,
-        _read(benchmark_dir / "benchmark.json"),
+        TimingTable.read(benchmark_dir / TIMINGS),
         _read(gate_dir / "gate.json"),
         _read(export_dir / "model.json"),
-        _read(build_dir / "golden.json"),
+        GoldenLimits.read(build_dir / "golden.json"),
         signing_key,
         build,
     )
-    rows = _read(build_dir / "engines.json")
+    rows = EngineTable.read(build_dir / ENGINES).engines
     reasons = [reason_left_out(row, inputs.gate) for row in rows]
-    shipped: dict[str, dict[str, str]] = {}
-    targets = list(dict.fromkeys(row["target"] for row in rows))
+    shipped: dict[str, dict[Precision, EngineStatus]] = {}
+    targets = list(dict.fromkeys(row.target for row in rows))
     for done, name in enumerate(targets, start=1):
         own = [
             row
             for row, reason in zip(rows, reasons, strict=True)
-            if row["target"] == name and reason is None
+            if row.target == name and reason is None
         ]
         if own:
             (out_dir / name).mkdir()
             bundle_target(name, own, inputs, bundle, out_dir / name)
-            shipped[name] = {row["precision"]: row["status"] for row in own}
+            shipped[name] = {row.precision: row.status for row in own}
         report(done, len(targets), "targets")
-    summary = {
-        "version": bundle.version,
-        "gate_passed": inputs.gate["passed"],
-        "signed_by": signing_key.public.described,
-        "targets": shipped,
-        "left_out": [
-            {"target": row["target"], "precision": row["precision"], "reason": reason}
+    contents = BundleContents(
+        bundle.version,
+        inputs.gate["passed"],
+        signing_key.public.described,
+        shipped,
+        tuple(
+            LeftOut(row.target, row.precision, reason)
             for row, reason in zip(rows, reasons, strict=True)
             if reason is not None
-        ],
-    }
-    text = json.dumps(summary, indent=1, allow_nan=False)
-    (out_dir / "bundle.json").write_text(text + "\n", encoding="utf-8")
+        ),
+    )
+    contents.write(out_dir / BUNDLE)
+    summary: dict[str, Any] = encode(contents)
     return summary
 
 
-def _copy_engine(row: dict[str, Any], build_dir: Path, out_dir: Path) -> None:
-    source = build_dir / row["file"]
-    if digest_file(source) != row["sha256"]:
+def _copy_engine(row: Engine, build_dir: Path, out_dir: Path) -> None:
+    assert row.file is not None
+    source = build_dir / row.file
+    if digest_file(source) != row.sha256:
         raise InputError(f"{source}: is not the engine that was built; run the build stage again")
     (out_dir / "1").mkdir(exist_ok=True)
     shutil.copyfile(source, out_dir / "1" / source.name)
@@ -266,9 +275,9 @@ def _copy_sources(target: GpuTarget, precision: Precision, inputs: Inputs, out_d
         shutil.copyfile(found, out_dir / name)
 
 
-def _least_reduced(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _least_reduced(rows: list[Engine]) -> Engine:
     """The row with the most precise arithmetic: what to run while none was judged."""
-    return max(rows, key=lambda row: FASTEST_FIRST.index(row["precision"]))
+    return max(rows, key=lambda row: FASTEST_FIRST.index(row.precision))
 
 
 def _read(path: Path) -> Any:

@@ -1,7 +1,8 @@
 """``README.txt`` of a bundle: what lies there, and how to use it, for who unpacks it."""
 
-from collections.abc import Mapping
-from typing import Any
+from fpenet.deploy.bundle.bundle_model import BundleModel
+from fpenet.deploy.engines.engine_table import EngineStatus
+from fpenet.deploy.engines.runtimes import RUNTIMES
 
 _CONFIDENCE = {
     "learned": "probability that the point is visible and rightly placed",
@@ -15,30 +16,34 @@ _NOT_EXECUTED = (
 )
 
 
-def readme(model: Mapping[str, Any]) -> str:
+def readme(model: BundleModel) -> str:
     """The text for a bundle's ``model.json``."""
     engines = []
-    for engine in model["engines"]:
-        latency = next((row for row in engine["latency"] if row["batch_size"] == 1), None)
-        place = engine["file"] or "run build.sh on the device"
-        line = f"  {engine['precision']}: {engine['status']}, {place}"
-        if (error := (engine["metrics"] or {}).get("crop_px/all")) is not None:
+    for engine in model.engines:
+        latency = next((timing for timing in engine.latency if timing.batch_size == 1), None)
+        place = engine.file or "run build.sh on the device"
+        line = f"  {engine.precision}: {engine.status.words}, {place}"
+        if (error := (engine.metrics or {}).get("crop_px/all")) is not None:
             line += f", {error:.2f} px of the crop off"
         if latency:
-            line += f", {latency['p50_ms']:.2f} ms a face ({latency['threads']} threads, p50)"
+            line += f", {latency.p50_ms:.2f} ms a face ({latency.threads} threads, p50)"
         engines.append(line)
-    keypoints, scale, size = model["num_keypoints"], model["box_scale"], model["crop_px"]
-    runtime = f"{model['runtime']} {model['runtime_version']}"
+    keypoints, scale, size = model.num_keypoints, model.box_scale, model.crop_px
+    runtime = f"{model.runtime} {model.runtime_version}"
     lines = [
-        f"fpenet {model['version']}: {keypoints} face keypoints, for {model['device']}, {runtime}",
-        f"Signed by: {model['signed_by']}",
+        f"fpenet {model.version}: {keypoints} face keypoints, for {model.device}, {runtime}",
+        f"Signed by: {model.signed_by}",
         "",
         "Engines",
         *engines,
-        *(_NOT_EXECUTED if any(e["status"] != "ready" for e in model["engines"]) else ()),
+        *(
+            _NOT_EXECUTED
+            if any(each.status is not EngineStatus.READY for each in model.engines)
+            else ()
+        ),
         "",
         "Input",
-        f"  {model['input']['name']}: float32 (N, 1, {size}, {size}), grey levels 0 to 255.",
+        f"  {model.input.name}: float32 (N, 1, {size}, {size}), grey levels 0 to 255.",
         f"  Take the square about the centre of the face box, {scale} times its longer side, and",
         f"  resize it to {size} x {size} with an anti-aliased, half-pixel-right filter. Outside",
         "  the image, repeat its edge. Grey is ITU-R 601: 0.299 R + 0.587 G + 0.114 B.",
@@ -46,7 +51,7 @@ def readme(model: Mapping[str, Any]) -> str:
         "Outputs",
         f"  keypoints: float32 (N, {keypoints}, 2), x right and y down in pixels of the crop,",
         "  pixel centres at integers. In the image: (u - 39.5) * side / 80 + centre.",
-        f"  confidence: float32 (N, {keypoints}), {_CONFIDENCE[model['confidence']]}.",
+        f"  confidence: float32 (N, {keypoints}), {_CONFIDENCE[model.confidence]}.",
         "",
         "Files",
         "  SHA256SUMS   check with: sha256sum -c SHA256SUMS; signed in SHA256SUMS.sig",
@@ -56,14 +61,14 @@ def readme(model: Mapping[str, Any]) -> str:
         "  preprocess.onnx, place.onnx  image and boxes to Input; its points to the image's"
     )
     lines.append("  golden.npz   rendered crops and their points: fpenet check THIS-FOLDER")
-    if model["runtime"] != "tensorrt_rtx":
+    if RUNTIMES[model.runtime].triton:
         lines.append("  triton/      model repository; ask the model fpenet, image and boxes in")
-    if model["runtime"] == "tensorrt":
+    if RUNTIMES[model.runtime].deepstream:
         lines.append(
             "  deepstream/  nvinfer.txt, nvdspreprocess.txt and fpenet_points.py for probes"
         )
-    if any(engine["status"] == "pending" for engine in model["engines"]):
+    if any(engine.status is EngineStatus.PENDING for engine in model.engines):
         lines.append("  build.sh     checks the sums and builds the engines with trtexec")
-    if model["runtime"] == "onnxruntime":
+    if RUNTIMES[model.runtime].in_python:
         lines += ["", 'In Python: fpenet.Landmarker("this folder").keypoints(image)']
     return "\n".join(lines) + "\n"

@@ -2,17 +2,16 @@
 
 Input: crop, evaluate, export and calibrate folders. Does: builds what this machine can build; asks
 each engine that can run here for the golden points, in a process of its own, then runs the one
-judge on it; climbs the parity ladder. Output: ``engines.json``, ``parity.json``,
+judge on it; makes the parity checks. Output: ``engines.json``, ``parity.json``,
 ``golden.npz`` and ``golden.json``, ``<target>/<precision>.onnx`` or ``.engine``, and of each that
 was executed ``.kpi.json`` and ``.predictions.npz``. An absent device leaves its target ``pending``;
 a target that fails never stops the others.
 """
 
 import errno
-import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +21,34 @@ from numpy.typing import NDArray
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.deploy.bundle.bundle_model import GoldenLimits
 from fpenet.deploy.engines.cuda_device import driver_cuda
+from fpenet.deploy.engines.engine_table import (
+    ENGINES,
+    Engine,
+    EngineStatus,
+    EngineTable,
+    count_statuses,
+)
 from fpenet.deploy.engines.onnxruntime_engine import open_engine
 from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import (
     TARGETS,
-    GpuTarget,
     Network,
     Pending,
     Precision,
-    RuntimeName,
-    Status,
-    cache_name,
+    network_for,
     profile,
     target_named,
-    tensorrt_number,
 )
 from fpenet.deploy.judge.golden import GOLDEN, Golden, check_engine, make_golden
-from fpenet.deploy.judge.parity import distances, engine_parity_check, parity_checks
+from fpenet.deploy.judge.parity import (
+    PARITY,
+    ParityTable,
+    distances,
+    engine_parity_check,
+    parity_checks,
+)
 from fpenet.kpi.evaluate import evaluate as judge
 from fpenet.kpi.predictions import Predict, load_predictions, predict_all
 from fpenet.kpi.report import read_kpi
@@ -47,43 +56,6 @@ from fpenet.params import BuildParams, EvaluateParams
 from fpenet.provenance.digest import digest_bytes
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """One row of ``engines.json``.
-
-    Attributes:
-        reason: why it is pending, failed or not judged; None where it was.
-        file: below the build folder; None where there is none.
-        runtime_version: what built it.
-        driver_cuda: (major, minor) of the CUDA that its driver knew, where a device built it.
-        golden_px: mean distance to the golden points on the worst of their crops, 80x80 crop
-            pixels; None where it was not executed.
-        parity_px: mean distance of its points to torch's on the judged faces, 80x80 crop pixels.
-        metrics: of its KPI report; None where it was not executed.
-        kpi, predictions: the files of its report and of its points, below the build folder; None
-            where it was not executed.
-    """
-
-    target: str
-    runtime: RuntimeName
-    precision: Precision
-    status: Status
-    reason: str | None = None
-    file: str | None = None
-    size_bytes: int | None = None
-    sha256: str | None = None
-    runtime_version: str | None = None
-    compute_capability: tuple[int, int] | None = None
-    driver_cuda: tuple[int, int] | None = None
-    hardware_compatibility: str = "none"
-    version_compatible: bool = False
-    golden_px: float | None = None
-    parity_px: float | None = None
-    metrics: dict[str, float | None] | None = None
-    kpi: str | None = None
-    predictions: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,42 +70,20 @@ class EvaluationSet:
 
     store: CropStore
     points: NDArray[np.float32]
-    how: EvaluateParams
+    params: EvaluateParams
     confidence_px: float | None
     golden: Golden
 
     def points_of(self, predict: Predict) -> NDArray[np.float32]:
         """(N, K, 2) the engine's points on the judged faces."""
         images = self.store.images(self.store.rows(self.store.judged_part))
-        return predict_all(predict, images, self.how.batch_size)[0]
+        return predict_all(predict, images, self.params.batch_size)[0]
 
 
-def network_for(
-    target: GpuTarget, precision: Precision, export_dir: Path, calibrate_dir: Path
-) -> Network:
-    """The files that an engine is built from.
-
-    Raises:
-        InputError: the network was not exported at the target's opset.
-    """
-    opset = f"opset{target.opset}"
-    if not (export_dir / opset).is_dir():
-        raise InputError(
-            f"export.opsets has no {target.opset}, which {target.device} wants; it was exported at"
-            f" {sorted(folder.name for folder in export_dir.glob('opset*'))}"
-        )
-    rendering = target.rendering(precision)
-    if precision != "int8":
-        return Network(export_dir / opset / f"{rendering}.onnx")
-    return Network(
-        calibrate_dir / opset / f"{rendering}.onnx",
-        calibrate_dir / opset / "fp32.onnx",
-        tuple(
-            (tensorrt_number(version), path)
-            for version in target.versions
-            if (path := calibrate_dir / cache_name(version, target.opset)).is_file()
-        ),
-    )
+def golden_limits(build: BuildParams) -> GoldenLimits:
+    """Section ``build.golden`` as it is kept with the engines."""
+    golden = build.golden
+    return GoldenLimits(golden.px.model_dump(), golden.memory_mb, golden.seconds)
 
 
 def build_engine(
@@ -151,13 +101,13 @@ def build_engine(
     """
     target = target_named(name)
     runtime = RUNTIMES[target.runtime]
-    row = Engine(name, target.runtime, precision, "pending")
+    row = Engine(name, target.runtime, precision, EngineStatus.PENDING)
     built = runtime.build(network, target, precision, build)
     if isinstance(built, Pending):
-        return _with(row, reason=built.reason)
+        return replace(row, reason=built.reason)
     path = out_dir / name / f"{precision}{runtime.suffix}"
     on_device = target.built_on_device
-    row = _with(
+    row = replace(
         row,
         file=path.relative_to(out_dir).as_posix(),
         size_bytes=len(built.engine),
@@ -168,9 +118,11 @@ def build_engine(
         hardware_compatibility=build.hardware_compatibility if on_device else "none",
         version_compatible=build.version_compatible and on_device,
     )
-    about = asdict(row) | {"batch": profile(target, build.dla)[2]}
-    limits = build.golden.model_dump()
-    checked = check_engine(about, built.engine, judged.golden, limits, path.name)
+    limits = golden_limits(build)
+    batch = profile(target, build.dla)[2]
+    checked = check_engine(
+        row.id, row.built_for, batch, built.engine, judged.golden, limits, path.name
+    )
     if checked.reasons:
         raise InputError(f"golden vectors: {'; '.join(checked.reasons)}")
     path.parent.mkdir(exist_ok=True)
@@ -178,18 +130,20 @@ def build_engine(
     partial.write_bytes(built.engine)
     os.replace(partial, path)
     if checked.absent is not None:
-        return _with(row, status="built, not judged", reason=checked.absent)
+        return replace(row, status=EngineStatus.BUILT_NOT_JUDGED, reason=checked.absent)
     predict = runtime.load(built.engine, str(path), 0)
     if isinstance(predict, Pending):
-        return _with(row, status="built, not judged", reason=predict.reason)
+        return replace(row, status=EngineStatus.BUILT_NOT_JUDGED, reason=predict.reason)
     # An engine takes no larger batch than its profile has.
-    how = judged.how.model_copy(update={"batch_size": min(judged.how.batch_size, target.batch[2])})
+    how = judged.params.model_copy(
+        update={"batch_size": min(judged.params.batch_size, target.batch[2])}
+    )
     kpi, found = judge(predict, judged.store, how, judged.confidence_px)
     kpi.save(path.with_suffix(".kpi.json"))
     found.save(path.with_suffix(".predictions.npz"))
-    return _with(
+    return replace(
         row,
-        status="ready",
+        status=EngineStatus.READY,
         golden_px=checked.px,
         metrics=dict(kpi.metrics),
         kpi=path.with_suffix(".kpi.json").relative_to(out_dir).as_posix(),
@@ -198,12 +152,8 @@ def build_engine(
     )
 
 
-def _with(row: Engine, **changes: Any) -> Engine:
-    return Engine(**(asdict(row) | changes))
-
-
 def check_parity(judged: EvaluationSet, export_dir: Path, calibrate_dir: Path) -> dict[str, Any]:
-    """Points of every rung of the ladder at the newest opset, ONNX Runtime executing each.
+    """Points of every rendering at the newest opset, ONNX Runtime executing each.
 
     Raises:
         InputError: a rendering is missing.
@@ -215,7 +165,7 @@ def check_parity(judged: EvaluationSet, export_dir: Path, calibrate_dir: Path) -
         "int8": calibrate_dir / newest.name / "int8_cpu.onnx",
         "int8_signed": calibrate_dir / newest.name / "int8.onnx",
     }
-    return {rung: judged.points_of(open_engine(path)) for rung, path in files.items()}
+    return {name: judged.points_of(open_engine(path)) for name, path in files.items()}
 
 
 def _newest(export_dir: Path) -> Path:
@@ -236,7 +186,7 @@ def build_engines(
     """Build every target of ``build.targets``.
 
     Returns:
-        how many engines have each status, and the first rung of the ladder that is over its
+        how many engines have each status, and the first parity check that is over its
         budget, None where all are within.
 
     Raises:
@@ -250,12 +200,12 @@ def build_engines(
     )
     golden = make_golden(open_engine(_newest(export_dir) / "fp32.onnx", threads=1), store.box_scale)
     golden.save(out_dir / GOLDEN)
-    _write_json(out_dir / "golden.json", build.golden.model_dump())
+    golden_limits(build).write(out_dir / "golden.json")
     judged = EvaluationSet(store, found.points, evaluate, kpi.confidence["within_px"], golden)
     points = check_parity(judged, export_dir, calibrate_dir) | {"torch": judged.points}
     names = store.table["image"].to_pylist()
     faces = [names[row] for row in store.rows(store.judged_part)]
-    rungs = parity_checks(points, faces, build.parity_px)
+    checks = parity_checks(points, faces, build.parity_px)
 
     rows: list[Engine] = []
     wanted = list(_wanted(build))
@@ -268,29 +218,19 @@ def build_engines(
             if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
                 raise  # no fault of the target, which would stay failed when the stage is cached
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
-            rows.append(Engine(name, target.runtime, precision, "failed", reason))
+            rows.append(Engine(name, target.runtime, precision, EngineStatus.FAILED, reason))
         report(done, len(wanted), "engines")
     for row in rows:
         if row.predictions is not None:
-            name = f"{row.target}/{row.precision}"
+            name = str(row.id)
             points[name] = load_predictions(out_dir / row.predictions).points
-            rungs.append(engine_parity_check(name, row.precision, points, faces, build.parity_px))
-    _write_json(out_dir / "parity.json", {"rungs": [asdict(rung) for rung in rungs]})
-    _write_json(out_dir / "engines.json", [asdict(row) for row in rows])
-    return statuses([row.status for row in rows]) | {
-        "rung_lost": next((rung.rung for rung in rungs if not rung.passed), None),
-        "parity_px": {rung.rung: rung.mean_px for rung in rungs},
+            checks.append(engine_parity_check(name, row.precision, points, faces, build.parity_px))
+    ParityTable(tuple(checks)).write(out_dir / PARITY)
+    EngineTable(tuple(rows)).write(out_dir / ENGINES)
+    return count_statuses(rows) | {
+        "parity_lost": next((check.name for check in checks if not check.passed), None),
+        "parity_px": {check.name: check.mean_px for check in checks},
     }
-
-
-def statuses(names: Sequence[str]) -> dict[str, Any]:
-    """How many engines have each status, and whether the release would be partial.
-
-    >>> statuses(["ready", "pending", "ready"])
-    {'status': {'pending': 1, 'ready': 2}, 'partial': True}
-    """
-    counts = {status: names.count(status) for status in sorted(set(names))}
-    return {"status": counts, "partial": "pending" in counts or "failed" in counts}
 
 
 def _wanted(build: BuildParams) -> Iterator[tuple[str, Precision]]:
@@ -298,8 +238,3 @@ def _wanted(build: BuildParams) -> Iterator[tuple[str, Precision]]:
         for precision in TARGETS[name].precisions:
             if precision in build.precisions:
                 yield name, precision
-
-
-def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")

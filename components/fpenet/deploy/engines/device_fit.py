@@ -4,12 +4,12 @@ An engine is machine code for one GPU, one version of its runtime, and a driver 
 one it was built under. A runtime that is given another may crash in its deserialiser.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fpenet.deploy.engines.cuda_device import compute_capability, driver_cuda
+from fpenet.deploy.engines.engine_table import BuiltFor
 from fpenet.deploy.engines.targets import RuntimeName
 
 _DISTRIBUTIONS = {"tensorrt": ("tensorrt",), "tensorrt_rtx": ("tensorrt-rtx-cu13", "tensorrt-rtx")}
@@ -36,20 +36,17 @@ def this_machine(runtime: RuntimeName) -> Machine:
     return Machine(compute_capability(), driver_cuda(), _installed(runtime))
 
 
-def misfit(engine: Mapping[str, Any], machine: Machine) -> str | None:
+def misfit(engine: BuiltFor, machine: Machine) -> str | None:
     """Why ``engine`` cannot run on ``machine``; None where nothing is known against it.
 
-    Args:
-        engine: ``runtime``, ``runtime_version`` and ``compute_capability`` that it was built for,
-            ``driver_cuda`` that it was built under; a row of engines.json, or of a bundle.
-
-    >>> engine = {"runtime": "tensorrt", "runtime_version": "10.3.0", "compute_capability": [8, 7]}
-    >>> misfit(engine, Machine((9, 0), (12, 6), "10.3.0"))[:54]
+    >>> misfit(BuiltFor("tensorrt", "10.3.0", (8, 7)), Machine((9, 0), (12, 6), "10.3.0"))[:54]
     'it was built for SM 8.7, the CUDA device here is SM 9.'
     """
-    if engine["runtime"] == "onnxruntime":
+    if engine.runtime == "onnxruntime":
         return None
-    wanted, found = tuple(engine["compute_capability"]), machine.compute_capability
+    wanted, found = engine.compute_capability, machine.compute_capability
+    if wanted is None or engine.runtime_version is None:
+        return f"nothing names the GPU and the {engine.runtime} that it was built for"
     if found is None:
         return f"no CUDA device here; it was built for SM {_dotted(wanted)}"
     if wanted != found and not _runs_on_others(engine, wanted, found):
@@ -57,13 +54,13 @@ def misfit(engine: Mapping[str, Any], machine: Machine) -> str | None:
             f"it was built for SM {_dotted(wanted)}, the CUDA device here is SM {_dotted(found)};"
             f" {_REBUILD}"
         )
-    name, built, installed = engine["runtime"], engine["runtime_version"], machine.runtime_version
+    name, built, installed = engine.runtime, engine.runtime_version, machine.runtime_version
     if installed is None:
         return f"{name} is not installed here; it was built by {name} {built}"
-    if not _same_version(built, installed, bool(engine.get("version_compatible"))):
+    if not _same_version(built, installed, engine.version_compatible):
         return f"it was built by {name} {built}, here is {name} {installed}; {_REBUILD}"
-    under = engine.get("driver_cuda")
-    if under is not None and (machine.driver_cuda is None or machine.driver_cuda < tuple(under)):
+    under = engine.driver_cuda
+    if under is not None and (machine.driver_cuda is None or machine.driver_cuda < under):
         known = machine.driver_cuda and _dotted(machine.driver_cuda)
         return (
             f"it was built under a driver of CUDA {_dotted(under)}, the driver here knows CUDA"
@@ -72,11 +69,9 @@ def misfit(engine: Mapping[str, Any], machine: Machine) -> str | None:
     return None
 
 
-def _runs_on_others(
-    engine: Mapping[str, Any], expected: tuple[int, ...], actual: tuple[int, int]
-) -> bool:
+def _runs_on_others(engine: BuiltFor, expected: tuple[int, int], actual: tuple[int, int]) -> bool:
     """Whether it was built for this GPU too, by TensorRT's hardware compatibility."""
-    return engine.get("hardware_compatibility") == "ampere_plus" and actual >= (8, 0) <= expected
+    return engine.hardware_compatibility == "ampere_plus" and actual >= (8, 0) <= expected
 
 
 def _same_version(built: str, installed: str, compatible: bool) -> bool:

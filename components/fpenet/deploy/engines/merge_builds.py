@@ -4,37 +4,38 @@ Input: the build of this machine, where an absent device's engines are ``pending
 build for each engine that a worker built. Output: a build folder in which those rows are theirs.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from fpenet.deploy.engines.build import statuses
+from fpenet.deploy.engines.engine_table import (
+    ENGINES,
+    EngineTable,
+    count_statuses,
+)
+from fpenet.deploy.judge.parity import PARITY, ParityTable
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import MANIFEST, Manifest, seal, verify
 from fpenet.provenance.signing import PublicKey
 
 
-def merged_rows(
-    rows: list[dict[str, Any]], built: Mapping[str, list[dict[str, Any]]]
-) -> list[dict[str, Any]]:
-    """The rows of ``engines.json`` with that of each engine in ``built`` in place of its own.
+def merged_engines(table: EngineTable, built: Mapping[str, EngineTable]) -> EngineTable:
+    """``table`` with the row of each engine in ``built`` in place of its row.
 
-    >>> one, other = ({"target": "nano", "precision": "fp16", "v": v} for v in (1, 2))
-    >>> merged_rows([one], {"nano/fp16": [other]}) == [other]
+    Args:
+        built: ``target/precision`` -> the table of the build of that engine.
+
+    >>> from fpenet.deploy.engines.engine_table import Engine, EngineStatus
+    >>> one = Engine("nano", "tensorrt", "fp16", EngineStatus.PENDING)
+    >>> two = Engine("nano", "tensorrt", "fp16", EngineStatus.READY)
+    >>> merged_engines(EngineTable((one,)), {"nano/fp16": EngineTable((two,))}).engines == (two,)
     True
     """
-    theirs = {
-        engine: row for engine, own in built.items() for row in own if engine_of(row) == engine
+    built_rows = {
+        name: row for name, own in built.items() for row in own.engines if str(row.id) == name
     }
-    return [theirs.get(engine_of(row), row) for row in rows]
-
-
-def engine_of(row: Mapping[str, Any]) -> str:
-    """What an engine is called: ``target/precision``."""
-    return f"{row['target']}/{row['precision']}"
+    return EngineTable(tuple(built_rows.get(str(row.id), row) for row in table.engines))
 
 
 def merge_builds(
@@ -60,24 +61,23 @@ def merge_builds(
     with tempfile.TemporaryDirectory(dir=work, prefix=".join.") as scratch:
         partial = Path(scratch) / "build"
         shutil.copytree(build_dir, partial, ignore=shutil.ignore_patterns(MANIFEST))
-        built = {engine: _read(engine_dirs[engine] / "engines.json") for engine in parts}
-        rows = merged_rows(_read(build_dir / "engines.json"), built)
+        built = {engine: EngineTable.read(engine_dirs[engine] / ENGINES) for engine in parts}
+        table = merged_engines(EngineTable.read(build_dir / ENGINES), built)
         for engine, folder in engine_dirs.items():
-            for row in built[engine]:
-                files = [row.get(key) for key in ("file", "kpi", "predictions")]
-                for file in files if engine_of(row) == engine else []:
+            for row in built[engine].engines:
+                files = (row.file, row.kpi, row.predictions)
+                for file in files if str(row.id) == engine else ():
                     if file:
                         (partial / file).parent.mkdir(parents=True, exist_ok=True)
                         shutil.copy2(folder / file, partial / file)
-        _write(partial / "engines.json", rows)
-        parity = _read(build_dir / "parity.json")
-        known = {rung["rung"] for rung in parity["rungs"]}
+        table.write(partial / ENGINES)
+        checks = list(ParityTable.read(build_dir / PARITY).checks)
         for engine in parts:
-            own = _read(engine_dirs[engine] / "parity.json")["rungs"]
-            parity["rungs"] += [rung for rung in own if rung["rung"] not in known]
-            known |= {rung["rung"] for rung in own}
-        _write(partial / "parity.json", parity)
-        now = statuses([row["status"] for row in rows])
+            known = {check.name for check in checks}
+            own = ParityTable.read(engine_dirs[engine] / PARITY).checks
+            checks += [check for check in own if check.name not in known]
+        ParityTable(tuple(checks)).write(partial / PARITY)
+        now = count_statuses(table.engines)
         summary = {"joined": sorted(parts), **base.summary, **now}
         seal(
             partial,
@@ -85,11 +85,3 @@ def merge_builds(
         )
         partial.rename(out_dir)
     return out_dir
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

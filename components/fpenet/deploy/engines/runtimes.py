@@ -19,20 +19,43 @@ class Runtime:
             messages and a number of threads to a predict function, or why it cannot run here.
         suffix: of the engine's file name.
         needs_gpu: whether it executes engines on a GPU, whose driver maps a large address space.
+        triton, deepstream: whether a bundle holds configurations for them.
+        in_python: whether ``fpenet.Landmarker`` is what most use it by.
+        fixed_profile: whether an engine takes no larger batch than its target's profile has.
+        trtexec: whether NVIDIA's trtexec can time it.
     """
 
     build: Callable[[Network, GpuTarget, Precision, BuildParams], Built | Pending]
     load: Callable[[bytes, str, int], Predict | Pending]
     suffix: str
     needs_gpu: bool
+    triton: bool = False
+    deepstream: bool = False
+    in_python: bool = False
+    fixed_profile: bool = False
+    trtexec: bool = False
 
 
 RUNTIMES: dict[RuntimeName, Runtime] = {
     "onnxruntime": Runtime(
-        onnxruntime_engine.build, onnxruntime_engine.load_engine, ".onnx", False
+        onnxruntime_engine.build,
+        onnxruntime_engine.load_engine,
+        ".onnx",
+        needs_gpu=False,
+        triton=True,
+        in_python=True,
     ),
     "tensorrt_rtx": Runtime(
-        tensorrt_rtx_engine.build, tensorrt_rtx_engine.load_engine, ".engine", True
+        tensorrt_rtx_engine.build, tensorrt_rtx_engine.load_engine, ".engine", needs_gpu=True
     ),
-    "tensorrt": Runtime(tensorrt_engine.build, tensorrt_engine.load_engine, ".engine", True),
+    "tensorrt": Runtime(
+        tensorrt_engine.build,
+        tensorrt_engine.load_engine,
+        ".engine",
+        needs_gpu=True,
+        triton=True,
+        deepstream=True,
+        fixed_profile=True,
+        trtexec=True,
+    ),
 }

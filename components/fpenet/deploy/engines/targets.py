@@ -14,9 +14,6 @@ from fpenet.params import Precision as Precision
 from fpenet.params import TargetName
 
 RuntimeName = Literal["onnxruntime", "tensorrt_rtx", "tensorrt"]
-Status = Literal["ready", "built, not judged", "pending", "failed"]
-
-
 Version = tuple[int, int, int]
 
 
@@ -160,6 +157,34 @@ _EDGE_BATCH = (1, 1, 8)
 _RTX: tuple[Version, ...] = ((1, 7, 1),)
 _ORIN: tuple[Version, ...] = ((10, 3, 0), (11, 4, 1), (8, 6, 2), (8, 5, 2))
 _HOPPER: tuple[Version, ...] = ((10, 16, 1), (11, 4, 0), (10, 16, 0), (10, 13, 3), (10, 3, 0))
+
+
+def network_for(
+    target: GpuTarget, precision: Precision, export_dir: Path, calibrate_dir: Path
+) -> Network:
+    """The files that an engine is built from.
+
+    Raises:
+        InputError: the network was not exported at the target's opset.
+    """
+    opset = f"opset{target.opset}"
+    if not (export_dir / opset).is_dir():
+        raise InputError(
+            f"export.opsets has no {target.opset}, which {target.device} wants; it was exported at"
+            f" {sorted(folder.name for folder in export_dir.glob('opset*'))}"
+        )
+    rendering = target.rendering(precision)
+    if precision != "int8":
+        return Network(export_dir / opset / f"{rendering}.onnx")
+    return Network(
+        calibrate_dir / opset / f"{rendering}.onnx",
+        calibrate_dir / opset / "fp32.onnx",
+        tuple(
+            (tensorrt_number(version), path)
+            for version in target.versions
+            if (path := calibrate_dir / cache_name(version, target.opset)).is_file()
+        ),
+    )
 
 
 def _rtx(

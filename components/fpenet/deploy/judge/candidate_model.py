@@ -1,12 +1,11 @@
-"""Contestant: any engine that can be asked about the judged faces: a bundle's, or an ONNX file.
+"""Candidate models: any engine that can run on the judged faces, of a bundle or an ONNX file.
 
-Input: the folder of a bundle or of one of its targets, and the crop store. Does: shows each engine
-the very faces that all others are judged on, in the box that it was made for. Output: predictions
+Input: the folder of a bundle or of one of its targets, and the crop store. Does: runs each engine
+on the faces that all others are judged on, in the box that it was made for. Output: predictions
 that can be compared with others of the same faces. Models whose keypoints are numbered alike (68
 are the first of 80, and of 104) meet on the points that both have.
 """
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from fpenet.core.errors import InputError
 from fpenet.data.crops.geometry import rescaled
 from fpenet.data.crops.store import CROP_PX, CropStore, first_keypoints
+from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel
 from fpenet.deploy.runtime.landmarker import Landmarker
 from fpenet.keypoints import SCHEMES
 from fpenet.kpi.predictions import (
@@ -34,13 +34,13 @@ _SAME_BOX = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class CandidateModel:
-    """An engine that can be asked.
+    """An engine that can be executed here.
 
     Attributes:
         name: ``target/precision``, or the file's name.
         box_scale: side of its crop over the longer side of the face box.
         max_batch_size: that it takes.
-        assumed: what was taken for granted of it, in words.
+        assumed: what was assumed of it, in words.
         confidence_px: see ``describe_confidence``.
     """
 
@@ -67,23 +67,21 @@ def open_bundle(
         raise InputError(f"{folder}: no bundle; wanted model.json or <target>/model.json there")
     opened, reasons = [], []
     for target in targets:
-        model = json.loads(verify_checksums(target, trusted).read("model.json"))
-        for engine in sorted(
-            model["engines"], key=lambda one: one["precision"] != model["default"]
-        ):
+        model = BundleModel.parse(verify_checksums(target, trusted).read(MODEL), target / MODEL)
+        for engine in sorted(model.engines, key=lambda each: each.precision != model.default):
             try:
-                landmarker = Landmarker(target, engine["precision"], trusted=trusted)
+                landmarker = Landmarker(target, engine.precision, trusted=trusted)
             except InputError as error:  # of another device, or not built yet
                 reasons.append(str(error))
                 continue
             opened.append(
                 CandidateModel(
-                    f"{model['target']}/{engine['precision']}",
+                    str(model.id_of(engine)),
                     landmarker.predict,
                     landmarker.num_keypoints,
                     landmarker.box_scale,
-                    int(model["max_batch_size"]),
-                    confidence_px=model.get("confidence_px"),
+                    model.max_batch_size,
+                    confidence_px=model.confidence_px,
                 )
             )
     return opened, reasons
@@ -107,7 +105,7 @@ def shared_keypoints(store: CropStore, num_keypoints: int) -> CropStore:
 
 
 def framed(candidate: CandidateModel, store: CropStore) -> CropStore:
-    """The judged faces in the box that the contestant was made for, with the points it has."""
+    """The judged faces in the box that the candidate model was made for, with the points it has."""
     store = shared_keypoints(store, candidate.num_keypoints)
     if abs(candidate.box_scale / store.box_scale - 1) < _SAME_BOX:
         return store
@@ -126,10 +124,10 @@ def shared_predict(candidate: CandidateModel, store: CropStore) -> Predict:
 
 
 def predict_model(candidate: CandidateModel, store: CropStore, batch_size: int) -> Predictions:
-    """What the contestant says of the judged faces of ``store``, in its pixels.
+    """What the candidate model says of the judged faces of ``store``, in its pixels.
 
     Args:
-        store: with keypoints that the contestant has (see ``shared_keypoints``).
+        store: with keypoints that the candidate model has (see ``shared_keypoints``).
     """
     own = framed(candidate, store)
     predict = shared_predict(candidate, store)

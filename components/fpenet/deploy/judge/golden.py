@@ -13,7 +13,6 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,10 +20,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
 from fpenet.data.crops.geometry import cut, face_crop_box
 from fpenet.data.crops.store import CROP_PX
+from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel, GoldenLimits
 from fpenet.deploy.engines.device_fit import misfit, this_machine
+from fpenet.deploy.engines.engine_table import BuiltFor
 from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import Pending, RuntimeName
 from fpenet.kpi.predictions import Predict
@@ -148,15 +150,15 @@ def predict_in_child(
     engine: bytes,
     golden: Golden,
     batch: int,
-    limits: Mapping[str, Any],
+    limits: GoldenLimits,
     source: str,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | Pending:
     """What the engine says of the golden crops, asked in a clean child process.
 
     Args:
         batch: largest that it takes.
-        limits: ``memory_mb`` of address space (for an engine of the CPU: a GPU's driver maps more
-            than there is), ``seconds``.
+        limits: of time, and of address space for an engine of the CPU: a GPU's driver maps more
+            than there is.
 
     Raises:
         InputError: naming ``source``: it crashed, took too long or too much, or was refused.
@@ -167,8 +169,8 @@ def predict_in_child(
         "source": source,
         "crops": len(crops),
         "batch": batch,
-        "seconds": limits["seconds"],
-        "memory_mb": None if RUNTIMES[runtime].needs_gpu else limits["memory_mb"],
+        "seconds": limits.seconds,
+        "memory_mb": None if RUNTIMES[runtime].needs_gpu else limits.memory_mb,
     }
     code = (
         f"import sys; sys.path.insert(0, {str(SOURCE_ROOT)!r});"
@@ -181,11 +183,11 @@ def predict_in_child(
             capture_output=True,
             env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
             cwd="/",
-            timeout=limits["seconds"],
+            timeout=limits.seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"{source}: gave no points within {limits['seconds']} s") from None
+        raise InputError(f"{source}: gave no points within {limits.seconds} s") from None
     if child.returncode == CANNOT_RUN:
         return Pending(child.stdout.decode())
     if child.returncode != 0:
@@ -202,28 +204,30 @@ def predict_in_child(
 
 
 def check_engine(
-    about: Mapping[str, Any],
+    engine_id: EngineId,
+    built_for: BuiltFor,
+    batch: int,
     engine: bytes,
     golden: Golden,
-    limits: Mapping[str, Any],
+    limits: GoldenLimits,
     source: str,
 ) -> GoldenResult:
     """One engine, whose bytes are those that were signed, against the golden vectors.
 
     Args:
-        about: ``target``, ``precision`` and what ``misfit`` asks.
-        limits: ``px`` by precision, ``memory_mb``, ``seconds``; section ``build.golden``.
+        batch: largest that it takes.
+        limits: section ``build.golden``.
     """
-    name = f"{about['target']}/{about['precision']}"
-    if (unfit := misfit(about, this_machine(about["runtime"]))) is not None:
+    name, runtime = str(engine_id), built_for.runtime
+    if (unfit := misfit(built_for, this_machine(runtime))) is not None:
         return GoldenResult(name, None, absent=unfit)
     try:
-        said = predict_in_child(about["runtime"], engine, golden, about["batch"], limits, source)
+        said = predict_in_child(runtime, engine, golden, batch, limits, source)
     except InputError as error:
         return GoldenResult(name, None, (str(error),))
     if isinstance(said, Pending):
         return GoldenResult(name, None, absent=said.reason)
-    return GoldenResult(name, *faults(*said, golden, limits["px"][about["precision"]]))
+    return GoldenResult(name, *faults(*said, golden, limits.px[engine_id.precision]))
 
 
 def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[GoldenResult]:
@@ -233,18 +237,18 @@ def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[GoldenR
         InputError: nobody trusted signed the folder, or a file is not what was signed.
     """
     sums = verify_checksums(folder, trusted)
-    model = json.loads(sums.read("model.json"))
+    model = BundleModel.parse(sums.read(MODEL), folder / MODEL)
     golden = read_golden(sums.read(GOLDEN), folder / GOLDEN)
-    shared = {"target": model["target"], "runtime": model["runtime"]}
     found = []
-    for engine in model["engines"]:
-        file, about = engine["file"], shared | engine | {"batch": model["max_batch_size"]}
+    for engine in model.engines:
+        name, file = model.id_of(engine), engine.file
         if file is None:
-            name = f"{model['target']}/{engine['precision']}"
-            found.append(GoldenResult(name, None, absent="it is not built yet; run build.sh"))
-        else:
-            data = sums.read(file)
-            found.append(check_engine(about, data, golden, model["golden"], str(folder / file)))
+            absent = "it is not built yet; run build.sh"
+            found.append(GoldenResult(str(name), None, absent=absent))
+            continue
+        built_for, batch = model.built_for(engine), model.max_batch_size
+        data, source = sums.read(file), str(folder / file)
+        found.append(check_engine(name, built_for, batch, data, golden, model.golden, source))
     return found
 
 

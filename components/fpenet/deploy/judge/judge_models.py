@@ -40,7 +40,7 @@ from fpenet.provenance.digest import digest_file
 def evaluate_model(
     candidate: CandidateModel, store: CropStore, params: EvaluateParams
 ) -> tuple[KpiReport, Predictions]:
-    """Everything that the judge measures, in the contestant's own box.
+    """Everything that the judge measures, in the candidate model's own box.
 
     Raises:
         InputError: its keypoints are numbered otherwise, or its points are no pixels of the crop.

@@ -19,6 +19,7 @@ from typing import Any
 
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore, open_crops
+from fpenet.deploy.engines.engine_table import ENGINES, EngineTable
 from fpenet.deploy.judge.candidate_model import (
     CandidateModel,
     only_shared,
@@ -26,6 +27,7 @@ from fpenet.deploy.judge.candidate_model import (
     predict_model,
     shared_keypoints,
 )
+from fpenet.deploy.judge.parity import PARITY, ParityTable
 from fpenet.kpi.compare import Difference, compare
 from fpenet.kpi.evaluate import judge as judge_kpi
 from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
@@ -68,22 +70,22 @@ def judge_release(
 
 def executed_engines(build_dir: Path) -> list[tuple[JudgedEngine, str | None]]:
     """Every engine that was executed, and the file of its predictions below the build folder."""
-    rungs = {rung["rung"]: rung for rung in _read(build_dir / "parity.json")["rungs"]}
+    parity = ParityTable.read(build_dir / PARITY)
     found = []
-    for row in _read(build_dir / "engines.json"):
-        if row["status"] != "ready":
+    for row in EngineTable.read(build_dir / ENGINES).engines:
+        if not row.ready:
             continue
-        name = f"{row['target']}/{row['precision']}"
-        rung = rungs.get(name, {})
-        report = read_kpi(build_dir / row["kpi"]) if row["kpi"] else None
+        name = str(row.id)
+        check = parity.check(name)
+        report = read_kpi(build_dir / row.kpi) if row.kpi else None
         engine = JudgedEngine(
             name,
             report,
-            f"build/{row['kpi'] or 'engines.json'}",
-            rung.get("mean_px"),
-            rung.get("budget_px"),
+            f"build/{row.kpi or ENGINES}",
+            check.mean_px if check else None,
+            check.budget_px if check else None,
         )
-        found.append((engine, row["predictions"]))
+        found.append((engine, row.predictions))
     return found
 
 
@@ -154,7 +156,3 @@ def _write(
         "kpi": kpi.relative_to(out_dir).as_posix(),
         "predictions": predictions.relative_to(out_dir).as_posix(),
     }
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""The parity ladder: how far the points move from torch to FP32 ONNX to FP16 and INT8.
+"""Parity checks: how far the points move from torch to FP32 ONNX to FP16 and INT8.
 
 Input: points of the same faces from each rendering, executed by ONNX Runtime (``int8`` is what the
 CPU target ships, ``int8_signed`` the levels that the TensorRT renderings use), and from each engine
-that can run here. Output: one row a rung with mean and largest distance in pixels of the 80x80
+that can run here. Output: one row a check with mean and largest distance in pixels of the 80x80
 crop, its budget, and the faces that moved most.
 """
 
@@ -13,30 +13,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.records import FileRecord
 from fpenet.deploy.engines.targets import Precision
 from fpenet.params import ParityParams
 
+PARITY = "parity.json"
 NUM_WORST = 5
 
 
 @dataclass(frozen=True, slots=True)
+class WorstFace:
+    """A face whose points moved much: its image and their mean distance, pixels of the crop."""
+
+    face: str
+    mean_px: float
+
+
+@dataclass(frozen=True, slots=True)
 class ParityCheck:
-    """One rendering or engine beside the one that it was made from.
+    """One rendering or engine compared with the one that it was made from.
 
     Attributes:
-        rung, reference: names of the two.
+        name, reference: names of the two.
         mean_px, max_px: distance of a point, pixels of the 80x80 crop.
         budget_px: largest mean that passes.
         worst_faces: the faces with the largest mean distance.
     """
 
-    rung: str
+    name: str
     reference: str
     mean_px: float
     max_px: float
     budget_px: float
     passed: bool
-    worst_faces: list[dict[str, Any]]
+    worst_faces: tuple[WorstFace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParityTable(FileRecord):
+    """``parity.json``."""
+
+    checks: tuple[ParityCheck, ...]
+
+    def check(self, name: str) -> ParityCheck | None:
+        """The check of that name; None where there is none."""
+        return next((check for check in self.checks if check.name == name), None)
 
 
 def distances(points: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]]) -> Any:
@@ -49,10 +70,10 @@ def parity_checks(
     faces: Sequence[str],
     budgets: ParityParams,
 ) -> list[ParityCheck]:
-    """The rungs of ``PARITY_CHECKS`` in order. A distance that is not finite does not pass.
+    """The checks of ``PARITY_CHECKS`` in order. A distance that is not finite does not pass.
 
     Args:
-        points: ``torch`` and every rung -> (N, K, 2) pixels of the 80x80 crop.
+        points: ``torch`` and every rendering -> (N, K, 2) pixels of the 80x80 crop.
         faces: N names.
     """
     return [
@@ -68,7 +89,7 @@ def engine_parity_check(
     faces: Sequence[str],
     budgets: ParityParams,
 ) -> ParityCheck:
-    """The rung of an engine that was executed: beside FP32 ONNX, by its precision's budget.
+    """The check of an engine that was executed: against FP32 ONNX, by its precision's budget.
 
     Args:
         points: ``onnx`` and ``name`` -> (N, K, 2) pixels of the 80x80 crop.
@@ -95,7 +116,7 @@ def parity_check(
         float(moved.max()),
         budget_px,
         bool(moved.mean() < budget_px),
-        [{"face": faces[index], "mean_px": float(means[index])} for index in worst],
+        tuple(WorstFace(faces[index], float(means[index])) for index in worst),
     )
 
 
@@ -105,7 +126,7 @@ PARITY_CHECKS: dict[str, tuple[str, str]] = {
     "int8": ("onnx", "int8"),
     "int8_signed": ("onnx", "int8"),
 }
-"""Rung -> the rung it is compared with, and its key in ``build.parity_px``."""
+"""Check -> the rendering it is compared with, and its key in ``build.parity_px``."""
 
 CHECK_OF_PRECISION: dict[Precision, str] = {"fp32": "onnx", "fp16": "fp16", "int8": "int8"}
-"""Precision of an engine -> the rung of its rendering."""
+"""Precision of an engine -> the check of its rendering."""

@@ -4,7 +4,6 @@ Input: an image and where its face is. Does: the very crop of training, the engi
 inverse. Output: keypoints in image pixels with their confidence. Needs no torch.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 from fpenet.core.errors import InputError
 from fpenet.data.crops.geometry import cut, face_crop_box
 from fpenet.data.images import read_grey
+from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel
 from fpenet.deploy.engines.device_fit import misfit, this_machine
 from fpenet.deploy.engines.onnxruntime_engine import load_engine, read_metadata
 from fpenet.deploy.engines.runtimes import RUNTIMES
@@ -55,6 +55,21 @@ class FaceKeypoints:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known of the model of a landmarker.
+
+    Attributes:
+        box_scale: side of the crop over the longer side of the face box.
+        confidence: ``learned``, ``peak``, or empty where the file does not tell.
+    """
+
+    name: str
+    num_keypoints: int
+    box_scale: float
+    confidence: str
+
+
 class Landmarker:
     """The engine of a bundle folder, or of one ONNX file, ready to run.
 
@@ -82,8 +97,8 @@ class Landmarker:
             self.model, self._predict = _open_bundle(path, precision, threads, trusted)
         else:
             self.model, self._predict = _open_file(path, threads, trusted)
-        self.num_keypoints = int(self.model["num_keypoints"])
-        self.box_scale = float(self.model["box_scale"])
+        self.num_keypoints = self.model.num_keypoints
+        self.box_scale = self.model.box_scale
 
     def predict(
         self, crops: NDArray[np.uint8]
@@ -153,7 +168,7 @@ class Landmarker:
         single = np.array(boxes, np.float32).tolist()  # as every other path takes its boxes
         crops = [face_crop_box((x, y, width, height), scale) for x, y, width, height in single]
         points, confidence = self.predict(np.stack([cut(grey, crop, 80)[None] for crop in crops]))
-        tells = self.model.get("confidence") == "learned"
+        tells = self.model.confidence == "learned"
         return [
             FaceKeypoints(
                 box,
@@ -211,32 +226,37 @@ def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _open_bundle(
     folder: Path, precision: str | None, threads: int, trusted: Trusted
-) -> tuple[dict[str, Any], Predict]:
+) -> tuple[ModelInfo, Predict]:
     sums = verify_checksums(folder, trusted)
-    model: dict[str, Any] = json.loads(sums.read("model.json"))
-    engines = {engine["precision"]: engine for engine in model["engines"]}
-    wanted = precision or model["default"]
-    if wanted not in engines:
-        raise InputError(f"{folder}: no {wanted} engine; it has {sorted(engines)}")
-    file = engines[wanted]["file"]
-    if file is None:
-        raise InputError(f"{folder}: its {wanted} engine is not built yet; run its build.sh")
-    engine = sums.read(file)
-    runtime = model["runtime"]
-    unfit = misfit({"runtime": runtime} | engines[wanted], this_machine(runtime))
+    model = BundleModel.parse(sums.read(MODEL), folder / MODEL)
+    precision = precision or model.default
+    engine = model.engine(precision)
+    if engine is None:
+        precisions = sorted(each.precision for each in model.engines)
+        raise InputError(f"{folder}: no {precision} engine; it has {precisions}")
+    if engine.file is None:
+        raise InputError(f"{folder}: its {precision} engine is not built yet; run its build.sh")
+    path, data = folder / engine.file, sums.read(engine.file)
+    unfit = misfit(model.built_for(engine), this_machine(model.runtime))
     if unfit is not None:
-        raise InputError(f"{folder / file}: {unfit}")
-    predict = RUNTIMES[runtime].load(engine, str(folder / file), threads)
+        raise InputError(f"{path}: {unfit}")
+    predict = RUNTIMES[model.runtime].load(data, str(path), threads)
     if isinstance(predict, Pending):
-        raise InputError(f"{folder / file}: {predict.reason}")
-    return model, predict
+        raise InputError(f"{path}: {predict.reason}")
+    return ModelInfo(model.name, model.num_keypoints, model.box_scale, model.confidence), predict
 
 
-def _open_file(path: Path, threads: int, trusted: Trusted) -> tuple[dict[str, Any], Predict]:
+def _open_file(path: Path, threads: int, trusted: Trusted) -> tuple[ModelInfo, Predict]:
     network, _ = read_signed(path, trusted)
     refuse_external_data(network, str(path))
     metadata: dict[str, Any] = dict(read_metadata(network, str(path)))
     missing = [key for key in ("num_keypoints", "box_scale") if key not in metadata]
     if missing:
         raise InputError(f"{path}: its metadata has no {' and no '.join(missing)}; not ours")
-    return metadata, load_engine(network, str(path), threads)
+    model = ModelInfo(
+        str(metadata.get("name") or "model"),
+        int(metadata["num_keypoints"]),
+        float(metadata["box_scale"]),
+        str(metadata.get("confidence", "")),
+    )
+    return model, load_engine(network, str(path), threads)

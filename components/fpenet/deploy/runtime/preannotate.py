@@ -99,7 +99,7 @@ def export_tasks(
     partial = out_dir.with_name(f".{out_dir.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    name = str(landmarker.model.get("name") or "model")
+    name = landmarker.model.name
     tasks = [_task(each, reasons, name, image_url) for each, reasons in chosen]
     _write_json(partial / "tasks.json", tasks)
     count_points = labelled.num_keypoints

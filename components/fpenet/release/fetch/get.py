@@ -16,6 +16,7 @@ from pathlib import Path
 from fpenet.core.errors import InputError
 from fpenet.core.files import locked
 from fpenet.core.progress import report
+from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel
 from fpenet.provenance.checksums import verify_checksums
 from fpenet.provenance.digest import digest_file
 from fpenet.provenance.signing import PublicKey
@@ -180,9 +181,9 @@ def _holds(out_dir: Path, release: Release, target: str, trusted: Sequence[Publi
     """Whether that very bundle lies there, whole."""
     try:
         verify_checksums(out_dir, trusted)
-        model = json.loads((out_dir / "model.json").read_text(encoding="utf-8"))
+        model = BundleModel.read(out_dir / MODEL)
         same = read_release(out_dir, trusted).digest == release.digest
-        return same and model["target"] == target
+        return same and model.target == target
     except (KeyError, TypeError, ValueError):
         return False
 

@@ -8,9 +8,9 @@ points of each engine that can run here. Output: the release, and all that speak
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fpenet.core.errors import InputError
+from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineTable
 from fpenet.deploy.judge.golden import check_golden
 from fpenet.provenance.digest import digest_file, files_of
 from fpenet.provenance.encryption import current_model_key, is_encrypted
@@ -23,7 +23,7 @@ from fpenet.release.release_manifest import ARTIFACTS, RECORD, Release, read_rel
 from fpenet.release.store.encryption import open_folder
 
 _FILES = (RECORD, signature_of(Path(RECORD)).name, CARD, *ARTIFACTS, "build", "gate", "manifests")
-_EVIDENCE = {"gate": "gate.json", "build": "engines.json"}
+_EVIDENCE = {"gate": "gate.json", "build": ENGINES}
 """Stage -> the file of it that is judged by."""
 
 
@@ -55,11 +55,12 @@ def inspect_release(
         return None, [_without(folder, error)]
     reasons = [*_mismatches(release, version), *_changed_files(release, folder)]
     try:
-        evidence = {stage: _evidence(release, folder, stage) for stage in _EVIDENCE}
+        gate, build = (_evidence(release, folder, stage) for stage in ("gate", "build"))
+        verdict, engines = read_stage_json(gate), EngineTable.read(build).engines
     except InputError as error:
         return release, [*reasons, _without(folder, error)]
-    reasons += objections(evidence["gate"], evidence["build"], required_targets)
-    reasons += _missing_engines(release, evidence["build"], required_targets)
+    reasons += objections(verdict, engines, required_targets)
+    reasons += _missing_engines(release, engines, required_targets)
     return release, reasons or _wrong_points(_opened(folder), trusted)
 
 
@@ -94,8 +95,8 @@ def _changed_files(release: Release, folder: Path) -> list[str]:
     return reasons
 
 
-def _evidence(release: Release, folder: Path, stage: str) -> Any:
-    """The JSON of one stage, once its digest is the one that was signed.
+def _evidence(release: Release, folder: Path, stage: str) -> Path:
+    """The file of one stage, once its digest is the one that was signed.
 
     Raises:
         InputError: it is missing, or not that one.
@@ -108,16 +109,16 @@ def _evidence(release: Release, folder: Path, stage: str) -> Any:
         raise InputError(f"{path}: missing")
     if digest_file(path) != manifest.files[path.name]:
         raise InputError(f"{path}: is not the one that the gate saw")
-    return read_stage_json(path)
+    return path
 
 
 def _missing_engines(
-    release: Release, engines: Sequence[dict[str, Any]], required_targets: Sequence[str]
+    release: Release, engines: Sequence[Engine], required_targets: Sequence[str]
 ) -> list[str]:
     """Required targets whose folder in the bundle holds none of the engines that were judged."""
     reasons: list[str] = []
     for target in required_targets:
-        digests = {row["sha256"] for row in engines if row["target"] == target}
+        digests = {row.sha256 for row in engines if row.target == target}
         prefix = f"deployable/{target}/"
         shipped = {
             file.plain_sha256 or file.sha256

@@ -12,6 +12,7 @@ from typing import Any
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
+from fpenet.core.records import encode
 from fpenet.params import RegisterParams
 from fpenet.provenance.digest import digest_file
 from fpenet.provenance.encryption import VARIABLE, ModelKey, current_model_key
@@ -183,10 +184,14 @@ def release_record(evidence: Evidence, reasons: list[str]) -> dict[str, Any]:
         "training": {key: evidence.manifests["train"].summary.get(key) for key in _TRAINING_KEYS},
         "kpi": {key: evidence.kpi[key] for key in (*kpi_keys, "metrics")},
         "parity": [
-            {key: rung[key] for key in ("rung", "reference", "mean_px", "max_px", "passed")}
-            for rung in evidence.rungs
+            {
+                key: value
+                for key, value in encode(check).items()
+                if key in ("name", "reference", "mean_px", "max_px", "passed")
+            }
+            for check in evidence.parity
         ],
-        "engines": engine_rows(evidence),
+        "engines": encode(engine_rows(evidence)),
         "digests": {name: manifest.content for name, manifest in evidence.manifests.items()},
     }
 

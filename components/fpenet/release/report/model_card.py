@@ -151,25 +151,20 @@ def _kpi(evidence: Evidence) -> str:
 
 
 def _performance(evidence: Evidence) -> str:
-    best: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for row in evidence.timings:
-        key = (row["target"], row["precision"])
-        if key not in best or row["faces_per_second"] > best[key]["faces_per_second"]:
-            best[key] = row
     rows = []
     for row, engine in zip(engine_rows(evidence), evidence.engines, strict=True):
-        fast = best.get((row["target"], row["precision"]), {})
-        verdict = {True: "passed", False: "refused", None: ""}[row["passed"]]
-        theirs = nvidia_card.LATENCY_MS if row["precision"] == "fp16" else {}
+        rates = [timing.faces_per_second for timing in evidence.timings.of_engine(row.id)]
+        verdict = {True: "passed", False: "refused", None: row.status.words}[row.passed]
+        card_ms = nvidia_card.LATENCY_MS if row.precision == "fp16" else {}
         rows.append(
             (
-                f"`{row['target']}`",
-                f"`{row['precision'] or '-'}`",
-                verdict or row["status"],
-                cite(row["p50_ms"], "latency", ".2f"),
-                cite(fast.get("faces_per_second"), "latency", ",.0f"),
-                cite(engine["parity_px"], "engines", ".2g"),
-                cite(theirs.get(row["target"]), "nvidia", "g"),
+                f"`{row.target}`",
+                f"`{row.precision}`",
+                verdict,
+                cite(row.p50_ms, "latency", ".2f"),
+                cite(max(rates, default=None), "latency", ",.0f"),
+                cite(engine.parity_px, "engines", ".2g"),
+                cite(card_ms.get(row.target), "nvidia", "g"),
             )
         )
     head = ("target", "precision", "state", "ms, one face", "faces/s, best batch", "moved, px")

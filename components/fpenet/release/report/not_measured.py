@@ -6,6 +6,7 @@ Everything here is read off the evidence; what nobody measured must not look lik
 from collections.abc import Mapping
 from typing import Any
 
+from fpenet.deploy.engines.engine_table import EngineStatus
 from fpenet.release.evidence import Evidence
 from fpenet.release.report import nvidia_card
 
@@ -30,16 +31,16 @@ def not_measured(evidence: Evidence) -> list[str]:
 
 def _engines(evidence: Evidence) -> list[str]:
     said = []
-    for status in ("built, not judged", "pending", "failed"):
-        rows = [row for row in evidence.engines if row["status"] == status]
-        names = [f"{row['target']} {row['precision'] or ''}".strip() for row in rows]
+    for status in (EngineStatus.BUILT_NOT_JUDGED, EngineStatus.PENDING, EngineStatus.FAILED):
+        names = [
+            f"{row.target} {row.precision}" for row in evidence.engines if row.status is status
+        ]
         if names:
-            said.append(f"Engines that nobody executed, {status}: {', '.join(names)}.")
-    timed = {(row["target"], row["precision"]) for row in evidence.timings}
+            said.append(f"Engines that nobody executed, {status.words}: {', '.join(names)}.")
     untimed = [
-        f"{row['target']} {row['precision']}"
+        f"{row.target} {row.precision}"
         for row in evidence.engines
-        if row["status"] == "ready" and (row["target"], row["precision"]) not in timed
+        if row.ready and not evidence.timings.of_engine(row.id)
     ]
     return said + ([f"Latency of {', '.join(untimed)}."] if untimed else [])
 

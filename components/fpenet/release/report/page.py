@@ -9,11 +9,17 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from fpenet.core.engine_id import EngineId
 from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
 from fpenet.kpi.metrics import Floats, face_errors, nme
 from fpenet.kpi.predictions import Predictions, judged_rows, load_predictions
-from fpenet.release.evidence import Evidence, engine_rows, read_stage_json, unfinished_targets
+from fpenet.release.evidence import (
+    Evidence,
+    read_stage_json,
+    unfinished_targets,
+)
 from fpenet.release.report import charts, nvidia_card
+from fpenet.release.report.engine_rows import engine_table
 from fpenet.release.report.faces import ReportFace, faces_lost, mean_face, worst_faces
 from fpenet.release.report.not_measured import not_measured
 
@@ -74,16 +80,19 @@ class Page:
         name, compared = told["name"] or "", told["engines"]
         if not compared:
             return ChampionSummary(name, told["why"])
-        own = min(compared, key=lambda each: ("fp32", "fp16", "int8").index(each.split("/")[1]))
+        own = min(
+            compared,
+            key=lambda each: ("fp32", "fp16", "int8").index(EngineId.parse(each).precision),
+        )
         gate, build = self.evidence.folders["gate"], self.evidence.folders["build"]
-        files = {f"{row['target']}/{row['precision']}": row for row in self.evidence.engines}
+        files = {str(row.id): row.predictions for row in self.evidence.engines}
         return ChampionSummary(
             name,
             told["why"],
             compared[own]["engine"],
             read_stage_json(gate / compared[own]["kpi"]),
             load_predictions(gate / compared[own]["predictions"]),
-            load_predictions(build / files[own]["predictions"]),
+            load_predictions(build / str(files[own])),
         )
 
     @cached_property
@@ -167,7 +176,7 @@ class Page:
                 {"title": chart.title, "caption": chart.caption, "svg": svg}
             )
         engines = engine_table(evidence)
-        judged = [row for row in engines if row["p50_ms"] and row["passed"]]
+        judged = [row for row in engines if row.engine.p50_ms and row.engine.passed]
         checks = sorted(evidence.verdict["checks"], key=lambda one: one["passed"])
         comparisons = comparison_table(evidence.verdict["comparisons"])
         return {
@@ -185,9 +194,9 @@ class Page:
             "num_passed": sum(one["passed"] for one in checks),
             "comparisons": comparisons,
             "metrics": list(dict.fromkeys(r["metric"] for r in evidence.verdict["comparisons"])),
-            "rungs": evidence.rungs,
+            "parity": evidence.parity,
             "engines": engines,
-            "fastest": min(judged, key=lambda row: row["p50_ms"], default=None),
+            "fastest": min(judged, key=lambda row: row.engine.p50_ms or np.inf, default=None),
             "unfinished": {k: v for k, v in unfinished_targets(evidence.engines).items() if v},
             "with_faces": with_faces,
             "worst": [asdict(one) for one in worst],
@@ -198,33 +207,6 @@ class Page:
             "manifests": evidence.manifests,
             "gaps": not_measured(evidence),
         }
-
-
-def engine_table(evidence: Evidence) -> list[dict[str, Any]]:
-    """The engines with their error, latency and throughput; ``first`` of each target."""
-    rows: list[dict[str, Any]] = []
-    metric = f"nme_{evidence.kpi['normaliser']}/all"
-    for row, engine in zip(engine_rows(evidence), evidence.engines, strict=True):
-        timed = [
-            timing
-            for timing in evidence.timings
-            if (timing["target"], timing["precision"]) == (row["target"], row["precision"])
-        ]
-        single = next((timing for timing in timed if timing["batch_size"] == 1), {})
-        best = max(timed, key=lambda timing: timing["faces_per_second"], default={})
-        rows.append(
-            row
-            | {
-                "first": not rows or rows[-1]["target"] != row["target"],
-                "p99_ms": single.get("p99_ms"),
-                "threads": single.get("threads", 1),
-                "faces_per_second": best.get("faces_per_second"),
-                "best_batch": best.get("batch_size"),
-                "nme": (engine["metrics"] or {}).get(metric),
-                "parity_px": engine["parity_px"],
-            }
-        )
-    return rows
 
 
 def comparison_table(
