@@ -47,8 +47,22 @@ def test_a_bug_or_a_failing_machine_is_not_bad_input(
     text = log.read_text()
     assert text.startswith("Traceback (most recent call last):\n")
     assert "tests/failing.py" in text
-    assert text.splitlines()[-1].split(":")[0].endswith(beginning.split(":")[0])
+    assert beginning in text.splitlines()[-1]
     assert not (tmp_path / "dvc/split").exists()
+
+
+def test_an_error_whose_log_has_no_place_is_still_one_line(
+    split: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    assert main([*split, "--set", "split.seed=104"]) == 1
+    assert capsys.readouterr().err == (
+        "fpenet split: KeyError: 'subject'; the traceback could not be written:"
+        " No such file or directory\n"
+    )
 
 
 def test_without_a_fault_the_same_command_ends_with_0(

@@ -112,9 +112,7 @@ def test_a_table_beside_the_labels_decides(split: Split) -> None:
 @pytest.mark.parametrize("found", ["test", None])
 def test_a_face_that_the_table_does_not_place_is_refused(split: Split, found: str | None) -> None:
     faces = [("a.png", "a", {"split": "train"}), ("b.png", "b", {"split": found} if found else {})]
-    with pytest.raises(
-        ValueError, match=rf"b\.png: .* says {found!r}; it must be one of train, val"
-    ):
+    with pytest.raises(ValueError, match=rf"b\.png: .* is {found!r}; it must be one of train, val"):
         split(faces)
 
 

@@ -73,7 +73,7 @@ def test_f06_one_picture_in_two_parts_is_a_hard_stop_that_names_both(
     faces = [("a.png", "ann", {"split": "train"}), ("b.png", "bob", {"split": part})]
     with pytest.raises(
         ValueError,
-        match=rf"1 pictures .*: a\.png \(train\) and b\.png \({part}\) differ in [07] of",
+        match=rf"1 images .*: a\.png \(train\) and b\.png \({part}\) differ in [07] of",
     ):
         split(faces, "table", row)
     assert not (tmp_path / "parts.parquet").exists()

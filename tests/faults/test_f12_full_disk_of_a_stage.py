@@ -78,7 +78,8 @@ def test_f12_a_full_disk_for_temporary_files_ends_the_export_in_one_line(
     said = capsys.readouterr().err
     assert said.startswith(f"fpenet export: {NO_SPACE}")
     assert said.count("\n") == 1
-    assert (left_in(out_dir), left_in(scratch)) == ([], ["filler"])
+    left = [name for name in left_in(scratch) if not name.endswith(".log")]  # of the error itself
+    assert (left_in(out_dir), left) == ([], ["filler"])
 
 
 @pytest.mark.tensorrt
@@ -102,7 +103,7 @@ def test_f12_a_full_disk_at_a_timing_cache_stops_the_stage_and_a_retry_works(
         )["status"]
 
     timings = disk_of("size=64m") / "timings"
-    assert build(timings, Path("first")) == {"built, not judged": 1}
+    assert build(timings, Path("first")) == {"built_not_judged": 1}
     (cache,) = timings.iterdir()
     before, known = cache.read_bytes(), known_timings(cache)
     assert known is not None
@@ -113,7 +114,7 @@ def test_f12_a_full_disk_at_a_timing_cache_stops_the_stage_and_a_retry_works(
     assert cache.read_bytes() == before
     assert not (tmp_path / "full/engines.json").exists()
     filler.unlink()
-    assert build(timings, Path("again")) == {"built, not judged": 1}
+    assert build(timings, Path("again")) == {"built_not_judged": 1}
     assert known_timings(cache) is not None
 
 

@@ -78,7 +78,9 @@ def test_the_interval_of_a_slice_holds_the_truth_about_as_often_as_it_says() -> 
     assert 0.92 < held / 300 < 0.985
 
 
-@pytest.mark.parametrize(("num_subjects", "t"), [(5, 2.776), (10, 2.262), (23, 2.074), (101, 1.984)])
+@pytest.mark.parametrize(
+    ("num_subjects", "t"), [(5, 2.776), (10, 2.262), (23, 2.074), (101, 1.984)]
+)
 def test_the_ends_are_those_of_student_s_t(num_subjects: int, t: float) -> None:
     wider = t * (num_subjects / (num_subjects - 1)) ** 0.5
     tail = 0.5 * math.erfc(wider / 2**0.5)

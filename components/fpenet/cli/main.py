@@ -112,9 +112,12 @@ def _status_of(error: Exception, command: str) -> tuple[int, str]:
         return RESUMABLE, str(error)
     if isinstance(error, (Diverged, ConnectionError)):
         return FAILED, str(error)
-    name = f"fpenet-{command}-"
-    with tempfile.NamedTemporaryFile("w", prefix=name, suffix=".log", delete=False) as log:
-        traceback.print_exception(error, file=log)
     kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
     line = kind + " ".join(str(error).split())
+    name = f"fpenet-{command}-"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix=name, suffix=".log", delete=False) as log:
+            traceback.print_exception(error, file=log)
+    except OSError as full:
+        return FAILED, f"{line}; the traceback could not be written: {full.strerror}"
     return FAILED, f"{line}; the traceback is in {log.name}"
