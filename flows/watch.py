@@ -33,7 +33,8 @@ if TYPE_CHECKING:  # Prefect reads its settings when it is imported: main sets t
 DEPLOYMENT = "fpenet/train-and-release"
 DONE, FAILED, BAD_INPUT, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 POLL_SECONDS = 0.5
-CANCEL_SECONDS = 20.0
+CANCEL_SECONDS = 45.0
+"""More than the 30 that a worker gives a run between SIGTERM and SIGKILL."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,7 +128,11 @@ def _follow(
 
 
 def _cancel(client: "SyncPrefectClient", run: "FlowRun") -> None:
-    """Cancel the run, and wait until its process has ended."""
+    """Cancel the run, and wait until its worker has recorded that.
+
+    The process of the run, which SIGTERM ends, records it as crashed; the worker then records it as
+    cancelled.
+    """
     from prefect.states import Cancelling
 
     print("\ninterrupted: cancelling the run", file=sys.stderr)
@@ -135,7 +140,7 @@ def _cancel(client: "SyncPrefectClient", run: "FlowRun") -> None:
     end = time.monotonic() + CANCEL_SECONDS
     while time.monotonic() < end:
         state = client.read_flow_run(run.id).state
-        if state and state.is_final():
+        if state and state.is_final() and not state.is_crashed():
             return
         time.sleep(POLL_SECONDS)
 

@@ -1,101 +1,58 @@
 """``make release`` by its own command and servers: what it prints and how it ends."""
 
-import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from infra.local import down
-from infra.services import Ports, ports_in_use, running
-from tests.conftest import DEVELOPMENT_KEY
-from tests.infra.conftest import ROOT, fill_project, use_free_ports
+from infra.services import Ports, running
+from tests.infra.releasing import (
+    SMALL,
+    candidate,
+    command,
+    ended,
+    engine_rows,
+    engine_runs,
+    fill_device,
+    fill_served,
+    limits,
+    services_up,
+    worker_of,
+)
 
 pytestmark = pytest.mark.slow
-SMALL = [
-    "train.net=nano",
-    "train.batch_size=8",
-    "evaluate.interval.resamples=1000",
-    "evaluate.robustness.faces=0",
-    "evaluate.temporal.faces=0",
-    "calibrate.draws=0",
-    "build.precisions=[fp32]",
-    "benchmark.timed_runs=20",
-]
-"""Keys with which the whole chain runs, in as little time as it can."""
-
-
-def limits(px: str) -> list[str]:
-    """The keys that make ``px`` every threshold of the embedded set."""
-    regions = ("all", "eyes", "mouth")
-    return [f"gate.thresholds.synthetic.image_px/{region}={px}" for region in regions]
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "flows.watch", "--targets", "cpu", *words]
-
-
-def ended(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command that ran to its end, with what it printed."""
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+CPU = ("--epochs", "2", "--targets", "cpu", "--set", *SMALL, "build.precisions=[fp32]")
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, rendered_faces: Path) -> Iterator[Path]:
-    """A project with faces whose services run; the tests share what its stages have finished."""
+    """A project whose services run; the tests share what its stages have finished."""
     folder = tmp_path_factory.mktemp("served")
-    fill_project(folder)
-    (folder / "Makefile").symlink_to(ROOT / "Makefile")
-    (folder / ".venv").symlink_to(sys.prefix)
-    (folder / ".keys").mkdir()
-    for suffix in (".pem", ".pub"):
-        shutil.copy2(DEVELOPMENT_KEY.with_suffix(suffix), folder / ".keys")
-    shutil.copytree(rendered_faces, folder / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        use_free_ports(patch)
-        try:
-            subprocess.run([sys.executable, "-m", "infra.local", "up"], cwd=folder, check=True)
-            yield folder
-        finally:
-            down(folder)
+    fill_served(folder, rendered_faces)
+    with services_up(folder):
+        yield folder
 
 
-def candidate(project: Path) -> str | None:
-    """The version that has the alias candidate, from MLflow's own API; None: no version has it."""
-    model = "name=fpenet-deployable&alias=candidate"
-    server = ports_in_use(project, {}).mlflow_url
-    try:
-        with urllib.request.urlopen(
-            f"{server}/api/2.0/mlflow/registered-models/alias?{model}"
-        ) as answer:
-            return str(json.load(answer)["model_version"]["version"])
-    except urllib.error.HTTPError:
-        return None
-
-
-def make(*variables: str) -> list[str]:
+def make(*pairs: str) -> list[str]:
     """``make release`` in an environment that is installed already."""
-    return ["make", "-o", "setup", "release", "TARGETS=cpu", *variables]
+    words = ["make", "-o", "setup", "release", "EPOCHS=2", "TARGETS=cpu"]
+    return [*words, f"SET={' '.join([*SMALL, 'build.precisions=[fp32]', *pairs])}"]
 
 
 def test_make_release_ends_with_0_when_the_candidate_is_set(served: Path) -> None:
-    done = ended(make("EPOCHS=2", f"SET={' '.join([*SMALL, *limits('1000')])}"), served)
+    done = ended(make(*limits("1000")), served)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert "KPI on synthetic, part kpi: 115 faces of 23 people" in lines
     assert "Parity, px of the 80x80 crop" in lines
     assert "Engines, latency at batch 1" in lines
-    assert [line.split()[1] for line in lines if line.startswith("│ cpu ")] == ["cpu"]
+    assert engine_rows(done.stdout) == {"cpu/fp32": "ready"}
     (trained,) = [line for line in lines if line.startswith("trained ")]
     assert trained.startswith("trained nano, 857,648 parameters: ")
     assert " faces seen in 2 epochs, " in trained
@@ -105,15 +62,15 @@ def test_make_release_ends_with_0_when_the_candidate_is_set(served: Path) -> Non
     assert "gate: passed; it is now the candidate" in lines
     assert "gate: refused" not in lines
     assert candidate(served) == version
-    (report,) = [line.split()[1] for line in lines if line.startswith("report ")]
-    assert (served / report).read_text().startswith("<!doctype html>")
+    word, report = lines[-1].split()
+    assert word == "report"
+    assert ": may be promoted</title>" in (served / report).read_text()
     assert running(served).keys() == {"prefect", "mlflow", "gate", "worker"}  # they ran before
 
 
 def test_a_release_that_the_gate_refused_ends_with_3(served: Path) -> None:
     before = candidate(served)
-    keys = [*SMALL, *limits("0.001")]
-    done = ended(command("--epochs", "2", "--set", *keys), served)
+    done = ended(command(*CPU, *limits("0.001")), served)
     assert done.returncode == 3, done.stdout + done.stderr
     refused = done.stdout.partition("\ngate: refused\n")[2].splitlines()
     for line, region in zip(refused, ("all", "eyes", "mouth"), strict=False):
@@ -121,7 +78,7 @@ def test_a_release_that_the_gate_refused_ends_with_3(served: Path) -> None:
         assert line.endswith("; must be below 0.001 (build/cpu/fp32.kpi.json)")
     assert refused[3] == "  required target cpu has no engine that passed the gate"
     assert candidate(served) == before
-    by_make = ended(make("EPOCHS=2", f"SET={' '.join(keys)}"), served)
+    by_make = ended(make(*limits("0.001")), served)
     assert by_make.returncode == 2  # as of every recipe that fails
     assert by_make.stderr.splitlines()[-1].endswith("release] Error 3")
 
@@ -165,7 +122,7 @@ def test_a_release_that_is_interrupted_ends_with_130_and_leaves_nothing_running(
 ) -> None:
     keys = ["train.net=nano", "train.batch_size=8", "train.max_minutes=60"]
     training = subprocess.Popen(
-        command("--epochs", "4000", "--set", *keys),
+        command("--epochs", "4000", "--targets", "cpu", "--set", *keys),
         cwd=rendered,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -186,3 +143,33 @@ def test_a_release_that_is_interrupted_ends_with_130_and_leaves_nothing_running(
     assert runs == [("CANCELLED", "Cancelled")]
     assert list(rendered.glob("work/train/.*.partial/checkpoint*"))  # the next run goes on there
     assert not (rendered / "work/register").exists()
+
+
+def test_a_worker_that_comes_late_builds_the_engine_and_the_next_release_has_it(
+    served: Path, tmp_path: Path
+) -> None:
+    keys = [*SMALL, "build.precisions=[fp32,fp16]", *limits("1000")]
+    words = command("--epochs", "2", "--targets", "cpu", "nano", "--set", *keys)
+    first = ended(words, served)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "partial release: no worker built for nano" in first.stdout.splitlines()
+    assert engine_rows(first.stdout) == {"cpu/fp32": "ready", "nano/fp16": "pending"}
+    (waiting,) = engine_runs(served)
+    assert waiting["state_type"] == "SCHEDULED"
+
+    fill_device(tmp_path / "device", served)
+    with worker_of("nano", tmp_path / "device", served):
+        while (run := engine_runs(served)[0])["state_type"] in ("SCHEDULED", "PENDING", "RUNNING"):
+            time.sleep(0.5)
+    assert (run["id"], run["name"]) == (waiting["id"], "engine-nano-fp16")
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+
+    second = ended(words, served)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "partial release" not in second.stdout
+    engines = {"cpu/fp32": "ready", "nano/fp16": "built, not judged"}  # no GPU was there to run it
+    assert engine_rows(second.stdout) == engines
+    assert [each["id"] for each in engine_runs(served)] == [waiting["id"]]
+    (built,) = served.glob("work/engines/nano/*/nano/fp16.engine")
+    (shipped,) = served.glob("work/bundle/*/nano/1/fp16.engine")
+    assert shipped.read_bytes() == built.read_bytes()
