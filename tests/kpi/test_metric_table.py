@@ -8,7 +8,7 @@ import pytest
 
 from fpenet.data.crops.store import CropStore
 from fpenet.keypoints import scheme_for
-from fpenet.kpi.metric_table import MetricTable, metric_table
+from fpenet.kpi.metric_table import ERRORS, FAILURE_RATES, SCORES, MetricTable, metric_table
 from fpenet.kpi.metrics import FaceErrors, face_errors
 
 NAN = math.nan
@@ -153,3 +153,14 @@ def test_chosen_metrics_keep_their_values() -> None:
     assert kept.values.shape == (2, 2)
     assert kept.means() == {"a": 3.0, "c": 4.0}
     assert kept.rows([1]).means() == {"a": 4.0, "c": 5.0}
+
+
+def test_a_report_has_every_registered_metric_and_no_other(means: dict[str, float]) -> None:
+    """With two normalisers, of which ``interocular`` is the headline."""
+    units = set()
+    for unit in ERRORS:
+        full = {unit.format(normaliser=name) for name in ("interocular", "box")}
+        units |= full | {f"{name}_visible" for name in full}
+    units |= {unit.format(normaliser="interocular") for unit in (*FAILURE_RATES, *SCORES)}
+    assert len(units) == 3 * 2 + 2 * 2 + 2 + 4
+    assert set(means) == {f"{unit}/{region}" for unit in units for region in ("all", "pair")}

@@ -1,5 +1,6 @@
 """Names in params.yaml are held to the registries that own them."""
 
+import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, get_args
@@ -28,7 +29,8 @@ def annotations_of(section: type[BaseModel]) -> Iterator[Registered]:
 
 def test_the_names_of_params_are_the_keys_of_the_registries_as_they_run() -> None:
     registries = {name for each in annotations_of(Params) for name in each.registries}
-    assert len(registries) >= 12
+    assert len(registries) >= 14
+    registries.add("fpenet.kpi.metrics:NORMALISERS")  # of the names of metrics
     for registry in registries:
         module, name = registry.split(":")
         assert registry_names(registry) == tuple(getattr(import_module(module), name)), registry
@@ -43,6 +45,15 @@ def test_the_names_of_params_are_the_keys_of_the_registries_as_they_run() -> Non
         ("evaluate.robustness.levels", {"fog": [1.0]}, "Input should be 'shift', 'scale'"),
         ("synth.views", ["05_1", "below"], "Input should be 'all', 'near-frontal', 'profile', "),
         ("validate.severity", {"occluded": "drop"}, None),
+        (
+            "gate.comparison.metrics",
+            ["pixels/all"],
+            "where UNIT is 'image_px', 'image_px_visible', ",
+        ),
+        ("gate.comparison.metrics", ["failure_rate_box_8/all"], "or 'nme_diagonal_visible'"),
+        ("gate.thresholds.other.pck_box_5/all", 0.5, "or 'failure_rate_diagonal_10'"),
+        ("gate.thresholds.other.nme_lips/all", 0.5, "'nme_interocular', "),
+        ("gate.thresholds.other.image_px", 4.0, "Input should be UNIT/REGION, where UNIT is "),
     ],
 )
 def test_a_name_that_no_registry_has_is_refused_with_those_that_it_has(
@@ -56,6 +67,26 @@ def test_a_name_that_no_registry_has_is_refused_with_those_that_it_has(
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["tight/image_px_visible/all", "nme_box/lips.upper", "failure_rate_interocular_10/eyes"]
+)
+def test_a_threshold_takes_each_metric_for_which_lower_is_better(
+    params_with: Callable[..., Params], name: str
+) -> None:
+    assert params_with({"gate.thresholds": {"other": {name: 2.5}}}).gate.thresholds["other"] == {
+        "nme_box/all": 0.05,  # of params.yaml
+        name: 2.5,
+    }
+
+
 def test_the_form_of_a_flow_offers_the_names() -> None:
     net = Params.model_json_schema()["$defs"]["TrainParams"]["properties"]["net"]
     assert net["enum"] == list(registry_names("fpenet.model.nets.recombinator:NETS"))
+
+
+def test_the_form_of_a_flow_takes_the_metrics_of_the_registry() -> None:
+    metrics = Params.model_json_schema()["$defs"]["ComparisonParams"]["properties"]["metrics"]
+    pattern = re.compile(metrics["items"]["pattern"])
+    assert pattern.search("tight/image_px/all")
+    assert not pattern.search("pck_box_5/all")
+    assert not pattern.search("image_px")

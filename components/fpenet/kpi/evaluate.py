@@ -15,7 +15,7 @@ import numpy as np
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.kpi.bootstrap import Resamples
 from fpenet.kpi.confidence import describe_confidence
-from fpenet.kpi.metric_table import MetricTable, finite, metric_table
+from fpenet.kpi.metric_table import ERRORS, MetricTable, finite, metric_table
 from fpenet.kpi.metrics import FaceErrors, face_errors, normalisers_of, regions_of, with_tight
 from fpenet.kpi.predictions import Predict as Predict
 from fpenet.kpi.predictions import Predictions, predict_judged
@@ -157,15 +157,12 @@ def _slice_rows(
 
 
 def _per_point(table: MetricTable) -> dict[str, list[float | None]]:
-    """Unit -> the mean of each keypoint, for the units that have one column per keypoint."""
+    """Unit -> the mean of each keypoint, for the errors that have one column per keypoint."""
+    units = [unit for unit, metric in ERRORS.items() if not metric.per_face]
     per_point = {}
     for name, columns in table.metrics.items():
         unit, _, region = name.rpartition("/")
-        if region == "all" and unit.removesuffix("_visible") in (
-            "image_px",
-            "crop_px",
-            "tight/image_px",
-        ):
+        if region == "all" and unit.removesuffix("_visible") in units:
             single = MetricTable(
                 table.values[:, list(columns)], {str(k): (k,) for k in range(len(columns))}
             )

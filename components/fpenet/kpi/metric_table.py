@@ -1,4 +1,5 @@
 """Metric table: the value of each face in each metric, from which any subset of faces is computed.
+ERRORS, FAILURE_RATES and SCORES at the end list every metric.
 
 Every metric here is the plain mean, over its columns, of each column's mean over faces
 (docs/fpenet.md, KPI): a region's error has one column per keypoint, an NME or a failure rate has a
@@ -8,17 +9,30 @@ max(0, 1 - NME / t).
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.data.crops.store import CROP_PX
 from fpenet.kpi.metrics import Bools, FaceErrors, Floats, nme
 
-FAILURES = (0.08, 0.10)
-"""NME above which a face counts as failed, and upper limit of the area under the curve."""
-CORRECT_WITHIN = (0.05, 0.10)
-"""PCK: a keypoint is correct if its error is below this fraction of the normaliser."""
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How a metric is computed from the errors of N faces.
+
+    Attributes:
+        values: errors and a normaliser (N,), crop pixels -> values, NaN where nothing is measured;
+            None if the metric is not measured at all. Of each keypoint (N, K): a region's metric is
+            the mean of its keypoints' means over faces.
+        per_face: ``values`` gets the errors of one region's keypoints and returns one value per
+            face (N,): the region's metric is their mean.
+    """
+
+    values: Callable[[FaceErrors, Floats], Floats | None]
+    per_face: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,51 +88,122 @@ class _Columns:
     metrics: dict[str, tuple[int, ...]] = field(default_factory=dict)
     width: int = 0
 
-    def add_points(self, unit: str, values: Floats, mask: Bools) -> None:
-        """Add (N, K) values, one column per keypoint: the metric ``unit`` of every region."""
-        for region, keypoints in self.regions.items():
-            self.metrics[f"{unit}/{region}"] = tuple(self.width + k for k in keypoints)
-        self.values.append(np.where(mask, values, np.nan))
-        self.width += values.shape[1]
+    def add(self, unit: str, metric: Metric, errors: FaceErrors, norm: Floats) -> None:
+        """Add the metric ``unit`` of every region, unless it is not measured."""
+        if metric.per_face:
+            for region, keypoints in self.regions.items():
+                values = metric.values(_of_keypoints(errors, list(keypoints)), norm)
+                if values is not None:
+                    self.metrics[f"{unit}/{region}"] = (self.width,)
+                    self.values.append(values[:, None])
+                    self.width += 1
+            return
+        values = metric.values(errors, norm)
+        if values is not None:
+            for region, keypoints in self.regions.items():
+                self.metrics[f"{unit}/{region}"] = tuple(self.width + k for k in keypoints)
+            self.values.append(values)
+            self.width += values.shape[1]
 
-    def add_faces(self, name: str, values: Floats) -> None:
-        """Add (N,) values: one metric with one column."""
-        self.metrics[name] = (self.width,)
-        self.values.append(values[:, None])
-        self.width += 1
+
+def _counted(errors: FaceErrors, mask: Bools) -> FaceErrors:
+    """``errors`` with NaN for the keypoints outside ``mask`` (N, K)."""
+    tight = None if errors.tight is None else np.where(mask, errors.tight, np.nan)
+    return replace(errors, errors=np.where(mask, errors.errors, np.nan), tight=tight)
+
+
+def _of_keypoints(errors: FaceErrors, keypoints: Sequence[int]) -> FaceErrors:
+    """The errors of some of the keypoints."""
+    tight = None if errors.tight is None else errors.tight[:, keypoints]
+    visible = errors.visible[:, keypoints]
+    return replace(errors, errors=errors.errors[:, keypoints], visible=visible, tight=tight)
 
 
 def metric_table(errors: FaceErrors, regions: Mapping[str, Sequence[int]]) -> MetricTable:
-    """The table of all metrics, named ``<unit>/<region>``; see ``KpiReport`` for the units."""
+    """The table of all metrics, named ``<unit>/<region>``; see ``KpiReport`` for the units.
+
+    The order of the columns decides how ``bootstrap`` rounds its float32 sums.
+    """
     columns = _Columns(regions)
     labelled = ~np.isnan(errors.errors)
-    image = errors.errors * (errors.side / 80.0)[:, None]
-    headline = next(iter(errors.norms))
-    for mask, suffix in ((labelled, ""), (labelled & errors.visible, "_visible")):
-        columns.add_points(f"image_px{suffix}", image, mask)
-        columns.add_points(f"crop_px{suffix}", errors.errors, mask)
-        if errors.tight is not None:
-            columns.add_points(
-                f"tight/image_px{suffix}", errors.tight, mask & ~np.isnan(errors.tight)
-            )
-        for name, norm in errors.norms.items():
-            for region, keypoints in regions.items():
-                indices = list(keypoints)
-                values = nme(errors.errors[:, indices], mask[:, indices], norm)
-                columns.add_faces(f"nme_{name}{suffix}/{region}", values)
-                if (name, suffix) == (headline, ""):
-                    _add_curve(columns, name, region, values)
-    norm = errors.norms[headline][:, None]
-    for within in CORRECT_WITHIN:
-        correct = (errors.errors < within * norm).astype(np.float64)
-        columns.add_points(f"pck_{headline}_{within * 100:.0f}", correct, labelled & (norm > 0))
+    _add_errors(columns, _counted(errors, labelled), "")
+    _add_of_headline(columns, errors, per_face=True)
+    _add_errors(columns, _counted(errors, labelled & errors.visible), "_visible")
+    _add_of_headline(columns, errors, per_face=False)
     return MetricTable(np.concatenate(columns.values, axis=1), columns.metrics)
 
 
-def _add_curve(columns: _Columns, name: str, region: str, values: Floats) -> None:
-    """Add failure rate and area under the cumulative error curve, from the NME (N,) of faces."""
-    for limit in FAILURES:
-        failed = np.where(np.isnan(values), np.nan, values > limit)
-        columns.add_faces(f"failure_rate_{name}_{limit * 100:.0f}/{region}", failed)
-        area = np.maximum(0.0, 1.0 - values / limit)  # NaN stays NaN
-        columns.add_faces(f"auc_{name}_{limit * 100:.0f}/{region}", area)
+def _add_errors(columns: _Columns, errors: FaceErrors, suffix: str) -> None:
+    """Add ERRORS; a unit with ``{normaliser}`` once for each normaliser."""
+    headline = dict([next(iter(errors.norms.items()))])
+    for unit, metric in ERRORS.items():
+        for normaliser, norm in (errors.norms if "{normaliser}" in unit else headline).items():
+            columns.add(unit.format(normaliser=normaliser) + suffix, metric, errors, norm)
+
+
+def _add_of_headline(columns: _Columns, errors: FaceErrors, per_face: bool) -> None:
+    """Add those of FAILURE_RATES and SCORES whose ``per_face`` is this."""
+    normaliser, norm = next(iter(errors.norms.items()))
+    for unit, metric in {**FAILURE_RATES, **SCORES}.items():
+        if metric.per_face == per_face:
+            columns.add(unit.format(normaliser=normaliser), metric, errors, norm)
+
+
+def image_px(errors: FaceErrors, norm: Floats) -> Floats:
+    """(N, K) error in pixels of the source image."""
+    return errors.errors * (errors.side / CROP_PX)[:, None]
+
+
+def crop_px(errors: FaceErrors, norm: Floats) -> Floats:
+    """(N, K) error in pixels of the 80x80 crop."""
+    return errors.errors
+
+
+def tight_image_px(errors: FaceErrors, norm: Floats) -> Floats | None:
+    """(N, K) error on the original's tight crop, in pixels of the source image."""
+    return errors.tight
+
+
+def nme_of_face(errors: FaceErrors, norm: Floats) -> Floats:
+    """(N,) mean error of the keypoints divided by ``norm``."""
+    return nme(errors.errors, ~np.isnan(errors.errors), norm)
+
+
+def failed(errors: FaceErrors, norm: Floats, above: float) -> Floats:
+    """(N,) 1 where the NME of the face is above ``above``, else 0."""
+    values = nme_of_face(errors, norm)
+    return np.where(np.isnan(values), np.nan, values > above)
+
+
+def area_under_curve(errors: FaceErrors, norm: Floats, limit: float) -> Floats:
+    """(N,) the face's part of the area under the cumulative error curve up to ``limit``."""
+    area: Floats = np.maximum(0.0, 1.0 - nme_of_face(errors, norm) / limit)  # NaN stays NaN
+    return area
+
+
+def correct(errors: FaceErrors, norm: Floats, within: float) -> Floats:
+    """(N, K) PCK: 1 where the error is below ``within`` times ``norm``, else 0."""
+    nearer = (errors.errors < within * norm[:, None]).astype(np.float64)
+    return np.where(~np.isnan(errors.errors) & (norm[:, None] > 0), nearer, np.nan)
+
+
+ERRORS: dict[str, Metric] = {
+    "image_px": Metric(image_px),
+    "crop_px": Metric(crop_px),
+    "tight/image_px": Metric(tight_image_px),
+    "nme_{normaliser}": Metric(nme_of_face, per_face=True),
+}
+"""Unit -> metric; lower is better. Each is also measured of the visible keypoints alone, as
+``<unit>_visible``. ``gate.thresholds`` and ``gate.comparison.metrics`` may name them."""
+FAILURE_RATES: dict[str, Metric] = {
+    "failure_rate_{normaliser}_8": Metric(partial(failed, above=0.08), per_face=True),
+    "failure_rate_{normaliser}_10": Metric(partial(failed, above=0.10), per_face=True),
+}
+"""Unit -> metric of the headline normaliser; lower is better. ``gate.thresholds`` may name them."""
+SCORES: dict[str, Metric] = {
+    "auc_{normaliser}_8": Metric(partial(area_under_curve, limit=0.08), per_face=True),
+    "auc_{normaliser}_10": Metric(partial(area_under_curve, limit=0.10), per_face=True),
+    "pck_{normaliser}_5": Metric(partial(correct, within=0.05)),
+    "pck_{normaliser}_10": Metric(partial(correct, within=0.10)),
+}
+"""Unit -> metric of the headline normaliser; higher is better. No upper limit may name them."""

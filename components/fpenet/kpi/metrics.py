@@ -4,7 +4,7 @@ Missing is NaN; a mean over no values is NaN ("n/a"), never 0. A labelled keypoi
 is not finite has an infinite error, so that it is not left out of a mean.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -114,9 +114,12 @@ class FaceErrors:
 def face_errors(store: CropStore, rows: Rows, points: Floats) -> FaceErrors:
     """The errors of ``points`` (N, K, 2), pixels of the clean 80x80 crops of the faces ``rows``."""
     target, side = store.points_crop(rows), store.side(rows)
-    scale = CROP_PX / side
     width, height = (numbers_of(store.table, f"box_{of}")[rows] for of in ("width", "height"))
-    norms = _lengths(store.scheme, target, width * scale, height * scale)
+    box = np.stack([width, height], axis=1) * (CROP_PX / side)[:, None]
+    norms = {
+        name: NORMALISERS[name].length(store.scheme, target, box)
+        for name in normalisers_of(store.scheme)
+    }
     return FaceErrors(point_errors(points, target), store.visible(rows), side, norms)
 
 
@@ -133,20 +136,6 @@ def with_tight(
     return replace(errors, tight=distances)
 
 
-def _lengths(
-    scheme: KeypointScheme, points: Floats, box_width: Floats, box_height: Floats
-) -> dict[str, Floats]:
-    """Normaliser -> (N,) length in the unit of ``points``; NaN where its points are unlabelled."""
-    lengths: dict[str, Floats] = {}
-    if scheme.eye_corners is not None:
-        lengths["interocular"] = interocular(points, scheme.eye_corners)
-    if scheme.pupils is not None:
-        lengths["interpupil"] = interpupil(points, scheme.pupils)
-    lengths["box"] = np.sqrt(box_width * box_height)
-    lengths["diagonal"] = np.hypot(box_width, box_height)
-    return lengths
-
-
 def normalisers_of(scheme: KeypointScheme) -> dict[str, str]:
     """Description of each normaliser of ``face_errors``; the first is the headline normaliser.
 
@@ -154,20 +143,8 @@ def normalisers_of(scheme: KeypointScheme) -> dict[str, str]:
     >>> list(normalisers_of(scheme_for(68))), list(normalisers_of(scheme_for(10)))
     (['interocular', 'interpupil', 'box', 'diagonal'], ['box', 'diagonal'])
     """
-    words: dict[str, str] = {}
-    if scheme.eye_corners is not None:
-        left, right = scheme.eye_corners
-        words["interocular"] = (
-            f"inter-ocular distance, of the outer eye corners (points {left + 1} and {right + 1})"
-        )
-    if scheme.pupils is not None:
-        first, second = (f"{group[0] + 1} to {group[-1] + 1}" for group in scheme.pupils)
-        words["interpupil"] = (
-            f"inter-pupil distance, of the means of points {first} and of {second}"
-        )
-    words["box"] = "square root of the face box's area"
-    words["diagonal"] = "diagonal of the face box"
-    return words
+    words = {name: normaliser.describe(scheme) for name, normaliser in NORMALISERS.items()}
+    return {name: text for name, text in words.items() if text is not None}
 
 
 def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Sequence[int]]:
@@ -189,3 +166,56 @@ def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Se
             )
         regions[name] = tuple(sorted({number - 1 for number in numbers}))
     return regions
+
+
+@dataclass(frozen=True, slots=True)
+class Normaliser:
+    """A length of a face, by which its errors are divided.
+
+    Attributes:
+        length: scheme, points (N, K, 2) and box sizes (N, 2) -> (N,) in the unit of the points; NaN
+            where its points are unlabelled.
+        describe: the description for a keypoint scheme; None if the scheme does not have it.
+    """
+
+    length: Callable[[KeypointScheme, Floats, Floats], Floats]
+    describe: Callable[[KeypointScheme], str | None]
+
+
+def _interocular_length(scheme: KeypointScheme, points: Floats, box: Floats) -> Floats:
+    assert scheme.eye_corners is not None
+    return interocular(points, scheme.eye_corners)
+
+
+def _interocular_words(scheme: KeypointScheme) -> str | None:
+    if scheme.eye_corners is None:
+        return None
+    left, right = (corner + 1 for corner in scheme.eye_corners)
+    return f"inter-ocular distance, of the outer eye corners (points {left} and {right})"
+
+
+def _interpupil_length(scheme: KeypointScheme, points: Floats, box: Floats) -> Floats:
+    assert scheme.pupils is not None
+    return interpupil(points, scheme.pupils)
+
+
+def _interpupil_words(scheme: KeypointScheme) -> str | None:
+    if scheme.pupils is None:
+        return None
+    first, second = (f"{group[0] + 1} to {group[-1] + 1}" for group in scheme.pupils)
+    return f"inter-pupil distance, of the means of points {first} and of {second}"
+
+
+NORMALISERS: dict[str, Normaliser] = {
+    "interocular": Normaliser(_interocular_length, _interocular_words),
+    "interpupil": Normaliser(_interpupil_length, _interpupil_words),
+    "box": Normaliser(
+        lambda scheme, points, box: np.sqrt(box[:, 0] * box[:, 1]),
+        lambda scheme: "square root of the face box's area",
+    ),
+    "diagonal": Normaliser(
+        lambda scheme, points, box: np.hypot(box[:, 0], box[:, 1]),
+        lambda scheme: "diagonal of the face box",
+    ),
+}
+"""Name -> length; the first that the keypoint scheme has is the headline normaliser."""

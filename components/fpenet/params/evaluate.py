@@ -2,25 +2,69 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
     Field,
+    GetJsonSchemaHandler,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_validator,
 )
+from pydantic_core import PydanticCustomError, core_schema
 
-from fpenet.params.registered import Registered
+from fpenet.params.registered import Registered, registry_names
 from fpenet.params.section import Name, Section
 
 CorruptionName = Annotated[str, Registered(("fpenet.kpi.robustness:CORRUPTIONS",))]
-ErrorName = Annotated[
-    str, Field(pattern=r"^(image_px|crop_px|tight/image_px|nme_[a-z]+)(_visible)?/[\w.-]+$")
-]
-"""A metric for which lower is better: a regression against the champion is an increase."""
+_ERRORS = "fpenet.kpi.metric_table:ERRORS"
+_NORMALISERS = "fpenet.kpi.metrics:NORMALISERS"
+
+
+@dataclass(frozen=True)
+class RegisteredMetric(Registered):
+    """Annotation of ``<unit>/<region>`` whose unit must be in one of the registries.
+
+    ``{normaliser}`` in a registered unit stands for each name of NORMALISERS; a unit of ERRORS also
+    exists as ``<unit>_visible``. The region belongs to the keypoint scheme of the labels, which is
+    not known here.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All allowed units."""
+        units: list[str] = []
+        for registry in self.registries:
+            suffixes = ("", "_visible") if registry == _ERRORS else ("",)
+            for unit in registry_names(registry):
+                lengths = registry_names(_NORMALISERS) if "{normaliser}" in unit else ("",)
+                full = [unit.format(normaliser=length) for length in lengths]
+                units += [name + suffix for name in full for suffix in suffixes]
+        return tuple(units)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        pattern = f"^({'|'.join(map(re.escape, self.names))})/{_REGION.pattern}$"
+        return {**handler(schema), "pattern": pattern}
+
+    def _check(self, name: str) -> str:
+        unit, _, region = name.rpartition("/")
+        if unit not in self.names or not _REGION.fullmatch(region):
+            expected = {"units": self._in_words()}
+            message = "Input should be UNIT/REGION, where UNIT is {units}"
+            raise PydanticCustomError("registered", message, expected)
+        return name
+
+
+ErrorName = Annotated[str, RegisteredMetric((_ERRORS,))]
+"""An error of the KPI report; a regression against the champion is an increase."""
+LimitedName = Annotated[str, RegisteredMetric((_ERRORS, "fpenet.kpi.metric_table:FAILURE_RATES"))]
+"""A metric of the KPI report for which lower is better, so that it may have an upper limit."""
+_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SPAN = re.compile(r"(\d+)-(\d+)")
 
 
@@ -90,7 +134,7 @@ class GateParams(Section):
     champion: str | None
     """The deployed model: ``auto`` (the release pointer), a bundle's folder,
     ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; null: a first release."""
-    thresholds: dict[str, dict[str, PositiveFloat]]
+    thresholds: dict[str, dict[LimitedName, PositiveFloat]]
     """Data set (``other``: any not named) -> metric of the KPI report -> upper limit."""
     min_faces: PositiveInt
     min_subjects: PositiveInt

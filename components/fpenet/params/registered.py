@@ -67,7 +67,15 @@ class Registered:
 
     def _check(self, name: str) -> str:
         if name not in self.names:
-            *first, last = (repr(each) for each in self.names)
-            expected = f"{', '.join(first)} or {last}" if first else last
-            raise PydanticCustomError("registered", "Input should be {e}", {"e": expected})
+            expected = {"names": self._in_words()}
+            raise PydanticCustomError("registered", "Input should be {names}", expected)
         return name
+
+    def _in_words(self) -> str:
+        """All allowed values as text.
+
+        >>> Registered((), ("auto", "none"))._in_words()
+        "'auto' or 'none'"
+        """
+        *first, last = (repr(each) for each in self.names)
+        return f"{', '.join(first)} or {last}" if first else last
