@@ -41,8 +41,8 @@ def two_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only ``source`` and ``sink``, whose code is this file."""
     CALLS.clear()
     rows = {
-        "source": Stage("source", f"{HERE}:source", (), ("split",)),
-        "sink": Stage("sink", f"{HERE}:sink", ("source",), ()),
+        name: Stage(name, f"{HERE}:{name}", inputs, sections, makes="Write.", chapter="Data")
+        for name, inputs, sections in (("source", (), ("split",)), ("sink", ("source",), ()))
     }
     monkeypatch.setattr(stages, "STAGES", rows)
     monkeypatch.setattr(execution, "STAGES", rows)

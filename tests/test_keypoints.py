@@ -16,9 +16,14 @@ CARD = {
     "ears": (77, 80),
     "eye_contours": (81, 104),
 }
+OF_FPENET = [count for count, scheme in SCHEMES.items() if scheme.of_fpenet]
 
 
-@pytest.mark.parametrize("count", SCHEMES)
+def test_the_schemes_of_the_card_are_68_80_and_104_points() -> None:
+    assert OF_FPENET == [68, 80, 104]
+
+
+@pytest.mark.parametrize("count", OF_FPENET)
 def test_regions_are_the_cards(count: int) -> None:
     scheme = scheme_for(count)
     wanted = {name: (first, last) for name, (first, last) in CARD.items() if last <= count}
@@ -37,7 +42,8 @@ def test_loss_groups_hold_every_keypoint_once(count: int) -> None:
 @pytest.mark.parametrize("count", SCHEMES)
 def test_a_double_flip_is_none_and_a_partner_is_of_the_same_region(count: int) -> None:
     scheme = scheme_for(count)
-    assert scheme.flip_map is not None
+    if scheme.flip_map is None:
+        pytest.skip("left and right are not known")
     partner = np.array(scheme.flip_map)
     np.testing.assert_array_equal(partner[partner], np.arange(count))
     for name, keypoints in scheme.regions.items():
@@ -51,7 +57,7 @@ def test_midline_points_are_their_own_partners() -> None:
     assert midline == [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]
 
 
-@pytest.mark.parametrize("count", SCHEMES)
+@pytest.mark.parametrize("count", OF_FPENET)
 def test_eye_corners_are_the_outer_ones_and_mirror_each_other(count: int) -> None:
     scheme = scheme_for(count)
     assert scheme.eye_corners == (36, 45)

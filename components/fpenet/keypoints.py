@@ -23,6 +23,7 @@ class KeypointScheme:
         pupils: two groups of keypoints, left and right in the image; the mean of each is a pupil
             centre. None if the scheme has neither pupils nor eyes. 68 points have no pupil
             keypoints; the eye contours are used, as in 300-W.
+        of_fpenet: whether the keypoints are the first of the 104 of FPENet's model card.
     """
 
     num_keypoints: int
@@ -31,6 +32,7 @@ class KeypointScheme:
     flip_map: tuple[int, ...] | None
     eye_corners: tuple[int, int] | None
     pupils: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    of_fpenet: bool = False
 
 
 def _span(start: int, stop: int) -> tuple[int, ...]:
@@ -71,7 +73,7 @@ def _scheme(regions: Mapping[str, tuple[int, ...]], flip_map: tuple[int, ...]) -
     groups = _loss_groups(count, regions)
     pupils = (_span(68, 72), _span(72, 76)) if count > 68 else (_span(36, 42), _span(42, 48))
     regions = {"all": _span(0, count), **regions}
-    return KeypointScheme(count, regions, groups, flip_map, (36, 45), pupils)
+    return KeypointScheme(count, regions, groups, flip_map, (36, 45), pupils, of_fpenet=True)
 
 
 def _loss_groups(count: int, regions: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

@@ -7,7 +7,8 @@ to ``out_dir`` and returns a summary of JSON values. It does not depend on its c
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +16,12 @@ class Stage:
     """One stage.
 
     Attributes:
-        makes: what its command makes, in one sentence: its help text.
-        chapter: the part of the story that it belongs to: a panel of ``fpenet --help``.
         run: ``module:function``, imported only when the stage runs.
         inputs: stages whose folders it reads.
         reads_all: it reads every earlier sealed stage; ``inputs`` is filled from the rows.
         sections: sections of params.yaml that it reads.
+        makes: what its command makes, in one sentence: its help text.
+        chapter: the part of the story that it belongs to: a panel of ``fpenet --help``.
         tools: distributions whose version changes the result.
         reads_labels: its result depends on the labelled set at ``data.labels``.
         reads_folders: keys of its section that may name a folder of another run, which it reads.
@@ -39,8 +40,8 @@ class Stage:
     inputs: tuple[str, ...]
     sections: tuple[str, ...]
     tools: tuple[str, ...] = ("numpy",)
-    makes: str = ""
-    chapter: str = "Other"
+    makes: str = field(kw_only=True)
+    chapter: Literal["Data", "Train", "Judge", "Deploy", "Release"] = field(kw_only=True)
     reads_all: bool = False
     reads_labels: bool = False
     reads_folders: tuple[str, ...] = ()

@@ -1,9 +1,9 @@
 """Typed records as JSON files: frozen dataclasses that are written and read again.
 
 A file holds one JSON object: ``format`` and one key for each field of the dataclass, sorted. A
-field may be a string, number, boolean, ``None``, ``Path``, enum, ``Literal``, nested dataclass,
-tuple, sequence, mapping with string keys, or ``Any`` (any JSON value). The same record always gives
-the same bytes.
+field may be a string, ``Registered`` name, number, boolean, ``None``, ``Path``, enum, ``Literal``,
+nested dataclass, tuple, sequence, mapping with string keys, or ``Any`` (any JSON value). The same
+record always gives the same bytes.
 """
 
 import dataclasses
@@ -13,9 +13,20 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from fpenet.core.errors import InputError
+from fpenet.params.registered import Registered
 
 FORMAT = "format"
 _T = TypeVar("_T", bound="FileRecord")
@@ -137,6 +148,11 @@ def decode(value: Any, kind: Any, where: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
+    if origin is Annotated:
+        allowed = [each.names for each in arguments[1:] if isinstance(each, Registered)]
+        if any(value not in names for names in allowed):
+            raise InputError(f"{where} is {value!r}; must be one of {list(*allowed)}")
+        return decode(value, arguments[0], where)
     if origin in (Union, types.UnionType):
         return _decode_union(value, arguments, where)
     if origin is Literal:
@@ -200,7 +216,7 @@ def _decode_dataclass(value: Any, kind: type, where: str) -> Any:
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     """Field name -> type."""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     return {each.name: hints[each.name] for each in dataclasses.fields(kind)}
 
 

@@ -7,8 +7,12 @@ import tomllib
 import yaml
 from packaging.requirements import Requirement
 
+from fpenet.core.errors import InputError
+from fpenet.deploy.engines.engine_table import Engine, EngineStatus, EngineTable
+from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import TARGETS, target_named, tensorrt_number
 from fpenet.params import Params
+from fpenet.stages import STAGES
 
 PROJECT = Path(__file__).parents[3]
 
@@ -19,6 +23,7 @@ def test_every_opset_that_a_target_wants_is_exported(params: Params) -> None:
 
 def test_each_target_says_what_its_runtime_needs() -> None:
     for target in TARGETS.values():
+        assert target.runtime in RUNTIMES
         low, best, high = target.batch
         assert 1 <= low <= best <= high
         assert (target.compute_capability is None) == (target.runtime == "onnxruntime")
@@ -27,6 +32,19 @@ def test_each_target_says_what_its_runtime_needs() -> None:
         assert len(set(target.versions)) == len(target.versions)
         if target.dla_cores:  # Xavier and Orin have one or two; TensorRT before 8.5 is another API
             assert target.compute_capability in {(7, 2), (8, 7)}
+
+
+def test_the_key_of_stage_build_has_the_version_of_every_runtime() -> None:
+    needed = {name for runtime in RUNTIMES.values() for name in runtime.distributions[:1]}
+    assert needed == {"tensorrt", "tensorrt-rtx-cu13"}
+    assert needed <= set(STAGES["build"].tools)
+
+
+def test_a_table_of_engines_with_an_unknown_runtime_is_refused(tmp_path: Path) -> None:
+    engine = Engine("cpu", "paper", "fp32", EngineStatus.PENDING)
+    EngineTable((engine,)).write(tmp_path / "engines.json")
+    with pytest.raises(InputError, match=r"runtime is 'paper'; must be one of \['onnxruntime', "):
+        EngineTable.read(tmp_path / "engines.json")
 
 
 def test_the_devices_of_the_card_and_of_today_are_there() -> None:

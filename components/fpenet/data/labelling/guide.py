@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fpenet.data.crops.geometry import CropBox, cut
 from fpenet.data.overlay import point_colours
-from fpenet.keypoints import SCHEMES, scheme_for
+from fpenet.keypoints import scheme_for
 from synthface.rendering.render import render_face
 from synthface.spec import Expression, FaceSpec, RenderedFace
 
@@ -67,11 +67,12 @@ def guide_page(num_keypoints: int) -> str:
 
 def guide_pictures(num_keypoints: int) -> dict[str, Image.Image]:
     """Title -> image of a rendered face with numbered keypoints; empty for a custom scheme."""
-    if num_keypoints not in SCHEMES:
+    scheme = scheme_for(num_keypoints)
+    if not scheme.of_fpenet:
         return {}
     face = model_face()
     points = np.asarray(face.points[:num_keypoints], dtype=np.float64)
-    regions = SCHEMES[num_keypoints].regions
+    regions = scheme.regions
     middle = float(points[27, 0])
     pictures = {}
     for title, names in _VIEWS.items():

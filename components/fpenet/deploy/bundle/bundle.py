@@ -120,7 +120,7 @@ def bundle_target(
             inputs.export_dir / f"opset{target.opset}",
             None if on_device else out_dir / "1" / f"{first.precision}{suffix}",
         )
-    if target.built_on_device:
+    if RUNTIMES[target.runtime].deepstream:
         write_deepstream(
             out_dir / "deepstream", target, first.precision, bundle.max_batch_size, on_device
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpenet.data.crops.store import CROP_PX
+from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import GpuTarget
 from fpenet.deploy.onnx.onnx_file import (
     BOXES,
@@ -26,8 +27,6 @@ from fpenet.deploy.onnx.onnx_file import (
 LONGEST_WAIT_US = 500
 """How long a request waits for others to share its batch."""
 ENSEMBLE, CROPS, ENGINE, POINTS = "fpenet", "fpenet_crops", "fpenet_engine", "fpenet_points"
-BACKENDS = {"onnxruntime": ("onnxruntime", "model.onnx"), "tensorrt": ("tensorrt", "model.plan")}
-"""Runtime -> Triton's backend and the file that it looks for; it has none for TensorRT-RTX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,8 @@ class _Tensor:
 
 def engine_place(target: GpuTarget) -> Path | None:
     """Where the engine lies in the repository; None where Triton does not run the runtime."""
-    found = BACKENDS.get(target.runtime)
-    return None if found is None else Path(ENGINE) / "1" / found[1]
+    triton = RUNTIMES[target.runtime].triton
+    return None if triton is None else Path(ENGINE) / "1" / triton[1]
 
 
 def write_repository(
@@ -91,7 +90,9 @@ def configs(target: GpuTarget, num_keypoints: int, largest_batch: int) -> dict[s
     points = _Tensor(KEYPOINTS, "FP32", (num_keypoints, 2))
     confidence = _Tensor(CONFIDENCE, "FP32", (num_keypoints,))
     in_image = _Tensor(KEYPOINTS_IMAGE, "FP32", (-1, num_keypoints, 2))
-    backend = BACKENDS[target.runtime][0]
+    triton = RUNTIMES[target.runtime].triton
+    assert triton is not None
+    backend = triton[0]
     kind = "KIND_CPU" if target.compute_capability is None else "KIND_GPU"
     largest = min(target.batch[2], largest_batch)
     batching = f"""dynamic_batching {{

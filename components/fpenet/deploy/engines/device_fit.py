@@ -10,9 +10,9 @@ from typing import Any
 
 from fpenet.deploy.engines.cuda_device import compute_capability, driver_cuda
 from fpenet.deploy.engines.engine_table import BuiltFor
+from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import RuntimeName
 
-_DISTRIBUTIONS = {"tensorrt": ("tensorrt",), "tensorrt_rtx": ("tensorrt-rtx-cu13", "tensorrt-rtx")}
 _REBUILD = "build it on this device: fpenet build, or build.sh in its bundle"
 
 
@@ -42,7 +42,7 @@ def misfit(engine: BuiltFor, machine: Machine) -> str | None:
     >>> misfit(BuiltFor("tensorrt", "10.3.0", (8, 7)), Machine((9, 0), (12, 6), "10.3.0"))[:54]
     'it was built for SM 8.7, the CUDA device here is SM 9.'
     """
-    if engine.runtime == "onnxruntime":
+    if not RUNTIMES[engine.runtime].needs_gpu:
         return None
     wanted, found = engine.compute_capability, machine.compute_capability
     if wanted is None or engine.runtime_version is None:
@@ -81,7 +81,7 @@ def _same_version(built: str, installed: str, compatible: bool) -> bool:
 
 
 def _installed(runtime: RuntimeName) -> str | None:
-    for name in _DISTRIBUTIONS.get(runtime, ()):
+    for name in RUNTIMES[runtime].distributions:
         try:
             return version(name)
         except PackageNotFoundError:

@@ -19,7 +19,10 @@ class Runtime:
             messages and a number of threads to a predict function, or why it cannot run here.
         suffix: of the engine's file name.
         needs_gpu: whether it executes engines on a GPU, whose driver maps a large address space.
-        triton, deepstream: whether a bundle holds configurations for them.
+        distributions: the packages that it may be installed from; their version must be the one
+            that built an engine. Empty: any version runs it. Stage ``build`` lists them as tools.
+        triton: Triton's backend, and the file that it looks for; None where it has none.
+        deepstream: whether a bundle holds a configuration for it.
         in_python: whether ``fpenet.Landmarker`` is what most use it by.
         fixed_profile: whether an engine takes no larger batch than its target's profile has.
         trtexec: whether NVIDIA's trtexec can time it.
@@ -29,7 +32,8 @@ class Runtime:
     load: Callable[[bytes, str, int], Predict | Pending]
     suffix: str
     needs_gpu: bool
-    triton: bool = False
+    distributions: tuple[str, ...] = ()
+    triton: tuple[str, str] | None = None
     deepstream: bool = False
     in_python: bool = False
     fixed_profile: bool = False
@@ -42,18 +46,23 @@ RUNTIMES: dict[RuntimeName, Runtime] = {
         onnxruntime_engine.load_engine,
         ".onnx",
         needs_gpu=False,
-        triton=True,
+        triton=("onnxruntime", "model.onnx"),
         in_python=True,
     ),
     "tensorrt_rtx": Runtime(
-        tensorrt_rtx_engine.build, tensorrt_rtx_engine.load_engine, ".engine", needs_gpu=True
+        tensorrt_rtx_engine.build,
+        tensorrt_rtx_engine.load_engine,
+        ".engine",
+        needs_gpu=True,
+        distributions=("tensorrt-rtx-cu13", "tensorrt-rtx"),
     ),
     "tensorrt": Runtime(
         tensorrt_engine.build,
         tensorrt_engine.load_engine,
         ".engine",
         needs_gpu=True,
-        triton=True,
+        distributions=("tensorrt",),
+        triton=("tensorrt", "model.plan"),
         deepstream=True,
         fixed_profile=True,
         trtexec=True,

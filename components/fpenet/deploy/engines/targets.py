@@ -7,13 +7,14 @@ no INT8 arithmetic; a T4 ships FP16 (docs/fpenet.md, Export and deployment).
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from fpenet.core.errors import InputError
 from fpenet.params import Precision as Precision
 from fpenet.params import TargetName
+from fpenet.params.registered import Registered
 
-RuntimeName = Literal["onnxruntime", "tensorrt_rtx", "tensorrt"]
+RuntimeName = Annotated[str, Registered(("fpenet.deploy.engines.runtimes:RUNTIMES",))]
 Version = tuple[int, int, int]
 
 
@@ -41,6 +42,7 @@ class GpuTarget:
         dla_cores: deep-learning accelerators beside the GPU.
         pool: the work pool whose worker builds it.
         card: what NVIDIA's model card says of the device.
+        built_on_device: whether only the device itself can build its engines.
     """
 
     device: str
@@ -53,15 +55,11 @@ class GpuTarget:
     pool: str
     dla_cores: int = 0
     card: Card | None = None
-
-    @property
-    def built_on_device(self) -> bool:
-        """Whether only the device itself can build its engines."""
-        return self.runtime == "tensorrt"
+    built_on_device: bool = False
 
     def rendering(self, precision: Precision) -> str:
         """The name of the ONNX rendering that an engine of this target is built from."""
-        return f"{precision}_cpu" if self.runtime == "onnxruntime" else precision
+        return f"{precision}_cpu" if self.compute_capability is None else precision
 
     @property
     def runtime_version(self) -> Version | None:
@@ -206,7 +204,16 @@ def _own(
 ) -> GpuTarget:
     """A device that builds its own engines, by the worker of the pool of its name."""
     return GpuTarget(
-        device, capability, "tensorrt", versions, 17, ("fp16", "int8"), batch, pool, **more
+        device,
+        capability,
+        "tensorrt",
+        versions,
+        17,
+        ("fp16", "int8"),
+        batch,
+        pool,
+        built_on_device=True,
+        **more,
     )
 
 
@@ -229,6 +236,7 @@ TARGETS: dict[TargetName, GpuTarget] = {
         batch=_EDGE_BATCH,
         pool="nano",
         card=Card(None, 115),
+        built_on_device=True,
     ),
     "xavier-nx": _own(
         "xavier-nx", "Jetson Xavier NX", (7, 2), ((8, 5, 2),), dla_cores=2, card=Card(1.3, 483)

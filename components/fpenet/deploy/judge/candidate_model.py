@@ -18,7 +18,7 @@ from fpenet.data.crops.geometry import rescaled
 from fpenet.data.crops.store import CROP_PX, CropStore, first_keypoints
 from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel
 from fpenet.deploy.runtime.landmarker import Landmarker
-from fpenet.keypoints import SCHEMES
+from fpenet.keypoints import SCHEMES, scheme_for
 from fpenet.kpi.predictions import (
     Predict,
     Predictions,
@@ -96,10 +96,10 @@ def shared_keypoints(store: CropStore, num_keypoints: int) -> CropStore:
     own = store.num_keypoints
     if num_keypoints == own:
         return store
-    if not {own, num_keypoints} <= set(SCHEMES):
+    if not (scheme_for(own).of_fpenet and scheme_for(num_keypoints).of_fpenet):
+        alike = sorted(count for count, scheme in SCHEMES.items() if scheme.of_fpenet)
         raise InputError(
-            f"it has {num_keypoints} keypoints, the faces {own}; only {sorted(SCHEMES)} are"
-            " numbered alike"
+            f"it has {num_keypoints} keypoints, the faces {own}; only {alike} are numbered alike"
         )
     return first_keypoints(store, min(own, num_keypoints))
 

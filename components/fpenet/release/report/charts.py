@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 
-from fpenet.keypoints import SCHEMES
+from fpenet.keypoints import scheme_for
 from fpenet.kpi.metrics import Floats
 
 OURS, CHAMPION, QUIET = "#0a58a6", "#c2570c", "#8a939e"
@@ -160,7 +160,7 @@ def draw_mean_face(kpi: Mapping[str, Any], mean_points: Floats) -> Figure:
     """
     with _figure(4.6) as (figure, axes):
         axes.grid(visible=False)
-        for line in _LINES if len(mean_points) in SCHEMES else ():
+        for line in _LINES if scheme_for(len(mean_points)).of_fpenet else ():
             axes.plot(*mean_points[list(line)].T, color="#d3d9df", linewidth=1, zorder=1)
         errors = np.array(
             [np.nan if value is None else value for value in kpi["per_point"]["crop_px"]]
@@ -204,7 +204,7 @@ _LINES = (
     range(31, 36),
     *((*range(first, last), first) for first, last in ((36, 42), (42, 48), (48, 60), (60, 68))),
 )
-"""What belongs together on a face of one of SCHEMES: jaw, eyebrows, nose, eyes, lips."""
+"""What belongs together on a face of FPENet's keypoints: jaw, eyebrows, nose, eyes, lips."""
 
 
 def draw_robustness(curve: Mapping[str, Any], clean: Mapping[str, Any], metric: str) -> Figure:
