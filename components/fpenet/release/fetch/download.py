@@ -1,5 +1,9 @@
 """Files and JSON over plain HTTP, with the standard library alone; a broken download goes on."""
 
+# httpx, judged and not taken: an edge device downloads with the light install, which has neither it
+# nor the five packages that it needs (2 MB in all). It would replace the two calls of urlopen.
+# Ranges, the check of the length, the retries by status and the message of MLflow would stay here.
+
 import json
 import random
 import time
