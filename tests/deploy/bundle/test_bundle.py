@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from fpenet.deploy.bundle.bundle import bundle_targets, reason_left_out
+from fpenet.deploy.bundle.trtexec import trtexec_options
 from fpenet.deploy.engines.engine_table import Engine, EngineStatus
 from fpenet.deploy.engines.targets import TARGETS, Precision
-from fpenet.deploy.engines.trtexec import trtexec_options
 from fpenet.params import Params, TargetName
 from fpenet.provenance.checksums import verify_checksums
 from fpenet.provenance.digest import digest_file

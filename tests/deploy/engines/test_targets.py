@@ -26,9 +26,12 @@ def test_each_target_says_what_its_runtime_needs() -> None:
         assert target.runtime in RUNTIMES
         low, best, high = target.batch
         assert 1 <= low <= best <= high
-        assert (target.compute_capability is None) == (target.runtime == "onnxruntime")
-        assert (target.versions == ()) == (target.runtime == "onnxruntime")
-        assert (target.runtime_version is not None) == (target.runtime == "tensorrt")
+        runtime = RUNTIMES[target.runtime]
+        assert (target.compute_capability is not None) == runtime.needs_gpu
+        assert (target.versions != ()) == (runtime.distributions != ())
+        assert (target.runtime_version is not None) == target.built_on_device
+        if target.runtime in ("onnxruntime", "tensorrt_rtx", "tensorrt"):
+            assert target.built_on_device == (target.runtime == "tensorrt")
         assert len(set(target.versions)) == len(target.versions)
         if target.dla_cores:  # Xavier and Orin have one or two; TensorRT before 8.5 is another API
             assert target.compute_capability in {(7, 2), (8, 7)}
@@ -41,9 +44,9 @@ def test_the_key_of_stage_build_has_the_version_of_every_runtime() -> None:
 
 
 def test_a_table_of_engines_with_an_unknown_runtime_is_refused(tmp_path: Path) -> None:
-    engine = Engine("cpu", "paper", "fp32", EngineStatus.PENDING)
+    engine = Engine("cpu", "stone", "fp32", EngineStatus.PENDING)
     EngineTable((engine,)).write(tmp_path / "engines.json")
-    with pytest.raises(InputError, match=r"runtime is 'paper'; must be one of \['onnxruntime', "):
+    with pytest.raises(InputError, match=r"runtime is 'stone'; must be one of \['onnxruntime', "):
         EngineTable.read(tmp_path / "engines.json")
 
 
@@ -108,7 +111,8 @@ def test_precisions_are_what_the_devices_compute_in() -> None:
 def test_tensorrt_up_to_10_takes_a_cache_and_rtx_does_not() -> None:
     takers = {name for name, target in TARGETS.items() if target.takes_cache}
     xaviers, orins = {"xavier-nx", "xavier-agx"}, {"orin-nano", "orin-nx", "orin-agx"}
-    assert takers == xaviers | orins | {"thor", "h100", "h200"}
+    assert takers >= xaviers | orins | {"thor", "h100", "h200"}
+    assert not {name for name in takers if TARGETS[name].runtime == "tensorrt_rtx"}
     assert TARGETS["orin-nx"].calibrated == ((10, 3, 0), (8, 6, 2), (8, 5, 2))  # not 11.4.1
     assert TARGETS["nano"].calibrated == TARGETS["l4"].calibrated == ()
 
@@ -127,6 +131,6 @@ def test_every_target_of_its_own_device_has_a_deployment_in_its_pool() -> None:
     rows = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
     pools = {row["name"]: row["work_pool"]["name"] for row in rows}
     for name, target in TARGETS.items():
-        if target.runtime == "tensorrt":
+        if target.built_on_device:
             assert pools[name] == target.pool
     assert pools["train-and-release"] == TARGETS["cpu"].pool

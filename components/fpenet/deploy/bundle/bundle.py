@@ -32,10 +32,10 @@ from fpenet.deploy.bundle.bundle_model import (
 from fpenet.deploy.bundle.deepstream import write_deepstream
 from fpenet.deploy.bundle.readme import readme
 from fpenet.deploy.bundle.triton import engine_place, write_repository
+from fpenet.deploy.bundle.trtexec import CACHE, build_script, sources
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import GpuTarget, Precision, cache_name, target_named
-from fpenet.deploy.engines.trtexec import CACHE, build_script, sources
 from fpenet.deploy.judge.golden import GOLDEN
 from fpenet.deploy.onnx.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
 from fpenet.params import BuildParams, BundleParams

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fpenet.data.crops.store import CROP_PX
 from fpenet.deploy.bundle import fpenet_points
+from fpenet.deploy.bundle.trtexec import CACHE, sources
 from fpenet.deploy.engines.targets import GpuTarget, Precision
-from fpenet.deploy.engines.trtexec import CACHE, sources
 from fpenet.deploy.onnx.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
 
 DETECTOR_ID, FPENET_ID = 1, 2
