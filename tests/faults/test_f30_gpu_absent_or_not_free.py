@@ -46,7 +46,7 @@ def build(stages: SimpleNamespace, params: Params, tmp_path: Path) -> Any:
             evaluate=params.evaluate,
             out_dir=tmp_path,
         )
-        rows = json.loads((tmp_path / "engines.json").read_text())
+        rows = json.loads((tmp_path / "engines.json").read_text())["engines"]
         return summary, {f"{row['target']}/{row['precision']}": row for row in rows}
 
     return run
