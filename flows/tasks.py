@@ -46,8 +46,12 @@ SERVICE_DELAYS = (2.0, 10.0, 60.0)
 
 
 def worth_another_try(_task: Any, _task_run: Any, state: State[Any]) -> bool:
-    """Bad input stays bad; anything else may have been the disk, the network or the memory."""
-    return not isinstance(state.result(raise_on_failure=False), BAD_INPUT)
+    """Bad input stays bad; anything else may have been the disk, the network or the memory.
+
+    The exception is the state's ``data``. ``state.result()`` starts a thread, and where memory is
+    short Python can wait for ever for that thread to start, in a run that still sends heartbeats.
+    """
+    return not isinstance(state.data, BAD_INPUT)
 
 
 def stage_task(name: str) -> Task[..., str]:

@@ -1,4 +1,6 @@
-"""What faults are injected into, beside a small release: tiny judged stores, and small disks."""
+"""What faults are injected into, beside a small release: tiny judged stores, small disks,
+and the local services of a project.
+"""
 
 import os
 import shutil
@@ -13,9 +15,19 @@ import pytest
 from fpenet.provenance.manifest import Manifest, seal
 from tests.conftest import PARAMS
 from tests.deploy.conftest import in_a_project
+from tests.infra.conftest import ports, project, rendered_faces
 from tests.kpi.conftest import how, store_of
 
-__all__ = ["disk_of", "how", "in_a_project", "sealed", "store_of"]
+__all__ = [
+    "disk_of",
+    "how",
+    "in_a_project",
+    "ports",
+    "project",
+    "rendered_faces",
+    "sealed",
+    "store_of",
+]
 
 Mount = Callable[..., Path]
 SETTINGS = {
