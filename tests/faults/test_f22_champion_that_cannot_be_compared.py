@@ -46,7 +46,7 @@ def test_f22_a_first_release_is_said_to_be_one(gate: Gate) -> None:
     found = gate(None)
     assert found["passed"]
     assert found["champion"]["state"] == "first release"
-    assert found["champion"]["why"].startswith("compared with none: gate.champion is null")
+    assert found["champion"]["why"].startswith("no comparison: gate.champion is null")
 
 
 def test_f22_a_missing_champion_refuses(gate: Gate, tmp_path: Path) -> None:

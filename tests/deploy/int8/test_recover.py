@@ -1,4 +1,4 @@
-"""The recovery ladder on a net that INT8 hurts: one channel's range dwarfs all others'."""
+"""The recovery steps on a net with a large INT8 error: one channel has a much larger range."""
 
 import dataclasses
 import json

@@ -157,7 +157,7 @@ def test_a_fixed_batch_is_filled_up_and_other_types_are_given(
     free = open_onnx(write_foreign(tmp_path / "free.onnx", mean_shape(store)), 1.2)
     fixed = open_onnx(write_foreign(tmp_path / "fixed.onnx", mean_shape(store), 4, kind), 1.2)
     assert fixed.max_batch_size == 4
-    assert "it takes batches of 4 only; the last one is filled up" in fixed.assumed
+    assert "it takes batches of 4 only; the last batch is padded" in fixed.assumed
     one, other = (predict_all(each.predict, images, 4) for each in (free, fixed))
     assert one[0] == pytest.approx(other[0], abs=0.02)
     assert one[1].shape == other[1].shape == (10, 68)
@@ -166,10 +166,10 @@ def test_a_fixed_batch_is_filled_up_and_other_types_are_given(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"side": 96}, r"wanted one input \(N, 1, 80, 80\)"),
+        ({"side": 96}, r"there must be one input \(N, 1, 80, 80\)"),
         ({"kind": TensorProto.DOUBLE}, r"tensor\(double\)"),
-        ({"outputs": ("score",)}, r"wanted one of points \(N, K, 2\)"),
-        ({"outputs": ("pts",)}, r"wanted one of confidence \(N, 68\)"),
+        ({"outputs": ("score",)}, r"exactly one must be points \(N, K, 2\)"),
+        ({"outputs": ("pts",)}, r"exactly one must be confidence \(N, 68\)"),
     ],
 )
 def test_a_file_that_does_not_keep_the_contract_is_named(
@@ -239,7 +239,9 @@ def test_kept_predictions_of_other_faces_are_refused(
 ) -> None:
     everything = all_faces_judged(store)
     assert len(everything.rows("kpi")) == 10
-    with pytest.raises(ValueError, match=r"predictions\.npz: of the faces .* Give its model"):
+    with pytest.raises(
+        ValueError, match=r"predictions\.npz: predictions of the faces .* Name the model"
+    ):
         compare_models(
             stages.evaluate, stages.train, everything, params.evaluate, params.gate.comparison
         )

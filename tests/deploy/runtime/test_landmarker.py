@@ -144,7 +144,9 @@ def test_an_onnx_file_that_is_not_ours_is_refused(stages: SimpleNamespace, tmp_p
     del model.metadata_props[:]
     set_metadata(model, {"num_keypoints": "68"})
     (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ValueError, match=r"other\.onnx: its metadata has no box_scale; not ours"):
+    with pytest.raises(
+        ValueError, match=r"other\.onnx: its metadata has no box_scale; it is not a model of fpenet"
+    ):
         fpenet.Landmarker(tmp_path / "other.onnx", trusted="anyone")
 
 

@@ -1,10 +1,10 @@
 """Stage benchmark: latency and throughput of every engine that runs on this machine.
 
 Input: crop, train, evaluate and build folders. Does: warm-up, then timed calls from uint8 crops to
-points; on a GPU also without copies and with a CUDA graph, TensorRT's by trtexec. Output:
-``benchmark.json``, one row a target, precision and batch; ``modes.json``; ``machine.json``, clocks
-and throttling before and after; ``benchmark.md``, one table of all engines, those that cannot run
-here too.
+points; on a GPU also without copies and with a CUDA graph (trtexec times TensorRT engines). Output:
+``benchmark.json``, one row for each target, precision and batch; ``modes.json``; ``machine.json``,
+clocks and throttling before and after the calls; ``benchmark.md``, one table of all engines,
+including engines that cannot run here.
 """
 
 import json
@@ -44,7 +44,7 @@ from fpenet.provenance.digest import digest_bytes
 def time_calls(
     predict: Predict, faces: NDArray[np.uint8], batch_size: int, warmup_runs: int, runs: int
 ) -> NDArray[np.float64]:
-    """(runs,) milliseconds of each call on ``batch_size`` faces, taken in turn from ``faces``."""
+    """(runs,) milliseconds of each call; each call takes the next ``batch_size`` of ``faces``."""
     times = np.empty(runs)
     for run in range(-warmup_runs, runs):
         start = run * batch_size
@@ -92,10 +92,10 @@ def benchmark_engines(
     """Time every engine that can run here, and the trained net.
 
     Returns:
-        p50 at batch 1 by engine, which engines were not timed, and what held the machine down.
+        p50 at batch 1 by engine, the engines that were not timed, and why the machine was slow.
 
     Raises:
-        InputError: an engine file is not the one that was built, or trtexec refuses it.
+        InputError: the digest of an engine file differs from ``engines.json``, or trtexec fails.
     """
     store = open_crops(crop_dir)
     faces = store.images(store.rows(store.judged_part)[:256])
@@ -161,7 +161,7 @@ def _modes_of(
     faces: NDArray[np.uint8],
     benchmark: BenchmarkParams,
 ) -> list[Mode]:
-    """With and without copies and CUDA graph, where a GPU is what runs the engine."""
+    """Times with and without copies and CUDA graph; empty for an engine that needs no GPU."""
     sizes, runs = model.sizes(benchmark.batch_sizes), benchmark.timed_runs
     engine = model.engine
     if engine is None:
@@ -181,13 +181,18 @@ def _modes_of(
 
 
 def _opened(engine: Engine, build_dir: Path, threads: int) -> Predict | None:
-    """The engine, once its file has the digest that was written when it was built."""
+    """The predict function of an engine whose digest is that of ``engines.json``.
+
+    None where the engine cannot run here.
+    """
     if not engine.ready or engine.file is None:
         return None
     path = build_dir / engine.file
     data = path.read_bytes()
     if digest_bytes(data) != engine.sha256:
-        raise InputError(f"{path}: is not the engine that was built; run the build stage again")
+        raise InputError(
+            f"{path}: its digest is not that of engines.json; run the build stage again"
+        )
     predict = RUNTIMES[engine.runtime].load(data, str(path), threads)
     return None if isinstance(predict, Pending) else predict
 

@@ -1,4 +1,4 @@
-"""What a machine's speed hangs on, at one moment: clocks, throttling, power mode."""
+"""The state of a machine that determines its speed: clocks, throttling, power mode."""
 
 import os
 import platform
@@ -11,12 +11,12 @@ from typing import Any
 from fpenet.deploy.engines.cuda_device import clocks, cuda_device
 
 QUERY_SECONDS = 10.0
-"""How long a program that reads the state may take."""
+"""Time limit of a program that reads the state."""
 _CPU = Path("/sys/devices/system/cpu")
 
 
 def machine_state() -> dict[str, Any]:
-    """JSON values; None where the machine does not tell."""
+    """The present state as JSON values; None where the machine has no such value."""
     device, now = cuda_device(), clocks()
     return {
         "cpu": {
@@ -33,19 +33,19 @@ def machine_state() -> dict[str, Any]:
 
 
 def throttling(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Why the times between two states may be too long; empty where nothing says so.
+    """Why the times between two states may be too long; empty where no reason is known.
 
     >>> cpu = {"throttled": 3, "load": 0.1}
     >>> throttling({"cpu": cpu, "gpu": None}, {"cpu": cpu | {"throttled": 5}, "gpu": None})
     ['the CPU was throttled']
     """
-    found = []
+    reasons = []
     if (before["cpu"]["throttled"] or 0) < (after["cpu"]["throttled"] or 0):
-        found.append("the CPU was throttled")
+        reasons.append("the CPU was throttled")
     for state in (before, after):
-        reasons = state["gpu"] and state["gpu"]["throttled"]
-        found += [f"the GPU's clock was held down: {reason}" for reason in reasons or ()]
-    return list(dict.fromkeys(found))
+        throttled = state["gpu"] and state["gpu"]["throttled"]
+        reasons += [f"the GPU's clock was reduced: {reason}" for reason in throttled or ()]
+    return list(dict.fromkeys(reasons))
 
 
 def _cpu_model() -> str:
@@ -56,13 +56,13 @@ def _cpu_model() -> str:
 
 
 def _cpu_mhz() -> float | None:
-    """Mean over the cores."""
-    found = [
+    """Mean clock of the cores, MHz."""
+    clocks_mhz = [
         float(line.partition(":")[2])
         for line in (_text(Path("/proc/cpuinfo")) or "").splitlines()
         if line.startswith("cpu MHz")
     ]
-    return round(sum(found) / len(found), 1) if found else None
+    return round(sum(clocks_mhz) / len(clocks_mhz), 1) if clocks_mhz else None
 
 
 def _throttle_count() -> int | None:
@@ -71,7 +71,7 @@ def _throttle_count() -> int | None:
 
 
 def _power_mode() -> str | None:
-    """A Jetson's, e.g. ``MAXN``; None where ``nvpmodel`` is absent or does not end."""
+    """Power mode of a Jetson, e.g. ``MAXN``; None where ``nvpmodel`` is absent or hangs."""
     if shutil.which("nvpmodel") is None:
         return None
     try:

@@ -11,18 +11,20 @@ from fpenet.params import BuildParams
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What executes engines.
+    """Software that executes engines.
 
     Attributes:
-        build: network files, target and precision to an engine, or why it is pending.
-        load: an engine's bytes, whose signature and digest were checked, the file's name for
-            messages and a number of threads to a predict function, or why it cannot run here.
-        suffix: of the engine's file name.
-        needs_gpu: whether it executes engines on a GPU, whose driver maps a large address space.
-        triton, deepstream: whether a bundle holds configurations for them.
-        in_python: whether ``fpenet.Landmarker`` is what most use it by.
-        fixed_profile: whether an engine takes no larger batch than its target's profile has.
-        trtexec: whether NVIDIA's trtexec can time it.
+        build: takes network files, target, precision and params; returns an engine, or why it is
+            pending.
+        load: takes an engine's bytes, whose signature and digest were checked, the file's name for
+            messages, and a number of threads; returns a predict function, or why the engine cannot
+            run here.
+        suffix: suffix of the engine's file name.
+        needs_gpu: whether it executes engines on a GPU; no limit of address space applies then.
+        triton, deepstream: whether a bundle has configurations for them.
+        in_python: whether the README of a bundle shows ``fpenet.Landmarker``.
+        fixed_profile: whether the largest batch of an engine is that of its target's profile.
+        trtexec: whether NVIDIA's trtexec can time its engines.
     """
 
     build: Callable[[Network, GpuTarget, Precision, BuildParams], Built | Pending]

@@ -1,11 +1,12 @@
 """Stage calibrate: ranges of all activations on training faces, rendered for every INT8 runtime.
 
-Input: crop and export folders. Does: draws training crops spread over pose, light and occlusion,
-takes the ranges of all activations on them, and climbs the recovery ladder while INT8 moves the
-points farther than the budget. Output: ``ranges.json`` (one target-neutral table),
-``opset<NN>/int8.onnx`` and ``int8_cpu.onnx`` (Q/DQ, see ``quantise``), ``fp32.onnx`` (the network
-that the table belongs to), a calibration cache for each TensorRT version that takes one, the faces
-used, and ``recovery.json`` and ``recovery.md``: each rung, and what other draws of faces give.
+Input: crop and export folders. Does: samples training crops stratified by pose, light and
+occlusion; computes the ranges of all activations on them; applies recovery steps while the points
+of INT8 differ from those of FP32 by more than the budget. Output: ``ranges.json`` (one table for
+all targets), ``opset<NN>/int8.onnx`` and ``int8_cpu.onnx`` (Q/DQ, see ``quantise``), ``fp32.onnx``
+(the network that the table belongs to), a calibration cache for each TensorRT version that reads
+one, the list of the faces, and ``recovery.json`` and ``recovery.md``: each recovery step, and the
+error of INT8 with ranges of other calibration resamples.
 """
 
 import json
@@ -40,7 +41,11 @@ from fpenet.provenance.digest import digest_bytes, digest_json
 def calibrate_ranges(
     *, crop_dir: Path, export_dir: Path, calibrate: CalibrateParams, out_dir: Path
 ) -> dict[str, Any]:
-    """Write the table and all that is rendered from it.
+    """Write the table of ranges, the networks and the calibration caches.
+
+    Returns:
+        method, counts, file names of the caches, the recovery steps that are part of the result,
+        the mean distance of the points to FP32 by rendering, and whether it is within the budget.
 
     Raises:
         InputError: no usable face, a degenerate range, or networks that differ between opsets.
@@ -107,14 +112,14 @@ def calibrate_ranges(
 
 
 def _others(store: CropStore, rows: Rows, calibrate: CalibrateParams) -> Rows:
-    """Training faces that no range is from; where all are calibrated on, those."""
+    """Training faces that were not used for the ranges; all of them where none is left."""
     if len(rows) == len(store.rows("train")):
         return rows
     return draw_faces(store, calibrate.recovery.faces, calibrate.seed + 1, but=rows)
 
 
 def _draws(evidence: RecoveryInputs, first: Quantisation) -> list[dict[str, Any]]:
-    """What the ranges of other draws of calibration faces give; the first draw is ours."""
+    """INT8's distances with the ranges of several calibration resamples; the first is in use."""
     calibrate, store = evidence.calibrate, evidence.store
     labels = store.points_crop(evidence.others)
     held_out = evidence.others if len(evidence.others) < len(store.rows("train")) else ()
@@ -138,7 +143,7 @@ def _draws(evidence: RecoveryInputs, first: Quantisation) -> list[dict[str, Any]
 def _write_recovery(
     rungs: list[RecoveryStep], draws: list[dict[str, Any]], evidence: RecoveryInputs, out_dir: Path
 ) -> None:
-    """``recovery.json``, and its tables for people."""
+    """Write ``recovery.json``, and its tables as ``recovery.md``."""
     budget = evidence.calibrate.recovery.budget_px
     names = list(rungs[0].px)
     spread = {
@@ -155,8 +160,8 @@ def _write_recovery(
     _write_json(out_dir / "recovery.json", found)
     columns = " | ".join(f"{name}, px" for name in names)
     lines = [
-        f"Mean distance of INT8's points to FP32's on {len(evidence.others)} faces, pixels of the"
-        f" 80x80 crop; the budget is {budget:g}.\n",
+        f"Mean distance between the points of INT8 and of FP32 on {len(evidence.others)} faces,"
+        f" pixels of the 80x80 crop; the budget is {budget:g}.\n",
         f"| rung | {columns} | within the budget | kept | what it did |",
         "|---" * (len(names) + 4) + "|",
     ]
@@ -167,7 +172,8 @@ def _write_recovery(
     if draws:
         columns = " | ".join(f"{name} to FP32 | {name} to the labels" for name in names)
         lines += [
-            "\nRanges of other draws of the calibration faces, mean distance in the same pixels.\n",
+            "\nRanges of other samples of the calibration faces, mean distance in the same"
+            " pixels.\n",
             f"| seed | {columns} |",
             "|---" * (2 * len(names) + 1) + "|",
         ]
@@ -180,7 +186,7 @@ def _write_recovery(
 
 
 def _write_caches(model: ModelProto, opset: int, made: Quantisation, out_dir: Path) -> list[str]:
-    """The caches of all TensorRT versions that read this opset; returns their names."""
+    """Write the caches of all TensorRT versions that read this opset; returns their names."""
     written = []
     for target in TARGETS.values():
         for version in target.calibrated if target.opset == opset else ():
@@ -193,7 +199,7 @@ def _write_caches(model: ModelProto, opset: int, made: Quantisation, out_dir: Pa
 
 
 def _write_network(model: ModelProto, values: Mapping[str, str], path: Path) -> str:
-    """Write an ONNX file with what it says of itself; returns its SHA-256."""
+    """Write an ONNX file with the metadata ``values``; returns its SHA-256."""
     set_metadata(model, dict(values))
     data = model.SerializeToString(deterministic=True)
     path.write_bytes(data)
