@@ -14,9 +14,9 @@ from fpenet.data.synth import render
 from fpenet.params import Params
 from fpenet.params.scheme import SchemeParams, read_scheme
 from synthface import EXPRESSIONS, FaceSpec, Occluder, render_dataset, render_face
-from synthface.head.landmarks import landmarks
-from synthface.head.scheme import head_obj, mean_head, scheme_points, with_scheme
-from synthface.population import sample_identity
+from synthface.geometry.landmarks import landmarks
+from synthface.geometry.scheme import head_obj, mean_head, scheme_points, with_scheme
+from synthface.sampling import sample_identity
 
 TEN = Path(__file__).parents[3] / "schemes" / "ten.yaml"
 OF_THE_CARD = [36, 39, 42, 45, 30, 31, 35, 48, 54, 8]
@@ -115,7 +115,10 @@ def test_a_wrong_scheme_file_is_named(
 @pytest.mark.parametrize(
     ("vertices", "said"),
     [
-        ({99999: 1.0}, "keypoint 2 (b): vertex 99999 is none; the mean head has 0 to "),
+        (
+            {99999: 1.0},
+            "keypoint 2 (b): there is no vertex 99999; the mean head has the vertices 0 to ",
+        ),
         (None, "has no"),
     ],
 )
