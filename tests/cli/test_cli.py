@@ -116,7 +116,7 @@ def test_unreadable_images_above_the_limit_stop_the_run(
     assert (tmp_path / "out/validate/report.html").is_file()  # to be read, and not gone on from
     status, error = run("split")
     assert (status, error.count("\n")) == (2, 1)
-    assert "validate found what stops a run: 2 of 20 faces are broken" in error
+    assert "stage validate has blocking findings: 2 of 20 faces are broken" in error
 
 
 def test_zero_usable_faces_stop_the_run(run: Run, tmp_path: Path, tiny_labels: Any) -> None:

@@ -109,10 +109,10 @@ def test_points_of_300w_hold_places_only_and_say_so(
     assert rows == {
         ("images/s021_0.png", "image missing"): "labels.json, record 23: s021_0.png: no such file",
         ("images/s020_0.png", "unlabelled keypoint"): (
-            "keypoint 3 has no place; a .pts file needs one for each"
+            "keypoint 3 is unlabelled; a .pts file needs every keypoint"
         ),
         ("images/s000_0.png", "second face"): (
-            "s000_0.pts holds another face; a .pts file holds one"
+            "s000_0.pts has another face; a .pts file has one face"
         ),
     }
     again = read_labels(out, params_with().data).samples

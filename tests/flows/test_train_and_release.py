@@ -203,7 +203,7 @@ def test_labels_on_s3_are_fetched_first_and_what_is_not_there_is_bad_input(
     state = run(labels=f"s3://{bucket.name}/april", overrides=server)
     assert (state.name, state.message) == (
         "BadInput",
-        f"data.labels: s3://{bucket.name}/april: no objects; give the prefix of a set",
+        f"data.labels: s3://{bucket.name}/april: no objects; name the prefix of a set",
     )
     written = [path for path in files_of(project) if path.suffix != ".lock"]
     assert not [path for path in written if bucket.server.secret.encode() in path.read_bytes()]

@@ -144,7 +144,7 @@ def _table_of(
     missing = [name for name in metrics if name not in table.metrics]
     if missing or not metrics:
         raise InputError(
-            f"gate.comparison.metrics: {missing or 'none'} of these keypoints; choose of"
+            f"gate.comparison.metrics: {missing or 'none'} for these keypoints; it must be some of"
             f" {sorted({name.rpartition('/')[0] for name in table.metrics})} by region"
         )
     return table.chosen(lambda name: name in metrics)

@@ -1,7 +1,7 @@
 """Quality of the confidence: detection of large errors and of hidden points, and calibration.
 
-Pure functions on arrays. The confidence of our nets is the probability that a keypoint is visible
-and within ``train.confidence_px`` of its label; a keypoint counts as visible from 0.5 on.
+Pure functions on arrays. A learned confidence is the probability that a keypoint is visible and
+within ``train.confidence_px`` of its label; a keypoint is predicted as visible from 0.5 on.
 """
 
 from collections.abc import Mapping, Sequence

@@ -67,7 +67,7 @@ def evaluate_folder(predict: Predict, crop_dir: Path | str, params: EvaluatePara
 
 
 def errors_of(store: CropStore, predictions: Predictions) -> FaceErrors:
-    """The errors of predictions on the evaluation part, on our crop and on the tight crop."""
+    """The errors of predictions on the evaluation part: pipeline's crop and tight crop."""
     errors = face_errors(store, predictions.rows, predictions.points)
     if predictions.tight_points is None:
         return errors

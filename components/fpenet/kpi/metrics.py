@@ -154,20 +154,20 @@ def normalisers_of(scheme: KeypointScheme) -> dict[str, str]:
     >>> list(normalisers_of(scheme_for(68))), list(normalisers_of(scheme_for(10)))
     (['interocular', 'interpupil', 'box', 'diagonal'], ['box', 'diagonal'])
     """
-    words: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     if scheme.eye_corners is not None:
         left, right = scheme.eye_corners
-        words["interocular"] = (
+        descriptions["interocular"] = (
             f"inter-ocular distance, of the outer eye corners (points {left + 1} and {right + 1})"
         )
     if scheme.pupils is not None:
         first, second = (f"{group[0] + 1} to {group[-1] + 1}" for group in scheme.pupils)
-        words["interpupil"] = (
+        descriptions["interpupil"] = (
             f"inter-pupil distance, of the means of points {first} and of {second}"
         )
-    words["box"] = "square root of the face box's area"
-    words["diagonal"] = "diagonal of the face box"
-    return words
+    descriptions["box"] = "square root of the face box's area"
+    descriptions["diagonal"] = "diagonal of the face box"
+    return descriptions
 
 
 def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Sequence[int]]:
@@ -182,10 +182,10 @@ def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Se
         key = f"evaluate.regions.{name}"
         if name in regions:
             raise InputError(f"{key}: is a region of {num_keypoints} keypoints already; rename it")
-        wrong = [number for number in numbers if number > num_keypoints]
-        if wrong or not numbers:
+        unknown = [number for number in numbers if number > num_keypoints]
+        if unknown or not numbers:
             raise InputError(
-                f"{key}: {wrong or 'empty'}; must be keypoints from 1 to {num_keypoints}"
+                f"{key}: {unknown or 'empty'}; must be keypoints from 1 to {num_keypoints}"
             )
         regions[name] = tuple(sorted({number - 1 for number in numbers}))
     return regions

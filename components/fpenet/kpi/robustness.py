@@ -26,18 +26,18 @@ MAIN_REGIONS = ("all", "eyes", "mouth")
 
 
 def evenly(subjects: Sequence[str], count: int, seed: int) -> Rows:
-    """Indices of ``count`` faces, sorted: a random one of each subject, then a second one, ...
+    """Sorted indices of ``count`` faces: a random face of each subject, then a second face, ...
 
     >>> evenly(["a", "a", "a", "b"], 2, seed=0).tolist()[1]
     3
     """
     rng = np.random.default_rng(seed)
-    turn: dict[str, int] = {}
-    turns: list[tuple[int, int, int]] = []
+    faces_taken: dict[str, int] = {}
+    order: list[tuple[int, int, int]] = []
     for face in rng.permutation(len(subjects)):
-        turn[subjects[face]] = turn.get(subjects[face], -1) + 1
-        turns.append((turn[subjects[face]], len(turns), int(face)))
-    return np.array(sorted(face for *_, face in sorted(turns)[:count]), dtype=np.int64)
+        faces_taken[subjects[face]] = faces_taken.get(subjects[face], -1) + 1
+        order.append((faces_taken[subjects[face]], len(order), int(face)))
+    return np.array(sorted(face for *_, face in sorted(order)[:count]), dtype=np.int64)
 
 
 def robustness_of(

@@ -45,7 +45,7 @@ def temporal_of(
 
     Returns:
         kind, number of sequences and of frames, and metrics ``trembling_px/<region>``: the mean
-        jitter over sequences and keypoints; None for a region without a labelled point.
+        temporal jitter over sequences and keypoints; None for a region without a labelled point.
     """
     groups = _sequences(store, rows)
     if groups:

@@ -132,18 +132,18 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
     """
     for number, digest, candidate in _checkpoints(path):
         content = candidate.read_bytes()
-        wrong = f"its SHA-256 is {digest_bytes(content)[:16]}..."
+        fault = f"its SHA-256 is {digest_bytes(content)[:16]}..."
         if digest_bytes(content) == digest:
             try:
                 header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
                 state: dict[str, Any] = json.loads(header["__metadata__"]["state"])
                 return load(content), state
             except (ValueError, LookupError, TypeError, SafetensorError):
-                wrong = "not a checkpoint, although its SHA-256 is the one in its name"
+                fault = "not a checkpoint, although its SHA-256 is the one in its name"
         LOGGER.warning(
             "%s: damaged: %s; going back to the checkpoint before number %d",
             candidate,
-            wrong,
+            fault,
             number,
         )
         candidate.replace(path.with_suffix(".damaged"))
@@ -191,12 +191,14 @@ def resume_run(training: Training, path: Path) -> bool:
     trained = [p.detach() for group in training.optimizer.param_groups for p in group["params"]]
     for name, value in parts["optimizer"].items():
         index, _, kind = name.partition(".")
-        like = trained[int(index)]
+        parameter = trained[int(index)]
         # The fused step pairs memory, not indices: a moment needs its parameter's memory format.
-        moment = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        moment = (
+            torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        )
         moments.setdefault(int(index), {})[kind] = moment
-    whole = training.optimizer.state_dict()
-    training.optimizer.load_state_dict({**whole, "state": moments})
+    state_dict = training.optimizer.state_dict()
+    training.optimizer.load_state_dict({**state_dict, "state": moments})
     for group in training.optimizer.param_groups:
         group["lr"] = training.rate  # which loading replaced by a copy
     if so_far := state.pop("so_far", None):

@@ -71,7 +71,7 @@ def load_teacher(folder: Path, num_keypoints: int) -> Recombinator:
         InputError: missing, damaged, or with another number of keypoints.
     """
     if not (folder / "model.json").is_file():
-        raise InputError(f"train.teacher {folder}: no model.json; give a folder of stage train")
+        raise InputError(f"train.teacher {folder}: no model.json; name a folder of stage train")
     net, about = load_net(folder)
     if about["num_keypoints"] != num_keypoints:
         raise InputError(
@@ -85,7 +85,7 @@ def _read(folder: Path, name: str) -> dict[str, Tensor]:
     """The weights in ``folder`` in the training form of the net ``name``."""
     if not (folder / "model.json").is_file():
         raise InputError(
-            f"train.start_from {folder}: no model.json; give a folder of stage train or an import"
+            f"train.start_from {folder}: no model.json; name a folder of stage train or an import"
         )
     about = read_about(folder)
     if about.get("net") != name:

@@ -1,9 +1,9 @@
 """Stage train: crops to weights.
 
 Input: the crop store. Does: AdamW on augmented margin crops; learning rate with warm-up, a flat
-part and cosine decay over the epochs or minutes, whichever end first. The moving average of the
-weights is deployed. There is a checkpoint after each epoch, and one at SIGTERM within an epoch: a
-killed run resumes from the last one, on a CPU with the same loss curve. Output:
+part and cosine decay over the epochs or the minutes (the shorter limit). The moving average of the
+weights is deployed. A checkpoint is saved after each epoch, and at SIGTERM within an epoch: a
+killed run resumes from the last checkpoint, on a CPU with the same loss curve. Output:
 ``model.safetensors``, ``model.json``, ``trainable.safetensors`` and ``curve.jsonl``.
 """
 
@@ -110,7 +110,7 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
             if stopped():
                 save_run(training, checkpoint)
         writes = rank() == 0
-    return _finish(training, store, train, out_dir) | {"made_anew": fresh} if writes else {}
+    return _finish(training, store, train, out_dir) | {"reinitialised": fresh} if writes else {}
 
 
 def _begin(

@@ -92,7 +92,7 @@ class DataParams(Section):
     subject_pattern: str
     """Regular expression with a group ``subject``, matched on the image's base name."""
     subject_per_image: bool
-    """Each image is a subject of its own, if neither the format nor a CSV file has subjects."""
+    """Each image is a separate subject, if neither the format nor a CSV file has subjects."""
 
 
 class SplitParams(Section):
@@ -155,7 +155,7 @@ class RegisterParams(Section):
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """All sections of params.yaml."""
 
     preset: Name
     trust: TrustParams
@@ -226,5 +226,5 @@ def _complaint(problem: Any) -> str:
         if part in fields:
             section = fields[part].annotation
     near = get_close_matches(loc[-1], fields, n=1)
-    known = f"did you mean {near[0]}?" if near else f"choose one of {sorted(fields)}"
-    return f"{key_and_value}no such key; {known}"
+    hint = f"did you mean {near[0]}?" if near else f"choose one of {sorted(fields)}"
+    return f"{key_and_value}no such key; {hint}"

@@ -83,7 +83,8 @@ class ComparisonParams(Section):
     slice_margin: PositiveFloat
     metrics: tuple[ErrorName, ...]
     slices: dict[str, tuple[Name, ...]]
-    """Data set (``other``: any not named) -> attributes; the margin applies to each slice."""
+    """Data set (``other``: every data set without a key) -> attributes; the margin applies to each
+    slice."""
 
 
 class GateParams(Section):
@@ -91,7 +92,8 @@ class GateParams(Section):
     """The deployed model: ``auto`` (the release pointer), a bundle's folder,
     ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; null: a first release."""
     thresholds: dict[str, dict[str, PositiveFloat]]
-    """Data set (``other``: any not named) -> metric of the KPI report -> upper limit."""
+    """Data set (``other``: every data set without a key) -> metric of the KPI report -> upper
+    limit."""
     min_faces: PositiveInt
     min_subjects: PositiveInt
     comparison: ComparisonParams

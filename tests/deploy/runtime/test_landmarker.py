@@ -129,7 +129,7 @@ def test_sums_that_point_outside_are_refused(stages: SimpleNamespace, tmp_path: 
     [
         ("nano", None, "its fp16 engine is not built yet; run its build.sh"),
         ("cpu", "fp16", r"no fp16 engine; it has \['fp32', 'int8'\]"),
-        ("", None, r"holds several targets; name one: cpu, h200, l4, nano, orin-agx, xavier-nx"),
+        ("", None, r"has several targets; name one: cpu, h200, l4, nano, orin-agx, xavier-nx"),
     ],
 )
 def test_an_engine_that_cannot_run_here_says_why(

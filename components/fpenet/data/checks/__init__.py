@@ -1,8 +1,8 @@
 """Checks of a labelled set. Reading order: faces, labels, shape_outliers, window, appearance,
 image_hash, duplicates, balance; CHECKS at the end lists every check.
 
-LABEL_CHECKS test each label separately and run first; the faces that they drop are not used by
-SET_CHECKS, which compare a face with all the others.
+LABEL_CHECKS test each label separately and run first. The faces that they drop are not used by
+SET_CHECKS, which compare a face with all remaining faces of the set.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ class CheckInputs:
         faces: the N faces that passed the label checks.
         digests: SHA-256 of each face's image file.
         windows: (N, WINDOW_PX, WINDOW_PX), or None without images.
-        shapes, pictures: shape model and appearance model, or why there is none.
+        shapes, pictures: shape model and appearance model, or the reason why there is none.
         pairs: later label -> first label of the same face.
         shared: outcome of the check for one image of two subjects, and the pairs of images.
     """
@@ -100,7 +100,7 @@ def _imbalance(inputs: CheckInputs, params: ValidateParams) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SetCheck:
-    """One rule that compares a face with the others; ``broken`` as in ``LabelCheck``."""
+    """One rule that compares a face with the set; ``broken`` as in ``LabelCheck``."""
 
     find: Callable[[CheckInputs, ValidateParams], Outcome]
     broken: bool = True
@@ -120,7 +120,7 @@ SET_CHECKS: dict[str, SetCheck] = {
     "balance": SetCheck(_imbalance, broken=False),
 }
 COUNT_CHECKS: dict[str, bool] = {"keypoint count": True}
-"""The check between the two groups: it determines K, which the checks on the set need."""
+"""The check that runs between the two groups: it determines K for SET_CHECKS."""
 (KEYPOINT_COUNT,) = COUNT_CHECKS
 
 CHECKS: dict[str, bool] = {

@@ -20,11 +20,11 @@ from fpenet.data.sample import Bools, Floats
 from fpenet.params import ValidateParams
 from fpenet.provenance.digest import digest_bytes
 
-_LOOKED_AT = 34  # points at most, evenly over the scheme
+_LOOKED_AT = 34  # largest number of points with features, evenly over the scheme
 _FOLDS = 3
-_FITTED = 6000  # faces at most, evenly over the set, that are learnt from
-_MOVES = 6  # of each face, to learn from
-_FAR, _NEAR = 0.2, 0.05  # sides: first a shift up to _FAR is found, then what remains of it
+_FITTED = 6000  # largest number of training faces, evenly over the set
+_MOVES = 6  # random displacements of each training face
+_FAR, _NEAR = 0.2, 0.05  # sides: largest first shift; deviation of the remaining shift
 _BENT, _MOVED, _SCALED = 0.5, 0.03, 0.1  # of a mode's deviation; of a side; of a region's size
 _RIDGE = 1e-3  # of the mean power of a feature
 _ROWS = 128  # faces at a time
@@ -121,28 +121,28 @@ def fit_appearance(
     subjects = [faces.subject_of(row) for row in range(len(faces))]
     folds = np.array([int(digest_bytes(name.encode())[:8], 16) % _FOLDS for name in subjects])
     if len(np.unique(folds)) < _FOLDS:
-        return f"{len(set(subjects))} subjects are too few to compare each with the others"
+        return f"{len(set(subjects))} subjects are too few for {_FOLDS} folds of subjects"
     scene = _Scene(faces, shapes, windows)
     rows = np.linspace(0, len(faces) - 1, min(len(faces), _FITTED)).round().astype(int)
     far, near = _learn(scene, [rows[folds[rows] == fold] for fold in range(_FOLDS)])
-    shift, off = np.empty((len(faces), 2)), np.empty(faces.points.shape, np.float32)
+    shift, errors = np.empty((len(faces), 2)), np.empty(faces.points.shape, np.float32)
 
     def judge(part: Indices) -> None:
         maps = slope_maps(windows[part])
         fold = int(folds[part[0]])
-        here = scene.look(maps, part, np.zeros((len(part), 1, 2)))
-        moved = far[fold].predict(here)
-        rest = near[fold].predict(scene.look(maps, part, -moved[:, None]))
-        shift[part] = moved + rest.reshape(len(part), -1, 2).mean(axis=1)
-        bent = near[fold].predict(here).reshape(len(part), -1, 2)
-        again = near[fold].predict(scene.look(maps, part, -bent))
-        off[part] = bent + again.reshape(bent.shape)
+        features = scene.look(maps, part, np.zeros((len(part), 1, 2)))
+        moved = far[fold].predict(features)
+        remainder = near[fold].predict(scene.look(maps, part, -moved[:, None]))
+        shift[part] = moved + remainder.reshape(len(part), -1, 2).mean(axis=1)
+        first = near[fold].predict(features).reshape(len(part), -1, 2)
+        second = near[fold].predict(scene.look(maps, part, -first))
+        errors[part] = first + second.reshape(first.shape)
 
-    everyone = np.arange(len(faces))
+    all_rows = np.arange(len(faces))
     with ThreadPoolExecutor() as pool:
-        parts = (part for fold in range(_FOLDS) for part in _parts(everyone[folds == fold]))
+        parts = (part for fold in range(_FOLDS) for part in _parts(all_rows[folds == fold]))
         list(pool.map(judge, parts))
-    distance = np.linalg.norm(off, axis=2).astype(float)
+    distance = np.linalg.norm(errors, axis=2).astype(float)
     return AppearanceModel(
         shift,
         {
@@ -225,11 +225,11 @@ def find_shifted(pictures: AppearanceModel, params: ValidateParams) -> Outcome:
     shift = np.linalg.norm(pictures.shift, axis=1)
     limit = params.models.max_shift
 
-    def say(row: int) -> str:
+    def detail(row: int) -> str:
         x, y = pictures.shift[row]
         return f"points ({x:+.2f}, {y:+.2f}) of the face's size off the image; at most {limit:g}"
 
-    return flag(shift / limit, say, median=round(float(np.median(shift)), 4))
+    return flag(shift / limit, detail, median=round(float(np.median(shift)), 4))
 
 
 def find_unlike_appearance(pictures: AppearanceModel, params: ValidateParams) -> Outcome:
@@ -242,7 +242,7 @@ def find_unlike_appearance(pictures: AppearanceModel, params: ValidateParams) ->
     deviations = deviations_of(ratio)
     limit = params.models.max_picture_deviations
 
-    def say(row: int) -> str:
+    def detail(row: int) -> str:
         name = names[worst[row]]
         share = pictures.regions[name][row]
         return (
@@ -251,4 +251,4 @@ def find_unlike_appearance(pictures: AppearanceModel, params: ValidateParams) ->
         )
 
     rounded = {name: round(value, 4) for name, value in medians.items()}
-    return flag(deviations / limit, say, medians=rounded)
+    return flag(deviations / limit, detail, medians=rounded)

@@ -31,11 +31,11 @@ figcaption { overflow-wrap: anywhere } .stop { color: #b00020; font-weight: 600 
 def _figure(sample: FaceSample, root: Path, caption: str) -> str:
     caption_html = f"<figcaption>{html.escape(sample.image)}<br>{html.escape(caption)}</figcaption>"
     try:
-        picture = draw_face(sample, root)
-    except InputError as error:  # refused, or no place in its image
+        image = draw_face(sample, root)
+    except InputError as error:  # the image is refused, or the face is outside of it
         return f"<figure>{html.escape(str(error))}{caption_html}</figure>"
     file = io.BytesIO()
-    picture.save(file, format="JPEG", quality=80)
+    image.save(file, format="JPEG", quality=80)
     data = base64.b64encode(file.getvalue()).decode()
     return f'<figure><img alt="" src="data:image/jpeg;base64,{data}">{caption_html}</figure>'
 
@@ -45,7 +45,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         number = isinstance(value, int | float)
         return f"<td{' class=n' if number else ''}>{html.escape(str(value))}</td>"
 
-    titles = "".join(f"<th>{html.escape(each)}</th>" for each in head)
+    titles = "".join(f"<th>{html.escape(title)}</th>" for title in head)
     body = "".join(f"<tr>{''.join(cell(value) for value in row)}</tr>" for row in rows)
     return f"<table><tr>{titles}</tr>{body}</table>"
 
@@ -53,15 +53,15 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def render_report(
     report: Mapping[str, Any],
     samples: Sequence[FaceSample],
-    sifted: CheckedLabels,
+    checked: CheckedLabels,
     root: Path,
     most: int,
 ) -> str:
     """The page.
 
     Args:
-        report: what report.json holds.
-        most: pictures of each check.
+        report: the content of report.json.
+        most: largest number of images for each check.
     """
     parts = [
         f"<h1>Labels of {html.escape(report['dataset'])}</h1>",
@@ -75,10 +75,10 @@ def render_report(
     parts.append("<h2>Checks</h2>")
     parts.append(
         _table(
-            ("check", "severity", "found", "not run"),
+            ("check", "severity", "findings", "not run"),
             [
-                (name, each["severity"], each["findings"], each["skipped"] or "")
-                for name, each in report["checks"].items()
+                (name, check["severity"], check["findings"], check["skipped"] or "")
+                for name, check in report["checks"].items()
             ],
         )
     )
@@ -87,7 +87,7 @@ def render_report(
     for name, counts in report["counts"].items():
         parts.append(f"<h2>Faces by {html.escape(name)}</h2>")
         parts.append(_table((name, "faces"), counts.items()))
-    parts.append(_worst(samples, sifted, root, most))
+    parts.append(_worst(samples, checked, root, most))
     page = "\n".join(parts)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Labels</title>'
@@ -95,19 +95,19 @@ def render_report(
     )
 
 
-def _worst(samples: Sequence[FaceSample], sifted: CheckedLabels, root: Path, most: int) -> str:
+def _worst(samples: Sequence[FaceSample], checked: CheckedLabels, root: Path, most: int) -> str:
     """Images of the most suspicious faces over all checks, then of each check."""
     parts = []
-    if sifted.scores:
-        total = suspicion(sifted.scores)
+    if checked.scores:
+        total = suspicion(checked.scores)
         rows = [int(row) for row in np.argsort(-total, kind="stable")[:most]]
         parts.append("<h2>The most suspicious faces, all checks together</h2><div class=faces>")
         parts += [_figure(samples[row], root, f"{total[row]:.2f}") for row in rows]
         parts.append("</div>")
-    for check in sifted.outcomes:
-        found = [one for one in sifted.findings if one.check == check and one.face >= 0]
-        if found:
-            parts.append(f"<h2>{html.escape(check)}: {len(found)}</h2><div class=faces>")
-            parts += [_figure(samples[one.face], root, one.detail) for one in found[:most]]
+    for check in checked.outcomes:
+        findings = [row for row in checked.findings if row.check == check and row.face >= 0]
+        if findings:
+            parts.append(f"<h2>{html.escape(check)}: {len(findings)}</h2><div class=faces>")
+            parts += [_figure(samples[row.face], root, row.detail) for row in findings[:most]]
             parts.append("</div>")
     return "\n".join(parts)
