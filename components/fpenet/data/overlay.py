@@ -61,11 +61,13 @@ def face_image(image: Path, box: CropBox, side_px: int = PICTURE_PX) -> Image.Im
 def draw_points(canvas: Image.Image, points_px: Floats, visible: Bools) -> None:
     """Overlay points (K, 2), pixels of ``canvas``; hidden points are hollow, NaN is left out."""
     draw = ImageDraw.Draw(canvas)
-    for (x, y), seen, colour in zip(points_px, visible, point_colours(len(points_px)), strict=True):
+    for (x, y), is_visible, colour in zip(
+        points_px, visible, point_colours(len(points_px)), strict=True
+    ):
         if np.isnan(x):
             continue
         dot = (x - 1.5, y - 1.5, x + 1.5, y + 1.5)
-        draw.ellipse(dot, fill=colour if seen else None, outline=colour)
+        draw.ellipse(dot, fill=colour if is_visible else None, outline=colour)
 
 
 def draw_face(sample: FaceSample, root: Path) -> Image.Image:

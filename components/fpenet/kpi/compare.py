@@ -162,10 +162,10 @@ def _rows(
 ) -> list[Difference]:
     """One row per metric for one set of faces."""
     num_subjects = len(set(subjects))
-    few = too_few(len(subjects), num_subjects, params.slices)
-    if few:
+    reason = too_few(len(subjects), num_subjects, params.slices)
+    if reason:
         return [
-            _unjudged(name, slice_name, len(subjects), num_subjects, margin, required, few)
+            _unjudged(name, slice_name, len(subjects), num_subjects, margin, required, reason)
             for name in first_table.metrics
         ]
     first, second = finite(first_table.means()), finite(second_table.means())

@@ -140,7 +140,7 @@ def _slice_rows(
     for attribute, values in sliced.slices.items():
         for value, faces in values.items():
             num_subjects = len({subjects[face] for face in faces})
-            few = too_few(len(faces), num_subjects, params.slices)
+            reason = too_few(len(faces), num_subjects, params.slices)
             part = table.rows(faces)
             rows.append(
                 {
@@ -148,9 +148,9 @@ def _slice_rows(
                     "value": value,
                     "num_faces": len(faces),
                     "num_subjects": num_subjects,
-                    "metrics": {} if few else finite(part.means()),
-                    "intervals": {} if few else resamples.rows(faces).intervals(part),
-                    "too_few": few,
+                    "metrics": {} if reason else finite(part.means()),
+                    "intervals": {} if reason else resamples.rows(faces).intervals(part),
+                    "too_few": reason,
                 }
             )
     return rows

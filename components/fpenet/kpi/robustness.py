@@ -203,7 +203,7 @@ def jpeg(store: CropStore, rows: Rows, level: float, rng: np.random.Generator) -
         image.save(file, "JPEG", quality=int(level))
         return Image.open(file, formats=("JPEG",))
 
-    return _each(clean(store, rows), coded)
+    return _changed(clean(store, rows), coded)
 
 
 def low_resolution(
@@ -212,7 +212,7 @@ def low_resolution(
     """Reduce the crop to a width of ``level`` pixels, and enlarge it again."""
     small = (int(level), int(level))
     bilinear = Image.Resampling.BILINEAR
-    return _each(
+    return _changed(
         clean(store, rows),
         lambda image: image.resize(small, bilinear).resize((CROP_PX, CROP_PX), bilinear),
     )
@@ -231,7 +231,7 @@ def patch(store: CropStore, rows: Rows, level: float, rng: np.random.Generator) 
     return replace(faces, images=images, covered=inside[:, :, 0] & inside[:, :, 1])
 
 
-def _each(faces: CorruptedFaces, change: Callable[[Image.Image], Image.Image]) -> CorruptedFaces:
+def _changed(faces: CorruptedFaces, change: Callable[[Image.Image], Image.Image]) -> CorruptedFaces:
     images = [np.asarray(change(Image.fromarray(image[0]))) for image in faces.images]
     return replace(faces, images=np.stack(images)[:, None])
 

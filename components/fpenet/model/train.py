@@ -84,7 +84,7 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
         checkpoint = out_dir / CHECKPOINT
         resume_run(training, checkpoint)
         if train.compile:
-            training.net.answer = torch.compile(training.net.answer)  # type: ignore[method-assign]
+            training.net.outputs = torch.compile(training.net.outputs)  # type: ignore[method-assign]
         stepper = Stepper(training, faces, scheme, train)
         epochs = from_first(planned_epochs(training, train))
         with deferred_sigterm() as received:
@@ -93,14 +93,14 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
                 return bool(summed(torch.tensor(float(received()), device=device)) > 0)
 
             while training.epoch < epochs and not stopped():
-                start_time, seen = time.monotonic(), training.faces_seen
+                start_time, faces_before = time.monotonic(), training.faces_seen
                 loss = _train_epoch(stepper, rows, train, epochs, stopped)
                 trained = time.monotonic()
                 training.seconds += trained - start_time
                 if loss is None:
                     break
                 training.epoch += 1
-                pace = (training.faces_seen - seen) / (trained - start_time)
+                pace = (training.faces_seen - faces_before) / (trained - start_time)
                 if rank() == 0:
                     _note_epoch(training, store, train, loss, pace)
                 training.seconds += time.monotonic() - trained
@@ -229,8 +229,8 @@ def _finish(
         "regions": dict(store.scheme.regions),
         "dataset": store.dataset,
         "box_scale": store.box_scale,
-        "confidence": "learned" if net.ours else "peak",
-        "confidence_px": train.confidence_px if net.ours else None,
+        "confidence": "learned" if net.learned_confidence else "peak",
+        "confidence_px": train.confidence_px if net.learned_confidence else None,
         "parameters": sum(p.numel() for p in net.parameters()),
     }
     save_net(net, about, out_dir)

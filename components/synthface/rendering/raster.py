@@ -52,10 +52,15 @@ def rasterise(x: Floats, y: Floats, z: Floats, triangles: Ints) -> Fragments:
     double_area = (xs[1] - xs[0]) * (ys[2] - ys[0]) - (xs[2] - xs[0]) * (ys[1] - ys[0])
     top = np.maximum(np.ceil(np.minimum(np.minimum(ys[0], ys[1]), ys[2])), 0.0)
     bottom = np.minimum(np.floor(np.maximum(np.maximum(ys[0], ys[1]), ys[2])), IMAGE_HEIGHT - 1.0)
-    seen = np.nonzero((double_area > _LEAST_HEIGHT_PX) & (top <= bottom))[0]
-    corners, xs, ys, double_area = triangles[:, seen], xs[:, seen], ys[:, seen], double_area[seen]
-    of_row, step = _runs((bottom - top)[seen].astype(np.int64) + 1)
-    row = top[seen][of_row] + step
+    visible = np.nonzero((double_area > _LEAST_HEIGHT_PX) & (top <= bottom))[0]
+    corners, xs, ys, double_area = (
+        triangles[:, visible],
+        xs[:, visible],
+        ys[:, visible],
+        double_area[visible],
+    )
+    of_row, step = _runs((bottom - top)[visible].astype(np.int64) + 1)
+    row = top[visible][of_row] + step
     start, stop = _span(xs, ys, of_row, row)
     filled = np.nonzero(start <= stop)[0]
     of_row, row, start, stop = of_row[filled], row[filled], start[filled], stop[filled]

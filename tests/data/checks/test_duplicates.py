@@ -83,8 +83,8 @@ def test_labellers_who_disagree_are_named_with_the_worst_point(
         "by_point": [0.0125, 0.0125, 0.0125, 0.2125],
     }
     assert find_second_labels(faces, pairs).details == {
-        1: "labels the same face as ann's of 0.png",
-        3: "labels the same face as ann's of 2.png",
+        1: "same face as ann's label of 0.png",
+        3: "same face as ann's label of 2.png",
     }
 
 

@@ -161,4 +161,4 @@ def test_every_face_is_seen_in_its_own_window(
     faces = labelled_faces([left, right])
     seen = sift_module.image_features(tmp_path, faces, params_with().validate_)
     assert seen.windows.mean(axis=(1, 2)).round().tolist() == [0.0, 255.0]
-    assert list(seen.looks) == ["two.png"]
+    assert list(seen.hashes) == ["two.png"]

@@ -85,7 +85,7 @@ class _Scene:
         self.regions = {name: list(regions[name]) for name in names}
         self.modes = shapes.modes * shapes.spread[:, None, None]
 
-    def look(self, maps: Features, rows: Indices, moved: Floats | Features) -> Features:
+    def features_at(self, maps: Features, rows: Indices, moved: Floats | Features) -> Features:
         """(n, D) image features at the points of ``rows``, displaced by ``moved`` (n, K, 2)
         sides."""
         return window_features(maps, (self.points[rows] + moved)[:, self.looked_at])
@@ -130,12 +130,12 @@ def fit_appearance(
     def judge(part: Indices) -> None:
         maps = slope_maps(windows[part])
         fold = int(folds[part[0]])
-        features = scene.look(maps, part, np.zeros((len(part), 1, 2)))
+        features = scene.features_at(maps, part, np.zeros((len(part), 1, 2)))
         moved = far[fold].predict(features)
-        remainder = near[fold].predict(scene.look(maps, part, -moved[:, None]))
+        remainder = near[fold].predict(scene.features_at(maps, part, -moved[:, None]))
         shift[part] = moved + remainder.reshape(len(part), -1, 2).mean(axis=1)
         first = near[fold].predict(features).reshape(len(part), -1, 2)
-        second = near[fold].predict(scene.look(maps, part, -first))
+        second = near[fold].predict(scene.features_at(maps, part, -first))
         errors[part] = first + second.reshape(first.shape)
 
     all_rows = np.arange(len(faces))
@@ -184,16 +184,16 @@ def _learn(scene: _Scene, rows_of: list[Indices]) -> tuple[list[_Line], list[_Li
     with ThreadPoolExecutor() as pool:
         collected = pool.map(collect, enumerate(part for _, part in jobs))
         for (fold, _), (far_part, near_part) in zip(jobs, collected, strict=True):
-            for sums, more in ((far, far_part), (near, near_part)):
-                so_far = sums[fold]
-                sums[fold] = more if so_far is None else so_far + more
+            for sums, part_sums in ((far, far_part), (near, near_part)):
+                partial = sums[fold]
+                sums[fold] = part_sums if partial is None else partial + part_sums
     return _solve_each(far), _solve_each(near)
 
 
 def _sum(
     scene: _Scene, maps: Features, part: Indices, moves: list[Floats], targets: list[Floats]
 ) -> _Sums:
-    x = np.concatenate([scene.look(maps, part, moved) for moved in moves])
+    x = np.concatenate([scene.features_at(maps, part, moved) for moved in moves])
     y = np.concatenate([target.reshape(len(part), -1) for target in targets]).astype(np.float32)
     arrays = (x.T @ x, x.T @ y, x.sum(axis=0), y.sum(axis=0), np.array(len(x)))
     return _Sums(*(array.astype(np.float64) for array in arrays))
@@ -203,9 +203,11 @@ def _solve_each(sums: list[_Sums | None]) -> list[_Line]:
     """For each fold the regression on all other folds."""
     lines = []
     for fold in range(len(sums)):
-        rest = [part for number, part in enumerate(sums) if number != fold and part is not None]
-        total = rest[0]
-        for part in rest[1:]:
+        remaining = [
+            part for number, part in enumerate(sums) if number != fold and part is not None
+        ]
+        total = remaining[0]
+        for part in remaining[1:]:
             total = total + part
         lines.append(_solve(total))
     return lines
@@ -220,23 +222,23 @@ def _solve(sums: _Sums) -> _Line:
     return _Line(weights.astype(np.float32), constant.astype(np.float32))
 
 
-def find_shifted(pictures: AppearanceModel, params: ValidateParams) -> Outcome:
+def find_shifted(appearance: AppearanceModel, params: ValidateParams) -> Outcome:
     """Faces whose points are all shifted from the position in the image."""
-    shift = np.linalg.norm(pictures.shift, axis=1)
+    shift = np.linalg.norm(appearance.shift, axis=1)
     limit = params.models.max_shift
 
     def detail(row: int) -> str:
-        x, y = pictures.shift[row]
+        x, y = appearance.shift[row]
         return f"points ({x:+.2f}, {y:+.2f}) of the face's size off the image; at most {limit:g}"
 
     return flag(shift / limit, detail, median=round(float(np.median(shift)), 4))
 
 
-def find_unlike_appearance(pictures: AppearanceModel, params: ValidateParams) -> Outcome:
+def find_unlike_appearance(appearance: AppearanceModel, params: ValidateParams) -> Outcome:
     """Faces with a region that is not at its position in the image."""
-    names = list(pictures.regions)
-    medians = {name: float(np.nanmedian(pictures.regions[name])) for name in names}
-    ratios = np.stack([pictures.regions[name] / medians[name] for name in names])
+    names = list(appearance.regions)
+    medians = {name: float(np.nanmedian(appearance.regions[name])) for name in names}
+    ratios = np.stack([appearance.regions[name] / medians[name] for name in names])
     ratios = np.where(np.isnan(ratios), 0.0, ratios)
     worst, ratio = ratios.argmax(axis=0), ratios.max(axis=0)
     deviations = deviations_of(ratio)
@@ -244,7 +246,7 @@ def find_unlike_appearance(pictures: AppearanceModel, params: ValidateParams) ->
 
     def detail(row: int) -> str:
         name = names[worst[row]]
-        share = pictures.regions[name][row]
+        share = appearance.regions[name][row]
         return (
             f"{name} {share:.2f} of the face's size off the image on average,"
             f" {deviations[row]:.1f} deviations; at most {limit:g}"

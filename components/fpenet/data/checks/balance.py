@@ -66,7 +66,7 @@ def light_classes(faces: LabelledFaces, windows: Grey | None) -> tuple[list[str]
         ["dark", "bright", "from the left", "from the right"],
         "even",
     )
-    return [str(name) for name in named], "pictures"
+    return [str(name) for name in named], "images"
 
 
 def find_imbalance(

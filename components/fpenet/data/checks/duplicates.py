@@ -92,7 +92,7 @@ def _overlap(square: Floats, reference: Floats) -> float:
 def find_second_labels(faces: LabelledFaces, pairs: Mapping[int, int]) -> Outcome:
     """Second labels of a face; the first in the label file is used."""
     return Outcome(
-        {later: f"labels the same face as {_who(faces, first)}" for later, first in pairs.items()}
+        {later: f"same face as {_label_of(faces, first)}" for later, first in pairs.items()}
     )
 
 
@@ -118,7 +118,8 @@ def find_disagreeing(
         if mean[index] > limit:
             worst = int(np.argmax(zeros[index]))
             details[int(first[index])] = (
-                f"{_who(faces, int(first[index]))} and {_who(faces, int(later[index]))} are"
+                f"{_label_of(faces, int(first[index]))} and"
+                f" {_label_of(faces, int(later[index]))} are"
                 f" {mean[index]:.3f} of the face's size apart, {zeros[index, worst]:.2f} at"
                 f" P{worst + 1}; at most {limit:g}"
             )
@@ -131,18 +132,18 @@ def find_disagreeing(
     return Outcome(details, scores, None, numbers)
 
 
-def _who(faces: LabelledFaces, row: int) -> str:
+def _label_of(faces: LabelledFaces, row: int) -> str:
     labeller = faces.attribute(LABELLER)[row]
     return faces.images[row] if labeller is None else f"{labeller}'s label of {faces.images[row]}"
 
 
 def find_shared_images(
-    faces: LabelledFaces, looks: Mapping[str, ImageHash], params: ValidateParams
+    faces: LabelledFaces, hashes: Mapping[str, ImageHash], params: ValidateParams
 ) -> tuple[Outcome, list[tuple[str, str, Pair]]]:
     """Images that are labelled as two subjects: one could be in training, one in evaluation.
 
     Args:
-        looks: image -> its hash.
+        hashes: image -> its hash.
 
     Returns:
         The outcome, and the pairs of images, which the split checks.
@@ -152,12 +153,12 @@ def find_shared_images(
         rows_of[image].append(row)
     images = sorted(rows_of)
     subjects = [[faces.subjects[row] or "unknown" for row in rows_of[image]] for image in images]
-    pairs = near_pairs([looks[i] for i in images], subjects, params.max_near_duplicate_bits)
+    pairs = near_pairs([hashes[i] for i in images], subjects, params.max_near_duplicate_bits)
     details = {}
     for pair in pairs:
-        first, second = images[pair.one], images[pair.other]
+        first, second = images[pair.first], images[pair.second]
         relation = "the same file as" if pair.exact else f"{pair.bits} of {BITS} bits from"
         mirrored = "mirrored, " if pair.mirrored else ""
-        names = f"{subjects[pair.one][0]} and {subjects[pair.other][0]}"
+        names = f"{subjects[pair.first][0]} and {subjects[pair.second][0]}"
         details[rows_of[second][0]] = f"{mirrored}{relation} {first}: of {names}"
-    return Outcome(details), [(images[pair.one], images[pair.other], pair) for pair in pairs]
+    return Outcome(details), [(images[pair.first], images[pair.second], pair) for pair in pairs]

@@ -112,13 +112,13 @@ def _pairs(
 
 def _diff(old: FaceSample, new: FaceSample) -> FaceDiff:
     had, has = ~np.isnan(old.points[:, 0]), ~np.isnan(new.points[:, 0])
-    both = had & has
+    in_both = had & has
     return FaceDiff(
         old,
         new,
         np.linalg.norm(new.points - old.points, axis=1),
-        _indices(both & old.visible & ~new.visible),
-        _indices(both & ~old.visible & new.visible),
+        _indices(in_both & old.visible & ~new.visible),
+        _indices(in_both & ~old.visible & new.visible),
         _indices(has & ~had),
         _indices(had & ~has),
     )

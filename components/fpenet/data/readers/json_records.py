@@ -89,29 +89,29 @@ def _decoder(repeated: list[str]) -> json.JSONDecoder:
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         collected = dict(pairs)
         if len(collected) != len(pairs):
-            seen: set[str] = set()
+            names: set[str] = set()
             for key, _ in pairs:
-                if key in seen:
+                if key in names:
                     repeated.append(key)
-                seen.add(key)
+                names.add(key)
         return collected
 
     return json.JSONDecoder(object_pairs_hook=collect)
 
 
 def _decode(
-    path: Path, decoder: json.JSONDecoder, text: str, position: int, what: str
+    path: Path, decoder: json.JSONDecoder, text: str, position: int, part: str
 ) -> tuple[Any, int]:
     try:
         return decoder.raw_decode(text, position)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path}: {what}, line {error.lineno} column {error.colno}: {error.msg}"
+            f"{path}: {part}, line {error.lineno} column {error.colno}: {error.msg}"
         ) from None
     except RecursionError:
-        raise InputError(f"{path}: {what} is nested too deeply to be a label") from None
+        raise InputError(f"{path}: {part} is nested too deeply to be a label") from None
     except ValueError as error:  # an integer with thousands of digits
-        raise InputError(f"{path}: {what}: {error}") from None
+        raise InputError(f"{path}: {part}: {error}") from None
 
 
 def _skip_space(text: str, position: int) -> int:

@@ -58,14 +58,14 @@ def read_label_studio(
             for number, annotation in enumerate(annotations, start=1):
                 if annotation.get("was_cancelled"):
                     continue
-                place = f"{where}, annotation {number}"
+                row = f"{where}, annotation {number}"
                 labeller = _labeller(annotation.get("completed_by"))
                 about: dict[str, str | float] = {"labeller": labeller} if labeller else {}
                 try:
                     points, visible, box, level = _face(annotation)
-                    yield LabelledFace(image, place, points, visible, box, level, subject, about)
+                    yield LabelledFace(image, row, points, visible, box, level, subject, about)
                 except Refusal as refusal:
-                    yield UnreadFace(image, place, refusal)
+                    yield UnreadFace(image, row, refusal)
 
 
 def _task(task: Any, root: str) -> tuple[str, str | None, list[Mapping[str, Any]]]:

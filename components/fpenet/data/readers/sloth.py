@@ -219,12 +219,12 @@ def write_sloth(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Ref
         if sample.occlusion_level is not None:
             box["Occlusion"] = sample.occlusion_level
         points: dict[str, Any] = {"class": "FiducialPoints"}
-        for number, ((x, y), seen) in enumerate(
+        for number, ((x, y), is_visible) in enumerate(
             zip(sample.points.tolist(), sample.visible, strict=True), start=1
         ):
             if not math.isnan(x):
                 points |= {f"P{number}x": x, f"P{number}y": y}
-                if not seen:
+                if not is_visible:
                     points[f"P{number}occluded"] = True
         records.setdefault(sample.image, []).extend((box, points))
     rows = [

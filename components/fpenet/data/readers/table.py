@@ -46,12 +46,12 @@ class Columns:
     """The columns of a table by their content.
 
     Attributes:
-        places: 0-based keypoint -> the names of its x and y columns.
+        coordinates: 0-based keypoint -> the names of its x and y columns.
         hidden: 0-based keypoint -> the name of its ``occluded`` column.
         attributes: the columns with attributes.
     """
 
-    places: Mapping[int, tuple[str, str]]
+    coordinates: Mapping[int, tuple[str, str]]
     hidden: Mapping[int, str]
     attributes: tuple[str, ...]
 
@@ -142,9 +142,11 @@ def columns_of(file: Path, names: Sequence[str]) -> Columns:
     box = [name for name in _BOX if name in names]
     if box and len(box) != len(_BOX):
         raise InputError(f"{file}: has {', '.join(box)}; a box is {', '.join(_BOX)}")
-    places = {number - first: (columns["x", number], columns["y", number]) for number in numbers}
+    coordinates = {
+        number - first: (columns["x", number], columns["y", number]) for number in numbers
+    }
     hidden = {n - first: name for (axis, n), name in columns.items() if axis == "occluded"}
-    return Columns(places, hidden, tuple(attributes))
+    return Columns(coordinates, hidden, tuple(attributes))
 
 
 def _names(file: Path) -> list[str]:
@@ -201,9 +203,9 @@ def _is_empty(value: Any) -> bool:
 
 
 def _points(row: Mapping[str, Any], columns: Columns) -> tuple[Floats, Bools]:
-    count = max(columns.places) + 1
+    count = max(columns.coordinates) + 1
     points: Floats = np.full((count, 2), np.nan)
-    for k, names in columns.places.items():
+    for k, names in columns.coordinates.items():
         empty = [_is_empty(row[name]) for name in names]
         if any(empty) and not all(empty):
             raise Refusal("coordinate", f"one of {' and '.join(names)} is missing")
@@ -254,8 +256,8 @@ def write_table_set(samples: Sequence[FaceSample], folder: Path) -> Mapping[int,
             about = [sample.attributes.get(name, "") for name in attributes]
             level = "" if sample.occlusion_level is None else sample.occlusion_level
             cells: list[object] = []
-            for (x, y), seen in zip(sample.points.tolist(), sample.visible, strict=True):
-                cells += ["", "", ""] if math.isnan(x) else [x, y, int(not seen)]
+            for (x, y), is_visible in zip(sample.points.tolist(), sample.visible, strict=True):
+                cells += ["", "", ""] if math.isnan(x) else [x, y, int(not is_visible)]
             writer.writerow(
                 [sample.image, sample.subject or "", level, *sample.face_box, *about, *cells]
             )

@@ -94,8 +94,8 @@ def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | Un
                 if part and len(lists) > 1:
                     about["split"] = part
                 points = points[list(TO_68)] if keypoints == 68 else points
-                seen = np.ones(len(points), np.bool_)
-                yield LabelledFace(image, where, points, seen, box, attributes=about)
+                visible = np.ones(len(points), np.bool_)
+                yield LabelledFace(image, where, points, visible, box, attributes=about)
 
 
 def _face(values: list[str]) -> tuple[Floats, Box | None, dict[str, str | float]]:

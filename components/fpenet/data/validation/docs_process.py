@@ -71,13 +71,13 @@ class SuiteProcess:
 
 
 @contextmanager
-def suite_process(apart: bool | None = None) -> Iterator[SuiteProcess]:
+def suite_process(separate: bool | None = None) -> Iterator[SuiteProcess]:
     """Start the process, and end it with the context.
 
     Args:
-        apart: use a separate process; None: only if Great Expectations is not imported yet.
+        separate: use a separate process; None: only if Great Expectations is not imported yet.
     """
-    if not ("great_expectations" not in sys.modules if apart is None else apart):
+    if not ("great_expectations" not in sys.modules if separate is None else separate):
         yield SuiteProcess(None)
         return
     process = start_process("fpenet.data.validation.docs_process:serve")

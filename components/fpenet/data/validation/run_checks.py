@@ -61,7 +61,7 @@ class CheckedLabels:
         scores: check -> (N,) score, NaN where the face was not checked.
         outcomes: check -> its outcome; ``details`` and ``scores`` refer to the checked faces.
         shared: pairs of images that are copies, of two subjects.
-        looks: number of decoded images.
+        num_images: number of decoded images.
     """
 
     kept: list[int]
@@ -71,7 +71,7 @@ class CheckedLabels:
     scores: Mapping[str, Floats]
     outcomes: Mapping[str, Outcome]
     shared: list[tuple[str, str, Pair]]
-    looks: int
+    num_images: int
 
 
 def run_checks(
@@ -99,24 +99,24 @@ class ImageFeatures:
 
     Attributes:
         refusals: image -> why it cannot be used.
-        looks: image -> its hash.
+        hashes: image -> its hash.
         windows: (N, WINDOW_PX, WINDOW_PX); zeros where the image was refused.
     """
 
     refusals: Mapping[str, Refusal]
-    looks: Mapping[str, ImageHash]
+    hashes: Mapping[str, ImageHash]
     windows: Grey
 
 
 def run_face_checks(
     faces: LabelledFaces,
     params: ValidateParams,
-    look: Callable[[LabelledFaces], ImageFeatures] | None,
+    decode: Callable[[LabelledFaces], ImageFeatures] | None,
 ) -> CheckedLabels:
     """``run_checks`` on arrays.
 
     Args:
-        look: decodes the images; None: only the checks that need no image.
+        decode: decodes the images; None: only the checks that need no image.
     """
     if not len(faces):
         raise InputError("there is no face to check")
@@ -131,8 +131,8 @@ def run_face_checks(
     record.add(KEYPOINT_COUNT, Outcome(stray), rows)
     rows = np.array([row for index, row in enumerate(rows) if index not in stray])
     features = None
-    if look is not None:
-        features = look(faces.take(rows, num_keypoints))
+    if decode is not None:
+        features = decode(faces.take(rows, num_keypoints))
         windows = features.windows
         record.refuse(faces, rows, features.refusals)
         usable = np.array([faces.images[row] not in features.refusals for row in rows])
@@ -142,12 +142,12 @@ def run_face_checks(
     if not len(rows):
         return record.checked(faces, num_keypoints, [], 0)
     remaining = faces.take(rows, num_keypoints)
-    looks = features.looks if features else {}
-    digests = [looks[image].digest for image in remaining.images] if looks else []
-    inputs = check_inputs(remaining, digests, looks, windows if features else None, params)
+    hashes = features.hashes if features else {}
+    digests = [hashes[image].digest for image in remaining.images] if hashes else []
+    inputs = check_inputs(remaining, digests, hashes, windows if features else None, params)
     for name, set_check in SET_CHECKS.items():
         record.add(name, set_check.find(inputs, params), rows)
-    return record.checked(faces, num_keypoints, inputs.shared[1], len(looks))
+    return record.checked(faces, num_keypoints, inputs.shared[1], len(hashes))
 
 
 class _Record:
@@ -199,7 +199,7 @@ class _Record:
         faces: LabelledFaces,
         num_keypoints: int,
         shared: list[tuple[str, str, Pair]],
-        looks: int,
+        num_images: int,
     ) -> CheckedLabels:
         if all(outcome.skipped is not None for outcome in self.outcomes.values()):
             raise InputError("no check ran")
@@ -211,7 +211,14 @@ class _Record:
         kept = [row for row in range(self.count) if row not in rejected]
         dropped = [rejected[face] for face in sorted(rejected)]
         return CheckedLabels(
-            kept, num_keypoints, dropped, self.findings, self.scores, self.outcomes, shared, looks
+            kept,
+            num_keypoints,
+            dropped,
+            self.findings,
+            self.scores,
+            self.outcomes,
+            shared,
+            num_images,
         )
 
 
@@ -235,7 +242,7 @@ def image_features(root: Path, faces: LabelledFaces, params: ValidateParams) -> 
 
     images = sorted(rows_of)
     refusals: dict[str, Refusal] = {}
-    looks: dict[str, ImageHash] = {}
+    hashes: dict[str, ImageHash] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
@@ -243,9 +250,9 @@ def image_features(root: Path, faces: LabelledFaces, params: ValidateParams) -> 
                 if isinstance(result, Refusal):
                     refusals[image] = result
                 else:
-                    looks[image] = result
-            report(len(refusals) + len(looks), len(images), "images")
-    return ImageFeatures(refusals, looks, windows)
+                    hashes[image] = result
+            report(len(refusals) + len(hashes), len(images), "images")
+    return ImageFeatures(refusals, hashes, windows)
 
 
 def kept_samples(samples: Sequence[FaceSample], checked: CheckedLabels) -> list[FaceSample]:

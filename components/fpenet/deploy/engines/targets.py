@@ -189,11 +189,11 @@ def network_for(
 
 
 def _rtx(
-    device: str, capability: tuple[int, int], *precisions: Precision, **more: Any
+    device: str, capability: tuple[int, int], *precisions: Precision, **options: Any
 ) -> GpuTarget:
     """A device whose engines can be built on any machine, without a GPU."""
     return GpuTarget(
-        device, capability, "tensorrt_rtx", _RTX, 17, precisions, _SERVER_BATCH, "fpenet", **more
+        device, capability, "tensorrt_rtx", _RTX, 17, precisions, _SERVER_BATCH, "fpenet", **options
     )
 
 
@@ -203,11 +203,11 @@ def _on_device(
     capability: tuple[int, int],
     versions: tuple[Version, ...],
     batch: tuple[int, int, int] = _EDGE_BATCH,
-    **more: Any,
+    **options: Any,
 ) -> GpuTarget:
     """A device whose engines are built on it, by the worker of the pool with its name."""
     return GpuTarget(
-        device, capability, "tensorrt", versions, 17, ("fp16", "int8"), batch, pool, **more
+        device, capability, "tensorrt", versions, 17, ("fp16", "int8"), batch, pool, **options
     )
 
 

@@ -104,7 +104,7 @@ def plan(
     target: GpuTarget,
     precision: Precision,
     build: BuildParams,
-    more: dict[str, Any],
+    extra_options: dict[str, Any],
 ) -> tuple[Any, Any]:
     """Polygraphy's network and builder config, in the child process.
 
@@ -128,7 +128,7 @@ def plan(
         profiles=[Profile().add(INPUT, *((batch, 1, 80, 80) for batch in (low, best, high)))],
         memory_pool_limits={trt.MemoryPoolType.WORKSPACE: build.workspace_mb << 20},
         **options,
-        **more,
+        **extra_options,
     )
     typed = version >= (10, 0, 0) and cache is None
     return network_from_onnx_path(str(source), strongly_typed=typed), config

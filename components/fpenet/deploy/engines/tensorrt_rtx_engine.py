@@ -56,7 +56,7 @@ def plan(
     target: GpuTarget,
     precision: Precision,
     build: BuildParams,
-    more: dict[str, Any],
+    extra_options: dict[str, Any],
 ) -> tuple[Any, Any]:
     """Polygraphy's network and builder config."""
     from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
@@ -69,6 +69,6 @@ def plan(
         profiles=[Profile().add(INPUT, low, best, high)],
         builder_optimization_level=build.builder_optimization_level,
         memory_pool_limits={rtx.MemoryPoolType.WORKSPACE: build.workspace_mb << 20},
-        **more,
+        **extra_options,
     )
     return network_from_onnx_path(str(network.onnx), strongly_typed=True), config

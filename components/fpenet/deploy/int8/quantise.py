@@ -98,8 +98,8 @@ def quantise_weight(
     >>> levels.tolist(), steps.tolist()
     ([[1, -127], [0, 0]], [1.0, 1.0])
     """
-    others = tuple(index for index in range(weight.ndim) if index != axis)
-    largest = np.abs(weight).max(axis=others, keepdims=True)
+    reduced = tuple(index for index in range(weight.ndim) if index != axis)
+    largest = np.abs(weight).max(axis=reduced, keepdims=True)
     steps = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
     levels = np.clip(np.rint(weight / steps), -127, 127).astype(np.int8)
     return levels, steps.reshape(-1)
