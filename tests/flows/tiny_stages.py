@@ -11,6 +11,7 @@ from fpenet.core.progress import report
 from fpenet.deploy.benchmark.timings import TIMINGS, Timing, TimingTable
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
+from fpenet.kpi.gate import GATE, ChampionResult, ChampionState, GateDecision
 from fpenet.params import (
     GateParams,
     Precision,
@@ -121,9 +122,13 @@ def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> di
     """Refuses when it is asked for more faces than there are."""
     faces = json.loads((evaluate_dir / "kpi.json").read_text())["num_faces"]
     passed = faces >= gate.min_faces
-    reasons = [] if passed else [f"insufficient evidence: {faces} faces"]
-    verdict = {"passed": passed, "reasons": reasons, "engines": {"cpu/fp32": passed}}
-    return _write(out_dir, "gate.json", verdict)
+    reasons = () if passed else (f"insufficient evidence: {faces} faces",)
+    champion = ChampionResult(ChampionState.FIRST_RELEASE, "none")
+    decision = GateDecision(
+        passed, reasons, (), {"cpu/fp32": passed}, "synthetic", champion, comparisons=()
+    )
+    decision.write(out_dir / GATE)
+    return {"file": GATE}
 
 
 def register(

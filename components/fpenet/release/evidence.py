@@ -16,6 +16,7 @@ from fpenet.deploy.benchmark.timings import TIMINGS, TimingTable
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.engines.targets import Precision, RuntimeName
 from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
+from fpenet.kpi.gate import GATE, GateDecision
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import Manifest, read_manifest
 
@@ -79,7 +80,7 @@ class Evidence:
     engines: Sequence[Engine]
     parity: Sequence[ParityCheck]
     timings: TimingTable
-    verdict: Mapping[str, Any]
+    verdict: GateDecision
 
     @property
     def release(self) -> str:
@@ -99,10 +100,9 @@ def version_name(evidence: Evidence, kind: str, version: str) -> str:
 
 def shipped_precisions(evidence: Evidence) -> dict[str, list[str]]:
     """Target -> the precisions of its engines that were executed and passed the gate."""
-    judged = evidence.verdict.get("engines", {})
     shipped: dict[str, list[str]] = {}
     for row in evidence.engines:
-        if row.ready and judged.get(str(row.id)) is True:
+        if row.ready and evidence.verdict.engine_passed(row.id):
             shipped.setdefault(row.target, []).append(row.precision)
     return shipped
 
@@ -121,7 +121,7 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
         EngineTable.read(folders["build"] / ENGINES).engines,
         ParityTable.read(folders["build"] / PARITY).checks,
         TimingTable.read(folders["benchmark"] / TIMINGS),
-        read_stage_json(folders["gate"] / "gate.json"),
+        GateDecision.read(folders["gate"] / GATE),
     )
 
 
@@ -139,7 +139,7 @@ def refusals(evidence: Evidence, required_targets: Sequence[str]) -> list[str]:
 
 
 def objections(
-    verdict: Mapping[str, Any],
+    verdict: GateDecision,
     engines: Sequence[Engine],
     required_targets: Sequence[str],
 ) -> list[str]:
@@ -147,24 +147,22 @@ def objections(
 
     A required target needs one engine that was executed, judged and not refused by the gate.
     """
-    reasons = [] if verdict["passed"] is True else list(verdict["reasons"])
-    if verdict["passed"] is not True and not reasons:
+    reasons = [] if verdict.passed else list(verdict.reasons)
+    if not verdict.passed and not reasons:
         reasons.append("the gate refused it")
-    judged = verdict.get("engines", {})
     for target in required_targets:
         rows = [row for row in engines if row.target == target]
         ready = [row for row in rows if row.ready]
         if not ready:
             found = ", ".join(sorted({row.status.words for row in rows})) or "not built at all"
             reasons.append(f"required target {target} is not ready: {found}")
-        elif not any(judged.get(str(row.id)) is True for row in ready):
+        elif not any(verdict.engine_passed(row.id) for row in ready):
             reasons.append(f"required target {target} has no engine that passed the gate")
     return reasons
 
 
 def engine_rows(evidence: Evidence) -> list[EngineSummary]:
     """The engines with the gate's verdict on each and the latency at batch 1, in milliseconds."""
-    judged = evidence.verdict.get("engines", {})
     return [
         EngineSummary(
             row.target,
@@ -175,7 +173,7 @@ def engine_rows(evidence: Evidence) -> list[EngineSummary]:
             row.size_bytes,
             row.sha256,
             next((t.p50_ms for t in evidence.timings.of_engine(row.id) if t.batch_size == 1), None),
-            judged.get(str(row.id)),
+            evidence.verdict.engine_passed(row.id),
         )
         for row in evidence.engines
     ]
@@ -192,7 +190,7 @@ def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
     tags = {
         RELEASE_TAG: evidence.release,
         "fpenet.dataset": str(evidence.kpi["dataset"]),
-        "fpenet.gate": "passed" if evidence.verdict["passed"] else "refused",
+        "fpenet.gate": "passed" if evidence.verdict.passed else "refused",
         "fpenet.engines": "partial" if unfinished else "complete",
         "fpenet.int8": _int8_words(evidence).rstrip("."),
         "fpenet.refused": "; ".join(reasons)[:5000],

@@ -38,6 +38,7 @@ from fpenet.deploy.engines.targets import GpuTarget, Precision, cache_name, targ
 from fpenet.deploy.engines.trtexec import CACHE, build_script, sources
 from fpenet.deploy.judge.golden import GOLDEN
 from fpenet.deploy.onnx.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
+from fpenet.kpi.gate import GATE, GateDecision
 from fpenet.params import BuildParams, BundleParams
 from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.digest import digest_file
@@ -55,22 +56,21 @@ class Inputs:
     calibrate_dir: Path
     build_dir: Path
     timings: TimingTable
-    gate: dict[str, Any]
+    gate: GateDecision
     about: dict[str, Any]
     golden: GoldenLimits
     signing_key: SigningKey
     build: BuildParams
 
 
-def reason_left_out(engine: Engine, gate: dict[str, Any]) -> str | None:
+def reason_left_out(engine: Engine, gate: GateDecision) -> str | None:
     """Why an engine does not ship; None where it does.
 
     Args:
-        gate: ``gate.json``; an executed engine that it does not name did not pass.
+        gate: the gate's decision; an executed engine that it does not name did not pass.
     """
     if engine.ready:
-        passed = gate["engines"].get(str(engine.id), False)
-        return None if passed else "the gate did not pass it"
+        return None if gate.engine_passed(engine.id) else "the gate did not pass it"
     if engine.status is EngineStatus.BUILT_NOT_JUDGED:
         return None
     if engine.status is EngineStatus.PENDING and target_named(engine.target).built_on_device:
@@ -167,7 +167,7 @@ def describe(
         max_batch_size=min(target.batch[2], bundle.max_batch_size),
         default=default,
         golden=inputs.golden,
-        gate_passed=inputs.gate["passed"],
+        gate_passed=inputs.gate.passed,
         engines=tuple(_bundle_engine(row, inputs.timings) for row in rows),
         signed_by=inputs.signing_key.public.described,
     )
@@ -214,7 +214,7 @@ def bundle_targets(
         calibrate_dir,
         build_dir,
         TimingTable.read(benchmark_dir / TIMINGS),
-        _read(gate_dir / "gate.json"),
+        GateDecision.read(gate_dir / GATE),
         _read(export_dir / "model.json"),
         GoldenLimits.read(build_dir / "golden.json"),
         signing_key,
@@ -237,7 +237,7 @@ def bundle_targets(
         report(done, len(targets), "targets")
     contents = BundleContents(
         bundle.version,
-        inputs.gate["passed"],
+        inputs.gate.passed,
         signing_key.public.described,
         shipped,
         tuple(

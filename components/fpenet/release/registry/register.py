@@ -13,6 +13,7 @@ from typing import Any
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.core.records import encode
+from fpenet.kpi.gate import GATE
 from fpenet.params import RegisterParams
 from fpenet.provenance.digest import digest_file
 from fpenet.provenance.encryption import VARIABLE, ModelKey, current_model_key
@@ -177,7 +178,7 @@ def release_record(evidence: Evidence, reasons: list[str]) -> dict[str, Any]:
         "candidate": not reasons,
         "alias": None if reasons else CANDIDATE,
         "refused": reasons,
-        "gate": {key: evidence.verdict[key] for key in ("passed", "reasons")},
+        "gate": {"passed": evidence.verdict.passed, "reasons": list(evidence.verdict.reasons)},
         "state": "partial" if any(unfinished.values()) else "complete",
         "pending": unfinished["pending"],
         "failed": unfinished["failed"],
@@ -212,7 +213,7 @@ def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
         (folders["build"] / "engines.json", "build"),
         (folders["build"] / "parity.json", "build"),
         (folders["benchmark"] / "benchmark.json", "benchmark"),
-        (folders["gate"] / "gate.json", "gate"),
+        (folders["gate"] / GATE, "gate"),
         (folders["bundle"], "deployable"),
         *((path, "kpi") for path in sorted(folders["evaluate"].glob("kpi*"))),
         *(
