@@ -5,10 +5,10 @@ champion's engine. Output: every check with its value, limit, interval and evide
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from fpenet.core.engine_id import EngineId
-from fpenet.core.records import FileRecord, Identifier
+from fpenet.core.records import FileRecord, Identifier, fields_of
 from fpenet.kpi.bootstrap import Interval
 from fpenet.kpi.compare import Difference
 from fpenet.kpi.report import KpiReport
@@ -248,11 +248,8 @@ def decide(
         trained.dataset,
         champion,
         tuple(
-            _engine_difference(engine.name, row) for engine in engines for row in engine.differences
+            EngineDifference(engine=engine.name, **fields_of(row))
+            for engine in engines
+            for row in engine.differences
         ),
     )
-
-
-def _engine_difference(engine: str, row: Difference) -> EngineDifference:
-    values = {each.name: getattr(row, each.name) for each in fields(row)}
-    return EngineDifference(engine=engine, **values)

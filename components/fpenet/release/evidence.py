@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
 from fpenet.deploy.benchmark.timings import TIMINGS, TimingTable
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
-from fpenet.deploy.engines.targets import Precision, RuntimeName
 from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
 from fpenet.kpi.gate import GATE, GateDecision
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import Manifest, read_manifest
+from fpenet.release.release_manifest import EngineSummary
 
 RELEASE_TAG = "fpenet.release"
 NAME_TAG = "fpenet.name"
@@ -31,31 +30,6 @@ DEPLOYABLE = "deployable"
 REPORT, CARD, PUBLISHED = "report.html", "model_card.md", "published"
 """What stage report leaves: the report, the model card, and the folder of what MLflow gets."""
 MAIN_REGIONS = ("all", "eyes", "mouth")
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSummary:
-    """An engine in ``release.json``.
-
-    Attributes:
-        p50_ms: of a call with one face; None where it was not timed.
-        passed: whether the gate passed it; None where it was not judged.
-    """
-
-    target: str
-    runtime: RuntimeName
-    precision: Precision
-    status: EngineStatus
-    reason: str | None
-    size_bytes: int | None
-    sha256: str | None
-    p50_ms: float | None
-    passed: bool | None
-
-    @property
-    def id(self) -> EngineId:
-        """Its target and precision."""
-        return EngineId(self.target, self.precision)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def _changed_files(release: Release, folder: Path) -> list[str]:
         elif digest_file(found[name]) != release.files[name].sha256:
             reasons.append(f"{name} is not the file that was released")
     card = folder / CARD
-    if not card.is_file() or digest_file(card) != release.said["model_card_sha256"]:
+    if not card.is_file() or digest_file(card) != release.manifest.model_card_sha256:
         reasons.append(f"{CARD} is not the one that was released")
     return reasons
 
