@@ -30,12 +30,13 @@ from fpenet.deploy.int8.recover import (
 )
 from fpenet.deploy.int8.recover_weights import channel_means, corrected_biases, equalised
 from fpenet.deploy.onnx.network import read_network, weights_of, with_weights
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import Recombinator
 from fpenet.model.qat import net_with, quantised, train_quantised
 from fpenet.params import Params, RecoveryStepName
 
 Escalate = Callable[..., RecoveryInputs]
-ABOUT = {"net": "small", "num_keypoints": 68}
+ABOUT = NetDescription("small", 68)
 
 
 def outlier(model: ModelProto) -> dict[str, NDArray[np.float32]]:

@@ -8,7 +8,6 @@ ships as ONNX, calibration cache and ``build.sh``. Output: ``<target>/`` with ``
 ``deepstream/`` configurations; ``bundle.json`` says what was left out and why.
 """
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ from fpenet.deploy.engines.trtexec import CACHE, build_script, sources
 from fpenet.deploy.judge.golden import GOLDEN
 from fpenet.deploy.onnx.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
 from fpenet.kpi.gate import GATE, GateDecision
+from fpenet.model.nets.net_description import NET_FILE, NetDescription
 from fpenet.params import BuildParams, BundleParams
 from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.digest import digest_file
@@ -57,7 +57,7 @@ class Inputs:
     build_dir: Path
     timings: TimingTable
     gate: GateDecision
-    about: dict[str, Any]
+    about: NetDescription
     golden: GoldenLimits
     signing_key: SigningKey
     build: BuildParams
@@ -115,7 +115,7 @@ def bundle_target(
         write_repository(
             out_dir / "triton",
             target,
-            inputs.about["num_keypoints"],
+            inputs.about.num_keypoints,
             bundle.max_batch_size,
             inputs.export_dir / f"opset{target.opset}",
             None if on_device else out_dir / "1" / f"{first.precision}{suffix}",
@@ -142,7 +142,8 @@ def describe(
     bundle: BundleParams,
 ) -> BundleModel:
     """``model.json``: everything that a program needs to use the engines of one target."""
-    keypoints = inputs.about["num_keypoints"]
+    keypoints = inputs.about.num_keypoints
+    dataset, box_scale = inputs.about.trained_on(inputs.export_dir / NET_FILE)
     version = target.runtime_version
     return BundleModel(
         name="fpenet",
@@ -152,12 +153,12 @@ def describe(
         compute_capability=target.compute_capability,
         runtime=target.runtime,
         runtime_version=".".join(map(str, version)) if version else rows[0].runtime_version,
-        net=inputs.about["net"],
+        net=inputs.about.net,
         num_keypoints=keypoints,
-        dataset=inputs.about["dataset"],
-        box_scale=inputs.about["box_scale"],
-        confidence=inputs.about.get("confidence", "peak"),
-        confidence_px=inputs.about.get("confidence_px"),
+        dataset=dataset,
+        box_scale=box_scale,
+        confidence=inputs.about.confidence,
+        confidence_px=inputs.about.confidence_px,
         crop_px=CROP_PX,
         input=TensorSpec(INPUT, "float32", ("N", 1, CROP_PX, CROP_PX)),
         outputs=(
@@ -215,7 +216,7 @@ def bundle_targets(
         build_dir,
         TimingTable.read(benchmark_dir / TIMINGS),
         GateDecision.read(gate_dir / GATE),
-        _read(export_dir / "model.json"),
+        NetDescription.read(export_dir / NET_FILE),
         GoldenLimits.read(build_dir / "golden.json"),
         signing_key,
         build,
@@ -278,7 +279,3 @@ def _copy_sources(target: GpuTarget, precision: Precision, inputs: Inputs, out_d
 def _least_reduced(rows: list[Engine]) -> Engine:
     """The row with the most precise arithmetic: what to run while none was judged."""
     return max(rows, key=lambda row: FASTEST_FIRST.index(row.precision))
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -34,6 +34,7 @@ from fpenet.deploy.int8.recover import (
     recovery_inputs,
 )
 from fpenet.deploy.onnx.network import read_network, set_metadata, with_weights
+from fpenet.model.nets.net_description import NET_FILE, NetDescription
 from fpenet.params import CalibrateParams
 from fpenet.provenance.digest import digest_bytes, digest_json
 
@@ -83,7 +84,7 @@ def calibrate_ranges(
         raise InputError(f"{export_dir}: no opset*/fp32.onnx; export.opsets is empty")
     newest = export_dir / f"opset{opsets[-1]}"
     networks = [read_network(newest / f"{name}.onnx") for name in ("fp32", "fp32_cpu")]
-    about = json.loads((export_dir / "model.json").read_text(encoding="utf-8"))
+    about = NetDescription.read(export_dir / NET_FILE)
     store = open_crops(crop_dir)
     rows = draw_faces(store, calibrate.faces, calibrate.seed)
     write_faces(store, rows, out_dir / "calibration_faces.csv")

@@ -8,7 +8,6 @@ the quantisation that is rendered, and one row a step.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ from fpenet.deploy.onnx.network import (
     with_weights,
 )
 from fpenet.kpi.predictions import Predict, predict_all
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.params import CalibrateParams, RecoveryStepName
 
 _BATCH = 32
@@ -64,7 +64,7 @@ class RecoveryInputs:
 
     network: ModelProto
     network_cpu: ModelProto
-    about: dict[str, Any]
+    about: NetDescription
     store: CropStore
     calibration: Rows
     others: Rows
@@ -101,7 +101,7 @@ class RecoveryStep:
 def recovery_inputs(
     network: ModelProto,
     network_cpu: ModelProto,
-    about: dict[str, Any],
+    about: NetDescription,
     store: CropStore,
     rows: tuple[Rows, Rows],
     calibrate: CalibrateParams,
@@ -207,7 +207,7 @@ def train(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, s
 
     recovery, about = evidence.calibrate.recovery, evidence.about
     network = with_weights(evidence.network, made.weights)
-    net = net_with(str(about["net"]), int(about["num_keypoints"]), weights_of(network))
+    net = net_with(about.net, about.num_keypoints, weights_of(network))
     reads = {node.output[0]: node.input[0] for node in network.graph.node}
     amax = final_ranges(network, made.amax, made.single)
     ranges = {path: amax[reads[name]] for name, path in _layers(network, made).items()}
