@@ -1,6 +1,5 @@
 """MLflow's model registry: one version a release and model, however often it is registered."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from fpenet.release.evidence import NAME_TAG, RELEASE_TAG
 from fpenet.release.registry import tracking
 from fpenet.release.release_manifest import ReleaseManifest
 from fpenet.release.store.encryption import open_folder
-from fpenet.release.store.pointer import LINK_TAG
+from fpenet.release.store.pointer import LINK_TAG, entry_sequence
 
 _ALIAS_EVENTS: tuple[Any, ...] = (
     "model_version_alias.created",
@@ -170,7 +169,7 @@ def set_description(model: str, version: str, description: str) -> None:
 def latest_sequence(model: str) -> int:
     """The latest sequence of the release pointer that a version of ``model`` was tagged with."""
     found = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{LINK_TAG}` != ''")
-    return max((int(json.loads(one.tags[LINK_TAG])["sequence"]) for one in found), default=0)
+    return max((entry_sequence(one.tags[LINK_TAG]) for one in found), default=0)
 
 
 def ensure_webhook(name: str, url: str, secret: str, refresh: bool) -> None:

@@ -5,10 +5,11 @@ evidence file that it stands in and that file's SHA-256; no number comes from an
 outside of links are names (`fp16`), in code spans.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from fpenet.data.split import PartSize
 from fpenet.kpi.report import SliceMetrics
+from fpenet.params import TrainParams, ValidateParams
 from fpenet.provenance.digest import digest_file
 from fpenet.release.evidence import Evidence, engine_rows
 from fpenet.release.report import nvidia_card
@@ -63,22 +64,21 @@ def _verdict(reasons: Sequence[str]) -> str:
 
 
 def _architecture(evidence: Evidence) -> str:
-    training = evidence.manifests["train"].summary
-    how = evidence.manifests["train"].params["train"]
-    heat_maps = f" and `{how['heatmap_loss']}` of the heat maps" if how["heatmap_weight"] else ""
-    parameters = cite(training["parameters"], "training", ",d")
+    training = evidence.training
+    params = TrainParams.model_validate(evidence.manifests["train"].params["train"])
+    heat_maps = f" and `{params.heatmap_loss}` of the heat maps" if params.heatmap_weight else ""
+    parameters = cite(training.parameters, "training", ",d")
     return (
-        f"A Recombinator network, `{training['net']}`, of {parameters} parameters. In: a grey"
-        f" `80x80` crop, {cite(training['box_scale'], 'training', 'g')} times the face box. Out:"
-        f" {cite(training['num_keypoints'], 'training', 'd')} keypoints and the confidence"
-        f" ({training['confidence']}) of each. Loss: `{how['loss']}`{heat_maps}."
+        f"A Recombinator network, `{training.net}`, of {parameters} parameters. In: a grey"
+        f" `80x80` crop, {cite(training.box_scale, 'training', 'g')} times the face box. Out:"
+        f" {cite(training.num_keypoints, 'training', 'd')} keypoints and the confidence"
+        f" ({training.confidence}) of each. Loss: `{params.loss}`{heat_maps}."
     )
 
 
 def _training_data(evidence: Evidence) -> str:
-    labels, split = evidence.validation, evidence.manifests["split"].summary
-    training, rules = evidence.manifests["train"].summary, evidence.manifests["validate"].params
-    limits = rules["validate"]
+    labels, split, training = evidence.validation, evidence.split, evidence.training
+    limits = ValidateParams.model_validate(evidence.manifests["validate"].params["validate"])
     dropped = [f"{cite(count, 'labels', ',d')} {why}" for why, count in labels.dropped.items()]
     digest = evidence.manifests["validate"].inputs["labels"]
     return (
@@ -86,21 +86,17 @@ def _training_data(evidence: Evidence) -> str:
         f" labelled faces of {cite(labels.subjects, 'labels', ',d')} people, of which"
         f" {cite(labels.kept, 'labels', ',d')} are used; dropped:"
         f" {', '.join(dropped) or 'none'}. Rules: an occlusion level of at most"
-        f" {cite(limits['max_occlusion_level'], 'rules', 'd')},"
-        f" at least {cite(limits['min_visible_fraction'], 'rules', '.0%')} of the face box in the"
-        f" picture. Split by people (`{split['rule']}`), so that nobody is in two parts:"
-        f" {_part(split, 'train')} to train, {_part(split, 'val')} to choose by. Trained for"
-        f" {cite(training['epochs'], 'training', 'd')} epochs,"
-        f" {cite(training['minutes'], 'training', '.1f')} minutes."
+        f" {cite(limits.max_occlusion_level, 'rules', 'd')},"
+        f" at least {cite(limits.min_visible_fraction, 'rules', '.0%')} of the face box in the"
+        f" picture. Split by people (`{split.rule}`), so that nobody is in two parts:"
+        f" {_part(split.train)} to train, {_part(split.val)} to choose by. Trained for"
+        f" {cite(training.epochs, 'training', 'd')} epochs,"
+        f" {cite(training.minutes, 'training', '.1f')} minutes."
     )
 
 
-def _part(split: Mapping[str, Any], part: str) -> str:
-    counts = split[part]
-    return (
-        f"{cite(counts['faces'], 'split', ',d')} faces of"
-        f" {cite(counts['subjects'], 'split', ',d')} people"
-    )
+def _part(size: PartSize) -> str:
+    return f"{cite(size.faces, 'split', ',d')} faces of {cite(size.subjects, 'split', ',d')} people"
 
 
 def _evaluation_data(evidence: Evidence) -> str:

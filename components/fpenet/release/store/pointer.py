@@ -181,6 +181,11 @@ def entry_json(link: LedgerEntry) -> str:
     return _text(link.tree()).decode().strip()
 
 
+def entry_sequence(text: str) -> int:
+    """The sequence of an entry that ``entry_json`` wrote, whatever its format version."""
+    return int(json.loads(text)["sequence"])
+
+
 def _read_back(store: Store, link: LedgerEntry, trusted: Sequence[PublicKey]) -> None:
     head = read_head(store, trusted)
     if head.link == link:
