@@ -8,7 +8,6 @@ the distance is smaller. Output: the quantisation that is rendered, and one row 
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,8 @@ from fpenet.deploy.onnx.network import (
     with_weights,
 )
 from fpenet.kpi.predictions import Predict, predict_all
-from fpenet.params import CalibrateParams, RecoveryRung
+from fpenet.model.nets.net_description import NetDescription
+from fpenet.params import CalibrateParams, RecoveryStepName
 
 _BATCH = 32
 _FACES_A_LAYER = 64  # to find the worst layers, and the means of channels
@@ -66,7 +66,7 @@ class RecoveryInputs:
 
     network: ModelProto
     network_cpu: ModelProto
-    about: dict[str, Any]
+    about: NetDescription
     store: CropStore
     calibration: Rows
     others: Rows
@@ -93,7 +93,7 @@ class RecoveryStep:
         did: description of the change.
     """
 
-    rung: str
+    name: str
     px: dict[str, float]
     held: bool
     kept: bool
@@ -103,7 +103,7 @@ class RecoveryStep:
 def recovery_inputs(
     network: ModelProto,
     network_cpu: ModelProto,
-    about: dict[str, Any],
+    about: NetDescription,
     store: CropStore,
     rows: tuple[Rows, Rows],
     calibrate: CalibrateParams,
@@ -148,22 +148,22 @@ def escalate(
     recovery = evidence.calibrate.recovery
     made, px = start, moved_px(start, evidence)
     held = max(px.values()) <= recovery.budget_px
-    rungs = [RecoveryStep("ranges", px, held, True, f"ranges by {evidence.calibrate.method}")]
-    for name in recovery.rungs:
+    steps = [RecoveryStep("ranges", px, held, True, f"ranges by {evidence.calibrate.method}")]
+    for name in recovery.steps:
         if held:
             break
         candidate, did = RECOVERY_STEPS[name](made, evidence)
         px = moved_px(candidate, evidence)
-        kept = max(px.values()) < max(_last_kept(rungs).px.values())
+        kept = max(px.values()) < max(_last_kept(steps).px.values())
         held = kept and max(px.values()) <= recovery.budget_px
-        rungs.append(RecoveryStep(name, px, held, kept, did))
+        steps.append(RecoveryStep(name, px, held, kept, did))
         if kept:
             made = candidate
-    return made, rungs
+    return made, steps
 
 
-def _last_kept(rungs: list[RecoveryStep]) -> RecoveryStep:
-    return [rung for rung in rungs if rung.kept][-1]
+def _last_kept(steps: list[RecoveryStep]) -> RecoveryStep:
+    return [step for step in steps if step.kept][-1]
 
 
 def exclude(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
@@ -216,7 +216,7 @@ def train(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, s
 
     recovery, about = evidence.calibrate.recovery, evidence.about
     network = with_weights(evidence.network, made.weights)
-    net = net_with(str(about["net"]), int(about["num_keypoints"]), weights_of(network))
+    net = net_with(about.net, about.num_keypoints, weights_of(network))
     reads = {node.output[0]: node.input[0] for node in network.graph.node}
     amax = final_ranges(network, made.amax, made.single)
     ranges = {path: amax[reads[name]] for name, path in _layers(network, made).items()}
@@ -276,7 +276,7 @@ def mean_distance(points: NDArray[np.float32], others: NDArray[np.float32]) -> f
 
 
 RECOVERY_STEPS: dict[
-    RecoveryRung, Callable[[Quantisation, RecoveryInputs], tuple[Quantisation, str]]
+    RecoveryStepName, Callable[[Quantisation, RecoveryInputs], tuple[Quantisation, str]]
 ] = {
     "exclude": exclude,
     "correct_biases": correct_biases,

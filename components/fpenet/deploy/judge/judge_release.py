@@ -11,13 +11,14 @@ compared on their common keypoints. A champion that is missing or damaged, that 
 numbering, or that does not run here: not comparable, and the gate fails.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
+from fpenet.core.records import encode
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.deploy.engines.engine_table import ENGINES, EngineTable
 from fpenet.deploy.judge.candidate_model import (
@@ -30,9 +31,16 @@ from fpenet.deploy.judge.candidate_model import (
 from fpenet.deploy.judge.parity import PARITY, ParityTable
 from fpenet.kpi.compare import Difference, compare
 from fpenet.kpi.evaluate import judge as judge_kpi
-from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
+from fpenet.kpi.gate import (
+    GATE,
+    ChampionEngine,
+    ChampionResult,
+    ChampionState,
+    JudgedEngine,
+    decide,
+)
 from fpenet.kpi.predictions import Predictions, digest_faces, judged_rows, load_predictions
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import EvaluateParams, GateParams
 from fpenet.provenance.checksums import Trusted
 
@@ -53,7 +61,7 @@ def judge_release(
         trusted: keys of which one must have signed the champion.
     """
     store = open_crops(crop_dir)
-    kpi = read_kpi(evaluate_dir / "kpi.json")
+    kpi = KpiReport.read(evaluate_dir / "kpi.json")
     engines = executed_engines(build_dir)
     candidates = {
         engine.name: load_predictions(build_dir / path) for engine, path in engines if path
@@ -62,10 +70,10 @@ def judge_release(
     judged = [
         replace(engine, differences=differences.get(engine.name, ())) for engine, _ in engines
     ]
-    verdict = decide(kpi, judged, champion, gate)
-    text = json.dumps(verdict, indent=1, allow_nan=False)
-    (out_dir / "gate.json").write_text(text + "\n", encoding="utf-8")
-    return {key: verdict[key] for key in ("passed", "reasons", "engines", "dataset", "champion")}
+    decision = decide(kpi, judged, champion, gate)
+    decision.write(out_dir / GATE)
+    summary: dict[str, Any] = encode(decision)
+    return {key: value for key, value in summary.items() if key not in ("checks", "comparisons")}
 
 
 def executed_engines(build_dir: Path) -> list[tuple[JudgedEngine, str | None]]:
@@ -77,7 +85,7 @@ def executed_engines(build_dir: Path) -> list[tuple[JudgedEngine, str | None]]:
             continue
         name = str(row.id)
         check = parity.check(name)
-        report = read_kpi(build_dir / row.kpi) if row.kpi else None
+        report = KpiReport.read(build_dir / row.kpi) if row.kpi else None
         engine = JudgedEngine(
             name,
             report,
@@ -104,7 +112,7 @@ def _compare_all(
     """
     if gate.champion is None:
         return ChampionResult(
-            "first release",
+            ChampionState.FIRST_RELEASE,
             "no comparison: gate.champion is null, or auto and the release pointer has no version",
         ), {}
     folder = Path(gate.champion)
@@ -126,18 +134,23 @@ def _compare_all(
             engines[name] = _write(rival, old, shared, evaluate, out_dir)
             differences[name] = compare(shared, old, new, evaluate, gate.comparison)
     except InputError as error:
-        return ChampionResult("not comparable", str(error), folder.name), {}
+        return ChampionResult(ChampionState.NOT_COMPARABLE, str(error), folder.name), {}
     why = "judged again on these faces, engine by engine"
     if shared.num_keypoints != store.num_keypoints:
         why += f"; on the first {shared.num_keypoints} keypoints, which both schemes have"
-    return ChampionResult("compared", why, folder.name, engines), differences
+    return ChampionResult(ChampionState.COMPARED, why, folder.name, engines), differences
 
 
 def _champion_engine(name: str, opened: Sequence[CandidateModel]) -> CandidateModel:
     """The champion's engine of the same target and precision, else its most precise engine here."""
     order = ("fp32", "fp16", "int8")
     return min(
-        opened, key=lambda row: (row.name != name, order.index(row.name.split("/")[1]), row.name)
+        opened,
+        key=lambda row: (
+            row.name != name,
+            order.index(EngineId.parse(row.name).precision),
+            row.name,
+        ),
     )
 
 
@@ -147,16 +160,16 @@ def _write(
     store: CropStore,
     evaluate: EvaluateParams,
     out_dir: Path,
-) -> dict[str, str]:
+) -> ChampionEngine:
     """Write the report and predictions of a champion's engine; returns its name and the paths."""
     stem = out_dir / "champion" / engine.name.replace("/", ".")
     kpi, predictions = (Path(f"{stem}.{kind}") for kind in ("kpi.json", "predictions.npz"))
     if not kpi.exists():
         kpi.parent.mkdir(exist_ok=True)
-        judge_kpi(store, engine_predictions, evaluate).save(kpi)
+        judge_kpi(store, engine_predictions, evaluate).write(kpi)
         engine_predictions.save(predictions)
-    return {
-        "engine": engine.name,
-        "kpi": kpi.relative_to(out_dir).as_posix(),
-        "predictions": predictions.relative_to(out_dir).as_posix(),
-    }
+    return ChampionEngine(
+        engine.name,
+        kpi.relative_to(out_dir).as_posix(),
+        predictions.relative_to(out_dir).as_posix(),
+    )
