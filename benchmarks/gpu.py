@@ -76,7 +76,7 @@ def training_rate(store: CropStore, net: str, batch: int, compiled: bool) -> flo
     training.net.train()
     if compiled:
         torch.compiler.reset()  # what was compiled of other nets does not count against this one
-        training.net.answer = torch.compile(training.net.answer)  # type: ignore[method-assign]
+        training.net.outputs = torch.compile(training.net.outputs)  # type: ignore[method-assign]
     stepper = Stepper(training, faces, scheme_for(store.num_keypoints), train)
     rows = torch.from_numpy(store.rows("train")).cuda()
     batches = [rows[torch.randint(len(rows), (batch,), device="cuda")] for _ in range(16)]

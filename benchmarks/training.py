@@ -70,7 +70,7 @@ def plain_answer(net: Recombinator, images: torch.Tensor) -> NetOutput:
     maps = net.maps(net.features(images))
     points, cells = net.soft_argmax(maps[:, : net.num_keypoints])
     logits = None
-    if net.ours:
+    if net.learned_confidence:
         logits = (cells * maps[:, net.num_keypoints :].flatten(2)).sum(dim=2)
     return NetOutput(points, logits, net.soft_argmax.marginals(cells))
 

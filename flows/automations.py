@@ -20,9 +20,9 @@ MISSED_HEARTBEATS = 3
 HEARTBEAT_SECONDS = 30
 """As ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY`` is set where flows run; Prefect allows no less."""
 TOLD: dict[Happened, str] = {
-    "promoted": "is deployable",
-    "refused": "was refused",
-    "pending": "waits for a target",
+    Happened.PROMOTED: "is deployable",
+    Happened.REFUSED: "was refused",
+    Happened.PENDING: "waits for a target",
 }
 _OVER = (
     "Completed",

@@ -6,15 +6,23 @@ version; their payload says what happened, and where MLflow and Prefect show it.
 
 import os
 import re
-from collections.abc import Mapping
-from typing import Any, Literal
 
 from prefect import runtime
 from prefect.events import emit_event
 from prefect.utilities.urls import url_for
 
-Happened = Literal["promoted", "refused", "pending"]
+from fpenet.core.records import Identifier
+from fpenet.release.release_manifest import ReleaseManifest
+
 EVENT = "fpenet.release."
+
+
+class Happened(Identifier):
+    """What happened to a release; ends the name of an event."""
+
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    PENDING = "pending"
 
 
 def tell(happened: Happened, model: str, version: str, name: str, text: str) -> None:
@@ -25,7 +33,7 @@ def tell(happened: Happened, model: str, version: str, name: str, text: str) -> 
         text: what happened and why, for people.
     """
     emit_event(
-        EVENT + happened,
+        f"{EVENT}{happened}",
         resource={
             "prefect.resource.id": f"fpenet.model.{model}.{version}",
             "prefect.resource.name": name,
@@ -38,13 +46,13 @@ def tell(happened: Happened, model: str, version: str, name: str, text: str) -> 
     )
 
 
-def tell_of_release(release: Mapping[str, Any]) -> None:
+def tell_of_release(release: ReleaseManifest) -> None:
     """Tell what a finished run has to be told of: targets that wait, and the gate's refusal."""
-    about = release["model"], str(release["version"]), release.get("name") or release["model"]
-    if release["pending"]:
-        tell("pending", *about, f"no worker built for {', '.join(release['pending'])}")
-    if not release["candidate"]:
-        tell("refused", *about, f"no candidate: {'; '.join(release['refused'])}")
+    about = release.model, release.version, release.name
+    if release.pending:
+        tell(Happened.PENDING, *about, f"no worker built for {', '.join(release.pending)}")
+    if not release.candidate:
+        tell(Happened.REFUSED, *about, f"no candidate: {'; '.join(release.refused)}")
 
 
 def version_page(model: str, version: str) -> str | None:

@@ -5,21 +5,21 @@ Input: the alias ``deployable`` in MLflow and the release pointer. Does: decides
 A refusal is a result. A run that fails has answered nothing: the alias stays, the next run answers.
 """
 
-from dataclasses import asdict
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows.notify import tell, version_page
+from flows.notify import Happened, tell, version_page
 from flows.request import project_params
 from flows.tasks import model_key
+from fpenet.core.records import encode
 from fpenet.provenance.encryption import model_key_context
-from fpenet.release.promotion.decision import PromotionDecision
+from fpenet.release.promotion.decision import PromotionDecision, PromotionOutcome
 from fpenet.release.promotion.promotion import decide_request
 
 FLOW = "fpenet-promotion"
-NOTHING_ASKED = "nothing asked"
+NOTHING_ASKED = "nothing_asked"
 
 
 @flow(name=FLOW, persist_result=True, result_serializer="json")
@@ -35,10 +35,11 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
         return {"action": NOTHING_ASKED}
     get_run_logger().info("%s", answer)
     create_markdown_artifact(markdown_of(answer), key="promotion", description=str(answer))
-    if answer.action != "superseded" and answer.asked:
+    if answer.action is not PromotionOutcome.SUPERSEDED and answer.asked:
         name = answer.name or f"{answer.model} version {answer.asked}"
-        tell(answer.action, answer.model, answer.asked, name, str(answer))
-    return asdict(answer)
+        tell(Happened(answer.action.value), answer.model, answer.asked, name, str(answer))
+    result: dict[str, Any] = encode(answer)
+    return result
 
 
 def markdown_of(answer: PromotionDecision) -> str:

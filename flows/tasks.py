@@ -35,6 +35,7 @@ from fpenet.provenance.encryption import ModelKey, key_in, model_key_context
 from fpenet.release.registry.live_metrics import live_metrics
 from fpenet.release.registry.local_models import local_weights
 from fpenet.release.registry.versions import link_release
+from fpenet.release.release_manifest import ReleaseManifest
 from fpenet.stages import STAGES
 
 WORK = Path("work")
@@ -138,13 +139,13 @@ def model_key() -> ModelKey | None:
     return ModelKey(str(secret.get()))
 
 
-def link_with_mlflow(release: Mapping[str, Any]) -> None:
+def link_with_mlflow(release: ReleaseManifest) -> None:
     """Links from this flow run to MLflow, and back; a MLflow that is away costs a warning."""
-    page = version_page(release["model"], release["version"])
+    page = version_page(release.model, release.version)
     if page is None:
         return  # there is no server to look at
-    create_link_artifact(page, key="mlflow", link_text=f"{release['name']} in MLflow")
-    run = run_page(release["experiment_id"], release["run_id"])
+    create_link_artifact(page, key="mlflow", link_text=f"{release.name} in MLflow")
+    run = run_page(release.experiment_id, release.run_id)
     assert run is not None
     create_link_artifact(run, key="mlflow-run", link_text="the run in MLflow")
     try:

@@ -141,7 +141,7 @@ def closed_port() -> int:
     ("labels", "said"),
     [
         ("s3://no-such-bucket/faces", "s3://no-such-bucket/faces/: no such bucket"),
-        ("s3://test-bucket/nowhere", "s3://test-bucket/nowhere: no objects; give the "),
+        ("s3://test-bucket/nowhere", "s3://test-bucket/nowhere: no objects; name the "),
         ("s3://test-bucket/faces/other.json", "faces/other.json: no such object"),
         ("s3://Faces", "data.labels: must be s3://bucket/prefix"),
     ],
@@ -162,7 +162,7 @@ def test_a_server_that_is_not_there_is_one_line(bucket: Bucket, fpenet: Any) -> 
     status, _, error = fpenet("fetch", f"s3://{bucket.name}/faces", endpoint)
     assert status == 2
     assert error == (
-        f"fpenet fetch: s3://{bucket.name}/faces/: nothing answers at {endpoint}"
+        f"fpenet fetch: s3://{bucket.name}/faces/: no server answers at {endpoint}"
         " (storage.endpoint)\n"
     )
 

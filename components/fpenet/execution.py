@@ -23,7 +23,7 @@ from fpenet.provenance.digest import digest_code, digest_dataset, digest_json
 from fpenet.provenance.manifest import (
     MANIFEST,
     Manifest,
-    digest_given,
+    digest_folder,
     read_manifest,
     seal,
     tool_versions,
@@ -49,7 +49,7 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
     for key in stage.reads_folders:
         folder = sections[stage.name][key]
         if folder is not None:
-            digests[key] = digest_given(Path(folder), f"{stage.name}.{key}")
+            digests[key] = digest_folder(Path(folder), f"{stage.name}.{key}")
     if stage.signs:
         digests["signing_key"] = read_signing_key(params.trust.signing_key).public.id
     if stage.trusts:

@@ -1,10 +1,10 @@
 """The embedded data set: parametric heads, rendered in NumPy, with exact labels of 104 keypoints.
 
-Real faces may not be redistributed; each machine renders the data set itself. Reading order:
-``spec`` (parameters of a face), ``curves`` and ``head`` (its lines and surface), ``landmarks``
-(positions of the keypoints), ``mesh``, ``raster``, ``paint`` and ``light`` (rendering), ``render``
-(one face), ``population`` (random sampling), ``dataset`` (files). ``exact`` defines the arithmetic
-that gives the same bytes on every CPU.
+Images of real faces may not be redistributed, so each machine renders the data set. Reading order:
+``spec`` (parameters of a face); in ``geometry``: ``curves`` and ``surface`` (curves and
+surface of the face), ``landmarks`` (positions of the keypoints), ``mesh``; in ``rendering``:
+``raster``, ``albedo``, ``shading`` and ``render`` (one face); ``sampling`` (random parameters),
+``dataset`` (files). ``exact`` has the arithmetic that gives the same bytes on every CPU.
 """
 
 from synthface.dataset import checked_subjects, render_dataset

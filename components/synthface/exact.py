@@ -1,8 +1,8 @@
 """Arithmetic with bit-identical results on every CPU.
 
-NumPy chooses its loops by the CPU's features; exp, sin, pow, dot and sum then differ in the last
-bit. + - * / sqrt and comparisons do not: IEEE 754 fixes their results. Array code of this
-package uses only these.
+NumPy chooses its loops by the features of the CPU, so the results of exp, sin, pow, dot and sum
+differ in the last bit. The results of + - * / sqrt and comparisons are defined by IEEE 754. Array
+code of this package uses only these.
 """
 
 import math
@@ -13,13 +13,13 @@ from synthface.spec import Floats
 
 
 def circle(angle_deg: float) -> tuple[float, float]:
-    """(sin, cos) of an angle, cut to 9 decimals so that every C library gives the same numbers."""
+    """(sin, cos) of an angle, rounded to 9 decimals, so that all C libraries give equal numbers."""
     radians = math.radians(angle_deg)
     return round(math.sin(radians), 9), round(math.cos(radians), 9)
 
 
 def bump(squared_distance: Floats) -> Floats:
-    """A smooth hill over a squared distance: 1 at distance 0, 0 from distance 1 on."""
+    """A smooth bump function of a squared distance: 1 at distance 0, 0 from distance 1 on."""
     inside = 1.0 - np.minimum(squared_distance, 1.0)
     return inside * inside
 
@@ -31,20 +31,20 @@ def ellipse(x: Floats, y: Floats, x0: float, y0: float, rx: float, ry: float) ->
 
 
 def smooth_step(value: Floats) -> Floats:
-    """0 below 0, 1 above 1, smooth between."""
+    """The smoothstep function: 0 below 0, 1 above 1, smooth between."""
     t = np.minimum(np.maximum(value, 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 def ramp(distance: Floats, softness: float = 0.45) -> Floats:
-    """Cover of a soft edge: 0 where distance < -softness, 1 where > softness, straight between."""
-    cover: Floats = np.minimum(np.maximum(0.5 + distance / (2.0 * softness), 0.0), 1.0)
-    return cover
+    """Coverage of a soft edge: 0 where distance < -softness, 1 where > softness, linear between."""
+    coverage: Floats = np.minimum(np.maximum(0.5 + distance / (2.0 * softness), 0.0), 1.0)
+    return coverage
 
 
-def mix(base: Floats, over: Floats | float, cover: Floats) -> Floats:
-    """``over`` laid on ``base`` with the share ``cover``."""
-    return base + (over - base) * cover
+def mix(base: Floats, over: Floats | float, coverage: Floats) -> Floats:
+    """Linear interpolation from ``base`` (coverage 0) to ``over`` (coverage 1)."""
+    return base + (over - base) * coverage
 
 
 def unit(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:

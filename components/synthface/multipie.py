@@ -52,7 +52,7 @@ CAMERA_GROUPS: dict[str, tuple[str, ...]] = {
     "profile": PROFILES,
 }
 VIEWS = CAMERA_GROUPS | {name: (name,) for name in CAMERAS}
-"""What ``synth.views`` may name: groups of cameras, and each camera by itself."""
+"""Allowed names of ``synth.views`` -> cameras: groups of cameras, and each single camera."""
 
 _HALF = (
     *range(9),
@@ -64,8 +64,8 @@ _HALF = (
     66,
     67,
 )
-"""The half of the 68 keypoints on the image's left, with those of the midline: 39."""
-_OTHER_HALF = tuple(
+"""The 39 of the 68 keypoints on the left of the image and on the midline."""
+_MIRRORED_HALF = tuple(
     {
         **{k: 16 - k for k in range(9)},
         **{k: 43 - k for k in range(17, 22)},
@@ -94,8 +94,7 @@ class Photograph:
 
     @property
     def capture(self) -> str:
-        """Subject, session, recording and camera: common to the 20 images of one capture (0.7
-        s)."""
+        """Subject, session, recording and camera, which the 20 images of a capture share."""
         digits = self.camera.replace("_", "")
         return f"{self.subject:03d}_{self.session:02d}_{self.recording:02d}_{digits}"
 
@@ -106,42 +105,49 @@ class Photograph:
         return f"data/session{self.session:02d}/multiview/{folder}/{name}"
 
     def label_path(self) -> str:
-        """Path of the capture's ``_lm.mat`` if this photograph is the labelled one."""
+        """Path of the capture's ``_lm.mat``, if this photograph is the labelled image."""
         name = f"{self.capture}_{self.illumination:02d}_lm.mat"
         return f"MPie_Labels/labels/{self.camera.replace('_', '')}/{name}"
 
 
 def cameras_of(views: Sequence[str]) -> list[str]:
-    """The cameras of ``views``, each once, in the order of ``CAMERAS``.
+    """The cameras of ``views`` without repetition, in the order of ``CAMERAS``.
 
     Raises:
         ValueError: an unknown view, or no view.
     """
-    odd = [name for name in views if name not in VIEWS]
-    if odd or not views:
-        raise ValueError(f"views is {odd[0] if odd else 'empty'}; choose of {', '.join(VIEWS)}")
-    named = {camera for name in views for camera in VIEWS[name]}
-    return [camera for camera in CAMERAS if camera in named]
+    unknown = [name for name in views if name not in VIEWS]
+    if unknown or not views:
+        value = unknown[0] if unknown else "empty"
+        raise ValueError(f"views is {value}; it must be one or more of {', '.join(VIEWS)}")
+    chosen = {camera for name in views for camera in VIEWS[name]}
+    return [camera for camera in CAMERAS if camera in chosen]
 
 
 def labelled_keypoints(camera: str) -> Sequence[int]:
-    """The 0-based indices among the 68 of the points in a ``_lm.mat`` of this camera, in its order.
+    """The 0-based indices (of the 68 keypoints) of the points in a ``_lm.mat`` of this camera.
 
-    A profile has the 39 points of the visible half, midline included: jaw 9, brow 5, nose 7, eye 6,
-    mouth 12, in the order of the 68; for the other side, their mirror partners.
+    A profile has the 39 points of the visible half and the midline: jaw 9, brow 5, nose 7, eye 6,
+    mouth 12, in the order of the 68. A profile of the right half has their mirror partners.
     """
     if camera not in PROFILES:
         return range(68)
     if CAMERAS[camera][0] > 0:
         return _HALF
-    return _OTHER_HALF
+    return _MIRRORED_HALF
 
 
 def sample_subjects(seed: int, count: int) -> list[int]:
-    """``count`` random ids of 1..346 without the KPI subjects, ascending."""
+    """``count`` random ids of 1..346 without the KPI subjects, ascending.
+
+    Raises:
+        ValueError: ``count`` is out of range.
+    """
     free = [number for number in range(1, LAST_SUBJECT + 1) if number not in KPI_SUBJECTS]
     if not 0 <= count <= len(free):
-        raise ValueError(f"subjects is {count}; choose 0 to {len(free)} besides the KPI subjects")
+        raise ValueError(
+            f"subjects is {count}; it must be 0 to {len(free)}, without the KPI subjects"
+        )
     rng = SeededRng(seed, 21)
     return sorted(free.pop(rng.index(len(free))) for _ in range(count))
 
@@ -149,7 +155,9 @@ def sample_subjects(seed: int, count: int) -> list[int]:
 def sample_photographs(
     seed: int, subject: int, count: int, views: Sequence[str] = ("all",)
 ) -> list[Photograph]:
-    """``count`` different photographs of ``subject``, sorted by path; cameras by their shares.
+    """``count`` different photographs of ``subject``, sorted by path.
+
+    The probability of a camera is its share in ``CAMERAS``.
 
     Raises:
         ValueError: ``count`` is larger than the number of photographs.
@@ -158,17 +166,18 @@ def sample_photographs(
     most = len(RECORDINGS) * LIGHTS * len(cameras)
     if not 1 <= count <= most:
         raise ValueError(
-            f"faces_per_subject is {count}; choose 1 to {most} of {len(cameras)} views"
+            f"faces_per_subject is {count}; it must be 1 to {most}"
+            f" ({len(cameras)} of {len(CAMERAS)} cameras)"
         )
     rng = SeededRng(seed, 22, subject)
-    takes = [(*take, light) for take in RECORDINGS for light in range(LIGHTS)]
-    free = {camera: list(takes) for camera in cameras}
-    lots = [camera for camera in cameras for _ in range(CAMERAS[camera][2])]
+    shots = [(*recording, light) for recording in RECORDINGS for light in range(LIGHTS)]
+    free = {camera: list(shots) for camera in cameras}
+    weighted = [camera for camera in cameras for _ in range(CAMERAS[camera][2])]
     chosen = []
     for _ in range(count):
-        camera = lots[rng.index(len(lots))]
+        camera = weighted[rng.index(len(weighted))]
         session, recording, light = free[camera].pop(rng.index(len(free[camera])))
         chosen.append(Photograph(subject, session, recording, camera, light))
         if not free[camera]:
-            lots = [name for name in lots if name != camera]
+            weighted = [name for name in weighted if name != camera]
     return sorted(chosen, key=Photograph.path)

@@ -1,4 +1,4 @@
-"""Files of labels and attributes: Sloth records, ``_lm.mat`` labels, ``attributes.csv``."""
+"""Contents of label and attribute files: Sloth records, ``_lm.mat`` labels, ``attributes.csv``."""
 
 import csv
 import io
@@ -10,11 +10,11 @@ import numpy as np
 from synthface.spec import FaceSpec, Floats, RenderedFace
 
 MAT_HEADER = b"MATLAB 5.0 MAT-file, fpenet".ljust(116)
-"""Fixed header text, instead of SciPy's with platform and time."""
+"""Constant header text; the header text of SciPy contains platform and time."""
 
 
 def sloth_record(filename: str, face: RenderedFace) -> dict[str, object]:
-    """The Sloth record of one image: coordinates in image pixels, to a thousandth."""
+    """The Sloth record of one image: coordinates in image pixels, rounded to 0.001."""
     x, y, width, height = (round(value, 3) for value in face.face_box)
     box = {
         "class": "FaceBbox",
@@ -25,20 +25,20 @@ def sloth_record(filename: str, face: RenderedFace) -> dict[str, object]:
         "Occlusion": face.occlusion_level,
     }
     fiducials: dict[str, object] = {"class": "FiducialPoints"}
-    for number, ((px, py), seen) in enumerate(
+    for number, ((px, py), visible) in enumerate(
         zip(face.points.tolist(), face.visible, strict=True), 1
     ):
         fiducials[f"P{number}x"] = round(px, 3)
         fiducials[f"P{number}y"] = round(py, 3)
-        if not seen:
+        if not visible:
             fiducials[f"P{number}occluded"] = True
     return {"filename": filename, "class": "image", "annotations": [box, fiducials]}
 
 
 def mat_label(points: Floats) -> bytes:
-    """A MATLAB file with ``pts``: points (K, 2) to a thousandth of a pixel, the first pixel is 1.
+    """A MATLAB file with ``pts``: points (K, 2) rounded to 0.001 pixels, the first pixel is 1.
 
-    Its bytes depend on the points alone.
+    Its bytes depend only on the points.
     """
     from scipy.io import savemat
 
@@ -47,10 +47,11 @@ def mat_label(points: Floats) -> bytes:
     return MAT_HEADER + file.getvalue()[len(MAT_HEADER) :]
 
 
-def about_face(face: FaceSpec) -> dict[str, str | float]:
-    """Attributes of an image that its file name does not contain, by column of ``attributes.csv``.
+def face_attributes(face: FaceSpec) -> dict[str, str | float]:
+    """Column of ``attributes.csv`` -> value: the attributes that the file name does not contain.
 
-    Degrees are the head's own, to the camera; a ``skin`` is a third of the range of albedos.
+    Angles are those of the head relative to the camera, degrees. The three values of ``skin`` are
+    ranges of the albedo.
     """
     identity = face.identity
     return {
@@ -72,16 +73,16 @@ def about_face(face: FaceSpec) -> dict[str, str | float]:
 
 
 def csv_text(rows: Iterable[Mapping[str, object]]) -> str:
-    """``rows``, which all have the columns of the first, as a CSV file."""
+    """``rows`` as a CSV file; all have the columns of the first."""
     file = io.StringIO()
-    lines = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file, lineterminator="\n")
     for number, row in enumerate(rows):
         if number == 0:
-            lines.writerow(row)
-        lines.writerow(row.values())
+            writer.writerow(row)
+        writer.writerow(row.values())
     return file.getvalue()
 
 
 def json_lines(records: Sequence[object]) -> str:
-    """One JSON list with a record a line, so that two versions can be compared line by line."""
+    """A JSON list with one record on each line, so that ``diff`` can compare two versions."""
     return "[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n"

@@ -1,6 +1,7 @@
-"""Reproducible random numbers: raw PCG64 words, whose stream NumPy guarantees (NEP 19).
+"""Reproducible random numbers from raw PCG64 words, whose stream NumPy guarantees (NEP 19).
 
-The distributions of ``np.random.Generator`` may change between NumPy versions, so none is used.
+The distributions of ``np.random.Generator`` may change between NumPy versions, so this package
+does not use them.
 """
 
 import numpy as np
@@ -24,7 +25,7 @@ def noise_bytes(count: int, *seed: int) -> NDArray[np.uint8]:
 
 
 class SeededRng:
-    """Uniform numbers taken one after the other from one seed."""
+    """A sequence of random numbers from one seed."""
 
     def __init__(self, *seed: int) -> None:
         self._bits = PCG64(SeedSequence(seed))

@@ -1,8 +1,8 @@
-"""Parameters of one face: identity, expression, pose, light and occluder, as plain numbers.
+"""Parameters of one face as numbers: identity, expression, pose, illumination and occluder.
 
 Head frame, used in all of this package: x to the image's right on a frontal head, y down, z
-toward the camera, in millimetres; the origin lies on the midline between the ears at the height
-of the eyes. Every default is the mean head, symmetric, frontal and neutral.
+toward the camera, in millimetres; the origin is on the midline between the ears at the height of
+the eyes. The defaults are the mean head: symmetric, frontal and neutral.
 """
 
 from dataclasses import dataclass, field
@@ -47,10 +47,10 @@ class Identity:
     upper_lip: float = 7.0
     lower_lip: float = 9.5
     lip_albedo: float = 0.66
-    """As a share of the skin's albedo."""
+    """Share of the skin's albedo."""
     ear_half_height: float = 30.0
     ear_flare: float = 0.6
-    """0 lies flat along the head, 1 stands straight out."""
+    """0: flat along the head, 1: perpendicular to it."""
     skin_albedo: float = 0.62
     hair_albedo: float = 0.16
     hairline_y: float = -66.0
@@ -60,16 +60,16 @@ class Identity:
     glasses: bool = False
     shirt_albedo: float = 0.35
     age: float = 30.0
-    """Years: lines and folds deepen from 30 on."""
+    """Years; lines and folds become deeper from 30 on."""
     sex: Literal["female", "male"] = "female"
     fullness: float = 0.0
-    """Of cheeks and jaw: -1 gaunt, 1 round."""
+    """Fullness of cheeks and jaw: -1 thin, 1 round."""
     fringe: float = 0.0
-    """How far the hair hangs below the hairline, mm."""
+    """Length of the hair below the hairline, mm."""
     beard: float = 0.0
-    """Cover of a full beard with its moustache."""
+    """Coverage of a full beard with moustache."""
     hat: float | None = None
-    """Albedo of a cap; None: bareheaded."""
+    """Albedo of a cap; None: no cap."""
     freckles: float = 0.0
     suit: bool = False
     """A jacket over a white shirt."""
@@ -77,11 +77,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """Differences from the neutral face: lengths in mm, the rest shares."""
+    """Differences from the neutral face: lengths in mm, other values are shares."""
 
     brow_raise: float = 0.0
     brow_frown: float = 0.0
-    """How far the inner brow ends sink."""
+    """Downward shift of the inner brow ends."""
     eye_open: float = 1.0
     """Lid opening as a share of the neutral one."""
     jaw_drop: float = 0.0
@@ -90,7 +90,7 @@ class Expression:
     mouth_widen: float = 0.0
     corner_raise: float = 0.0
     lip_raise: float = 0.0
-    """How far the upper lip rises."""
+    """Upward shift of the upper lip."""
     nose_wrinkle: float = 0.0
     cheek_raise: float = 0.0
 
@@ -139,13 +139,13 @@ EXPRESSIONS: dict[str, Expression] = {
 
 @dataclass(frozen=True, slots=True)
 class Occluder:
-    """Something in front of the face, in image pixels.
+    """An object in front of the face, in image pixels.
 
     Attributes:
-        kind: a clipboard-like box, a hand of four fingers, or a microphone.
-        x, y: its centre.
-        size: its half width.
-        angle_deg: turn in the image plane, clockwise on screen.
+        kind: a box (clipboard), a hand with four fingers, or a microphone.
+        x, y: centre.
+        size: half width.
+        angle_deg: rotation in the image plane, clockwise on screen.
         albedo: grey of its front, 0..1.
     """
 
@@ -159,19 +159,19 @@ class Occluder:
 
 @dataclass(frozen=True, slots=True)
 class FaceSpec:
-    """Everything ``render_face`` needs; the same spec gives the same bytes on every machine.
+    """The input of ``render_face``; equal specs give equal bytes on every machine.
 
     Attributes:
-        yaw_deg: positive turns the nose toward the image's right, so that the subject's right cheek
-            is seen, as from Multi-PIE's camera 24_0 (+90, "right profile").
-        pitch_deg: positive lowers the nose in the image, as from an overhead camera.
-        roll_deg: positive turns the face clockwise on screen.
+        yaw_deg: positive rotates the nose toward the image's right, so that the subject's right
+            cheek is visible, as in Multi-PIE's camera 24_0 (+90, "right profile").
+        pitch_deg: positive moves the nose down in the image, as for an overhead camera.
+        roll_deg: positive rotates the face clockwise on screen.
         centre_px: image position (x, y) of the head frame's origin.
         px_per_mm: scale at the depth of that origin.
-        illumination: Multi-PIE's 0-19; 0 and 19 have no flash.
+        illumination: Multi-PIE's number 0-19; 0 and 19 have no flash.
         camera_mm: distance of the camera from the head frame's origin.
         gaze_mm: shift of both irises (x, y).
-        seed: background, texture and sensor noise.
+        seed: seed of background, texture and sensor noise.
     """
 
     identity: Identity = field(default_factory=Identity)
@@ -195,11 +195,11 @@ class RenderedFace:
     Attributes:
         image: (480, 640) uint8 grey.
         points: (104, 2) float, image pixels (x, y), pixel centres at integers.
-        visible: (104,) bool; False where an object or the head itself hides the point.
+        visible: (104,) bool; False where the occluder or the head hides the point.
         face_box: (x, y, width, height) tight around the first 68 points.
         occlusion_level: 0-9, tenths of the first 68 points that are hidden.
-        nearest: (480, 640) float32, the depth of what is seen there, mm toward the camera from the
-            head's origin: -inf where there is no head, inf where something is held before it.
+        depth: (480, 640) float32, depth of the visible surface, mm toward the camera from the
+            origin of the head frame; -inf for the background, inf for the occluder.
     """
 
     image: NDArray[np.uint8]
@@ -207,4 +207,4 @@ class RenderedFace:
     visible: Bools
     face_box: tuple[float, float, float, float]
     occlusion_level: int
-    nearest: Floats
+    depth: Floats

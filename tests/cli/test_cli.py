@@ -116,7 +116,7 @@ def test_unreadable_images_above_the_limit_stop_the_run(
     assert (tmp_path / "out/validate/report.html").is_file()  # to be read, and not gone on from
     status, error = run("split")
     assert (status, error.count("\n")) == (2, 1)
-    assert "validate found what stops a run: 2 of 20 faces are broken" in error
+    assert "stage validate has blocking findings: 2 of 20 faces are broken" in error
 
 
 def test_zero_usable_faces_stop_the_run(run: Run, tmp_path: Path, tiny_labels: Any) -> None:
@@ -217,7 +217,7 @@ def test_synth_says_what_its_options_may_be_and_spares_a_folder_with_something_i
     for words, said in (
         (("--views", "all", "front"), "synth.views.1 is 'front': Input should be 'all', 'near-f"),
         (("--subjects", 324), "synth.subjects is 324: Input should be less than or equal to 323"),
-        (("--faces-per-subject", 221, "--views", "05_1"), "choose 1 to 220 of 1 views"),
+        (("--faces-per-subject", 221, "--views", "05_1"), "it must be 1 to 220 (1 of 15 cameras)"),
         (("--workers", 0), "synth.workers is 0: "),
     ):
         status, error = run("synth", *words, "--out", tmp_path / "faces")

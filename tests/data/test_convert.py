@@ -109,10 +109,10 @@ def test_points_of_300w_hold_places_only_and_say_so(
     assert rows == {
         ("images/s021_0.png", "image missing"): "labels.json, record 23: s021_0.png: no such file",
         ("images/s020_0.png", "unlabelled keypoint"): (
-            "keypoint 3 has no place; a .pts file needs one for each"
+            "keypoint 3 is unlabelled; a .pts file needs every keypoint"
         ),
         ("images/s000_0.png", "second face"): (
-            "s000_0.pts holds another face; a .pts file holds one"
+            "s000_0.pts has another face; a .pts file has one face"
         ),
     }
     again = read_labels(out, params_with().data).samples
@@ -147,12 +147,12 @@ def test_what_cannot_be_converted_leaves_nothing(
         convert_labels(folder, data, "xml", tmp_path / "new")
     with pytest.raises(ValueError, match="faces exists; name a new folder"):
         convert_labels(folder, data, "coco", folder)
-    with pytest.raises(ValueError, match=r"lies in .*faces, which is read"):
+    with pytest.raises(ValueError, match=r"is in .*faces, the folder of the set"):
         convert_labels(folder, data, "coco", folder / "coco")
     for record in tiny_labels.records:
         del record["annotations"][1]["P3x"], record["annotations"][1]["P3y"]
     tiny_labels.write()
-    with pytest.raises(ValueError, match="no face can be written as pts: keypoint 3 has no place"):
+    with pytest.raises(ValueError, match="no face can be written as pts: keypoint 3 is unlabelled"):
         convert_labels(folder, data, "pts", tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 

@@ -85,5 +85,5 @@ def test_a_set_without_a_usable_face_is_a_failure(
 ) -> None:
     labelled = described[0]
     labelled.samples.clear()
-    with pytest.raises(ValueError, match=r"no usable face in it; the first: labels\.json"):
+    with pytest.raises(ValueError, match=r"no usable face in it; the first face: labels\.json"):
         describe_set(labelled, params_with().validate_)

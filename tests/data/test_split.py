@@ -138,7 +138,7 @@ def test_a_kpi_number_outside_multi_pie_means_nothing(split: Split) -> None:
 
 def test_what_validate_found_blocking_stops_here(split: Split) -> None:
     faces = [("a.png", "a", {"split": "val"}), ("b.png", "b", {"split": "train"})]
-    with pytest.raises(ValueError, match="validate found what stops a run: 9 of 20 faces are bro"):
+    with pytest.raises(ValueError, match="stage validate has blocking findings: 9 of 20 faces"):
         split(faces, blocking="9 of 20 faces are broken")
 
 

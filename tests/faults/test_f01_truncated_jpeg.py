@@ -57,5 +57,5 @@ def test_f01_too_many_truncated_jpegs_stop_the_run(
     (said,) = summary["blocking"]
     assert said.startswith("2 of 22 faces are broken")
     assert "2 image unreadable (first: images/s020_0.jpg: s020_0.jpg: image file is tr" in said
-    with pytest.raises(ValueError, match="validate found what stops a run: 2 of 22 faces"):
+    with pytest.raises(ValueError, match="stage validate has blocking findings: 2 of 22 faces"):
         split_subjects(validate_dir=out_dir, split=params.split, out_dir=tmp_path)

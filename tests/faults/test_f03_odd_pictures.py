@@ -17,7 +17,7 @@ def test_f03_an_exif_rotation_never_parts_picture_and_landmarks(
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.new("L", (8, 4), 100).save(tmp_path / name, exif=exif)
-    with pytest.raises(Refusal, match=rf"{name}: EXIF orientation {orientation}; turn the pixels"):
+    with pytest.raises(Refusal, match=rf"{name}: EXIF orientation {orientation}; rotate both"):
         read_grey(tmp_path / name)
 
 

@@ -50,7 +50,7 @@ def test_f04_a_face_with_a_point_too_many_is_named(
 ) -> None:
     tiny_labels.add("images/s020_0.png", P9x=30.0, P9y=30.0)
     assert rejections(tiny_labels.write(), params_with) == [
-        ("keypoint count", "labels P9, where the set has 5 keypoints")
+        ("keypoint count", "it has a keypoint P9; the set has 5 keypoints")
     ]
 
 
@@ -64,7 +64,7 @@ def test_f04_an_index_given_twice_is_named(
     assert text.count(point) == 1
     (folder / "labels.json").write_text(text.replace(point, f"{point}, {point}"))
     ((reason, detail),) = rejections(folder, params_with)
-    assert (reason, detail) == ("label", "labels.json, record 21: key 'P1x' is given twice")
+    assert (reason, detail) == ("label", "labels.json, record 21: key 'P1x' is repeated")
 
 
 def test_f04_the_same_face_twice_is_named(

@@ -10,8 +10,8 @@ from fpenet.data.validation.run_checks import run_face_checks
 from fpenet.keypoints import scheme_for
 from fpenet.params import Params
 from synthface import EXPRESSIONS
-from synthface.head.landmarks import landmarks
-from synthface.population import sample_identity
+from synthface.geometry.landmarks import landmarks
+from synthface.sampling import sample_identity
 
 YAWS = (-60, -30, 0, 15, 45)
 

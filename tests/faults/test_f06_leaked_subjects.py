@@ -59,7 +59,7 @@ def test_f06_a_kpi_subject_in_training_is_a_hard_stop_that_names_it(split: Split
 def test_f06_a_face_of_nobody_is_refused(split: Split) -> None:
     faces: list[Row] = [("a.png", "ann", {}), ("b.png", None, {})]
     with pytest.raises(
-        ValueError, match=r"1 faces have no subject, the first is b\.png; give them"
+        ValueError, match=r"1 faces have no subject, the first is b\.png; add a CSV"
     ):
         split(faces)
 

@@ -123,8 +123,10 @@ def test_f08_a_wrong_md5_in_data_dvc_stops_before_training(
     else:
         status, said = faces_project.fpenet("validate")
         assert status == 2
-        stops(faces_project, said, f"data: MD5 is {md5}, but", f"says {wrong}")
-        refuses_to_train(faces_project, capfd, "data.dvc: differs from what git has; `git add data")
+        stops(faces_project, said, f"data: MD5 is {md5}, but", f"has {wrong}")
+        refuses_to_train(
+            faces_project, capfd, "data.dvc: differs from its version in git; `git add data"
+        )
         assert Path("data.dvc").read_text() == right  # DVC has written it anew
 
 

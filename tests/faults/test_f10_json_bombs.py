@@ -55,7 +55,7 @@ def test_f10_a_key_given_twice_rejects_its_record_only(
     path.write_text(path.read_text().replace('"class": "image"', '"class": 1, "class": 2', 1))
     labelled = read_labels(tiny_labels.folder, params_with().data)
     assert [one.detail for one in labelled.rejected] == [
-        "labels.json, record 1: key 'class' is given twice"
+        "labels.json, record 1: key 'class' is repeated"
     ]
     assert len(labelled.samples) == 19
 
@@ -65,5 +65,5 @@ def test_f10_a_key_given_twice_in_dataset_json_is_a_clear_error(
 ) -> None:
     folder = tiny_labels.write()
     (folder / "dataset.json").write_text('{"name": "a", "name": "b"}')
-    with pytest.raises(ValueError, match=r"dataset\.json: key 'name' is given twice"):
+    with pytest.raises(ValueError, match=r"dataset\.json: key 'name' is repeated"):
         read_labels(folder, params_with().data)

@@ -9,7 +9,7 @@ import pytest
 from fpenet.cli.main import main
 from fpenet.deploy.engines import tensorrt_rtx_engine
 from fpenet.deploy.engines.build import build_engines
-from fpenet.deploy.engines.builder import known_timings
+from fpenet.deploy.engines.builder import read_timings
 from fpenet.deploy.engines.targets import TARGETS, Built, Network
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_file, files_of
@@ -105,7 +105,7 @@ def test_f12_a_full_disk_at_a_timing_cache_stops_the_stage_and_a_retry_works(
     timings = disk_of("size=64m") / "timings"
     assert build(timings, Path("first")) == {"built_not_judged": 1}
     (cache,) = timings.iterdir()
-    before, known = cache.read_bytes(), known_timings(cache)
+    before, known = cache.read_bytes(), read_timings(cache)
     assert known is not None
     filler = fill(timings.parent, len(before) // 2 // PAGE * PAGE)
     with pytest.raises(OSError, match=r"No space left on device: '.*sm89-l4\.cache'"):
@@ -115,7 +115,7 @@ def test_f12_a_full_disk_at_a_timing_cache_stops_the_stage_and_a_retry_works(
     assert not (tmp_path / "full/engines.json").exists()
     filler.unlink()
     assert build(timings, Path("again")) == {"built_not_judged": 1}
-    assert known_timings(cache) is not None
+    assert read_timings(cache) is not None
 
 
 @pytest.mark.tensorrt

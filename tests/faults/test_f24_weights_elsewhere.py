@@ -54,5 +54,5 @@ def test_weights_in_another_file_are_refused_wherever_it_lies(
     elif where == "symlink":
         os.symlink(weights, scattered.parent / "link.bin")
         moved(scattered, "link.bin")
-    with pytest.raises(ValueError, match=r"scattered\.onnx: its weights lie in another file"):
+    with pytest.raises(ValueError, match=r"scattered\.onnx: its weights are in another file"):
         opened(scattered)

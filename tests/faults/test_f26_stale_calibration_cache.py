@@ -57,7 +57,7 @@ def test_a_cache_belongs_to_the_network_beside_it_and_to_one_version(
     [
         ("", "not a calibration cache"),
         ("<html>404</html>\n", "not a calibration cache"),
-        ("TRT-8502-EntropyCalibration2\nx: 3f800000\n", "is of TensorRT 8502, not 100300"),
+        ("TRT-8502-EntropyCalibration2\nx: 3f800000\n", "cache of TensorRT 8502, not 100300"),
         ("TRT-100300-EntropyCalibration2\nx: zzzz\n", "not a calibration cache"),
     ],
     ids=["zero bytes", "foreign", "another version", "torn"],

@@ -34,7 +34,9 @@ def test_crops_that_are_no_faces_are_refused(
         "black": np.zeros_like(store.crops),
         "one grey": np.full_like(store.crops, 120),
     }[levels]
-    with pytest.raises(ValueError, match="calibration crops are one grey or noise, the first of"):
+    with pytest.raises(
+        ValueError, match="calibration crops are one grey level or noise, the first of"
+    ):
         stage(stages, params, dataclasses.replace(store, crops=crops), tmp_path)
     assert not list(tmp_path.rglob("*.onnx"))
     assert not list(tmp_path.rglob("*.cache"))

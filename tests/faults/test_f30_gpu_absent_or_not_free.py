@@ -60,7 +60,7 @@ def own_target(device: CudaDevice | None) -> str:
         own = target.runtime == "tensorrt"
         if own and target.compute_capability == device.compute_capability:
             return name
-    pytest.skip(f"not run: no target builds its own engines on {device.name}")
+    pytest.skip(f"not run: no target is built on {device.name}")
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def test_f30_without_a_gpu_its_targets_are_pending_and_the_others_are_built(buil
         assert rows[name]["status"] == "pending"
         assert rows[name]["file"] is None
         assert rows[name]["reason"] == (
-            f"no CUDA device here; {device} builds its own engines: worker of pool {pool}"
+            f"no CUDA device here; engines for {device} are built by the worker of pool {pool}"
         )
     assert (rows["cpu/fp32"]["status"], rows["cpu/int8"]["status"]) == ("ready", "ready")
 

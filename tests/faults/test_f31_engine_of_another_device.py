@@ -38,9 +38,12 @@ ORIN = Machine((8, 7), (12, 6), "10.3.0")
         (Machine((8, 7), (12, 6), None), "tensorrt is not installed here"),
         (
             Machine((8, 7), (12, 2), "10.3.0"),
-            "a driver of CUDA 12.6, the driver here knows CUDA 12.2",
+            "a driver of CUDA 12.6, the driver here supports CUDA 12.2",
         ),
-        (Machine((8, 7), None, "10.3.0"), "a driver of CUDA 12.6, the driver here knows CUDA None"),
+        (
+            Machine((8, 7), None, "10.3.0"),
+            "a driver of CUDA 12.6, the driver here supports CUDA None",
+        ),
     ],
 )
 def test_f31_another_device_version_or_driver_is_named(machine: Machine, said: str) -> None:
@@ -87,7 +90,7 @@ def test_f31_an_onnx_file_runs_anywhere() -> None:
 @pytest.mark.parametrize("more", [{"compute_capability": None}, {"runtime_version": None}])
 def test_f31_an_engine_that_does_not_name_its_device_is_refused(more: Mapping[str, Any]) -> None:
     assert misfit(replace(ENGINE, **more), ORIN) == (
-        "nothing names the GPU and the tensorrt that it was built for"
+        "its record does not name the GPU and the tensorrt that it was built for"
     )
 
 

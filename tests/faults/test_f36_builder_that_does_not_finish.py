@@ -15,7 +15,7 @@ import pytest
 
 from fpenet.deploy.engines import tensorrt_rtx_engine
 from fpenet.deploy.engines.build import build_engines
-from fpenet.deploy.engines.builder import known_timings
+from fpenet.deploy.engines.builder import read_timings
 from fpenet.deploy.engines.targets import TARGETS, Built, Network
 from fpenet.params import Params
 from tests.waiting import join
@@ -97,7 +97,7 @@ def test_a_killed_builder_is_told_from_one_that_refuses(
     finally:
         ended.set()
         join(thread)
-    assert "was ended while it built fp16.onnx for L4: signal 9" in rows["l4/fp16"]["reason"]
+    assert "was terminated while it built fp16.onnx for L4: signal 9" in rows["l4/fp16"]["reason"]
     assert list(tmp_path.rglob("*.engine")) == []
     assert [path.name for path in timings.iterdir()] == ["tensorrt_rtx-1.7.1.116-sm89-l4.cache"]
 
@@ -108,12 +108,12 @@ def test_f32_a_changed_timing_cache_is_not_read(
     cache = next(timings.iterdir())
     whole = cache.read_bytes()
     cache.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
-    assert known_timings(cache) is None
+    assert read_timings(cache) is None
     network = Network(stages.export / "opset17" / "fp16.onnx")
     build = params.build.model_copy(update={"timing_cache": timings})
     assert isinstance(tensorrt_rtx_engine.build(network, TARGETS["l4"], "fp16", build), Built)
-    assert f"{cache.name}: not what a build left; measured anew" in caplog.text
-    assert known_timings(cache) is not None
+    assert f"{cache.name}: this timing cache is damaged; the kernels are timed again" in caplog.text
+    assert read_timings(cache) is not None
 
 
 def test_the_next_build_starts_from_the_timings_of_the_one_before(

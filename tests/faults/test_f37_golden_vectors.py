@@ -21,7 +21,7 @@ from fpenet.deploy.engines.targets import Built, Network
 from fpenet.deploy.judge.golden import GOLDEN, Golden, faults, predict_in_child, read_golden
 from fpenet.deploy.onnx.network import read_network
 from fpenet.kpi.predictions import load_predictions
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import Params
 
 Points = NDArray[np.float32]
@@ -71,11 +71,11 @@ def built(
 ) -> Callable[[bytes], Any]:
     """Build the CPU's FP32 engine, the builder giving these bytes."""
     kpi, found = (
-        read_kpi(stages.evaluate / "kpi.json"),
+        KpiReport.read(stages.evaluate / "kpi.json"),
         load_predictions(stages.evaluate / "predictions.npz"),
     )
     judged = EvaluationSet(
-        open_crops(stages.crop), found.points, params.evaluate, kpi.confidence["within_px"], golden
+        open_crops(stages.crop), found.points, params.evaluate, kpi.confidence.within_px, golden
     )
 
     def run(engine: bytes) -> Any:
@@ -91,9 +91,9 @@ def built(
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("nan", "golden vectors: 1088 of 1088 point values are no numbers"),
-        ("constant", "golden vectors: it says the same points of every face"),
-        ("permuted", "2 keypoints are in the place of others: 37 lies where 46 does, 46 lies"),
+        ("nan", "golden vectors: 1088 of 1088 point values are not finite"),
+        ("constant", "golden vectors: its points are the same for every face"),
+        ("permuted", "2 keypoints are at the position of other keypoints: 37 is at 46, 46 is"),
     ],
 )
 def test_f37_a_spoilt_engine_is_not_built(
@@ -105,15 +105,15 @@ def test_f37_a_spoilt_engine_is_not_built(
 
 
 def test_f37_an_engine_that_crashes_or_is_none_is_refused_and_says_why(golden: Golden) -> None:
-    with pytest.raises(ValueError, match=r"x\.onnx: could not be queried \(refused\): InputError"):
+    with pytest.raises(ValueError, match=r"x\.onnx: could not be executed \(refused\): InputError"):
         predict_in_child("onnxruntime", b"\x08\x07 no engine", golden, 8, LIMITS, "x.onnx")
 
 
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        (replace(LIMITS, memory_mb=250), "could not be queried"),
-        (replace(LIMITS, seconds=0.05), r"gave no points within 0\.05 s"),
+        (replace(LIMITS, memory_mb=250), "could not be executed"),
+        (replace(LIMITS, seconds=0.05), r"returned no points within 0\.05 s"),
     ],
 )
 def test_f37_an_engine_that_takes_too_much_is_ended(
@@ -130,11 +130,11 @@ def test_f37_one_keypoint_that_is_no_number_is_enough(golden: Golden) -> None:
     confidence = np.ones(points.shape[:2], np.float32)
     assert faults(points, confidence, golden, 100.0) == (
         None,
-        ("1 of 1088 point values are no numbers",),
+        ("1 of 1088 point values are not finite",),
     )
     confidence[0, 0] = np.nan
     _, reasons = faults(golden.points, confidence, golden, 100.0)
-    assert reasons == ("1 of 544 confidence values are no numbers",)
+    assert reasons == ("1 of 544 confidence values are not finite",)
 
 
 def test_f37_a_failed_engine_is_a_row_with_its_reason_and_stops_no_other(

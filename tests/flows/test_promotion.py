@@ -60,7 +60,7 @@ def test_a_run_says_what_it_answered(
 ) -> None:
     made = promoting()
     register(stage_folders())
-    assert promotion(dict(made.keys)) == {"action": "nothing asked"}
+    assert promotion(dict(made.keys)) == {"action": "nothing_asked"}
     made.ask("1")
     state: State[dict[str, Any]] = promotion(dict(made.keys), return_state=True)
     answer = state.result()

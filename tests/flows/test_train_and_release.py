@@ -64,7 +64,7 @@ def test_a_run_says_all_there_is_to_say(project: Path) -> None:
         ("cpu", "ready", 3.0),
         ("h200", "pending", None),
     ]
-    assert (release["model"], release["version"], release["alias"]) == ("tiny", 7, "candidate")
+    assert (release["model"], release["version"], release["alias"]) == ("tiny", "7", "candidate")
     assert release["report"] == f"{release['folders']['report']}/report.html"
     summary = (project / release["summary"]).read_text()
     assert "| cpu | fp32 | onnxruntime | 1.23 MB | 3.00 ms | ready |" in summary
@@ -203,7 +203,7 @@ def test_labels_on_s3_are_fetched_first_and_what_is_not_there_is_bad_input(
     state = run(labels=f"s3://{bucket.name}/april", overrides=server)
     assert (state.name, state.message) == (
         "BadInput",
-        f"data.labels: s3://{bucket.name}/april: no objects; give the prefix of a set",
+        f"data.labels: s3://{bucket.name}/april: no objects; name the prefix of a set",
     )
     written = [path for path in files_of(project) if path.suffix != ".lock"]
     assert not [path for path in written if bucket.server.secret.encode() in path.read_bytes()]

@@ -3,14 +3,19 @@
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
+from fpenet.core.records import fields_of
+from fpenet.data.validation.validation_report import VALIDATION
 from fpenet.deploy.benchmark.timings import TIMINGS, Timing, TimingTable
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
+from fpenet.kpi.gate import GATE, ChampionResult, ChampionState, GateDecision
+from fpenet.kpi.report import KpiReport
 from fpenet.params import (
     GateParams,
     Precision,
@@ -19,14 +24,17 @@ from fpenet.params import (
     TrainParams,
     ValidateParams,
 )
+from fpenet.release.release_manifest import RECORD, ReleaseManifest
 from tests import failing
+from tests.manifests import KPI, VALIDATED
 
 
 def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str, Any]:
     """Refuses the labels when the limits ask it to."""
     if validate.min_faces > 1000:
         raise InputError(f"{data.labels}: 20 usable faces; validate.min_faces is 1001")
-    return _write(out_dir, "report.json", {"kept": 20})
+    VALIDATED.write(out_dir / VALIDATION)
+    return {"file": VALIDATION}
 
 
 def split(*, split: SplitParams, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
@@ -47,28 +55,16 @@ def train(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str, Any
         report(epoch + 1, train.epochs, "epochs", loss=1.0 / (epoch + 1))
     _write(out_dir, "curve.json", {"epochs": train.epochs})
     counts = {"epochs": train.epochs, "faces_seen": 1065 * train.epochs, "minutes": 0.04}
-    return {"net": train.net, "parameters": 300_000} | counts
+    net = {"net": train.net, "parameters": 300_000, "num_keypoints": 68, "box_scale": 1.2}
+    return net | counts | {"confidence": "learned"}
 
 
 def evaluate(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
     """One region error is measured, one is not."""
     regions = ("all", "eyes", "mouth", "nose", "eyebrows", "chin", "head_pose")
     metrics = {f"image_px/{name}": 2.0 + index for index, name in enumerate(regions)}
-    return _write(
-        out_dir,
-        "kpi.json",
-        {
-            "dataset": "synthetic",
-            "part": "kpi",
-            "num_faces": 60,
-            "num_subjects": 23,
-            "num_keypoints": 68,
-            "normaliser": "interocular",
-            "metrics": {**metrics, "nme_interocular/all": None},
-            "per_point": {"image_px": [2.0] * 68},
-            "visible_samples": [60] * 68,
-        },
-    )
+    replace(KPI, metrics={**metrics, "nme_interocular/all": None}).write(out_dir / "kpi.json")
+    return {"file": "kpi.json"}
 
 
 def build(*, build: Any, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
@@ -119,11 +115,15 @@ def benchmark(*, build_dir: Path, out_dir: Path, **_inputs: Any) -> dict[str, An
 
 def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> dict[str, Any]:
     """Refuses when it is asked for more faces than there are."""
-    faces = json.loads((evaluate_dir / "kpi.json").read_text())["num_faces"]
+    faces = KpiReport.read(evaluate_dir / "kpi.json").num_faces
     passed = faces >= gate.min_faces
-    reasons = [] if passed else [f"insufficient evidence: {faces} faces"]
-    verdict = {"passed": passed, "reasons": reasons, "engines": {"cpu/fp32": passed}}
-    return _write(out_dir, "gate.json", verdict)
+    reasons = () if passed else (f"insufficient evidence: {faces} faces",)
+    champion = ChampionResult(ChampionState.FIRST_RELEASE, "none")
+    decision = GateDecision(
+        passed, reasons, (), {"cpu/fp32": passed}, "synthetic", champion, comparisons=()
+    )
+    decision.write(out_dir / GATE)
+    return {"file": GATE}
 
 
 def register(
@@ -136,20 +136,31 @@ def register(
     """What the real stage writes down, with no registry; in the experiment `crash` it crashes."""
     from fpenet.provenance.encryption import current_model_key
     from fpenet.release.evidence import read_evidence, refusals
-    from fpenet.release.registry.register import release_record
+    from fpenet.release.registry.register import summarise
 
     evidence = read_evidence(inputs)
-    record = release_record(evidence, refusals(evidence, register.required_targets))
-    files = {
-        key: (inputs["report"] / name).as_posix()
-        for key, name in (("report", "report.html"), ("model_card", "model_card.md"))
-    }
+    summary = summarise(evidence, refusals(evidence, register.required_targets))
     key = current_model_key()
     if register.experiment == "crash":
         raise InputError(f"no space left, {key}")  # which is not tried again
-    record["encryption"] = key.id(b"salt") if key else "none"
-    said = {"model": "tiny", "version": 7, "signed_by": signing_key.public.described}
-    return _write(out_dir, "release.json", record | files | said)
+    manifest = ReleaseManifest(
+        **fields_of(summary),
+        model="tiny",
+        version="7",
+        name="tiny",
+        trainable_model="tiny-trainable",
+        trainable_version="7",
+        signed_by=signing_key.public.described,
+        run_id="run",
+        experiment_id="experiment",
+        encryption=key.id(b"salt") if key else "none",
+        files={},
+        report=(inputs["report"] / "report.html").as_posix(),
+        model_card=(inputs["report"] / "model_card.md").as_posix(),
+        model_card_sha256="0" * 64,
+    )
+    manifest.write(out_dir / RECORD)
+    return {"file": RECORD}
 
 
 def _wait_for(path: Path) -> None:

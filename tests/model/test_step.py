@@ -157,7 +157,7 @@ def gradients(training: Training, batch: Batch, settings: TrainParams) -> list[T
     """Of the loss of ``batch``, unclipped, by a copy of the net."""
     net = copy.deepcopy(training.net)
     scheme = scheme_for(batch.points.shape[1])
-    answer = net.answer(batch.images / 255)
+    answer = net.outputs(batch.images / 255)
     wanted = targets_of(batch, training.average, None, scheme, settings)
     parameters = list(net.parameters())
     found = torch.autograd.grad(
@@ -206,7 +206,7 @@ def test_two_steps_move_the_weights_as_adam_does_with_gradients_clipped_to_the_l
                 assert near[sure].float().mean() > 0.999
         with torch.no_grad():
             labels = (
-                copy.deepcopy(training.net).answer(batch_of(labels).images / 255).points + 0.005
+                copy.deepcopy(training.net).outputs(batch_of(labels).images / 255).points + 0.005
             )
     assert norms[0] > 20 * clip
     assert norms[1] < clip

@@ -357,6 +357,7 @@ def test_the_folder_says_what_the_net_is(
     about = json.loads((tmp_path / "out/model.json").read_text())
     count = sum(value.numel() for value in shipped(tmp_path / "out").values())
     assert about == {
+        "format": 1,
         "net": "nano",
         "num_keypoints": 1,
         "regions": {"all": [0]},
@@ -372,7 +373,7 @@ def test_the_folder_says_what_the_net_is(
         "epochs": 2,
         "faces_seen": 32,
         "skipped_steps": 0,
-        "made_anew": [],
+        "reinitialised": [],
         "loss": lines[-1]["loss"],
         "val_crop_px": lines[-1]["val_crop_px"],
     }
@@ -428,7 +429,7 @@ def test_a_new_head_starts_fresh_and_the_rest_where_it_was(
     run("first", train())
     still = {"learning_rate": 1e-12, "min_learning_rate": 1e-12, "ema_decay": 0.9}
     summary = run("second", train(start_from=str(tmp_path / "first"), new_head=True, **still))
-    assert summary["made_anew"] == ["heatmaps.weight", "heatmaps.bias"]
+    assert summary["reinitialised"] == ["heatmaps.weight", "heatmaps.bias"]
     first, second = (
         load_file(tmp_path / name / "trainable.safetensors") for name in ("first", "second")
     )

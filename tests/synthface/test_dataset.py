@@ -33,8 +33,8 @@ from synthface.multipie import (
     sample_photographs,
     sample_subjects,
 )
-from synthface.population import sample_face, sample_identity
 from synthface.records import mat_label
+from synthface.sampling import sample_face, sample_identity
 
 NAME = re.compile(
     r"data/session(?P<ss>0[1-4])/multiview/(?P<subj>\d{3})/(?P<rec>0[1-3])/(?P<cam>\d\d_\d)/"
@@ -128,9 +128,12 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     ("counts", "message"),
     [
         ({"subjects": 324}, "0 to 323"),
-        ({"faces_per_subject": 0}, "1 to 3300 of 15 views"),
-        ({"faces_per_subject": 221, "views": ("05_1",)}, "1 to 220 of 1 views"),
-        ({"views": ("05_1", "front")}, "views is front; choose of all, near-frontal, profile, 05"),
+        ({"faces_per_subject": 0}, r"1 to 3300 \(15 of 15 cameras\)"),
+        ({"faces_per_subject": 221, "views": ("05_1",)}, r"1 to 220 \(1 of 15 cameras\)"),
+        (
+            {"views": ("05_1", "front")},
+            "views is front; it must be one or more of all, near-frontal, profile, 05",
+        ),
         ({"workers": 0}, "at least 1"),
     ],
 )

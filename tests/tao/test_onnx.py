@@ -166,10 +166,10 @@ def test_a_graph_of_tao_becomes_our_net_with_the_same_points(
     assert (summary["net"], summary["num_keypoints"]) == (net, keypoints)
     assert summary["largest_difference_px"] < 0.02
     loaded, about = load_net(tmp_path / "out")
-    assert about["net"] == net
+    assert about.net == net
     fresh = build_net(net, keypoints, batch_norm=True)
     assert load_weights(fresh, net, tmp_path / "out", new_head=False) == []
-    with pytest.raises(ValueError, match="exists; give another folder"):
+    with pytest.raises(ValueError, match="exists; name another folder"):
         import_onnx(tmp_path / "fpenet.onnx", tmp_path / "out")
     assert loaded.heatmaps.weight.shape[0] == keypoints
 
@@ -179,15 +179,24 @@ def test_a_graph_of_tao_becomes_our_net_with_the_same_points(
     [
         (
             {"width": 48},
-            r"layer node_4 is Conv \[48, 64, 3, 3\], wanted Conv \[64, 64, 3, 3\], enc",
+            r"layer node_4 is Conv \[48, 64, 3, 3\], expected Conv \[64, 64, 3, 3\], enc",
         ),
-        ({"extra": True}, r"layer node_19 is Conv \[64, 64, 1, 1\], wanted ConvTranspose \[64, 64"),
-        ({"missing": True}, r"layer node_15 is Conv \[64, 64, 1, 1\], wanted Conv .*, trunk\.1\.0"),
-        ({"pool": "AveragePool"}, r"layer node_3 is AveragePool, wanted MaxPool, pool"),
-        ({"swapped": True}, r"of public, but on random crops its points differ from that net's by"),
+        (
+            {"extra": True},
+            r"layer node_19 is Conv \[64, 64, 1, 1\], expected ConvTranspose \[64, 64",
+        ),
+        (
+            {"missing": True},
+            r"layer node_15 is Conv \[64, 64, 1, 1\], expected Conv .*, trunk\.1\.0",
+        ),
+        ({"pool": "AveragePool"}, r"layer node_3 is AveragePool, expected MaxPool, pool"),
+        (
+            {"swapped": True},
+            r"of public, but on random crops its points differ from those of that net by",
+        ),
         (
             {"softargmax": False},
-            r"outputs of shapes \[\[1, 12, 80, 80\]\]; wanted one of \[12, 2\]",
+            r"outputs of shapes \[\[1, 12, 80, 80\]\]; exactly one must be \[12, 2\]",
         ),
     ],
 )
@@ -204,6 +213,6 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.hdf5"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(
-        ValueError, match=r"model\.hdf5: neither \.yaml nor \.onnx; a \.hdf5, \.tlt"
+        ValueError, match=r"model\.hdf5: neither \.yaml nor \.onnx; convert a \.hdf5, \.tlt"
     ):
         import_onnx(path, tmp_path / "out")

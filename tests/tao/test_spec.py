@@ -60,10 +60,10 @@ def test_region_weights_are_shares_of_the_loss() -> None:
 
 def test_every_key_of_the_spec_has_one_row_and_the_key_is_not_shown() -> None:
     _, rows = read_spec(spec_with({}), "spec.yaml")
-    told = [row.key for row in rows if row.how != "added"]
-    assert len(told) == len(set(told))
-    assert {"dataloader.batch_size", "optimizer.beta1", "loss.__class_name__"} <= set(told)
-    assert all(row.why for row in rows if row.how in ("changed", "ignored"))
+    keys = [row.key for row in rows if row.conversion != "added"]
+    assert len(keys) == len(set(keys))
+    assert {"dataloader.batch_size", "optimizer.beta1", "loss.__class_name__"} <= set(keys)
+    assert all(row.reason for row in rows if row.conversion in ("changed", "ignored"))
     assert "secret" not in str(rows)
 
 
@@ -127,7 +127,7 @@ def test_the_command_writes_a_preset_that_loads_and_says_what_became_of_the_keys
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "taken    num_epoch: 40 -> train.epochs = 40\n" in said
-    assert "ignored  key: '(not shown)' (nothing here is encrypted)\n" in said
+    assert "ignored  key: '(not shown)' (TAO models are not decrypted here)\n" in said
     assert "use it with --preset tao" in said
     loaded = load_params(params, "tao")
     assert (loaded.train.net, loaded.train.epochs, loaded.data.keypoints) == ("public", 40, 80)

@@ -78,7 +78,7 @@ def synth(
     overrides = {f"synth.{key}": value for key, value in values.items() if value is not None}
     if mesh is None:
         return run_stage_command("synth", options, out, overrides)
-    from synthface.head.scheme import head_obj
+    from synthface.geometry.scheme import head_obj
 
     options.load(overrides)  # a wrong option is reported here too
     mesh.write_text(head_obj(), encoding="ascii")

@@ -72,8 +72,6 @@ def promote(
     ] = _PATIENCE_SECONDS,
 ) -> CommandResult:
     """Request that a version becomes deployable, as in MLflow's pages."""
-    from dataclasses import asdict
-
     from fpenet.release.promotion.request import request_promotion
 
     number, link = request_promotion(options.load(), version, wait)
@@ -82,7 +80,7 @@ def promote(
     text = f"{link.model} version {number}: {words} (sequence {link.sequence})"
     if refused:
         text += f"\n  {link.why}"
-    return CommandResult(asdict(link), text, REFUSED if refused else 0)
+    return CommandResult(link.tree(), text, REFUSED if refused else 0)
 
 
 def approve(
@@ -112,7 +110,6 @@ def rollback(
 ) -> CommandResult:
     """Make an older version deployable again."""
     import getpass
-    from dataclasses import asdict
 
     from fpenet.release.promotion.rollback import roll_back
     from fpenet.release.store.interface import Superseded
@@ -122,7 +119,7 @@ def rollback(
     except Superseded as error:
         return CommandResult(None, "", SUPERSEDED, [f"superseded: {error}"])
     words = f"{link.model} version {link.version} ({link.name})"
-    return CommandResult(asdict(link), f"{words} is deployable (sequence {link.sequence})")
+    return CommandResult(link.tree(), f"{words} is deployable (sequence {link.sequence})")
 
 
 def history(options: ParamsOptions) -> CommandResult:
@@ -130,11 +127,9 @@ def history(options: ParamsOptions) -> CommandResult:
 
     With ``--json``, one entry a line.
     """
-    from dataclasses import asdict
-
     from fpenet.provenance.signing import read_trusted
     from fpenet.release.store.open_store import release_store
-    from fpenet.release.store.pointer import read_history
+    from fpenet.release.store.pointer import LedgerAction, read_history
 
     params = options.load()
     latest, messages = 0, []
@@ -146,15 +141,16 @@ def history(options: ParamsOptions) -> CommandResult:
     ledger = read_history(release_store(params), trusted, latest)
     lines = []
     for link in ledger.links:
-        stays = f", {link.name} stays" if link.action == "refused" and link.name else ""
-        version = link.name if link.action != "refused" else f"version {link.asked}"
-        lines.append(f"{link.sequence:4}  {link.when}  {version} {link.action}{stays}")
+        refused = link.action is LedgerAction.REFUSED
+        stays = f", {link.name} stays" if refused and link.name else ""
+        version = f"version {link.asked}" if refused else link.name
+        lines.append(f"{link.sequence:4}  {link.when}  {version} {link.action.words}{stays}")
         approved = f"; approved by {', '.join(link.approvals)}" if link.approvals else ""
         lines.append(f"      by {link.who}: {link.why}{approved}")
     if not (ledger.links or ledger.problems):
         lines.append("nothing was ever deployable")
     return CommandResult(
-        [asdict(link) for link in ledger.links],
+        [link.tree() for link in ledger.links],
         "\n".join(lines),
         BROKEN_CHAIN if ledger.problems else 0,
         [*messages, *ledger.problems],
@@ -226,19 +222,19 @@ def get(
     keys = read_trusted(trusted)
     query = VersionQuery(model, alias or DEPLOYABLE, version)
     got = get_release(client, query, target, out, keys)
-    manifest, link = got.release, got.link
+    release, link = got.release, got.link
     lines = [
-        f"{manifest.name}: version {manifest.version} of {manifest.model}, for {target},"
+        f"{release.name}: version {release.version} of {release.model}, for {target},"
         f" in {out}{'' if got.fresh else ', where it was already'}",
-        f"released by the {manifest.released_by}",
+        f"released by the {release.released_by}",
     ]
-    lines += [f"{link.action} {link.when} by {link.who}: {link.why}"] if link else []
-    refusals = list(manifest.said["refused"])
+    lines += [f"{link.action.words} {link.when} by {link.who}: {link.why}"] if link else []
+    refusals = list(release.manifest.refused)
     lines += [f"not a candidate: {reason}" for reason in refusals]
     value = {
-        "name": manifest.name,
-        "version": manifest.version,
-        "model": manifest.model,
+        "name": release.name,
+        "version": release.version,
+        "model": release.model,
         "target": target,
         "out": out.as_posix(),
         "fresh": got.fresh,

@@ -1,4 +1,4 @@
-"""Run a function of this package in a separate process that exchanges lines of text with ours.
+"""Run a function of this package in a child process that exchanges lines of text with its parent.
 
 The process ends when its standard input closes, so it also ends when the parent is killed.
 """
@@ -12,7 +12,7 @@ from fpenet.provenance.digest import SOURCE_ROOT
 def start_process(entry: str, *arguments: str) -> "subprocess.Popen[str]":
     """Start ``module:function`` with ``arguments``; its standard input and output are pipes.
 
-    It runs in a session of its own: Ctrl-C in the terminal does not reach it; it stops when its
+    It runs in a separate session, so Ctrl-C in the terminal does not reach it. It stops when its
     standard input closes.
     """
     module, function = entry.split(":")

@@ -30,9 +30,9 @@ def write_whole(path: Path, content: bytes, temporary: str | None = None) -> Non
     """Write ``content`` to ``path`` atomically; flush content and rename to the disk.
 
     Args:
-        temporary: file name beside ``path`` that it has meanwhile. None: ``<stem>.writing``, which
-            a later write takes again, so that a process that was killed leaves one file; only
-            where one process at a time writes.
+        temporary: name of the temporary file, in the folder of ``path``. None:
+            ``<stem>.writing``, which the next write overwrites, so that killed processes leave at
+            most one file; only for files that one process at a time writes.
 
     Raises:
         OSError: names ``path``; no partial file is left.

@@ -1,7 +1,7 @@
 """Progress of a stage: structured log records, and observers of the end of each training epoch.
 
 The CLI and the flows display the records. At the end of an epoch each observer gets the metrics and
-the predicted points: MLflow's live metrics, or a sweep, which may stop the training.
+the predicted points. Observers are MLflow's live metrics, and a sweep, which may stop the training.
 """
 
 import logging

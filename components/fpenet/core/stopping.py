@@ -15,7 +15,7 @@ from fpenet.core.errors import Resumable
 
 @contextmanager
 def deferred_sigterm() -> Iterator[Callable[[], bool]]:
-    """Record SIGTERM instead of ending the process; yields a function: has SIGTERM arrived?
+    """Record SIGTERM instead of ending the process; yields a function that returns whether it came.
 
     On exit the previous handler is restored. If it is a Python function (as in a Prefect run), the
     signal is raised again for it. Outside the main thread Python delivers no signals, so the

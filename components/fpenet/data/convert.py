@@ -1,9 +1,9 @@
-"""``fpenet convert``: a labelled set of one format as one of another, images and all.
+"""``fpenet convert``: convert a labelled set to another format, with its images.
 
-Input: a labelled set. Does: reads every face, puts the images below the new folder, writes the
-labels in the format wanted, and what that format has no place for in ``attributes.csv`` beside
-them. Output: the new set, complete or absent; ``rejected.csv`` in it names each face that could not
-be read or written, and why.
+Input: a labelled set. Does: reads every face, links or copies the images into the new folder,
+writes the labels in the requested format, and writes attributes that the format does not support to
+``attributes.csv`` in the same folder. Output: the new set, complete or absent; ``rejected.csv`` in
+it lists each face that could not be read or written, with the reason.
 """
 
 import csv
@@ -37,12 +37,13 @@ _REPORT_EVERY = 512
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """How a format is written.
+    """The writer of a format.
 
     Attributes:
-        write: writes the labels of the faces into a folder; why each other face could not be.
-        has_attributes: the format has a place for subject and attributes of a face.
-        has_flags: it has one for hidden keypoints, face box and occlusion level.
+        write: writes the labels of the faces into a folder; returns index of a face -> why it could
+            not be written.
+        has_attributes: whether the format supports subject and attributes of a face.
+        has_flags: whether it supports hidden keypoints, face box and occlusion level.
     """
 
     write: Callable[[Sequence[FaceSample], Path], Mapping[int, Refusal]]
@@ -54,11 +55,11 @@ def convert_labels(labels: Path, data: DataParams, to: str, out_dir: Path) -> di
     """Write the set at ``labels`` to ``out_dir``, a new folder, in the format ``to``.
 
     Returns:
-        counts: faces, written, rejected by reason, and what the new format could not hold.
+        counts: faces, written, rejected by reason, and labels that the new format does not support.
 
     Raises:
-        InputError: ``out_dir`` exists or lies in the set, nothing could be converted, or two faces
-            of one image differ in an attribute and the format has no place for that.
+        InputError: ``out_dir`` exists or is in the folder of the set, no face could be converted,
+            or two faces of one image differ in an attribute and the format does not support that.
     """
     if to not in WRITERS:
         raise InputError(f"--to is {to}; it must be one of {', '.join(WRITERS)}")
@@ -66,11 +67,11 @@ def convert_labels(labels: Path, data: DataParams, to: str, out_dir: Path) -> di
         raise InputError(f"{out_dir} exists; name a new folder")
     root = (labels if labels.is_dir() else labels.parent).resolve()
     if out_dir.resolve().is_relative_to(root):
-        raise InputError(f"{out_dir} lies in {root}, which is read; name a folder elsewhere")
+        raise InputError(f"{out_dir} is in {root}, the folder of the set; name another folder")
     labelled = read_labels(labels, data)
     if not labelled.samples:
         first = labelled.rejected[0]
-        raise InputError(f"{labels}: not one usable face in it; the first: {first.detail}")
+        raise InputError(f"{labels}: no usable face in it; the first face: {first.detail}")
     writer = WRITERS[to]
     partial = out_dir.with_name(f".{out_dir.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -89,14 +90,16 @@ def convert_labels(labels: Path, data: DataParams, to: str, out_dir: Path) -> di
         rejected = [
             *labelled.rejected,
             *(
-                Rejected(labelled.samples[row].image, row, why.reason, why.detail, why.broken)
-                for row, why in refused.items()
+                Rejected(
+                    labelled.samples[row].image, row, refusal.reason, refusal.detail, refusal.broken
+                )
+                for row, refusal in refused.items()
             ),
         ]
         _write_rejected(rejected, partial / REJECTED)
         if len(refused) == len(labelled.samples):
-            why = next(iter(refused.values()))
-            raise InputError(f"no face can be written as {to}: {why.detail}")
+            refusal = next(iter(refused.values()))
+            raise InputError(f"no face can be written as {to}: {refusal.detail}")
     except BaseException:
         shutil.rmtree(partial)
         raise
@@ -106,13 +109,13 @@ def convert_labels(labels: Path, data: DataParams, to: str, out_dir: Path) -> di
         "num_keypoints": labelled.num_keypoints,
         "faces": len(labelled.samples) + len(labelled.rejected),
         "written": len(labelled.samples) - len(refused),
-        "rejected": dict(Counter(one.reason for one in rejected).most_common()),
+        "rejected": dict(Counter(face.reason for face in rejected).most_common()),
         "lost": {} if writer.has_flags else _flags_of(labelled.samples),
     }
 
 
 def _flags_of(samples: Sequence[FaceSample]) -> dict[str, int]:
-    """Number of faces with a label that only some formats can hold."""
+    """Number of faces with each label that only some formats support."""
     hidden = [bool((~s.visible & ~np.isnan(s.points[:, 0])).any()) for s in samples]
     return {
         "face box": len(samples),
@@ -122,7 +125,7 @@ def _flags_of(samples: Sequence[FaceSample]) -> dict[str, int]:
 
 
 def _write_attributes(samples: Sequence[FaceSample], path: Path, to: str) -> None:
-    """Subject and attributes, one row an image; no file where there are none."""
+    """Write subject and attributes, one row for each image; no file where there are none."""
     rows: dict[str, dict[str, str | float]] = {}
     for sample in samples:
         about = dict(sample.attributes)
@@ -130,26 +133,27 @@ def _write_attributes(samples: Sequence[FaceSample], path: Path, to: str) -> Non
             about["subject"] = sample.subject
         row = rows.setdefault(sample.image, about)
         if row != about:
-            both = sorted(row.keys() | about.keys())
-            odd = next(name for name in both if row.get(name) != about.get(name))
+            names = sorted(row.keys() | about.keys())
+            name = next(name for name in names if row.get(name) != about.get(name))
+            values = f"{row.get(name)!r}, {about.get(name)!r}"
             raise InputError(
-                f"{sample.image}: its faces differ in {odd} ({row.get(odd)!r}, {about.get(odd)!r}),"
-                f" which {to} cannot hold; use --to coco or --to table"
+                f"{sample.image}: its faces differ in {name} ({values}), which {to} does not"
+                " support; use --to coco or --to table"
             )
     names = sorted({name for about in rows.values() for name in about})
     if names:
         with path.open("w", encoding="utf-8", newline="") as file:
-            lines = csv.writer(file, lineterminator="\n")
-            lines.writerow(["filename", *names])
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["filename", *names])
             for image, about in rows.items():
-                lines.writerow([image, *(about.get(name, "") for name in names)])
+                writer.writerow([image, *(about.get(name, "") for name in names)])
 
 
 def _write_rejected(rejected: Sequence[Rejected], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(["image", "reason", "detail"])
-        lines.writerows([one.image, one.reason, one.detail] for one in rejected)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "reason", "detail"])
+        writer.writerows([face.image, face.reason, face.detail] for face in rejected)
 
 
 WRITERS: dict[str, Writer] = {

@@ -1,7 +1,7 @@
 """``fpenet describe``: statistics of a labelled set, and a contact sheet.
 
-Input: a labelled set. Does: counts its faces by everything that the labels tell, and by why
-validation would drop them as far as labels alone say; no image is decoded but those that are drawn.
+Input: a labelled set. Does: counts its faces by every attribute of the labels, and by the reasons
+for which the label checks would drop them; only the images of the contact sheet are decoded.
 Output: JSON values, and a contact sheet of faces with their points.
 """
 
@@ -25,7 +25,7 @@ from fpenet.params import ValidateParams
 
 SIZE_EDGES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """px, of the longer side of the face box."""
-_MOST_VALUES = 40  # an attribute with more of them is described by its range
+_MOST_VALUES = 40  # an attribute with more values is described by its range
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 6
 
 
@@ -37,18 +37,18 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
     """
     if not labelled.samples:
         first = labelled.rejected[0].detail if labelled.rejected else "none is labelled"
-        raise InputError(f"{labelled.root}: no usable face in it; the first: {first}")
+        raise InputError(f"{labelled.root}: no usable face in it; the first face: {first}")
     faces = labelled_faces(labelled.samples)
     visible: Bools = np.stack([sample.visible for sample in labelled.samples])
-    sifted = run_face_checks(faces, validate, None)
-    drops = Counter(one.reason for one in [*labelled.rejected, *sifted.rejected])
-    balance = sifted.outcomes["balance"].numbers if "balance" in sifted.outcomes else {}
+    checked = run_face_checks(faces, validate, None)
+    drops = Counter(face.reason for face in [*labelled.rejected, *checked.rejected])
+    balance = checked.outcomes["balance"].numbers if "balance" in checked.outcomes else {}
     levels = Counter(sample.occlusion_level for sample in labelled.samples)
     return {
         "dataset": labelled.name,
         "num_keypoints": labelled.num_keypoints,
         "faces": len(labelled.samples) + len(labelled.rejected),
-        "usable": len(sifted.kept),
+        "usable": len(checked.kept),
         "drops": dict(drops.most_common()),
         "images": len(set(faces.images)),
         "subjects": _subjects(faces.subjects),
@@ -59,9 +59,9 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
         "face size": _sizes(faces),
         "keypoints": _keypoints(faces, visible),
         "by": {
-            f"{name}, from {found['from']}": dict(found["faces"])
-            for name, found in balance.items()
-            if isinstance(found, Mapping)
+            f"{name}, from {classes['from']}": dict(classes["faces"])
+            for name, classes in balance.items()
+            if isinstance(classes, Mapping)
         }
         | {name: _values(faces.attributes[name]) for name in sorted(faces.attributes)},
     }
@@ -72,12 +72,12 @@ def _subjects(subjects: Sequence[str | None]) -> dict[str, Any]:
     summary = {"subjects": len(counts), "faces of unknown subjects": subjects.count(None)}
     if not counts:
         return summary
-    each = list(counts.values())
+    numbers = list(counts.values())
     return summary | {
         "faces of a subject": {
-            "least": min(each),
-            "median": statistics.median(each),
-            "most": max(each),
+            "least": min(numbers),
+            "median": statistics.median(numbers),
+            "most": max(numbers),
         }
     }
 
@@ -139,13 +139,13 @@ def contact_sheet(labelled: LabelledSet, seed: int = 35) -> Image.Image:
     chosen = sorted(rng.choice(len(labelled.samples), count, replace=False).tolist())
     columns = min(count, _SHEET_COLUMNS)
     sheet = Image.new("RGB", (columns * PICTURE_PX, -(-count // columns) * PICTURE_PX), "white")
-    for place, row in enumerate(chosen):
-        image = _picture(labelled.samples[row], labelled)
-        sheet.paste(image, (place % columns * PICTURE_PX, place // columns * PICTURE_PX))
+    for index, row in enumerate(chosen):
+        image = _face_image(labelled.samples[row], labelled)
+        sheet.paste(image, (index % columns * PICTURE_PX, index // columns * PICTURE_PX))
     return sheet
 
 
-def _picture(sample: FaceSample, labelled: LabelledSet) -> Image.Image:
+def _face_image(sample: FaceSample, labelled: LabelledSet) -> Image.Image:
     try:
         return draw_face(sample, labelled.root)
     except Refusal as refusal:

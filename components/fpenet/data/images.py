@@ -4,8 +4,9 @@ Input: a PNG or JPEG file; the name does not matter. Does: rejects other formats
 pixel limit (before decoding) and truncated files. Output: (H, W) uint8 grey levels.
 
 The rule: colour becomes ITU-R 601 luma; 16-bit levels are scaled by 255/65535; a palette and CMYK
-go through RGB; an opaque alpha channel is dropped, a see-through pixel refuses the image; an EXIF
-rotation refuses it too, because nothing says whether the labels were made before or after the turn.
+are converted to RGB first; an opaque alpha channel is dropped. An image with a transparent pixel is
+refused. An image with an EXIF rotation is refused too, because it is not known whether the labels
+refer to the rotated image.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ Grey = NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG")
 MOST_MEGAPIXELS = 178.0
-"""Pillow's own limit; applies if no smaller limit is given."""
+"""Limit of Pillow; applies if there is no smaller limit."""
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _BYTES_PER_PIXEL = 8  # of a 16-bit RGBA image that does not compress at all
@@ -47,10 +48,10 @@ def read_grey(path: Path, max_megapixels: float = MOST_MEGAPIXELS, turn: bool = 
     """(H, W) grey levels of the file, by the rule above.
 
     Args:
-        turn: as EXIF asks, where no labels belong to the file.
+        turn: rotate by the EXIF orientation; only for a file without labels.
 
     Raises:
-        Refusal: naming the file and what is wrong with it.
+        Refusal: the file cannot be used; the message names it and the reason.
     """
     return read_image(path, max_megapixels, turn)[0]
 
@@ -61,7 +62,7 @@ def read_image(
     """(H, W) grey levels of the file, as ``read_grey``, and the SHA-256 of its bytes.
 
     Raises:
-        Refusal: naming the file and what is wrong with it.
+        Refusal: the file cannot be used; the message names it and the reason.
     """
     _require_file(path)
     cap = max_megapixels * 1e6
@@ -85,19 +86,19 @@ def read_image(
         if orientation != 1 and not turn:
             raise Refusal(
                 "image rotated",
-                f"{path.name}: EXIF orientation {orientation}; turn the pixels and the labels"
-                " alike and remove the tag",
+                f"{path.name}: EXIF orientation {orientation}; rotate both the pixels and the"
+                " labels, and remove the tag",
             )
         return _grey(path, upright), hashlib.sha256(content).hexdigest()
 
 
-def place_image(source: Path, place: Path) -> None:
-    """Create ``place`` as a hard link to ``source``, or as a copy if links are not possible."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+def place_image(source: Path, target: Path) -> None:
+    """Create ``target`` as a hard link to ``source``, or as a copy if links are not possible."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(source.resolve(), place)
+        os.link(source.resolve(), target)
     except OSError:
-        shutil.copyfile(source, place)
+        shutil.copyfile(source, target)
 
 
 def _require_file(path: Path) -> None:

@@ -14,7 +14,7 @@ from fpenet.data.sample import Bools, FaceSample, Floats
 from fpenet.keypoints import scheme_for
 
 PICTURE_PX = 160
-_MARGIN = 1.6  # side of the picture over the longer side of the points
+_MARGIN = 1.6  # side of the image divided by the longer side of the box around the points
 _COLOURS = {
     "chin": "#35d04f",
     "eyebrows": "#ffd83a",
@@ -59,17 +59,19 @@ def face_image(image: Path, box: CropBox, side_px: int = PICTURE_PX) -> Image.Im
 
 
 def draw_points(canvas: Image.Image, points_px: Floats, visible: Bools) -> None:
-    """Overlay (K, 2) points, in pixels of ``picture``; hidden ones hollow, NaN left out."""
+    """Overlay points (K, 2), pixels of ``canvas``; hidden points are hollow, NaN is left out."""
     draw = ImageDraw.Draw(canvas)
-    for (x, y), seen, colour in zip(points_px, visible, point_colours(len(points_px)), strict=True):
+    for (x, y), is_visible, colour in zip(
+        points_px, visible, point_colours(len(points_px)), strict=True
+    ):
         if np.isnan(x):
             continue
         dot = (x - 1.5, y - 1.5, x + 1.5, y + 1.5)
-        draw.ellipse(dot, fill=colour if seen else None, outline=colour)
+        draw.ellipse(dot, fill=colour if is_visible else None, outline=colour)
 
 
 def draw_face(sample: FaceSample, root: Path) -> Image.Image:
-    """(PICTURE_PX, PICTURE_PX) image of a face with overlaid points; hidden ones are hollow.
+    """(PICTURE_PX, PICTURE_PX) image of a face with overlaid points; hidden points are hollow.
 
     Raises:
         Refusal: the image cannot be read.

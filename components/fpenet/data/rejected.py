@@ -11,9 +11,8 @@ class Refusal(InputError):
     Attributes:
         reason: one or two words, by which rejected faces are counted.
         detail: the problem, with values.
-        broken: whether it counts against ``validate.max_rejected_fraction``; False where the label
-        is
-            sound but nothing we can use, e.g. a face without keypoints.
+        broken: whether it counts against ``validate.max_rejected_fraction``; False for a correct
+            label that the pipeline cannot use, e.g. a face without keypoints.
     """
 
     def __init__(self, reason: str, detail: str, broken: bool = True) -> None:
@@ -28,7 +27,7 @@ class Rejected:
     """One face that is not used.
 
     Attributes:
-        image: as the labels name it.
+        image: its name in the labels.
         face: its number among all faces of the set, in label order, from 0.
         reason, detail, broken: see ``Refusal``; ``detail`` names file and row.
     """

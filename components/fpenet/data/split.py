@@ -1,7 +1,7 @@
 """Stage split: assign faces to training and evaluation parts, with no subject in two parts.
 
-Input: the validated faces. Does: one of RULES gives each face its part. Output: parts.parquet with
-the columns image and part (train, val or kpi), in the row order of samples.parquet. These are
+Input: the validated faces. Does: assigns each face to a part by one of RULES. Output: parts.parquet
+with the columns image and part (train, val or kpi), in the row order of samples.parquet. These are
 errors, never warnings: a subject in two parts, an image in two parts, a KPI subject in training, a
 face of an unknown subject, and a blocking finding of stage validate.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from fpenet.core.errors import InputError
+from fpenet.core.records import encode
 from fpenet.data.sample import ATTRIBUTE, read_table, write_table
 from fpenet.params import SplitParams
 
@@ -23,8 +24,8 @@ PARTS = ("train", "val", "kpi")
 _TABLE_COLUMN = ATTRIBUTE + "split"
 SHARED = "shared_pictures.csv"
 """File of stage validate: pairs of images that are copies, of two subjects."""
-_NAMED = 5  # pairs that a message names
-_TREE_COLUMN = ATTRIBUTE + "recording"  # every Multi-PIE name tells it, no other format does
+_NAMED = 5  # largest number of pairs in a message
+_TREE_COLUMN = ATTRIBUTE + "recording"  # an attribute that only Multi-PIE has
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,10 @@ def hash_part(subject: str, seed: int) -> float:
 
 
 def val_subjects(subjects: Sequence[str], split: SplitParams) -> set[str]:
-    """The subjects of the part ``val``; whether a subject is in it does not depend on the others.
+    """The subjects of the part ``val``; the choice of a subject depends only on its hash.
 
-    If no subject has a hash below ``split.val_fraction``, the one with the smallest hash is taken.
+    If no subject has a hash below ``split.val_fraction``, the subject with the smallest hash is
+    chosen.
     """
     if split.val_fraction == 0:
         return set()
@@ -66,16 +68,15 @@ def val_subjects(subjects: Sequence[str], split: SplitParams) -> set[str]:
 
 
 def by_kpi_subjects(faces: SplitFaces, split: SplitParams) -> list[str]:
-    """The KPI subjects are ``kpi``; of the others, a hash selects ``val``, the rest is
-    ``train``."""
+    """The KPI subjects are ``kpi``; a hash divides the rest into ``val`` and ``train``."""
     held_out = kpi_subjects_of(faces.subjects, split)
     if not held_out:
         raise InputError(
             f"split.by is kpi_subjects, but none of split.kpi_subjects ({split.kpi_subjects[0]},"
             " ...) is in the set; use table, hash or auto"
         )
-    others = sorted(set(faces.subjects) - held_out)
-    val = val_subjects(others, split) if others else set()
+    remaining = sorted(set(faces.subjects) - held_out)
+    val = val_subjects(remaining, split) if remaining else set()
     return [
         "kpi" if subject in held_out else "val" if subject in val else "train"
         for subject in faces.subjects
@@ -96,7 +97,7 @@ def by_table(faces: SplitFaces, split: SplitParams) -> list[str]:
 
 
 def by_hash(faces: SplitFaces, split: SplitParams) -> list[str]:
-    """A hash of the subject."""
+    """A hash of the subject divides the subjects into ``val`` and ``train``."""
     val = val_subjects(sorted(set(faces.subjects)), split)
     return ["val" if subject in val else "train" for subject in faces.subjects]
 
@@ -123,12 +124,14 @@ def refuse_leaks(faces: SplitFaces, parts: Sequence[str], split: SplitParams) ->
     parts_of: dict[str, set[str]] = {}
     for subject, part in zip(faces.subjects, parts, strict=True):
         parts_of.setdefault(subject, set()).add(part)
-    torn = sorted(subject for subject, subject_parts in parts_of.items() if len(subject_parts) > 1)
-    if torn:
+    divided = sorted(
+        subject for subject, subject_parts in parts_of.items() if len(subject_parts) > 1
+    )
+    if divided:
         raise InputError(
-            f"{len(torn)} subjects are in more than one part: "
+            f"{len(divided)} subjects are in more than one part: "
             + ", ".join(
-                f"{subject} ({' and '.join(sorted(parts_of[subject]))})" for subject in torn
+                f"{subject} ({' and '.join(sorted(parts_of[subject]))})" for subject in divided
             )
         )
     if faces.is_multi_pie:
@@ -140,7 +143,7 @@ def refuse_leaks(faces: SplitFaces, parts: Sequence[str], split: SplitParams) ->
         if leaked:
             raise InputError(f"KPI subjects must be judged only, but are not: {', '.join(leaked)}")
     if "train" not in parts:
-        raise InputError("no face to train on: every subject is judged; see split.by")
+        raise InputError("no face to train on: every subject is in val or kpi; see split.by")
     if "val" not in parts and "kpi" not in parts:
         raise InputError(
             f"no face to judge: {len(parts_of)} subjects, split.val_fraction is"
@@ -162,39 +165,57 @@ def refuse_shared_pictures(
     parts_of: dict[str, set[str]] = {}
     for image, part in zip(images, parts, strict=True):
         parts_of.setdefault(image, set()).add(part)
-    torn = [
+    divided = [
         row
         for row in shared
         if row["image"] in parts_of
         and row["other"] in parts_of
         and len(parts_of[row["image"]] | parts_of[row["other"]]) > 1
     ]
-    if torn:
+    if divided:
         raise InputError(
-            f"{len(torn)} images are in more than one part under two subjects: "
+            f"{len(divided)} images are in more than one part under two subjects: "
             + "; ".join(
                 f"{row['image']} ({' and '.join(sorted(parts_of[row['image']]))}) and"
                 f" {row['other']} ({' and '.join(sorted(parts_of[row['other']]))}) differ in"
                 f" {row['bits']} of 256 bits"
-                for row in torn[:_NAMED]
+                for row in divided[:_NAMED]
             )
-            + "; give both images the same subject, or leave one image out"
+            + "; label both images with the same subject, or leave one image out"
             " (validate.max_near_duplicate_bits is the limit of similarity)"
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PartSize:
+    """Number of faces and of subjects of a part."""
+
+    faces: int
+    subjects: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """The summary of stage split: the rule, a key of ``RULES``, and the size of each part."""
+
+    rule: str
+    train: PartSize
+    val: PartSize
+    kpi: PartSize
+
+
 def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> dict[str, Any]:
-    """Give every validated face its part (see the top of this file).
+    """Assign every validated face to a part (see the top of this file).
 
     Returns:
-        the rule, and faces and subjects of each part.
+        the rule, and the number of faces and subjects of each part.
 
     Raises:
         InputError: a face of an unknown subject, a rule that does not fit the set, a leak.
     """
     table, about = read_table(validate_dir / "samples.parquet")
     if about.get("blocking"):
-        raise InputError(f"validate found what stops a run: {about['blocking']}")
+        raise InputError(f"stage validate has blocking findings: {about['blocking']}")
     images = table["image"].to_pylist()
     subjects = _known_subjects(images, table["subject"].to_pylist())
     listed = (
@@ -213,7 +234,9 @@ def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> 
         dataset=about["name"],
         rule=rule,
     )
-    return {"rule": rule} | {part: _count(part, parts, subjects) for part in PARTS}
+    train, val, kpi = (_count(part, parts, subjects) for part in ("train", "val", "kpi"))
+    summary: dict[str, Any] = encode(SplitSummary(rule, train, val, kpi))
+    return summary
 
 
 def _shared_pictures(validate_dir: Path) -> list[dict[str, str]]:
@@ -226,16 +249,18 @@ def _known_subjects(images: Sequence[str], subjects: Sequence[str | None]) -> li
     if len(known) < len(subjects):
         first = images[subjects.index(None)]
         raise InputError(
-            f"{len(subjects) - len(known)} faces have no subject, the first is {first}; give them"
-            " in a CSV filename,subject beside the labels or by data.subject_pattern, or say that"
-            " each image is its own subject: data.subject_per_image=true"
+            f"{len(subjects) - len(known)} faces have no subject, the first is {first}; add a CSV"
+            " file filename,subject to the folder of the labels, set data.subject_pattern, or set"
+            " data.subject_per_image=true for one subject per image"
         )
     return known
 
 
-def _count(part: str, parts: Sequence[str], subjects: Sequence[str]) -> Mapping[str, int]:
-    mine = [subject for subject, own in zip(subjects, parts, strict=True) if own == part]
-    return {"faces": len(mine), "subjects": len(set(mine))}
+def _count(part: str, parts: Sequence[str], subjects: Sequence[str]) -> PartSize:
+    chosen = [
+        subject for subject, its_part in zip(subjects, parts, strict=True) if its_part == part
+    ]
+    return PartSize(len(chosen), len(set(chosen)))
 
 
 RULES: dict[str, Callable[[SplitFaces, SplitParams], list[str]]] = {

@@ -1,4 +1,4 @@
-"""Stage synth: render the embedded data set, laid out as CMU Multi-PIE is, with exact labels."""
+"""Stage synth: render the embedded data set in the layout of CMU Multi-PIE, with exact labels."""
 
 import os
 from functools import partial
@@ -15,7 +15,7 @@ def render(*, synth: SynthParams, out_dir: Path) -> dict[str, int]:
     """Render the seeded set into ``out_dir``; the bytes do not depend on the machine.
 
     Returns:
-        counts of what was rendered.
+        the numbers of subjects, cameras and faces (see ``render_dataset``).
 
     Raises:
         InputError: a value of the section, or a vertex of the scheme, is out of range.

@@ -7,8 +7,7 @@ passes if the upper end of the interval of the relative difference is below the 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore
@@ -68,10 +67,6 @@ class Difference:
             return "" if self.passed else self.why
         low, high = self.interval
         return "better" if high < 0 else "worse" if low > 0 else "no difference seen"
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
 
 def compare(
@@ -144,7 +139,7 @@ def _table_of(
     missing = [name for name in metrics if name not in table.metrics]
     if missing or not metrics:
         raise InputError(
-            f"gate.comparison.metrics: {missing or 'none'} of these keypoints; choose of"
+            f"gate.comparison.metrics: {missing or 'none'} for these keypoints; it must be some of"
             f" {sorted({name.rpartition('/')[0] for name in table.metrics})} by region"
         )
     return table.chosen(lambda name: name in metrics)
@@ -162,10 +157,10 @@ def _rows(
 ) -> list[Difference]:
     """One row per metric for one set of faces."""
     num_subjects = len(set(subjects))
-    few = too_few(len(subjects), num_subjects, params.slices)
-    if few:
+    reason = too_few(len(subjects), num_subjects, params.slices)
+    if reason:
         return [
-            _unjudged(name, slice_name, len(subjects), num_subjects, margin, required, few)
+            _unjudged(name, slice_name, len(subjects), num_subjects, margin, required, reason)
             for name in first_table.metrics
         ]
     first, second = finite(first_table.means()), finite(second_table.means())

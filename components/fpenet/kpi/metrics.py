@@ -159,10 +159,10 @@ def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Se
         key = f"evaluate.regions.{name}"
         if name in regions:
             raise InputError(f"{key}: is a region of {num_keypoints} keypoints already; rename it")
-        wrong = [number for number in numbers if number > num_keypoints]
-        if wrong or not numbers:
+        unknown = [number for number in numbers if number > num_keypoints]
+        if unknown or not numbers:
             raise InputError(
-                f"{key}: {wrong or 'empty'}; must be keypoints from 1 to {num_keypoints}"
+                f"{key}: {unknown or 'empty'}; must be keypoints from 1 to {num_keypoints}"
             )
         regions[name] = tuple(sorted({number - 1 for number in numbers}))
     return regions

@@ -112,7 +112,7 @@ def predict_all(
 
 
 def predict_judged(predict: Predict, store: CropStore, batch_size: int) -> Predictions:
-    """Predictions of ``predict`` on the evaluation faces, on our crops and on the tight crops.
+    """Predictions of ``predict`` for the evaluation faces: pipeline's crops and tight crops.
 
     Raises:
         InputError: no evaluation face, or the predictions have another number of keypoints.

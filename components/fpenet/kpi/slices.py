@@ -44,8 +44,8 @@ def slice_faces(store: CropStore, rows: Rows) -> Slices:
         attribute = name.removeprefix(ATTRIBUTE)
         values = store.attribute(attribute, rows)
         if attribute == "yaw":
-            columns["yaw"] = _words(values, yaw_camera)
-            columns["yaw_range"] = _words(values, yaw_range)
+            columns["yaw"] = _named(values, yaw_camera)
+            columns["yaw_range"] = _named(values, yaw_range)
         elif all(value is None or isinstance(value, int | float) for value in values):
             columns[attribute] = quartiles(values)
         else:
@@ -59,15 +59,15 @@ def slice_faces(store: CropStore, rows: Rows) -> Slices:
     )
     columns["face_size"] = [face_size(float(side)) for side in sides]
     slices: dict[str, dict[str, NDArray[np.int64]]] = {}
-    for attribute, words in columns.items():
-        distinct = sorted({word for word in words if word is not None}, key=_in_order)
+    for attribute, names in columns.items():
+        distinct = sorted({name for name in names if name is not None}, key=_in_order)
         if len(distinct) < 2:
-            only = f"all faces are {distinct[0]}" if distinct else "not known for any face"
-            left_out[attribute] = only
+            reason = f"all faces are {distinct[0]}" if distinct else "not known for any face"
+            left_out[attribute] = reason
         elif len(distinct) > MOST_VALUES:
             left_out[attribute] = f"{len(distinct)} values; at most {MOST_VALUES} become slices"
         else:
-            column = np.array(words, dtype=object)
+            column = np.array(names, dtype=object)
             slices[attribute] = {value: np.flatnonzero(column == value) for value in distinct}
     return Slices(slices, left_out)
 
@@ -125,21 +125,21 @@ def quartiles(values: list[str | float | None]) -> list[str | None]:
         return [f"{number:g}" if np.isfinite(number) else None for number in numbers]
     edges = np.unique(np.percentile(known, [0, 25, 50, 75, 100]))
     bins = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, len(edges) - 2)
-    words = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
+    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
     return [
-        words[index] if np.isfinite(number) else None
+        names[index] if np.isfinite(number) else None
         for index, number in zip(bins, numbers, strict=True)
     ]
 
 
-def _words(values: list[str | float | None], name: Callable[[float], str]) -> list[str | None]:
+def _named(values: list[str | float | None], name: Callable[[float], str]) -> list[str | None]:
     return [None if value is None else name(float(value)) for value in values]
 
 
-def _in_order(word: str) -> tuple[float, str]:
+def _in_order(value: str) -> tuple[float, str]:
     """Sort key: the number at the start of the text, then the text."""
-    first = word.split()[0] if word.split() else ""
+    first = value.split()[0] if value.split() else ""
     try:
-        return float(first), word
+        return float(first), value
     except ValueError:
-        return (-np.inf if first in ("under", "up", "none") else np.inf), word
+        return (-np.inf if first in ("under", "up", "none") else np.inf), value

@@ -83,8 +83,8 @@ def softened(augment: AugmentParams, strength: float) -> AugmentParams:
     """``augment`` with limits and probabilities multiplied by ``strength``, except for the flip."""
     if strength == 1.0:
         return augment
-    kept = {"flip_probability", "patch_px", "patch_hides", "low_resolution_px"}
-    limits = {name: value for name, value in augment.model_dump().items() if name not in kept}
+    unchanged = {"flip_probability", "patch_px", "patch_hides", "low_resolution_px"}
+    limits = {name: value for name, value in augment.model_dump().items() if name not in unchanged}
     return augment.model_copy(update={name: value * strength for name, value in limits.items()})
 
 

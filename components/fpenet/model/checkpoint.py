@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from fpenet.core.errors import InputError
 from fpenet.core.files import write_whole
 from fpenet.model.distributed import from_first, rank
+from fpenet.model.nets.net_description import NET_FILE, NetDescription
 from fpenet.model.nets.recombinator import (
     GREY_LEVELS,
     Recombinator,
@@ -68,36 +69,21 @@ def fold(net: Recombinator, name: str, num_keypoints: int) -> Recombinator:
     return folded.eval()
 
 
-def save_net(net: Recombinator, about: Mapping[str, Any], out_dir: Path) -> None:
+def save_net(net: Recombinator, about: NetDescription, out_dir: Path) -> None:
     """Write ``model.safetensors`` (float32) and ``model.json``."""
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
     write_whole(out_dir / "model.safetensors", save(weights))
-    text = json.dumps(dict(about), indent=1, sort_keys=True)
-    write_whole(out_dir / "model.json", f"{text}\n".encode())
+    write_whole(out_dir / NET_FILE, about.text().encode())
 
 
-def read_about(train_dir: Path) -> dict[str, Any]:
-    """The content of ``model.json``: net, number of keypoints and settings.
-
-    Raises:
-        InputError: names the file; it is not JSON.
-    """
-    path = train_dir / "model.json"
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
-    return about
-
-
-def load_net(train_dir: Path) -> tuple[Recombinator, dict[str, Any]]:
+def load_net(train_dir: Path) -> tuple[Recombinator, NetDescription]:
     """The trained net in eval mode, and its ``model.json``.
 
     Raises:
         InputError: names the file and the tensors that do not match.
     """
-    about = read_about(train_dir)
-    net = build_net(about["net"], about["num_keypoints"])
+    about = NetDescription.read(train_dir / NET_FILE)
+    net = build_net(about.net, about.num_keypoints)
     path = train_dir / "model.safetensors"
     try:
         net.load_state_dict(load_file(path))
@@ -132,18 +118,18 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
     """
     for number, digest, candidate in _checkpoints(path):
         content = candidate.read_bytes()
-        wrong = f"its SHA-256 is {digest_bytes(content)[:16]}..."
+        fault = f"its SHA-256 is {digest_bytes(content)[:16]}..."
         if digest_bytes(content) == digest:
             try:
                 header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
                 state: dict[str, Any] = json.loads(header["__metadata__"]["state"])
                 return load(content), state
             except (ValueError, LookupError, TypeError, SafetensorError):
-                wrong = "not a checkpoint, although its SHA-256 is the one in its name"
+                fault = "not a checkpoint, although its SHA-256 is the one in its name"
         LOGGER.warning(
             "%s: damaged: %s; going back to the checkpoint before number %d",
             candidate,
-            wrong,
+            fault,
             number,
         )
         candidate.replace(path.with_suffix(".damaged"))
@@ -191,12 +177,14 @@ def resume_run(training: Training, path: Path) -> bool:
     trained = [p.detach() for group in training.optimizer.param_groups for p in group["params"]]
     for name, value in parts["optimizer"].items():
         index, _, kind = name.partition(".")
-        like = trained[int(index)]
+        parameter = trained[int(index)]
         # The fused step pairs memory, not indices: a moment needs its parameter's memory format.
-        moment = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        moment = (
+            torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        )
         moments.setdefault(int(index), {})[kind] = moment
-    whole = training.optimizer.state_dict()
-    training.optimizer.load_state_dict({**whole, "state": moments})
+    state_dict = training.optimizer.state_dict()
+    training.optimizer.load_state_dict({**state_dict, "state": moments})
     for group in training.optimizer.param_groups:
         group["lr"] = training.rate  # which loading replaced by a copy
     if so_far := state.pop("so_far", None):

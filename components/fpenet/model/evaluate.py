@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fpenet.core.records import fields_of
 from fpenet.data.crops.store import open_crops
 from fpenet.kpi.evaluate import Predict
 from fpenet.kpi.evaluate import evaluate as judge
@@ -36,7 +37,7 @@ def evaluate_net(
     """Evaluate the trained net on the evaluation part; returns the headline metrics."""
     store = open_crops(crop_dir)
     net, about = load_net(train_dir)
-    kpi, predictions = judge(torch_predict(net), store, evaluate, about.get("confidence_px"))
+    kpi, predictions = judge(torch_predict(net), store, evaluate, about.confidence_px)
     write_kpi(kpi, out_dir)
     predictions.save(out_dir / "predictions.npz")
     plot_kpi(kpi, store, predictions, out_dir / "kpi.png")
@@ -47,5 +48,7 @@ def evaluate_net(
         "subjects": kpi.num_subjects,
         "normaliser": kpi.normaliser,
         "metrics": dict(kpi.metrics),
-        "confidence": {key: value for key, value in kpi.confidence.items() if key != "reliability"},
+        "confidence": {
+            key: value for key, value in fields_of(kpi.confidence).items() if key != "reliability"
+        },
     }

@@ -76,9 +76,9 @@ def open_faces(
             f"train.unlabelled: its margin crops are {stored[-1].shape[1]} px, those of the"
             f" labelled faces {stored[0].shape[1]} px; crop.store_px must be the same"
         )
-    more = sum(map(len, stored)) - len(store.crops)
-    points = np.pad(store.points_store, ((0, more), (0, 0), (0, 0)), constant_values=np.nan)
-    visible = np.pad(store.visibility, ((0, more), (0, 0)))
+    added = sum(map(len, stored)) - len(store.crops)
+    points = np.pad(store.points_store, ((0, added), (0, 0), (0, 0)), constant_values=np.nan)
+    visible = np.pad(store.visibility, ((0, added), (0, 0)))
     crops = None
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

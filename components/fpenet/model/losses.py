@@ -4,7 +4,7 @@ loss.
 ``weight`` (N, K) contains the region weights and is 0 for points that do not count, such as hidden
 ones. The original's losses (docs/fpenet.md, Losses) are sums, equal to these means times a factor:
 the batch size for L1 and square Euclidean, 2 K and the coefficient for Wing. The losses on the
-shape of the heat maps and on the confidence have weights of their own in ``train``.
+shape of the heat maps and on the confidence have separate weights in ``train``.
 """
 
 import math

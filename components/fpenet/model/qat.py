@@ -100,8 +100,8 @@ def train_quantised(
         for start in range(0, len(order), _BATCH):
             images = _moved(store, np.sort(order[start : start + _BATCH]), rng)
             with torch.no_grad():
-                target = net.answer(images)
-            loss = _distance(student.answer(images), target)
+                target = net.outputs(images)
+            loss = _distance(student.outputs(images), target)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(trained, 1.0)

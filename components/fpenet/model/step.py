@@ -137,7 +137,7 @@ def take_step(
         with torch.autocast(
             images.device.type, torch.bfloat16, _computes_bf16(images, train), cache_enabled=False
         ):
-            output = net.answer(images[part])
+            output = net.outputs(images[part])
         loss = training_loss(output, targets.of(part), train)
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
@@ -147,10 +147,10 @@ def take_step(
     total = summed(total)
     after = _flat(buffers)
     finite = torch.isfinite(total + norm + after.sum())
-    kept = torch.split(torch.where(finite, after, before), [b.numel() for b in buffers])
+    buffer_values = torch.split(torch.where(finite, after, before), [b.numel() for b in buffers])
     with torch.no_grad():
         torch._foreach_copy_(
-            buffers, [part.view_as(b) for part, b in zip(kept, buffers, strict=True)]
+            buffers, [part.view_as(b) for part, b in zip(buffer_values, buffers, strict=True)]
         )
     # PyTorch's gradient scaler uses the same attribute: a step with found_inf changes nothing.
     training.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]

@@ -87,7 +87,7 @@ def run_sweep(
 
 
 def settings_of(train: TrainParams, tried: Mapping[str, Any]) -> TrainParams:
-    """``train`` with the values of a trial, given by their keys in params.yaml."""
+    """``train`` with the values of a trial; ``tried``: key of params.yaml -> value."""
     return TrainParams.model_validate(overlay(train.model_dump(), nested(tried)["train"]))
 
 
@@ -142,13 +142,13 @@ def _run_trial(
     shown: Shown,
 ) -> None:
     """Train one trial, and store its result in the study."""
-    with ExitStack() as held:
+    with ExitStack() as locks:
         with locked(folder / ".lock"):
             trial = study.ask()
             default_name = f"{study.study_name}-{trial.number:04d}"
             trial_dir = folder / trial.user_attrs.get(_FOLDER, default_name)
             trial_dir.mkdir(exist_ok=True)
-            held.enter_context(locked(trial_dir.with_suffix(".lock")))
+            locks.enter_context(locked(trial_dir.with_suffix(".lock")))
             trial.set_user_attr(_FOLDER, trial_dir.name)
         study.sampler = TPESampler(seed=sweep.seed + trial.number)  # the same for a resumed sweep
         tried = {key: _suggest(trial, key, values) for key, values in sweep.space.items()}

@@ -1,9 +1,9 @@
 """Stage train: crops to weights.
 
 Input: the crop store. Does: AdamW on augmented margin crops; learning rate with warm-up, a flat
-part and cosine decay over the epochs or minutes, whichever end first. The moving average of the
-weights is deployed. There is a checkpoint after each epoch, and one at SIGTERM within an epoch: a
-killed run resumes from the last one, on a CPU with the same loss curve. Output:
+part and cosine decay over the epochs or the minutes (the shorter limit). The moving average of the
+weights is deployed. A checkpoint is saved after each epoch, and at SIGTERM within an epoch: a
+killed run resumes from the last checkpoint, on a CPU with the same loss curve. Output:
 ``model.safetensors``, ``model.json``, ``trainable.safetensors`` and ``curve.jsonl``.
 """
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fpenet.core.errors import Diverged, InputError
 from fpenet.core.progress import EpochEnd, notify_epoch, report
+from fpenet.core.records import encode
 from fpenet.core.stopping import deferred_sigterm
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.keypoints import KeypointScheme
@@ -33,6 +34,7 @@ from fpenet.model.distributed import device_of, from_first, joined, rank, summed
 from fpenet.model.evaluate import torch_predict
 from fpenet.model.faces import open_faces
 from fpenet.model.losses import point_weights
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.start_from import load_teacher, load_weights, save_trainable
 from fpenet.model.step import EpochSoFar, Stepper, Training, start
 from fpenet.params import TrainParams
@@ -84,7 +86,7 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
         checkpoint = out_dir / CHECKPOINT
         resume_run(training, checkpoint)
         if train.compile:
-            training.net.answer = torch.compile(training.net.answer)  # type: ignore[method-assign]
+            training.net.outputs = torch.compile(training.net.outputs)  # type: ignore[method-assign]
         stepper = Stepper(training, faces, scheme, train)
         epochs = from_first(planned_epochs(training, train))
         with deferred_sigterm() as received:
@@ -93,14 +95,14 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
                 return bool(summed(torch.tensor(float(received()), device=device)) > 0)
 
             while training.epoch < epochs and not stopped():
-                start_time, seen = time.monotonic(), training.faces_seen
+                start_time, faces_before = time.monotonic(), training.faces_seen
                 loss = _train_epoch(stepper, rows, train, epochs, stopped)
                 trained = time.monotonic()
                 training.seconds += trained - start_time
                 if loss is None:
                     break
                 training.epoch += 1
-                pace = (training.faces_seen - seen) / (trained - start_time)
+                pace = (training.faces_seen - faces_before) / (trained - start_time)
                 if rank() == 0:
                     _note_epoch(training, store, train, loss, pace)
                 training.seconds += time.monotonic() - trained
@@ -110,7 +112,7 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
             if stopped():
                 save_run(training, checkpoint)
         writes = rank() == 0
-    return _finish(training, store, train, out_dir) | {"made_anew": fresh} if writes else {}
+    return _finish(training, store, train, out_dir) | {"reinitialised": fresh} if writes else {}
 
 
 def _begin(
@@ -223,23 +225,24 @@ def _finish(
     training: Training, store: CropStore, train: TrainParams, out_dir: Path
 ) -> dict[str, Any]:
     net = fold(training.average, train.net, store.num_keypoints)
-    about = {
-        "net": train.net,
-        "num_keypoints": store.num_keypoints,
-        "regions": dict(store.scheme.regions),
-        "dataset": store.dataset,
-        "box_scale": store.box_scale,
-        "confidence": "learned" if net.ours else "peak",
-        "confidence_px": train.confidence_px if net.ours else None,
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
+    about = NetDescription(
+        net=train.net,
+        num_keypoints=store.num_keypoints,
+        regions=dict(store.scheme.regions),
+        dataset=store.dataset,
+        box_scale=store.box_scale,
+        confidence="learned" if net.learned_confidence else "peak",
+        confidence_px=train.confidence_px if net.learned_confidence else None,
+        parameters=sum(p.numel() for p in net.parameters()),
+    )
     save_net(net, about, out_dir)
     save_trainable(training.average, out_dir)
     lines = "".join(json.dumps(line) + "\n" for line in training.curve)
     (out_dir / "curve.jsonl").write_text(lines, encoding="utf-8")
     for leftover in out_dir.glob("checkpoint*"):
         leftover.unlink()
-    return about | {
+    summary: dict[str, Any] = encode(about)
+    return summary | {
         "epochs": training.epoch,
         "faces_seen": training.faces_seen,
         "minutes": training.seconds / 60,

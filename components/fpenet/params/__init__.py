@@ -51,7 +51,7 @@ SIGNING_KEY_VARIABLE = "FPENET_SIGNING_KEY"
 """Environment variable with the path of the private key; cli and flows read it and override
 ``trust.signing_key``."""
 CalibrationMethod = Annotated[str, Registered(("fpenet.deploy.int8.histogram:METHODS",))]
-RecoveryRung = Annotated[str, Registered(("fpenet.deploy.int8.recover:RECOVERY_STEPS",))]
+RecoveryStepName = Annotated[str, Registered(("fpenet.deploy.int8.recover:RECOVERY_STEPS",))]
 
 
 class TrustParams(Section):
@@ -92,7 +92,7 @@ class DataParams(Section):
     subject_pattern: str
     """Regular expression with a group ``subject``, matched on the image's base name."""
     subject_per_image: bool
-    """Each image is a subject of its own, if neither the format nor a CSV file has subjects."""
+    """Each image is a separate subject, if neither the format nor a CSV file has subjects."""
 
 
 class SplitParams(Section):
@@ -116,7 +116,7 @@ class RecoveryParams(Section):
 
     budget_px: PositiveFloat
     faces: PositiveInt
-    rungs: tuple[RecoveryRung, ...]
+    steps: tuple[RecoveryStepName, ...]
     """Applied in this order until the error is within the budget."""
     exclude: PositiveInt
     epochs: Annotated[int, Field(ge=1, le=3)]
@@ -155,7 +155,7 @@ class RegisterParams(Section):
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """All sections of params.yaml."""
 
     preset: Name
     trust: TrustParams
@@ -226,5 +226,5 @@ def _complaint(problem: Any) -> str:
         if part in fields:
             section = fields[part].annotation
     near = get_close_matches(loc[-1], fields, n=1)
-    known = f"did you mean {near[0]}?" if near else f"choose one of {sorted(fields)}"
-    return f"{key_and_value}no such key; {known}"
+    hint = f"did you mean {near[0]}?" if near else f"choose one of {sorted(fields)}"
+    return f"{key_and_value}no such key; {hint}"

@@ -1,4 +1,4 @@
-"""Section build: which engines are built, how, and the accuracy that each must reach."""
+"""Section build: the engines to build, the options of the builders, and the required accuracy."""
 
 from pathlib import Path
 from typing import Annotated, Literal

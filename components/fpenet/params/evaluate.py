@@ -127,7 +127,8 @@ class ComparisonParams(Section):
     slice_margin: PositiveFloat
     metrics: tuple[ErrorName, ...]
     slices: dict[str, tuple[Name, ...]]
-    """Data set (``other``: any not named) -> attributes; the margin applies to each slice."""
+    """Data set (``other``: every data set without a key) -> attributes; the margin applies to each
+    slice."""
 
 
 class GateParams(Section):

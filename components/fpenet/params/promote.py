@@ -26,6 +26,6 @@ class PromoteParams(Section):
     def _approvals_need_approvers(self) -> "PromoteParams":
         if self.approvals and not self.approvers:
             raise ValueError(
-                f"approvals is {self.approvals} but approvers is empty; give a public key"
+                f"approvals is {self.approvals} but approvers is empty; name a public key"
             )
         return self

@@ -1,8 +1,8 @@
 """Allowed names in params.yaml: the keys of a registry, read from its source.
 
-A registry is a dict literal in the module that owns its functions (``LOSSES`` in model/losses.py).
-Its keys are read from the source text without an import: a device may have no torch, and every
-module with a registry imports params.
+A registry is a dict literal in the module of its functions (``LOSSES`` in model/losses.py). Its
+keys are read from the source text without an import, because a device may have no torch, and
+because every module with a registry imports params.
 """
 
 import ast
@@ -53,7 +53,8 @@ class Registered:
     @property
     def names(self) -> tuple[str, ...]:
         """All allowed values."""
-        return (*(name for each in self.registries for name in registry_names(each)), *self.also)
+        registries = map(registry_names, self.registries)
+        return (*(name for names in registries for name in names), *self.also)
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler

@@ -24,24 +24,26 @@ class SchemeParams(Section):
     keypoints: Annotated[tuple[KeypointParams, ...], Field(min_length=1)]
     """In label order; the fields below refer to them by number, from 1."""
     mirror: tuple[tuple[PositiveInt, PositiveInt], ...] | None = None
-    """Pairs that a horizontal flip exchanges; a keypoint in no pair stays. None: left and right are
-    not known."""
+    """Pairs that a horizontal flip exchanges; a keypoint in no pair is its own mirror partner.
+    None: left and right are not known."""
     regions: dict[Name, Annotated[tuple[PositiveInt, ...], Field(min_length=1)]] = Field({})
     eye_corners: tuple[PositiveInt, PositiveInt] | None = None
-    """The outer eye corners; errors are divided by their distance. None: by the face box size."""
+    """The outer eye corners; errors are divided by their distance. None: divided by the size of the
+    face box."""
 
     @model_validator(mode="after")
     def _numbers_are_keypoints(self) -> "SchemeParams":
         pairs = [number for pair in self.mirror or () for number in pair]
-        single = {"mirror": pairs, "eye_corners": self.eye_corners or ()}
-        for key, numbers in {
-            **single,
+        numbers_of = {
+            "mirror": pairs,
+            "eye_corners": self.eye_corners or (),
             **{f"regions.{k}": v for k, v in self.regions.items()},
-        }.items():
+        }
+        for key, numbers in numbers_of.items():
             unknown = [number for number in numbers if number > len(self.keypoints)]
             if unknown or len(set(numbers)) != len(numbers):
-                problem = f"{unknown[0]} is no keypoint" if unknown else "a keypoint is there twice"
-                raise InputError(f"{key}: {problem}; choose of 1 to {len(self.keypoints)}")
+                problem = f"{unknown[0]} is no keypoint" if unknown else "a keypoint is repeated"
+                raise InputError(f"{key}: {problem}; must be 1 to {len(self.keypoints)}")
         return self
 
 

@@ -41,11 +41,11 @@ class AugmentParams(Section):
 
     @model_validator(mode="after")
     def _blur_and_sharpen_exclude_each_other(self) -> "AugmentParams":
-        both = self.blur_probability + self.sharpen_probability
-        if both > 1.0:
+        total = self.blur_probability + self.sharpen_probability
+        if total > 1.0:
             raise ValueError(
-                f"blur_probability and sharpen_probability sum to {both:g}; at most 1, since a face"
-                " is either blurred or sharpened"
+                f"blur_probability and sharpen_probability sum to {total:g}; at most 1, since a"
+                " face is either blurred or sharpened"
             )
         return self
 

@@ -77,13 +77,15 @@ def verify_checksums(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> Checksum
     path = folder / SUMS
     if not path.is_file():
         targets = ", ".join(sorted(file.parent.name for file in folder.glob(f"*/{SUMS}")))
-        problem = f"holds several targets; name one: {targets}" if targets else "is not a bundle"
+        problem = f"has several targets; name one: {targets}" if targets else "is not a bundle"
         raise InputError(f"{path}: missing; {folder} {problem}")
     text, signed_by = read_signed(path, trusted)
-    sums = Checksums(folder, dict(_lines(path, text.decode("utf-8", errors="replace"))), signed_by)
-    for name in sums.digests:
-        sums.read(name)
-    return sums
+    checksums = Checksums(
+        folder, dict(_lines(path, text.decode("utf-8", errors="replace"))), signed_by
+    )
+    for name in checksums.digests:
+        checksums.read(name)
+    return checksums
 
 
 def read_signed(path: Path, trusted: Trusted) -> tuple[bytes, PublicKey | None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
-"""The folder of our packages: ``components/`` of a checkout, or site-packages."""
+"""The folder of ``PACKAGES``: ``components/`` of a checkout, or site-packages."""
 PACKAGES = ("fpenet", "synthface")
 _PARSING = threading.Lock()
 """Lock: Python 3.11's parser can raise SystemError when several threads parse at the same time."""
@@ -60,7 +60,7 @@ def digest_dataset(path: Path) -> str:
 
 @cache
 def digest_code(module: str) -> str:
-    """Digest of one of our modules and of all of our modules that it imports."""
+    """Digest of a module of ``PACKAGES`` and of all modules of ``PACKAGES`` that it imports."""
     sources: dict[str, str] = {}
     pending = [_source_of(module)]
     while pending:
@@ -73,7 +73,7 @@ def digest_code(module: str) -> str:
 
 
 def imported_files(path: Path) -> set[Path]:
-    """Files of our packages that the source file ``path`` imports, also inside functions."""
+    """Files of ``PACKAGES`` that the source file ``path`` imports, also inside functions."""
     files: set[Path] = set()
     with _PARSING:
         tree = ast.parse(path.read_bytes())

@@ -61,7 +61,7 @@ class ModelKey:
         if len(self.secret) < _SHORTEST:
             raise InputError(
                 f"the model key has fewer than {_SHORTEST} characters and could be guessed;"
-                " take `openssl rand -base64 32`"
+                " create one with `openssl rand -base64 32`"
             )
 
     def id(self, salt: bytes) -> str:
@@ -75,22 +75,22 @@ def key_in(environ: Mapping[str, str]) -> ModelKey | None:
     return ModelKey(secret) if secret else None
 
 
-_HELD: ContextVar[ModelKey | None] = ContextVar("model_key", default=None)
+_CURRENT_KEY: ContextVar[ModelKey | None] = ContextVar("model_key", default=None)
 
 
 @contextmanager
 def model_key_context(key: ModelKey | None) -> Iterator[None]:
     """``current_model_key`` returns ``key`` in this thread while the context is open."""
-    token = _HELD.set(key)
+    token = _CURRENT_KEY.set(key)
     try:
         yield
     finally:
-        _HELD.reset(token)
+        _CURRENT_KEY.reset(token)
 
 
 def current_model_key() -> ModelKey | None:
     """The key of the enclosing ``model_key_context``; None without one."""
-    return _HELD.get()
+    return _CURRENT_KEY.get()
 
 
 def encrypt_file(source: Path, target: Path, name: str, key: ModelKey, salt: bytes) -> None:

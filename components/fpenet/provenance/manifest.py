@@ -73,7 +73,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of ``folder``; its files are not verified.
 
     Raises:
-        InputError: no manifest, or not in our format.
+        InputError: there is no manifest, or it has another format.
     """
     path = folder / MANIFEST
     try:
@@ -93,12 +93,12 @@ def verify(folder: Path, trusted: Sequence[PublicKey] | None = None) -> Manifest
     """The manifest of ``folder``, after the digest of every file was verified.
 
     Args:
-        trusted: keys, one of which must have signed the manifest; for a folder that was made on
-            another machine.
+        trusted: keys, one of which must have signed the manifest; for a folder from another
+            machine.
 
     Raises:
-        InputError: names the first file that is missing, added or changed, or a manifest that no
-            trusted key signed.
+        InputError: names the first file that is missing, added or changed, or a manifest without a
+            signature of a trusted key.
     """
     path = folder / MANIFEST
     if trusted is None:
@@ -121,18 +121,19 @@ def verify(folder: Path, trusted: Sequence[PublicKey] | None = None) -> Manifest
     return manifest
 
 
-def digest_given(folder: Path, key: str) -> str:
-    """Digest of the files in the folder that the params key ``key`` names; verified if sealed.
+def digest_folder(folder: Path, key: str) -> str:
+    """Digest of the files in the folder of the params key ``key``; verified if it has a manifest.
 
     Raises:
-        InputError: the folder is missing or empty (names the key), or a file differs from its seal.
+        InputError: the folder is missing or empty (names the key), or a file differs from the
+            manifest.
     """
     if (folder / MANIFEST).exists():
         return verify(folder).content
     files = files_of(folder) if folder.is_dir() else []
     if not files:
         raise InputError(
-            f"{key}: {folder} is not a folder with files; give the folder of a finished stage or"
+            f"{key}: {folder} is not a folder with files; name the folder of a finished stage or"
             " of imported weights"
         )
     return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})

@@ -140,26 +140,26 @@ def download_object(client: Any, expected: S3Object, path: Path) -> str:
         if not wrong:
             return sha256
         path.unlink()  # it is not known which of its bytes are wrong
-        problem = ConnectionError(f"{expected.url}: {wrong}, {ATTEMPTS} times over")
+        problem = ConnectionError(f"{expected.url}: {wrong}, in each of {ATTEMPTS} attempts")
     raise problem
 
 
 def _get_rest(client: Any, expected: S3Object, path: Path) -> Mapping[str, Any]:
     """Append the missing bytes of the object to ``path``; returns the response for the object."""
-    have = path.stat().st_size if path.exists() else 0
-    if have > expected.size:
+    size = path.stat().st_size if path.exists() else 0
+    if size > expected.size:
         path.unlink()
-        have = 0
-    which = {"Bucket": expected.bucket, "Key": expected.key, "IfMatch": expected.etag}
-    if not have:
-        whole = client.get_object(**which, ChecksumMode="ENABLED")
-        _append(whole["Body"], path)
-        return dict(whole)
-    head = client.head_object(**which, ChecksumMode="ENABLED")
-    if have < expected.size:
-        rest = client.get_object(**which, Range=f"bytes={have}-")
+        size = 0
+    request = {"Bucket": expected.bucket, "Key": expected.key, "IfMatch": expected.etag}
+    if not size:
+        response = client.get_object(**request, ChecksumMode="ENABLED")
+        _append(response["Body"], path)
+        return dict(response)
+    head = client.head_object(**request, ChecksumMode="ENABLED")
+    if size < expected.size:
+        rest = client.get_object(**request, Range=f"bytes={size}-")
         if rest["ResponseMetadata"]["HTTPStatusCode"] != 206:
-            path.unlink()  # a server without range requests sends the whole object
+            path.unlink()  # a server without range requests sends the response object
         _append(rest["Body"], path)
     return dict(head)
 
@@ -183,7 +183,7 @@ _CHECKSUMS = {
 def _check(path: Path, remote: S3Object, values: Mapping[str, Any]) -> tuple[str, str]:
     """SHA-256 of the file on disk, and how it differs from the server's size and checksums."""
     if (size := path.stat().st_size) != remote.size:
-        return "", f"{size} bytes came of {remote.size}"
+        return "", f"{size} of {remote.size} bytes were received"
     expected = dict(_expected(remote.etag, values))
     sha256 = hashlib.sha256()
     digests: dict[str, Any] = {name: _CHECKSUMS.get(name, _md5)() for name in expected}
@@ -243,21 +243,21 @@ def object_store_errors(client: Any, url: str) -> Iterator[None]:
         code = str(details.get("Code", status))
         if status >= 500 or code in ("SlowDown", "RequestTimeout"):
             raise ConnectionError(f"{url}: the server answers {status} {code}") from None
-        raise InputError(f"{url}: {_refused(code, status, details.get('Message', ''))}") from None
+        raise InputError(f"{url}: {_refusal(code, status, details.get('Message', ''))}") from None
     except (NoCredentialsError, PartialCredentialsError):
         raise InputError(
             f"{url}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
             " AWS_PROFILE"
         ) from None
     except EndpointConnectionError:
-        raise InputError(f"{url}: nothing answers at {endpoint} (storage.endpoint)") from None
+        raise InputError(f"{url}: no server answers at {endpoint} (storage.endpoint)") from None
     except (HTTPClientError, IncompleteReadError) as error:
         raise ConnectionError(f"{url}: the connection failed: {_line(error)}") from None
     except BotoCoreError as error:
         raise InputError(f"{url}: {_line(error)}") from None
 
 
-def _refused(code: str, status: int, message: str) -> str:
+def _refusal(code: str, status: int, message: str) -> str:
     if code == "NoSuchBucket":
         return "no such bucket"
     if status == 403:

@@ -33,7 +33,7 @@ DEVELOPMENT = "development"
 """Name of the key that ``make setup`` creates."""
 SUFFIX = ".sig"
 
-_WORTH = ", made by `make setup`: for trials, not for production"
+_WARNING = ", made by `make setup`: for trials, not for production"
 _LARGEST_KEY_BYTES = 4096
 _LINE = re.compile(r"ed25519 ([0-9a-f]{16}) ([A-Za-z0-9+/]{86}==)\n?")
 
@@ -62,7 +62,7 @@ class PublicKey:
         >>> PublicKey("development", bytes(32)).described
         'development key 66687aadf862bd77, made by `make setup`: for trials, not for production'
         """
-        return f"{self}{_WORTH if self.name == DEVELOPMENT else ''}"
+        return f"{self}{_WARNING if self.name == DEVELOPMENT else ''}"
 
     def __str__(self) -> str:
         return f"{self.name} key {self.id}"
@@ -127,7 +127,7 @@ def parse_signature(text: str, source: Path | str) -> Signature:
     """
     match = _LINE.fullmatch(text)
     value = base64.b64decode(match[2]) if match else b""
-    # The last digit of base64 has bits that decoding ignores: they must be zero, as we write them.
+    # The last digit of base64 has bits that decoding ignores: they must be zero, as in ``str``.
     if not match or base64.b64encode(value).decode() != match[2]:
         raise InputError(f"{source}: not a signature; must be one line 'ed25519 KEY-ID BASE64'")
     return Signature(match[1], value)

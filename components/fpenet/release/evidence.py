@@ -8,16 +8,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
+from fpenet.core.records import decode_part
+from fpenet.data.split import SplitSummary
+from fpenet.data.validation.validation_report import VALIDATION, ValidationReport
 from fpenet.deploy.benchmark.timings import TIMINGS, TimingTable
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
-from fpenet.deploy.engines.targets import Precision, RuntimeName
 from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
+from fpenet.kpi.gate import GATE, GateDecision
+from fpenet.kpi.report import KPI, KpiReport
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import Manifest, read_manifest
+from fpenet.release.release_manifest import EngineSummary, TrainingSummary
 
 RELEASE_TAG = "fpenet.release"
 NAME_TAG = "fpenet.name"
@@ -30,31 +34,16 @@ DEPLOYABLE = "deployable"
 REPORT, CARD, PUBLISHED = "report.html", "model_card.md", "published"
 """What stage report leaves: the report, the model card, and the folder of what MLflow gets."""
 MAIN_REGIONS = ("all", "eyes", "mouth")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class EngineSummary:
-    """An engine in ``release.json``.
+class TrainedNet(TrainingSummary):
+    """The net and its training; the attributes are those of ``NetDescription``."""
 
-    Attributes:
-        p50_ms: of a call with one face; None where it was not timed.
-        passed: whether the gate passed it; None where it was not judged.
-    """
-
-    target: str
-    runtime: RuntimeName
-    precision: Precision
-    status: EngineStatus
-    reason: str | None
-    size_bytes: int | None
-    sha256: str | None
-    p50_ms: float | None
-    passed: bool | None
-
-    @property
-    def id(self) -> EngineId:
-        """Its target and precision."""
-        return EngineId(self.target, self.precision)
+    num_keypoints: int
+    box_scale: float
+    confidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +63,31 @@ class Evidence:
 
     folders: Mapping[str, Path]
     manifests: Mapping[str, Manifest]
-    validation: Mapping[str, Any]
-    kpi: Mapping[str, Any]
+    validation: ValidationReport
+    kpi: KpiReport
     engines: Sequence[Engine]
     parity: Sequence[ParityCheck]
     timings: TimingTable
-    verdict: Mapping[str, Any]
+    verdict: GateDecision
 
     @property
     def release(self) -> str:
         """The release's digest: of the content of every stage, from the data to the bundles."""
         return digest_json({name: manifest.content for name, manifest in self.manifests.items()})
+
+    @property
+    def training(self) -> TrainedNet:
+        """From the summary of stage train."""
+        return self._summary("train", TrainedNet)
+
+    @property
+    def split(self) -> SplitSummary:
+        """The summary of stage split."""
+        return self._summary("split", SplitSummary)
+
+    def _summary(self, stage: str, kind: type[_T]) -> _T:
+        where = f"{self.folders[stage]}/manifest.json, summary"
+        return decode_part(self.manifests[stage].summary, kind, where)
 
 
 def version_name(evidence: Evidence, kind: str, version: str) -> str:
@@ -99,10 +102,9 @@ def version_name(evidence: Evidence, kind: str, version: str) -> str:
 
 def shipped_precisions(evidence: Evidence) -> dict[str, list[str]]:
     """Target -> the precisions of its engines that were executed and passed the gate."""
-    judged = evidence.verdict.get("engines", {})
     shipped: dict[str, list[str]] = {}
     for row in evidence.engines:
-        if row.ready and judged.get(str(row.id)) is True:
+        if row.ready and evidence.verdict.engine_passed(row.id):
             shipped.setdefault(row.target, []).append(row.precision)
     return shipped
 
@@ -116,12 +118,12 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
     return Evidence(
         folders,
         {name: read_manifest(folder) for name, folder in folders.items()},
-        read_stage_json(folders["validate"] / "report.json"),
-        read_stage_json(folders["evaluate"] / "kpi.json"),
+        ValidationReport.read(folders["validate"] / VALIDATION),
+        KpiReport.read(folders["evaluate"] / KPI),
         EngineTable.read(folders["build"] / ENGINES).engines,
         ParityTable.read(folders["build"] / PARITY).checks,
         TimingTable.read(folders["benchmark"] / TIMINGS),
-        read_stage_json(folders["gate"] / "gate.json"),
+        GateDecision.read(folders["gate"] / GATE),
     )
 
 
@@ -139,7 +141,7 @@ def refusals(evidence: Evidence, required_targets: Sequence[str]) -> list[str]:
 
 
 def objections(
-    verdict: Mapping[str, Any],
+    verdict: GateDecision,
     engines: Sequence[Engine],
     required_targets: Sequence[str],
 ) -> list[str]:
@@ -147,24 +149,22 @@ def objections(
 
     A required target needs one engine that was executed, judged and not refused by the gate.
     """
-    reasons = [] if verdict["passed"] is True else list(verdict["reasons"])
-    if verdict["passed"] is not True and not reasons:
+    reasons = [] if verdict.passed else list(verdict.reasons)
+    if not verdict.passed and not reasons:
         reasons.append("the gate refused it")
-    judged = verdict.get("engines", {})
     for target in required_targets:
         rows = [row for row in engines if row.target == target]
         ready = [row for row in rows if row.ready]
         if not ready:
             found = ", ".join(sorted({row.status.words for row in rows})) or "not built at all"
             reasons.append(f"required target {target} is not ready: {found}")
-        elif not any(judged.get(str(row.id)) is True for row in ready):
+        elif not any(verdict.engine_passed(row.id) for row in ready):
             reasons.append(f"required target {target} has no engine that passed the gate")
     return reasons
 
 
 def engine_rows(evidence: Evidence) -> list[EngineSummary]:
     """The engines with the gate's verdict on each and the latency at batch 1, in milliseconds."""
-    judged = evidence.verdict.get("engines", {})
     return [
         EngineSummary(
             row.target,
@@ -175,7 +175,7 @@ def engine_rows(evidence: Evidence) -> list[EngineSummary]:
             row.size_bytes,
             row.sha256,
             next((t.p50_ms for t in evidence.timings.of_engine(row.id) if t.batch_size == 1), None),
-            judged.get(str(row.id)),
+            evidence.verdict.engine_passed(row.id),
         )
         for row in evidence.engines
     ]
@@ -191,14 +191,14 @@ def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
     unfinished = any(unfinished_targets(evidence.engines).values())
     tags = {
         RELEASE_TAG: evidence.release,
-        "fpenet.dataset": str(evidence.kpi["dataset"]),
-        "fpenet.gate": "passed" if evidence.verdict["passed"] else "refused",
+        "fpenet.dataset": evidence.kpi.dataset,
+        "fpenet.gate": "passed" if evidence.verdict.passed else "refused",
         "fpenet.engines": "partial" if unfinished else "complete",
         "fpenet.int8": _int8_words(evidence).rstrip("."),
         "fpenet.refused": "; ".join(reasons)[:5000],
     }
     tags |= {f"digest.{name}": one.content for name, one in evidence.manifests.items()}
-    for name, value in evidence.kpi["metrics"].items():
+    for name, value in evidence.kpi.metrics.items():
         if name.rpartition("/")[2] in MAIN_REGIONS:
             tags[f"kpi.{name}"] = "n/a" if value is None else f"{value:.4g}"
     for row in engine_rows(evidence):
@@ -226,7 +226,7 @@ def flat_params(manifests: Mapping[str, Manifest]) -> dict[str, str]:
 def flat_metrics(evidence: Evidence) -> dict[str, float]:
     """Every number that was measured: KPI, parity, latency, size of engines."""
     metrics: dict[str, float | None] = {
-        f"kpi/{name}": value for name, value in evidence.kpi["metrics"].items()
+        f"kpi/{name}": value for name, value in evidence.kpi.metrics.items()
     }
     for check in evidence.parity:
         metrics[f"parity/{check.name}/mean_px"] = check.mean_px
@@ -253,15 +253,3 @@ def read_curve(train_dir: Path) -> list[dict[str, float]]:
         {key: float(value) for key, value in line.items() if isinstance(value, int | float)}
         for line in lines
     ]
-
-
-def read_stage_json(path: Path) -> Any:
-    """The JSON value in a file.
-
-    Raises:
-        InputError: the file is missing or not JSON, naming it.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from None

@@ -1,8 +1,8 @@
-"""TAO's experiment_spec.yaml of FPENet as keys of params.yaml, and what became of each of its keys.
+"""TAO's experiment_spec.yaml of FPENet as keys of params.yaml, with one row for each of its keys.
 
 Input: the spec's tree (docs/fpenet.md, Labels and training spec). Output: values of params.yaml for
-the same training, and a row for every key: taken, changed or ignored, and why. Features that TAO
-does not have are switched off. A key or a value without a meaning here is an error.
+the same training, and a row for every key: taken, changed or ignored, and the reason. Features that
+TAO does not have are switched off. A key or value that has no equivalent is an error.
 """
 
 import math
@@ -15,11 +15,11 @@ from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import brief
 from fpenet.data.crops.store import CROP_PX
 from fpenet.keypoints import scheme_for
-from fpenet.tao.fields import ADDED, FIELDS, MODEL, RATE, VIEWS, How
+from fpenet.tao.fields import ADDED, AUGMENTATION, FIELDS, MODEL, RATE, Conversion
 
 _NETS = {
     ("FpeNet_base", False): "base",
-    ("FpeNet_base", True): "release",  # with nearest-neighbour upsampling the two are one net
+    ("FpeNet_base", True): "release",  # with nearest-neighbour upsampling the two are equal
     ("FpeNet_base_5x5_conv", False): "base_5x5",
     ("FpeNet_release", False): "release",
     ("FpeNet_release", True): "release",
@@ -27,7 +27,7 @@ _NETS = {
     ("FpeNet_public", True): "public",
 }
 _LOSSES = {"l1": "l1", "square_euclidean": "square_euclidean", "wing_loss": "wing"}
-_NEVER = 10080.0  # minutes: a week
+_NO_LIMIT_MINUTES = 10080.0  # a week
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,15 @@ class SpecRow:
     Attributes:
         key: dotted key of the spec; in an ``added`` row, the key of params.yaml.
         value: its value in the spec.
-        became: keys of params.yaml and their values.
-        why: reason of a change, or of leaving the key out.
+        params: keys of params.yaml and their values.
+        reason: why the value is changed or the key ignored.
     """
 
     key: str
     value: Any
-    became: Mapping[str, Any]
-    how: How
-    why: str
+    params: Mapping[str, Any]
+    conversion: Conversion
+    reason: str
 
 
 class _Spec:
@@ -56,39 +56,39 @@ class _Spec:
         self.leaves = dict(_flat(tree))
 
     def value(self, key: str, default: Any) -> Any:
-        found = self.leaves.get(key, default)
-        return default if found is None else found
+        value = self.leaves.get(key, default)
+        return default if value is None else value
 
     def number(self, key: str, default: float) -> float:
-        found = self.value(key, default)
-        if isinstance(found, str):  # YAML reads 1e-05 as text
+        value = self.value(key, default)
+        if isinstance(value, str):  # YAML reads 1e-05 as text
             try:
-                found = float(found)
+                value = float(value)
             except ValueError:
-                raise self.error(key, found, "a number") from None
-        if isinstance(found, bool) or not isinstance(found, int | float):
-            raise self.error(key, found, "a number")
-        if not math.isfinite(found):
-            raise self.error(key, found, "finite")
-        return found
+                raise self.error(key, value, "a number") from None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(key, value, "a number")
+        if not math.isfinite(value):
+            raise self.error(key, value, "finite")
+        return value
 
     def whole(self, key: str, default: int) -> int:
-        found = self.number(key, default)
-        if found != int(found):
-            raise self.error(key, found, "a whole number")
-        return int(found)
+        value = self.number(key, default)
+        if value != int(value):
+            raise self.error(key, value, "a whole number")
+        return int(value)
 
     def flag(self, key: str, default: bool) -> bool:
-        found = self.value(key, default)
-        if not isinstance(found, bool):
-            raise self.error(key, found, "true or false")
-        return found
+        value = self.value(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, value, "true or false")
+        return value
 
-    def choice(self, key: str, default: str, known: Iterable[str]) -> str:
-        found = self.value(key, default)
-        if not isinstance(found, str) or found not in known:
-            raise self.error(key, found, f"one of {sorted(known)}")
-        return found
+    def choice(self, key: str, default: str, allowed: Iterable[str]) -> str:
+        value = self.value(key, default)
+        if not isinstance(value, str) or value not in allowed:
+            raise self.error(key, value, f"one of {sorted(allowed)}")
+        return value
 
     def error(self, key: str, value: Any, expected: str) -> InputError:
         return InputError(f"{self.source}: {key} is {brief(value)}; it must be {expected}")
@@ -98,20 +98,22 @@ def read_spec(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], lis
     """The keys of params.yaml with their values, and a row for every key of the spec.
 
     Raises:
-        InputError: not a spec of FPENet, or a key with a wrong value, which is named.
+        InputError: the tree is no spec of FPENet, or a value is not allowed; the message names the
+            key and the value.
     """
     spec = _Spec(tree, source)
     if spec.value("__class_name__", "") != "FpeNetTrainer":
         raise spec.error("__class_name__", spec.leaves.get("__class_name__"), "FpeNetTrainer")
     if unknown := [line for key, value in spec.leaves.items() if (line := _unknown(key, value))]:
-        raise InputError(f"{source}: {'; '.join(unknown)}; take out what is not meant")
+        raise InputError(f"{source}: {'; '.join(unknown)}; correct or remove these keys")
     settings = _settings(spec)
     rows = [_row(key, value, settings) for key, value in spec.leaves.items()]
-    covered = {ours for row in rows for ours in row.became}
+    covered = {key for row in rows for key in row.params}
+    default = "the key is absent in the spec; the value is TAO's default"
     rows += [
-        SpecRow(ours, None, {ours: value}, "added", ADDED.get(ours, "absent: TAO's default"))
-        for ours, value in settings.items()
-        if ours not in covered
+        SpecRow(key, None, {key: value}, "added", ADDED.get(key, default))
+        for key, value in settings.items()
+        if key not in covered
     ]
     return settings, rows
 
@@ -131,25 +133,25 @@ def _row(key: str, value: Any, settings: Mapping[str, Any]) -> SpecRow:
     if key.rpartition(".")[2] == "__class_name__":
         return SpecRow(key, value, {}, "ignored", "params.yaml has no classes")
     if key not in FIELDS:
-        return SpecRow(key, value, {}, "ignored", "an empty section")
-    how, ours, why = FIELDS[key]
+        return SpecRow(key, value, {}, "ignored", "the section is empty")
+    conversion, names, reason = FIELDS[key]
     if key == "key":
         value = "(not shown)"
-    return SpecRow(key, value, {name: settings[name] for name in ours}, how, why)
+    return SpecRow(key, value, {name: settings[name] for name in names}, conversion, reason)
 
 
 def _settings(spec: _Spec) -> dict[str, Any]:
     """Every key of params.yaml that the spec or TAO's defaults determine."""
     keypoints = spec.whole("num_keypoints", 80)
-    again = spec.number("dataloader.num_keypoints", keypoints)
-    if again != keypoints:
-        raise spec.error("dataloader.num_keypoints", again, f"num_keypoints, which is {keypoints}")
-    for name, wanted in (("channel", 1), ("height", CROP_PX), ("width", CROP_PX)):
+    second = spec.number("dataloader.num_keypoints", keypoints)
+    if second != keypoints:
+        raise spec.error("dataloader.num_keypoints", second, f"num_keypoints, which is {keypoints}")
+    for name, expected in (("channel", 1), ("height", CROP_PX), ("width", CROP_PX)):
         key = f"dataloader.image_info.image.{name}"
-        if (found := spec.number(key, wanted)) != wanted:
-            raise spec.error(key, found, f"{wanted}: the nets take 1x80x80 grey crops")
+        if (value := spec.number(key, expected)) != expected:
+            raise spec.error(key, value, f"{expected}: the input of the nets is 1x80x80 grey")
     warmup = spec.number(f"{RATE}.soft_start", 0.0)
-    named = spec.choice("loss.loss_type", "l1", _LOSSES)
+    loss = spec.choice("loss.loss_type", "l1", _LOSSES)
     elt = spec.number("loss.elt_loss_info.elt_alpha", 0.5)
     if not spec.flag("loss.elt_loss_info.enable_elt_loss", False):
         elt = 0.0
@@ -159,16 +161,16 @@ def _settings(spec: _Spec) -> dict[str, Any]:
     return {
         "data.keypoints": keypoints,
         "train.net": _net(spec),
-        "train.loss": _LOSSES[named],
+        "train.loss": _LOSSES[loss],
         "train.wing_w": 10.0,
         "train.wing_epsilon": 2.0,
         "train.heatmap_weight": 0.0,
         "train.elt_weight": elt,
-        "train.region_weights": _region_weights(spec, keypoints, named),
+        "train.region_weights": _region_weights(spec, keypoints, loss),
         "train.mask_hidden": spec.flag("loss.mask_occ", False),
         "train.batch_size": spec.whole("dataloader.batch_size", 64),
         "train.epochs": spec.whole("num_epoch", 40),
-        "train.max_minutes": _NEVER,
+        "train.max_minutes": _NO_LIMIT_MINUTES,
         "train.learning_rate": spec.number(f"{RATE}.base_learning_rate", 5e-4),
         "train.min_learning_rate": spec.number(f"{RATE}.min_learning_rate", 1e-7),
         "train.warmup_fraction": warmup,
@@ -185,36 +187,37 @@ def _settings(spec: _Spec) -> dict[str, Any]:
 
 
 def _net(spec: _Spec) -> str:
-    named = spec.choice(f"{MODEL}.type", "FpeNet_base", {name for name, _ in _NETS})
+    net = spec.choice(f"{MODEL}.type", "FpeNet_base", {name for name, _ in _NETS})
     nearest = spec.flag(f"{MODEL}.use_upsampling_layer", False)
-    if (named, nearest) not in _NETS:
-        raise spec.error(f"{MODEL}.use_upsampling_layer", nearest, f"false for {named}")
-    return _NETS[named, nearest]
+    if (net, nearest) not in _NETS:
+        raise spec.error(f"{MODEL}.use_upsampling_layer", nearest, f"false for {net}")
+    return _NETS[net, nearest]
 
 
 def _region_weights(spec: _Spec, keypoints: int, loss: str) -> dict[str, float] | None:
-    """Convert the original's region weights to ours, which are shares of the loss.
+    """Convert TAO's region weights to shares of the loss; None where there are none.
 
-    The original's wing loss is a sum over the points of a region, its other losses are means.
-    Pupils have the weight of the eyes, and ears that of the face, in separate terms.
+    TAO's wing loss is a sum over the points of a region, its other losses are means. In TAO pupils
+    have the weight of the eyes, and ears that of the face, in separate terms.
     """
-    given = {
+    tao_weights = {
         name: spec.number(f"loss.weights_dict.{name}", 0.0)
         for name in ("face", "eyes", "mouth")
         if f"loss.weights_dict.{name}" in spec.leaves
     }
-    if not given:
+    if not tao_weights:
         return None
-    if len(given) < 3 or min(given.values()) < 0 or abs(sum(given.values()) - 1.0) > 1e-6:
-        raise spec.error("loss.weights_dict", given, "face, eyes and mouth, summing to 1")
+    values = tao_weights.values()
+    if len(values) < 3 or min(values) < 0 or abs(sum(values) - 1.0) > 1e-6:
+        raise spec.error("loss.weights_dict", tao_weights, "face, eyes and mouth, summing to 1")
     groups = scheme_for(keypoints).loss_groups
     if set(groups) == {"face"}:
         return None
-    weights = {name: given.get("eyes" if name == "pupil" else name, 0.0) for name in groups}
+    weights = {name: tao_weights.get("eyes" if name == "pupil" else name, 0.0) for name in groups}
     if loss == "wing_loss":
         weights = {name: weight * len(groups[name]) for name, weight in weights.items()}
     elif keypoints == 80:
-        weights["face"] *= 2  # the ears' mean comes on top
+        weights["face"] *= 2  # TAO adds the mean over the ears
     total = sum(weights.values())
     shares = {name: round(weight / total, 6) for name, weight in weights.items()}
     shares["face"] = round(1.0 - sum(shares.values()) + shares["face"], 6)
@@ -222,12 +225,12 @@ def _region_weights(spec: _Spec, keypoints: int, loss: str) -> dict[str, float] 
 
 
 def _augment(spec: _Spec, keypoints: int) -> dict[str, Any]:
-    """Section train.augment; all 0 if the spec has online augmentation off."""
-    online = spec.flag(f"{VIEWS}.enable_online_augmentation", False)
+    """Section train.augment; all 0 if online augmentation is switched off in the spec."""
+    online = spec.flag(f"{AUGMENTATION}.enable_online_augmentation", False)
 
     def number(key: str, default: float, needs: str | None = None) -> float:
-        on = online and (needs is None or spec.flag(f"{VIEWS}.{needs}", False))
-        value = spec.number(f"{VIEWS}.{key}", default)
+        on = online and (needs is None or spec.flag(f"{AUGMENTATION}.{needs}", False))
+        value = spec.number(f"{AUGMENTATION}.{key}", default)
         return value if on else default
 
     space, gamma = "modulus_spatial_augmentation", "gamma_augmentation"
@@ -236,14 +239,16 @@ def _augment(spec: _Spec, keypoints: int) -> dict[str, Any]:
     scale = max(1.0, number("augmentation_resize_scale", 1.0))
     flips = number(f"{space}.hflip_probability", 0.0)
     if flips > 0 and scheme_for(keypoints).flip_map is None:
-        key = f"{VIEWS}.{space}.hflip_probability"
+        key = f"{AUGMENTATION}.{space}.hflip_probability"
         raise spec.error(key, flips, f"0 for {keypoints} keypoints, which have no flip map")
     return {
         "flip_probability": flips,
         "rotate_deg": round(math.degrees(number(f"{space}.rotate_rad_max", 0.0)), 4),
-        "zoom": _largest_change(spec, f"{VIEWS}.{space}.zoom_min", *zoom),
+        "zoom": _largest_change(spec, f"{AUGMENTATION}.{space}.zoom_min", *zoom),
         "shift_px": max(number(f"{space}.translate_max_{axis}", 0.0) for axis in "xy"),
-        "gamma": _largest_change(spec, f"{VIEWS}.{gamma}.gamma_min", *_gamma_range(spec, number)),
+        "gamma": _largest_change(
+            spec, f"{AUGMENTATION}.{gamma}.gamma_min", *_gamma_range(spec, number)
+        ),
         "contrast": 0.0,
         "shade": 0.0,
         "noise": 0.0,
@@ -255,7 +260,7 @@ def _augment(spec: _Spec, keypoints: int) -> dict[str, Any]:
         "low_resolution_px": max(10, round(CROP_PX / scale)),
         "patch_probability": number("patch_probability", 0.0, "enable_occlusion_augmentation"),
         "patch_px": [min(10, int(largest)), int(largest)],
-        "patch_hides": spec.flag(f"{VIEWS}.mask_augmentation_patch", False),
+        "patch_hides": spec.flag(f"{AUGMENTATION}.mask_augmentation_patch", False),
     }
 
 
@@ -264,9 +269,12 @@ def _gamma_range(spec: _Spec, number: Callable[..., float]) -> tuple[float, floa
     prefix = "gamma_augmentation"
     if number(f"{prefix}.gamma_probability", 0.0) == 0.0:
         return 1.0, 1.0
-    if spec.choice(f"{VIEWS}.{prefix}.gamma_type", "uniform", ("uniform", "normal")) == "normal":
-        middle, off = number(f"{prefix}.gamma_mu", 1.0), number(f"{prefix}.gamma_std", 0.0)
-        return max(middle - 2 * off, 0.1), middle + 2 * off
+    if (
+        spec.choice(f"{AUGMENTATION}.{prefix}.gamma_type", "uniform", ("uniform", "normal"))
+        == "normal"
+    ):
+        mean, deviation = number(f"{prefix}.gamma_mu", 1.0), number(f"{prefix}.gamma_std", 0.0)
+        return max(mean - 2 * deviation, 0.1), mean + 2 * deviation
     return number(f"{prefix}.gamma_min", 1.0), number(f"{prefix}.gamma_max", 1.0)
 
 

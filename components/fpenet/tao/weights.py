@@ -1,12 +1,12 @@
-"""The original's nets as lists of layers, and deployed nets from the weights of the layers.
+"""The nets of ``NETS`` as lists of layers, and deployed nets from the weights of the layers.
 
-Used by ``tao.onnx`` to compare a graph with our nets, and to write it.
+``tao.onnx`` uses it to compare a graph with these nets, and to write the weights.
 """
 
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 
 from fpenet.data.crops.store import CROP_PX
 from fpenet.model.checkpoint import save_net
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import Recombinator, build_net
 
 _OPERATORS: dict[type[nn.Module], str] = {
@@ -27,7 +28,7 @@ _OPERATORS: dict[type[nn.Module], str] = {
 
 
 class NetLayer(NamedTuple):
-    """A layer of a net of ours: its path, ONNX operator, and the shape of its weight or ()."""
+    """A layer of a net: its path, ONNX operator, and the shape of its weight, () for no weight."""
 
     path: str
     operator: str
@@ -37,19 +38,19 @@ class NetLayer(NamedTuple):
 def layers_of(name: str, num_keypoints: int) -> list[NetLayer]:
     """The layers of the net ``name`` in the order of execution, without concatenations."""
     net = build_net(name, num_keypoints)
-    ran: list[NetLayer] = []
+    executed: list[NetLayer] = []
     for path, module in net.named_modules():
         if operator := _OPERATORS.get(type(module)):
             weight = getattr(module, "weight", None)
             layer = NetLayer(path, operator, () if weight is None else tuple(weight.shape))
-            module.register_forward_hook(partial(_note, layer=layer, ran=ran))
+            module.register_forward_hook(partial(_append, layer=layer, executed=executed))
     with torch.inference_mode():
         net(torch.zeros(1, 1, CROP_PX, CROP_PX))
-    return ran
+    return executed
 
 
-def _note(*_: object, layer: NetLayer, ran: list[NetLayer]) -> None:
-    ran.append(layer)
+def _append(*_: object, layer: NetLayer, executed: list[NetLayer]) -> None:
+    executed.append(layer)
 
 
 def net_of(
@@ -61,7 +62,7 @@ def net_of(
     return net.eval()
 
 
-def save_import(net: Recombinator, about: Mapping[str, Any], out_dir: Path) -> None:
+def save_import(net: Recombinator, about: NetDescription, out_dir: Path) -> None:
     """Write a deployed net into the new folder ``out_dir``, for ``train.start_from``."""
     out_dir.mkdir(parents=True)
     save_net(net, about, out_dir)

@@ -1,4 +1,4 @@
-"""Rasterisation: the nearest triangle at each pixel, and the pixel's barycentric weights."""
+"""Rasterisation: the nearest triangle at each pixel, and the barycentric weights of the pixel."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ Ints = NDArray[np.int64]
 _DEPTH_STEPS_PER_MM = 256.0
 _FAR_MM = 4096.0
 _KEY_BITS = 24
-_LEVEL = 1e-4
-"""An edge that rises less than this, in pixels, counts as level."""
-_HAIR = 1e-6
-"""Two triangles that share an edge both take a pixel this near to it, whatever the rounding."""
+_LEAST_HEIGHT_PX = 1e-4
+"""An edge with a smaller height, in pixels, is horizontal."""
+_TOLERANCE = 1e-6
+"""Pixels this near to an edge belong to both of its triangles, so that rounding leaves no gap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fragments:
-    """The M pixels that something covers.
+    """The M pixels that a triangle covers.
 
     Attributes:
         pixel: (M,) row * 640 + column, ascending.
@@ -33,7 +33,7 @@ class Fragments:
     weights: Floats
 
     def blend(self, values: Floats) -> Floats:
-        """(M,) float32 value between the corners' ``values`` (V,)."""
+        """(M,) float32 interpolation of the ``values`` (V,) at the corners."""
         (a, b, c), (u, v, w) = self.corners, self.weights
         values = values.astype(np.float32)
         blended: Floats = values[a] * u + values[b] * v + values[c] * w
@@ -41,21 +41,26 @@ class Fragments:
 
 
 def rasterise(x: Floats, y: Floats, z: Floats, triangles: Ints) -> Fragments:
-    """Fragments of triangles seen from +z.
+    """The fragments of a mesh, seen from +z.
 
     Args:
         x, y: (V,) image pixels, pixel centres at integers.
         z: (V,) mm toward the camera.
-        triangles: (3, T) vertex indices, clockwise on screen where seen; the others are left out.
+        triangles: (3, T) vertex indices; triangles that are not clockwise on screen are culled.
     """
     xs, ys = x[triangles], y[triangles]
     double_area = (xs[1] - xs[0]) * (ys[2] - ys[0]) - (xs[2] - xs[0]) * (ys[1] - ys[0])
     top = np.maximum(np.ceil(np.minimum(np.minimum(ys[0], ys[1]), ys[2])), 0.0)
     bottom = np.minimum(np.floor(np.maximum(np.maximum(ys[0], ys[1]), ys[2])), IMAGE_HEIGHT - 1.0)
-    seen = np.nonzero((double_area > _LEVEL) & (top <= bottom))[0]
-    corners, xs, ys, double_area = triangles[:, seen], xs[:, seen], ys[:, seen], double_area[seen]
-    of_row, step = _runs((bottom - top)[seen].astype(np.int64) + 1)
-    row = top[seen][of_row] + step
+    visible = np.nonzero((double_area > _LEAST_HEIGHT_PX) & (top <= bottom))[0]
+    corners, xs, ys, double_area = (
+        triangles[:, visible],
+        xs[:, visible],
+        ys[:, visible],
+        double_area[visible],
+    )
+    of_row, step = _runs((bottom - top)[visible].astype(np.int64) + 1)
+    row = top[visible][of_row] + step
     start, stop = _span(xs, ys, of_row, row)
     filled = np.nonzero(start <= stop)[0]
     of_row, row, start, stop = of_row[filled], row[filled], start[filled], stop[filled]
@@ -92,16 +97,17 @@ def _span(xs: Floats, ys: Floats, of_row: Ints, row: Floats) -> tuple[Floats, Fl
     """First and last pixel column of each (triangle, row)."""
     low = np.full(len(row), -0.25)
     high = np.full(len(row), IMAGE_WIDTH - 0.75)
-    for one, other in ((0, 1), (1, 2), (2, 0)):
-        # The edge's column is a straight line over the rows. Where the triangle runs upward along
-        # it, it bounds the span on the left, else on the right; a level edge bounds nothing.
-        rise = ys[one] - ys[other]
-        slant = (xs[one] - xs[other]) / np.where(np.abs(rise) < _LEVEL, 1.0, rise)
-        origin = xs[one] - ys[one] * slant
+    for start, end in ((0, 1), (1, 2), (2, 0)):
+        # The column of an edge is a linear function of the row. An edge that goes upward is the
+        # left bound of the span, an edge that goes downward the right bound; a horizontal edge is
+        # no bound.
+        rise = ys[start] - ys[end]
+        slant = (xs[start] - xs[end]) / np.where(np.abs(rise) < _LEAST_HEIGHT_PX, 1.0, rise)
+        origin = xs[start] - ys[start] * slant
         along = slant[of_row] * row
-        low = np.maximum(low, np.where(rise >= _LEVEL, origin, -np.inf)[of_row] + along)
-        high = np.minimum(high, np.where(rise <= -_LEVEL, origin, np.inf)[of_row] + along)
-    return np.ceil(low - _HAIR), np.floor(high + _HAIR)
+        low = np.maximum(low, np.where(rise >= _LEAST_HEIGHT_PX, origin, -np.inf)[of_row] + along)
+        high = np.minimum(high, np.where(rise <= -_LEAST_HEIGHT_PX, origin, np.inf)[of_row] + along)
+    return np.ceil(low - _TOLERANCE), np.floor(high + _TOLERANCE)
 
 
 def _weights(
@@ -119,9 +125,9 @@ def _weights(
 
 
 def _nearest(depth: Floats, pixel: Ints) -> Ints:
-    """Index of the candidate with the greatest ``depth`` at each pixel that has one, by pixel."""
+    """For each covered pixel, ascending: the index of its candidate with the greatest ``depth``."""
     steps = np.floor((depth + _FAR_MM) * _DEPTH_STEPS_PER_MM).astype(np.int64)
-    # The candidate's number in the low bits makes every key different, so there are no ties.
+    # The index of the candidate in the low bits makes every key different, so no keys are equal.
     key = (steps << _KEY_BITS) + np.arange(len(steps))
     best = np.full(IMAGE_WIDTH * IMAGE_HEIGHT, -1, np.int64)
     np.maximum.at(best, pixel, key)

@@ -1,4 +1,4 @@
-"""Smooth random grey patterns, from a small table of seeded numbers."""
+"""Value noise: smooth random grey patterns from a small table of seeded numbers."""
 
 from functools import cache
 
@@ -18,7 +18,7 @@ def _table() -> Floats:
 
 
 def value_noise(x: Floats, y: Floats, shift: int = 0) -> Floats:
-    """Smooth noise in [-1, 1] with features about 1 unit wide; repeats after 64 units."""
+    """Smooth noise in [-1, 1] with structures about 1 unit wide; its period is 64 units."""
     column, row = np.floor(x), np.floor(y)
     u, v = x - column, y - row
     u, v = u * u * (3.0 - 2.0 * u), v * v * (3.0 - 2.0 * v)

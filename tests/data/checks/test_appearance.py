@@ -92,4 +92,4 @@ def test_one_person_cannot_be_judged_by_others(cartoons: tuple[LabelledFaces, li
     shapes = fit_shape_model(alone)
     assert isinstance(shapes, ShapeModel)
     found = fit_appearance(alone, shapes, windows)
-    assert found == "1 subjects are too few to compare each with the others"
+    assert found == "1 subjects are too few for 3 folds of subjects"

@@ -61,7 +61,7 @@ def test_light_is_read_off_the_pictures_where_the_labels_do_not_tell(
     assert found is not None
     classes, source = found
     assert classes == ["even", "from the left", "from the right", "dark", "bright"]
-    assert source == "pictures"
+    assert source == "images"
 
 
 def test_a_set_without_bad_exposure_lacks_nothing(

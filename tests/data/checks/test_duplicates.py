@@ -25,7 +25,7 @@ def test_a_few_faces_with_more_keypoints_do_not_decide_their_number(
     odd = [(1, 1), (2, 2), (9, 9)]
     assert find_stray_counts(faces_with(40, points=[three] * 39 + [odd]), 0.05) == (
         2,
-        {39: "labels P3, where the set has 2 keypoints"},
+        {39: "it has a keypoint P3; the set has 2 keypoints"},
     )
     assert find_stray_counts(faces_with(10, points=[three] * 9 + [odd]), 0.05) == (3, {})
 
@@ -72,8 +72,8 @@ def test_labellers_who_disagree_are_named_with_the_worst_point(
     pairs = {1: 0, 3: 2}
     found = find_disagreeing(faces, pairs, params_with().validate_)
     assert found.details == {
-        0: "ann's of 0.png and bob's of 1.png are 0.100 of the face's size apart, 0.40 at P4;"
-        " at most 0.05"
+        0: "ann's label of 0.png and bob's label of 1.png are 0.100 of the face's size"
+        " apart, 0.40 at P4; at most 0.05"
     }
     assert found.scores is not None
     assert found.scores.tolist() == [2.0, 0.0, 0.5, 0.0]
@@ -83,8 +83,8 @@ def test_labellers_who_disagree_are_named_with_the_worst_point(
         "by_point": [0.0125, 0.0125, 0.0125, 0.2125],
     }
     assert find_second_labels(faces, pairs).details == {
-        1: "labels the same face as ann's of 0.png",
-        3: "labels the same face as ann's of 2.png",
+        1: "same face as ann's label of 0.png",
+        3: "same face as ann's label of 2.png",
     }
 
 

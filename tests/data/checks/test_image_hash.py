@@ -35,7 +35,7 @@ def test_a_copy_under_another_name_is_found_among_strangers(how: str) -> None:
     looks.append(image_hash(COPIES[how](photo(7)), "sha-copy"))
     people = [[f"s{seed}"] for seed in range(41)]
     (pair,) = near_pairs(looks, people, 12)
-    assert (pair.one, pair.other, pair.exact) == (7, 40, False)
+    assert (pair.first, pair.second, pair.exact) == (7, 40, False)
     assert pair.mirrored == (how == "mirrored")
     assert pair.bits <= 12
 
@@ -50,7 +50,7 @@ def test_the_same_file_is_exact_whatever_its_picture() -> None:
     flat = np.full((20, 20), 128, np.uint8)
     looks = [image_hash(flat, "same"), image_hash(flat, "same"), image_hash(flat, "other")]
     pairs = near_pairs(looks, [["ann"], ["bob"], ["cid"]], 12)
-    assert [(pair.one, pair.other, pair.exact, pair.bits) for pair in pairs] == [(0, 1, True, 0)]
+    assert [(pair.first, pair.second, pair.exact, pair.bits) for pair in pairs] == [(0, 1, True, 0)]
 
 
 def test_no_bits_may_differ_where_the_limit_is_none() -> None:

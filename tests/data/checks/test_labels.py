@@ -49,7 +49,7 @@ def test_a_sound_face_passes_every_check(
         pytest.param(
             {"points": [[(12, 12), (12.2, 12)]]},
             "collapsed",
-            "all 2 points lie within one pixel",
+            "all 2 points are within one pixel",
             id="a dot",
         ),
         pytest.param(
@@ -58,7 +58,7 @@ def test_a_sound_face_passes_every_check(
         pytest.param(
             {"points": [[(12, 12), (12, 12), (48, 14), (48, 14)]]},
             "coincident points",
-            r"0\.50 of the points lie on another one; at most 0\.25",
+            r"0\.50 of the points coincide with another; at most 0\.25",
             id="doubled",
         ),
         pytest.param({"occlusion": [6]}, "occluded", "occlusion level 6; at most 5", id="occluded"),

@@ -283,7 +283,7 @@ def test_processes_that_stand_still_are_given_up_and_what_is_finished_stays(
 
     monkeypatch.setattr(crop_shards, "start_process", stopped)
     monkeypatch.setattr(crop_shards, "LONGEST_SHARD_SECONDS", 0.5)
-    with pytest.raises(TimeoutError, match=r"out: no crops came within 0\.5 s"):
+    with pytest.raises(TimeoutError, match=r"out: no shard was finished in 0\.5 s"):
         fill_store(out, validated.root, 2)
     assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
     assert (out / LOG).read_text().splitlines() == [first]

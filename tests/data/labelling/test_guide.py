@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fpenet.data.labelling.guide import guide_page, guide_pictures
+from fpenet.data.labelling.guide import guide_images, guide_page
 from fpenet.data.overlay import point_colours
 
 
@@ -18,7 +18,7 @@ def test_a_page_has_the_rules_the_numbers_and_pictures_in_it() -> None:
 
 def test_each_picture_shows_the_colours_of_its_own_regions_alone() -> None:
     colours = {name: _rgb(point_colours(68)[k]) for name, k in (("chin", 0), ("mouth", 48))}
-    pictures = {title: _colours_in(picture) for title, picture in guide_pictures(68).items()}
+    pictures = {title: _colours_in(picture) for title, picture in guide_images(68).items()}
     assert list(pictures) == [
         "The face",
         "The subject's right eye",
@@ -32,7 +32,7 @@ def test_each_picture_shows_the_colours_of_its_own_regions_alone() -> None:
 
 
 def test_a_scheme_of_ones_own_has_the_rules_and_no_picture() -> None:
-    assert guide_pictures(10) == {}
+    assert guide_images(10) == {}
     assert "<img" not in guide_page(10)
     assert "<li>" in guide_page(10)
 

@@ -70,9 +70,7 @@ def test_columns_of_a_csv_become_attributes_and_the_subject(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        pytest.param(
-            "filename,yaw\na.png,1\na.png,2\n", "line 3: a.png is there twice", id="twice"
-        ),
+        pytest.param("filename,yaw\na.png,1\na.png,2\n", "line 3: a.png is repeated", id="twice"),
         pytest.param("filename,yaw\na.png\n", "line 2: 1 values for 2 columns", id="ragged"),
         pytest.param("filename,y/w\na.png,1\n", "column 'y/w'; a name is letters", id="column"),
     ],
@@ -118,7 +116,7 @@ def test_a_missing_picture_rejects_its_face_with_file_and_row(
         ),
         pytest.param(
             lambda f: (f / "labels.json").write_text('[{"filename": "a.png", "annotations": 7}]'),
-            "no usable face in it; the first: labels.json, record 1: annotations is 7",
+            "no usable face in it; the first face: labels.json, record 1: annotations is 7",
             id="all broken",
         ),
     ],

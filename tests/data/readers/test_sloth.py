@@ -31,15 +31,15 @@ def test_an_occluded_flag_that_is_false_hides_nothing() -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        pytest.param({"P0x": 1, "P0y": 2}, "P0x: keypoints count from 1", id="zero"),
-        pytest.param({"P999999x": 1, "P999999y": 2}, "count from 1 to 1000", id="huge number"),
+        pytest.param({"P0x": 1, "P0y": 2}, "P0x: keypoints are numbered from 1", id="zero"),
+        pytest.param({"P999999x": 1, "P999999y": 2}, "numbered from 1 to 1000", id="huge number"),
         pytest.param({"P1x": 1}, "one of P1x and P1y is missing", id="half a point"),
-        pytest.param({"P1x": 1, "P01x": 2, "P1y": 2}, "keypoint 1 is labelled twice", id="twice"),
+        pytest.param({"P1x": 1, "P01x": 2, "P1y": 2}, "keypoint 1 is repeated", id="twice"),
         pytest.param({"P1x": "left", "P1y": 2}, "P1x is 'left'; it must be a number", id="text"),
         pytest.param({"P1x": True, "P1y": 2}, "P1x is True; it must be a number", id="bool"),
         pytest.param({"P1x": float("nan"), "P1y": 2}, "P1x is nan; it must be finite", id="nan"),
         pytest.param({"P1x": 1, "P1y": float("-inf")}, "P1y is -inf; it must be finite", id="inf"),
-        pytest.param({"version": "1.0"}, "without a single point", id="none"),
+        pytest.param({"version": "1.0"}, "without a point", id="none"),
     ],
 )
 def test_points_that_cannot_be_used_name_their_key(keys: dict[str, object], said: str) -> None:

@@ -78,7 +78,7 @@ def test_a_parquet_keeps_its_types(tmp_path: Path) -> None:
         pytest.param("a.png,1,nan,0", "y1 is nan; it must be finite", id="nan"),
         pytest.param("a.png,1,up,0", "y1 is 'up'; it must be a number", id="text"),
         pytest.param("a.png,1,2,maybe", "occluded1 is 'maybe'; it must be 0 or 1", id="flag"),
-        pytest.param("a.png,,,", "a row without a single point", id="nothing"),
+        pytest.param("a.png,,,", "a row without a point", id="nothing"),
         pytest.param("/etc/a.png,1,2,0", "is absolute", id="absolute"),
         pytest.param(",1,2,0", "must be a path", id="no name"),
     ],
@@ -115,7 +115,7 @@ def test_a_table_that_cannot_be_used_is_one_clear_line(
 def test_two_tables_in_a_folder_are_not_guessed_between(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", "filename,x1,y1\na.png,1,2\n")
     write(folder, "filename,x1,y1\na.png,1,2\n", "more.csv")
-    with pytest.raises(ValueError, match=r"holds faces\.csv, more\.csv; name the one to read"):
+    with pytest.raises(ValueError, match=r"has several tables, faces\.csv, more\.csv; name one"):
         list(read_table_set(folder))
     assert len(list(read_table_set(folder / "more.csv"))) == 1
     assert find_format(folder / "more.csv") == "table"

@@ -35,7 +35,7 @@ def test_an_expectation_that_is_not_met_says_what_it_found(
 ) -> None:
     found = evaluate_suites({"keypoints": (table, [FEW, WIDE])}, tmp_path / "docs")["keypoints"]
     assert found.evaluated == 2
-    assert found.failed == ["enough (min_value 21): found 5"]
+    assert found.failed == ["enough (min_value 21): the value is 5"]
     assert found.warned[0].startswith("x (column mean_x, min_value 0.9): 5 of 5 rows differ, e.g.")
 
 
@@ -44,7 +44,7 @@ def test_a_process_of_its_own_finds_the_same_and_writes_the_same_pages(
 ) -> None:
     suites = {"keypoints": (table, [FEW, WIDE])}
     here = evaluate_suites(suites, tmp_path / "here")
-    with suite_process(apart=True) as process:
+    with suite_process(separate=True) as process:
         there = process.evaluate(suites, tmp_path / "there")
     assert there == here
     pages = sorted(
@@ -68,7 +68,7 @@ def test_what_the_process_refuses_is_its_result(
 
 
 def test_a_process_that_dies_is_no_pass(table: pd.DataFrame, tmp_path: Path) -> None:
-    with suite_process(apart=True) as process:
+    with suite_process(separate=True) as process:
         assert process.process is not None
         process.process.kill()
         with pytest.raises(RuntimeError, match="ended with status -9 and without a result"):
@@ -79,7 +79,7 @@ def test_a_process_that_stands_still_is_given_up(
     table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docs_process, "LONGEST_SECONDS", 0.5)
-    with suite_process(apart=True) as process:
+    with suite_process(separate=True) as process:
         assert process.process is not None
         process.process.send_signal(signal.SIGSTOP)
         with pytest.raises(TimeoutError, match=r"suites did not end within 0\.5 s"):
@@ -95,7 +95,7 @@ def test_the_pages_need_no_network_and_lead_to_one_another(
     pages = list(docs.rglob("*.html"))
     text = "".join(page.read_text("utf-8") for page in pages)
     assert not re.search(r"<script|<link|<img|https?://|url\(", text)
-    assert "enough (min_value 21): found 5" in (docs / "index.html").read_text("utf-8")
+    assert "enough (min_value 21): the value is 5" in (docs / "index.html").read_text("utf-8")
     for page in pages:
         for target in re.findall(r'href="([^"#]+)"', page.read_text("utf-8")):
             assert (page.parent / target).is_file(), target

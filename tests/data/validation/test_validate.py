@@ -175,5 +175,5 @@ def test_points_in_the_wrong_order_fail_the_suite(
             record["annotations"][1] |= {f"P{number}x": x, f"P{number}y": y}
     summary, _ = validate(tiny_labels.write())
     (said,) = summary["blocking"]
-    assert said.startswith("order of the points: the eyes lie above the mouth (column eyes_to_")
+    assert said.startswith("order of the points: the eyes are above the mouth (column eyes_to_")
     assert "20 of 20 rows differ" in said

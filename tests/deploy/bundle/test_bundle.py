@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from fpenet.params import Params, TargetName
 from fpenet.provenance.checksums import verify_checksums
 from fpenet.provenance.digest import digest_file
 from fpenet.provenance.signing import SigningKey, make_key
-from tests.conftest import DEVELOPMENT_KEY
+from tests.conftest import DEVELOPMENT_KEY, PASSED
 
 RECORDING_TRTEXEC = """#!/bin/sh
 if [ "$1" = --help ]; then
@@ -100,8 +101,10 @@ def test_the_cpu_bundle_ships_the_judged_engines(stages: SimpleNamespace) -> Non
         assert engine["metrics"]["nme_box/all"] > 0
         assert [row["batch_size"] for row in engine["latency"]] == [1, 4]
     text = (folder / "README.txt").read_text()
-    assert re.search(r"int8: ready, 1/int8.onnx, [\d.]+ px of the crop off, [\d.]+ ms a face", text)
-    assert "have not been executed" not in text
+    assert re.search(
+        r"int8: ready, 1/int8.onnx, mean error [\d.]+ px of the crop, [\d.]+ ms per face", text
+    )
+    assert "were not executed when this bundle was made" not in text
 
 
 def test_an_engine_that_was_not_judged_says_so(stages: SimpleNamespace) -> None:
@@ -111,7 +114,7 @@ def test_an_engine_that_was_not_judged_says_so(stages: SimpleNamespace) -> None:
     ]
     text = (stages.bundle / "nano" / "README.txt").read_text()
     assert "pending, run build.sh on the device" in text
-    assert "have not been executed" in text
+    assert "were not executed when this bundle was made" in text
 
 
 def test_build_sh_checks_the_sums_and_calls_trtexec_once_a_precision(
@@ -254,7 +257,7 @@ def test_options_are_those_of_the_tensorrt_on_the_device(
 
 
 def test_what_the_gate_refused_or_what_failed_does_not_ship() -> None:
-    gate = {"engines": {"cpu/fp32": True, "cpu/int8": False}}
+    gate = replace(PASSED, engines={"cpu/fp32": True, "cpu/int8": False})
 
     def why(
         precision: Precision, status: str, target: TargetName = "cpu", reason: str | None = None
@@ -264,8 +267,8 @@ def test_what_the_gate_refused_or_what_failed_does_not_ship() -> None:
         return reason_left_out(row, gate)
 
     assert why(precision="fp32", status="ready") is None
-    assert why(precision="int8", status="ready") == "the gate did not pass it"
-    assert why(precision="fp16", status="ready") == "the gate did not pass it"
+    assert why(precision="int8", status="ready") == "it did not pass the gate"
+    assert why(precision="fp16", status="ready") == "it did not pass the gate"
     assert why(precision="int8", status="failed", reason="no memory") == "no memory"
     assert why(precision="int8", status="built_not_judged") is None
     assert why(precision="fp16", status="pending", target="nano") is None
@@ -277,9 +280,8 @@ def test_f35_a_refused_precision_is_left_out_and_the_other_ships(
 ) -> None:
     gate_dir = tmp_path / "gate"
     gate_dir.mkdir()
-    gate = json.loads((stages.gate / "gate.json").read_text())
-    gate["engines"]["cpu/int8"] = False
-    (gate_dir / "gate.json").write_text(json.dumps(gate))
+    gate = GateDecision.read(stages.gate / GATE)
+    replace(gate, engines={**gate.engines, "cpu/int8": False}).write(gate_dir / GATE)
     out_dir = tmp_path / "bundle"
     out_dir.mkdir()
     summary = bundle_targets(
@@ -294,7 +296,7 @@ def test_f35_a_refused_precision_is_left_out_and_the_other_ships(
         out_dir=out_dir,
     )
     assert summary["targets"]["cpu"] == {"fp32": "ready"}
-    left = {"target": "cpu", "precision": "int8", "reason": "the gate did not pass it"}
+    left = {"target": "cpu", "precision": "int8", "reason": "it did not pass the gate"}
     assert left in summary["left_out"]
     assert [path.name for path in (out_dir / "cpu" / "1").iterdir()] == ["fp32.onnx"]
     served = out_dir / "cpu/triton/fpenet_engine/1/model.onnx"
@@ -310,7 +312,7 @@ def test_f32_an_engine_changed_since_it_was_built_is_not_bundled(
         file.write(b"\0")
     out_dir = tmp_path / "bundle"
     out_dir.mkdir()
-    with pytest.raises(ValueError, match=r"fp32\.onnx: is not the engine that was built"):
+    with pytest.raises(ValueError, match=r"fp32\.onnx: its digest is not that of engines\.json"):
         bundle_targets(
             export_dir=stages.export,
             calibrate_dir=stages.calibrate,

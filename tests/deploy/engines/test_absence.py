@@ -12,7 +12,7 @@ from fpenet.deploy.engines.tensorrt_engine import absence
 from fpenet.params import Params
 
 H200 = CudaDevice("NVIDIA H200", (9, 0), False, 0, 140_000)
-OWN = "H200 builds its own engines: worker of pool h200"
+OWN = "engines for H200 are built by the worker of pool h200"
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ OWN = "H200 builds its own engines: worker of pool h200"
         (
             replace(H200, other_processes=2),
             None,
-            "the CUDA device here is busy: 2 other processes compute",
+            "the CUDA device here is busy: 2 other processes use it",
         ),
         (
             replace(H200, free_mb=500),

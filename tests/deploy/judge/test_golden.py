@@ -64,7 +64,7 @@ def test_the_distance_is_the_mean_of_the_worst_crop() -> None:
     assert px == pytest.approx(2.5)
     assert reasons == ()
     _, (reason,) = faults(said, np.ones((2, 2), np.float32), golden, 2.4)
-    assert reason == "its points are 2.5 px off on golden face 1, the budget is 2.4 px"
+    assert reason == "its mean error on golden face 1 is 2.5 px, the budget is 2.4 px"
 
 
 def test_each_engine_of_a_bundle_is_checked_or_said_not_to_run_here(
@@ -96,7 +96,7 @@ def test_a_bundle_whose_engine_belongs_to_other_vectors_is_refused(
     Golden(golden.crops, golden.points + np.float32(20.0)).save(folder / GOLDEN)
     write_checksums(folder, signing_key)
     fp32 = next(one for one in check_golden(folder) if one.engine == "cpu/fp32")
-    assert fp32.reasons[-1].startswith("its points are 28.3 px off on golden face ")
+    assert fp32.reasons[-1].endswith(" is 28.3 px, the budget is 0.05 px")
 
 
 def test_every_precision_has_a_budget(params: Params) -> None:

@@ -18,7 +18,7 @@ from fpenet.deploy.judge.judge_models import (
     write_evaluation,
 )
 from fpenet.kpi.predictions import load_predictions, predict_all
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import Params
 
 
@@ -105,11 +105,11 @@ def test_a_bundle_is_judged_as_its_engine_was(
 ) -> None:
     kpi = write_evaluation(stages.bundle / "cpu", store, params.evaluate, tmp_path)
     name = open_model(stages.bundle / "cpu", store.box_scale).name
-    before = read_kpi(stages.build / f"{name}.kpi.json")
+    before = KpiReport.read(stages.build / f"{name}.kpi.json")
     assert kpi.faces == before.faces
     assert kpi.metrics == pytest.approx(before.metrics, abs=1e-4)
-    assert kpi.assumed == []
-    assert kpi.confidence["ece"] == pytest.approx(before.confidence["ece"], abs=1e-6)
+    assert kpi.assumed == ()
+    assert kpi.confidence.ece == pytest.approx(before.confidence.ece, abs=1e-6)
     assert kpi.robustness is not None
 
 
@@ -120,9 +120,9 @@ def test_an_onnx_file_and_the_training_it_came_from_are_worth_the_same(
     ours = write_evaluation(file, store, quick, tmp_path / "onnx")
     trained = write_evaluation(stages.train, store, quick, tmp_path / "torch")
     assert ours.metrics == pytest.approx(trained.metrics, abs=1e-3)
-    assert ours.confidence["within_px"] == trained.confidence["within_px"] == 4.0
-    assert ours.confidence["ece"] == pytest.approx(trained.confidence["ece"], abs=1e-3)
-    assert ours.assumed == ["its keypoints are numbered as the labels are"]
+    assert ours.confidence.within_px == trained.confidence.within_px == 4.0
+    assert ours.confidence.ece == pytest.approx(trained.confidence.ece, abs=1e-3)
+    assert ours.assumed == ("its keypoints are numbered as the labels are",)
     files = {"kpi.json", "kpi_per_point.csv", "kpi_per_region.csv", "kpi.png", "predictions.npz"}
     assert {path.name for path in (tmp_path / "onnx").iterdir()} == {*files, "card.md"}
 
@@ -157,7 +157,7 @@ def test_a_fixed_batch_is_filled_up_and_other_types_are_given(
     free = open_onnx(write_foreign(tmp_path / "free.onnx", mean_shape(store)), 1.2)
     fixed = open_onnx(write_foreign(tmp_path / "fixed.onnx", mean_shape(store), 4, kind), 1.2)
     assert fixed.max_batch_size == 4
-    assert "it takes batches of 4 only; the last one is filled up" in fixed.assumed
+    assert "it takes batches of 4 only; the last batch is padded" in fixed.assumed
     one, other = (predict_all(each.predict, images, 4) for each in (free, fixed))
     assert one[0] == pytest.approx(other[0], abs=0.02)
     assert one[1].shape == other[1].shape == (10, 68)
@@ -166,10 +166,10 @@ def test_a_fixed_batch_is_filled_up_and_other_types_are_given(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"side": 96}, r"wanted one input \(N, 1, 80, 80\)"),
+        ({"side": 96}, r"there must be one input \(N, 1, 80, 80\)"),
         ({"kind": TensorProto.DOUBLE}, r"tensor\(double\)"),
-        ({"outputs": ("score",)}, r"wanted one of points \(N, K, 2\)"),
-        ({"outputs": ("pts",)}, r"wanted one of confidence \(N, 68\)"),
+        ({"outputs": ("score",)}, r"exactly one must be points \(N, K, 2\)"),
+        ({"outputs": ("pts",)}, r"exactly one must be confidence \(N, 68\)"),
     ],
 )
 def test_a_file_that_does_not_keep_the_contract_is_named(
@@ -239,7 +239,9 @@ def test_kept_predictions_of_other_faces_are_refused(
 ) -> None:
     everything = all_faces_judged(store)
     assert len(everything.rows("kpi")) == 10
-    with pytest.raises(ValueError, match=r"predictions\.npz: of the faces .* Give its model"):
+    with pytest.raises(
+        ValueError, match=r"predictions\.npz: predictions of the faces .* Name the model"
+    ):
         compare_models(
             stages.evaluate, stages.train, everything, params.evaluate, params.gate.comparison
         )

@@ -105,7 +105,7 @@ def test_f25_an_exporter_that_gives_another_opset_is_refused(
     real = export.onnx_from_net
     monkeypatch.setattr(export, "onnx_from_net", lambda net, opset, products=False: real(net, 17))
     asked = params.export.model_copy(update={"opsets": (13,)})
-    with pytest.raises(ValueError, match=r"opset13/fp32\.onnx: is of opset 17, not 13"):
+    with pytest.raises(ValueError, match=r"opset13/fp32\.onnx: has opset 17, not 13"):
         export_onnx(train_dir=stages.train, export=asked, out_dir=tmp_path)
 
 

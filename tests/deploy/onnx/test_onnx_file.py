@@ -37,7 +37,7 @@ def test_a_model_with_its_weights_inside_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("location", ["weights.bin", "/etc/passwd", "../../secret"])
 def test_f24_weights_in_another_file_are_refused(location: str) -> None:
-    with pytest.raises(ValueError, match=r"m\.onnx: its weights lie in another file"):
+    with pytest.raises(ValueError, match=r"m\.onnx: its weights are in another file"):
         refuse_external_data(model_with(external(location)), "m.onnx")
 
 

@@ -26,9 +26,9 @@ class Squares:
             self.searches += 1
             levels = sorted(set(np.unique(grey).tolist()) - {0} - self.blind)
             return [self.face(grey, level, None) for level in levels]
-        return self.look(grey, [face_box])
+        return self.keypoints_in(grey, [face_box])
 
-    def look(self, grey: NDArray[np.uint8], boxes: list[Any]) -> list[FaceKeypoints]:
+    def keypoints_in(self, grey: NDArray[np.uint8], boxes: list[Any]) -> list[FaceKeypoints]:
         found = []
         for x, y, width, height in boxes:
             inside = grey[round(y) : round(y + height), round(x) : round(x + width)]

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 import fpenet
 from fpenet.cli.main import main
 from fpenet.deploy.runtime.face_detection import FaceBox
-from fpenet.deploy.runtime.infer import InferOptions, draw_keypoints, infer_files
+from fpenet.deploy.runtime.infer import InferOptions, infer_files, overlay_keypoints
 from fpenet.deploy.runtime.landmarker import FaceKeypoints
 from fpenet.deploy.runtime.one_euro import Smoothing
 from fpenet.deploy.runtime.video import VideoFile, read_frames
@@ -72,7 +72,7 @@ def test_a_photo_is_turned_as_a_telephone_asks(
 
 def test_a_point_is_drawn_where_it_is() -> None:
     face = FaceKeypoints((4.0, 4.0, 8.0, 8.0), np.array([[10.0, 3.0]]), np.ones(1, np.float32))
-    drawn = np.asarray(draw_keypoints(Image.new("L", (40, 20)), [face])).astype(int)
+    drawn = np.asarray(overlay_keypoints(Image.new("L", (40, 20)), [face])).astype(int)
     yellow = (drawn == [0xFF, 0xD8, 0x3A]).all(axis=2)
     rows, columns = np.nonzero(yellow)
     factor = 16  # 40 pixels become 640
@@ -106,7 +106,7 @@ def test_a_picture_without_a_face_says_so_and_is_written(
     Image.new("L", (200, 200), 90).save(path)
     infer_files([path], landmarker_of(stages), tmp_path / "out", InferOptions())
     assert json.loads((tmp_path / "out" / "wall.keypoints.json").read_text())["faces"] == []
-    assert "wall.png: no face found" in caplog.text
+    assert "wall.png: no face detected" in caplog.text
 
 
 def test_an_unreadable_image_is_named_before_anything_is_written(
@@ -127,7 +127,7 @@ def test_an_unreadable_image_is_named_before_anything_is_written(
 def test_two_images_of_one_name_are_refused(
     stages: SimpleNamespace, pictures: list[Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="a: two inputs with that name"):
+    with pytest.raises(ValueError, match="a: two inputs with this name"):
         infer_files(
             [pictures[0], tmp_path / "a.jpg"],
             landmarker_of(stages),
@@ -141,7 +141,7 @@ def test_two_images_of_one_name_are_refused(
     [
         ((1.0, 2.0, 0.0, 5.0), "must be positive and finite"),
         ((1.0, 2.0, float("nan"), 5.0), "must be positive and finite"),
-        ((640.0, 2.0, 9.0, 9.0), "lies outside the 640x480 image"),
+        ((640.0, 2.0, 9.0, 9.0), "it is outside the 640x480 image"),
     ],
 )
 def test_a_box_that_is_no_part_of_the_image_is_refused(

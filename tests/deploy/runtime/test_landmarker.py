@@ -129,7 +129,7 @@ def test_sums_that_point_outside_are_refused(stages: SimpleNamespace, tmp_path: 
     [
         ("nano", None, "its fp16 engine is not built yet; run its build.sh"),
         ("cpu", "fp16", r"no fp16 engine; it has \['fp32', 'int8'\]"),
-        ("", None, r"holds several targets; name one: cpu, h200, l4, nano, orin-agx, xavier-nx"),
+        ("", None, r"has several targets; name one: cpu, h200, l4, nano, orin-agx, xavier-nx"),
     ],
 )
 def test_an_engine_that_cannot_run_here_says_why(
@@ -144,7 +144,9 @@ def test_an_onnx_file_that_is_not_ours_is_refused(stages: SimpleNamespace, tmp_p
     del model.metadata_props[:]
     set_metadata(model, {"num_keypoints": "68"})
     (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ValueError, match=r"other\.onnx: its metadata has no box_scale; not ours"):
+    with pytest.raises(
+        ValueError, match=r"other\.onnx: its metadata has no box_scale; it is not a model of fpenet"
+    ):
         fpenet.Landmarker(tmp_path / "other.onnx", trusted="anyone")
 
 

@@ -81,7 +81,7 @@ def test_the_net_says_the_same_to_losses_as_to_users(name: str) -> None:
     torch.manual_seed(0)
     net = build_net(name, 5, batch_norm=True).eval()
     images = torch.rand(2, 1, 80, 80)
-    answer = net.answer(images)
+    answer = net.outputs(images)
     points, confidence = net(images)
     torch.testing.assert_close(answer.points, points, rtol=1e-4, atol=1e-3)
     if answer.logits is not None:

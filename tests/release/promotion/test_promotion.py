@@ -319,5 +319,6 @@ def test_an_engine_that_lost_its_golden_points_is_refused(
     assert bad is not None
     assert (good.action, bad.action, gate.alias) == ("promoted", "refused", "1")
     assert any(
-        one.startswith("cpu/fp32: its points are 4.24 px off on golden face") for one in bad.reasons
+        reason.startswith("cpu/fp32: its mean error on golden face") and " is 4.24 px" in reason
+        for reason in bad.reasons
     )

@@ -88,7 +88,7 @@ def test_jaw_points_that_are_turned_away_lie_on_the_outline_that_is_seen(yaw: fl
     far = (12, 13, 14, 15, 16) if yaw > 0.0 else (4, 3, 2, 1, 0)
     assert turned.visible[list(far)].all()
     for x, y in turned.points[list(far)]:
-        row = turned.nearest[round(y)]
+        row = turned.depth[round(y)]
         assert row[round(x - 2 * out)] > row[round(x + 2 * out)] + 20.0  # face, then what is behind
 
 

@@ -1,8 +1,8 @@
 """Checks of a labelled set. Reading order: faces, labels, shape_outliers, window, appearance,
 image_hash, duplicates, balance; CHECKS at the end lists every check.
 
-LABEL_CHECKS test each label separately and run first; the faces that they drop are not used by
-SET_CHECKS, which compare a face with all the others.
+LABEL_CHECKS test each label separately and run first. The faces that they drop are not used by
+SET_CHECKS, which compare a face with all remaining faces of the set.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ class CheckInputs:
         faces: the N faces that passed the label checks.
         digests: SHA-256 of each face's image file.
         windows: (N, WINDOW_PX, WINDOW_PX), or None without images.
-        shapes, pictures: shape model and appearance model, or why there is none.
+        shapes, appearance: shape model and appearance model, or the reason why there is none.
         pairs: later label -> first label of the same face.
         shared: outcome of the check for one image of two subjects, and the pairs of images.
     """
@@ -57,7 +57,7 @@ class CheckInputs:
     digests: Sequence[str]
     windows: Grey | None
     shapes: ShapeModel | str
-    pictures: AppearanceModel | str
+    appearance: AppearanceModel | str
     pairs: Mapping[int, int]
     shared: tuple[Outcome, list[tuple[str, str, Pair]]]
 
@@ -65,23 +65,23 @@ class CheckInputs:
 def check_inputs(
     faces: LabelledFaces,
     digests: Sequence[str],
-    looks: Mapping[str, ImageHash],
+    hashes: Mapping[str, ImageHash],
     windows: Grey | None,
     params: ValidateParams,
 ) -> CheckInputs:
     """Compute the inputs of the checks on a set.
 
     Args:
-        digests: one per face; looks: image -> its hash; both are empty without images.
+        digests: one per face; hashes: image -> its hash; both are empty without images.
     """
-    few = f"{len(faces)} faces; validate.models.min_faces is {params.models.min_faces}"
-    shapes = fit_shape_model(faces) if len(faces) >= params.models.min_faces else few
-    pictures: AppearanceModel | str = shapes if isinstance(shapes, str) else "there are no images"
+    too_few = f"{len(faces)} faces; validate.models.min_faces is {params.models.min_faces}"
+    shapes = fit_shape_model(faces) if len(faces) >= params.models.min_faces else too_few
+    appearance: AppearanceModel | str = shapes if isinstance(shapes, str) else "there are no images"
     if windows is not None and not isinstance(shapes, str):
-        pictures = fit_appearance(faces, shapes, windows)
-    shared = find_shared_images(faces, looks, params) if looks else (_NO_IMAGES, [])
+        appearance = fit_appearance(faces, shapes, windows)
+    shared = find_shared_images(faces, hashes, params) if hashes else (_NO_IMAGES, [])
     return CheckInputs(
-        faces, digests, windows, shapes, pictures, pair_labels(faces, digests), shared
+        faces, digests, windows, shapes, appearance, pair_labels(faces, digests), shared
     )
 
 
@@ -100,7 +100,7 @@ def _imbalance(inputs: CheckInputs, params: ValidateParams) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SetCheck:
-    """One rule that compares a face with the others; ``broken`` as in ``LabelCheck``."""
+    """One rule that compares a face with the set; ``broken`` as in ``LabelCheck``."""
 
     find: Callable[[CheckInputs, ValidateParams], Outcome]
     broken: bool = True
@@ -111,16 +111,16 @@ SET_CHECKS: dict[str, SetCheck] = {
     "second label": SetCheck(lambda e, p: find_second_labels(e.faces, e.pairs), broken=False),
     "labels disagree": SetCheck(lambda e, p: find_disagreeing(e.faces, e.pairs, p)),
     "swapped": SetCheck(lambda e, p: _if_fitted(e.shapes, lambda s: find_swapped(e.faces, s, p))),
-    "shifted": SetCheck(lambda e, p: _if_fitted(e.pictures, lambda s: find_shifted(s, p))),
+    "shifted": SetCheck(lambda e, p: _if_fitted(e.appearance, lambda s: find_shifted(s, p))),
     "unlike shape": SetCheck(lambda e, p: _if_fitted(e.shapes, lambda s: find_unlike_shapes(s, p))),
     "unlike picture": SetCheck(
-        lambda e, p: _if_fitted(e.pictures, lambda s: find_unlike_appearance(s, p))
+        lambda e, p: _if_fitted(e.appearance, lambda s: find_unlike_appearance(s, p))
     ),
     "shared picture": SetCheck(lambda e, p: e.shared[0]),
     "balance": SetCheck(_imbalance, broken=False),
 }
 COUNT_CHECKS: dict[str, bool] = {"keypoint count": True}
-"""The check between the two groups: it determines K, which the checks on the set need."""
+"""The check that runs between the two groups: it determines K for SET_CHECKS."""
 (KEYPOINT_COUNT,) = COUNT_CHECKS
 
 CHECKS: dict[str, bool] = {

@@ -20,11 +20,11 @@ from fpenet.data.sample import Bools, Floats
 from fpenet.params import ValidateParams
 from fpenet.provenance.digest import digest_bytes
 
-_LOOKED_AT = 34  # points at most, evenly over the scheme
+_LOOKED_AT = 34  # largest number of points with features, evenly over the scheme
 _FOLDS = 3
-_FITTED = 6000  # faces at most, evenly over the set, that are learnt from
-_MOVES = 6  # of each face, to learn from
-_FAR, _NEAR = 0.2, 0.05  # sides: first a shift up to _FAR is found, then what remains of it
+_FITTED = 6000  # largest number of training faces, evenly over the set
+_MOVES = 6  # random displacements of each training face
+_FAR, _NEAR = 0.2, 0.05  # sides: largest first shift; deviation of the remaining shift
 _BENT, _MOVED, _SCALED = 0.5, 0.03, 0.1  # of a mode's deviation; of a side; of a region's size
 _RIDGE = 1e-3  # of the mean power of a feature
 _ROWS = 128  # faces at a time
@@ -85,7 +85,7 @@ class _Scene:
         self.regions = {name: list(regions[name]) for name in names}
         self.modes = shapes.modes * shapes.spread[:, None, None]
 
-    def look(self, maps: Features, rows: Indices, moved: Floats | Features) -> Features:
+    def features_at(self, maps: Features, rows: Indices, moved: Floats | Features) -> Features:
         """(n, D) image features at the points of ``rows``, displaced by ``moved`` (n, K, 2)
         sides."""
         return window_features(maps, (self.points[rows] + moved)[:, self.looked_at])
@@ -121,28 +121,28 @@ def fit_appearance(
     subjects = [faces.subject_of(row) for row in range(len(faces))]
     folds = np.array([int(digest_bytes(name.encode())[:8], 16) % _FOLDS for name in subjects])
     if len(np.unique(folds)) < _FOLDS:
-        return f"{len(set(subjects))} subjects are too few to compare each with the others"
+        return f"{len(set(subjects))} subjects are too few for {_FOLDS} folds of subjects"
     scene = _Scene(faces, shapes, windows)
     rows = np.linspace(0, len(faces) - 1, min(len(faces), _FITTED)).round().astype(int)
     far, near = _learn(scene, [rows[folds[rows] == fold] for fold in range(_FOLDS)])
-    shift, off = np.empty((len(faces), 2)), np.empty(faces.points.shape, np.float32)
+    shift, errors = np.empty((len(faces), 2)), np.empty(faces.points.shape, np.float32)
 
     def judge(part: Indices) -> None:
         maps = slope_maps(windows[part])
         fold = int(folds[part[0]])
-        here = scene.look(maps, part, np.zeros((len(part), 1, 2)))
-        moved = far[fold].predict(here)
-        rest = near[fold].predict(scene.look(maps, part, -moved[:, None]))
-        shift[part] = moved + rest.reshape(len(part), -1, 2).mean(axis=1)
-        bent = near[fold].predict(here).reshape(len(part), -1, 2)
-        again = near[fold].predict(scene.look(maps, part, -bent))
-        off[part] = bent + again.reshape(bent.shape)
+        features = scene.features_at(maps, part, np.zeros((len(part), 1, 2)))
+        moved = far[fold].predict(features)
+        remainder = near[fold].predict(scene.features_at(maps, part, -moved[:, None]))
+        shift[part] = moved + remainder.reshape(len(part), -1, 2).mean(axis=1)
+        first = near[fold].predict(features).reshape(len(part), -1, 2)
+        second = near[fold].predict(scene.features_at(maps, part, -first))
+        errors[part] = first + second.reshape(first.shape)
 
-    everyone = np.arange(len(faces))
+    all_rows = np.arange(len(faces))
     with ThreadPoolExecutor() as pool:
-        parts = (part for fold in range(_FOLDS) for part in _parts(everyone[folds == fold]))
+        parts = (part for fold in range(_FOLDS) for part in _parts(all_rows[folds == fold]))
         list(pool.map(judge, parts))
-    distance = np.linalg.norm(off, axis=2).astype(float)
+    distance = np.linalg.norm(errors, axis=2).astype(float)
     return AppearanceModel(
         shift,
         {
@@ -184,16 +184,16 @@ def _learn(scene: _Scene, rows_of: list[Indices]) -> tuple[list[_Line], list[_Li
     with ThreadPoolExecutor() as pool:
         collected = pool.map(collect, enumerate(part for _, part in jobs))
         for (fold, _), (far_part, near_part) in zip(jobs, collected, strict=True):
-            for sums, more in ((far, far_part), (near, near_part)):
-                so_far = sums[fold]
-                sums[fold] = more if so_far is None else so_far + more
+            for sums, part_sums in ((far, far_part), (near, near_part)):
+                partial = sums[fold]
+                sums[fold] = part_sums if partial is None else partial + part_sums
     return _solve_each(far), _solve_each(near)
 
 
 def _sum(
     scene: _Scene, maps: Features, part: Indices, moves: list[Floats], targets: list[Floats]
 ) -> _Sums:
-    x = np.concatenate([scene.look(maps, part, moved) for moved in moves])
+    x = np.concatenate([scene.features_at(maps, part, moved) for moved in moves])
     y = np.concatenate([target.reshape(len(part), -1) for target in targets]).astype(np.float32)
     arrays = (x.T @ x, x.T @ y, x.sum(axis=0), y.sum(axis=0), np.array(len(x)))
     return _Sums(*(array.astype(np.float64) for array in arrays))
@@ -203,9 +203,11 @@ def _solve_each(sums: list[_Sums | None]) -> list[_Line]:
     """For each fold the regression on all other folds."""
     lines = []
     for fold in range(len(sums)):
-        rest = [part for number, part in enumerate(sums) if number != fold and part is not None]
-        total = rest[0]
-        for part in rest[1:]:
+        remaining = [
+            part for number, part in enumerate(sums) if number != fold and part is not None
+        ]
+        total = remaining[0]
+        for part in remaining[1:]:
             total = total + part
         lines.append(_solve(total))
     return lines
@@ -220,35 +222,35 @@ def _solve(sums: _Sums) -> _Line:
     return _Line(weights.astype(np.float32), constant.astype(np.float32))
 
 
-def find_shifted(pictures: AppearanceModel, params: ValidateParams) -> Outcome:
+def find_shifted(appearance: AppearanceModel, params: ValidateParams) -> Outcome:
     """Faces whose points are all shifted from the position in the image."""
-    shift = np.linalg.norm(pictures.shift, axis=1)
+    shift = np.linalg.norm(appearance.shift, axis=1)
     limit = params.models.max_shift
 
-    def say(row: int) -> str:
-        x, y = pictures.shift[row]
+    def detail(row: int) -> str:
+        x, y = appearance.shift[row]
         return f"points ({x:+.2f}, {y:+.2f}) of the face's size off the image; at most {limit:g}"
 
-    return flag(shift / limit, say, median=round(float(np.median(shift)), 4))
+    return flag(shift / limit, detail, median=round(float(np.median(shift)), 4))
 
 
-def find_unlike_appearance(pictures: AppearanceModel, params: ValidateParams) -> Outcome:
+def find_unlike_appearance(appearance: AppearanceModel, params: ValidateParams) -> Outcome:
     """Faces with a region that is not at its position in the image."""
-    names = list(pictures.regions)
-    medians = {name: float(np.nanmedian(pictures.regions[name])) for name in names}
-    ratios = np.stack([pictures.regions[name] / medians[name] for name in names])
+    names = list(appearance.regions)
+    medians = {name: float(np.nanmedian(appearance.regions[name])) for name in names}
+    ratios = np.stack([appearance.regions[name] / medians[name] for name in names])
     ratios = np.where(np.isnan(ratios), 0.0, ratios)
     worst, ratio = ratios.argmax(axis=0), ratios.max(axis=0)
     deviations = deviations_of(ratio)
     limit = params.models.max_picture_deviations
 
-    def say(row: int) -> str:
+    def detail(row: int) -> str:
         name = names[worst[row]]
-        share = pictures.regions[name][row]
+        share = appearance.regions[name][row]
         return (
             f"{name} {share:.2f} of the face's size off the image on average,"
             f" {deviations[row]:.1f} deviations; at most {limit:g}"
         )
 
     rounded = {name: round(value, 4) for name, value in medians.items()}
-    return flag(deviations / limit, say, medians=rounded)
+    return flag(deviations / limit, detail, medians=rounded)

@@ -22,14 +22,14 @@ _YAW_PROXY = (-0.25, -0.1, 0.1, 0.25)  # nose-tip offset over jaw width
 _NOSE_TIP = 3  # of the region ``nose``
 LIGHT_CLASSES = ("dark", "from the left", "even", "from the right", "bright")
 _DARK, _BRIGHT, _SIDE = 50.0, 200.0, 0.35  # grey levels; halves' difference over their mean
-_COUNTED_ONLY = ("dark", "bright")  # a set needs light from every side, but no bad exposure
-_MOST_LIGHTS = 40  # more names than this are no classes
+_COUNTED_ONLY = ("dark", "bright")  # classes that a set does not need
+_MOST_LIGHTS = 40  # with more different names the attribute is not used
 
 
 def yaw_classes(faces: LabelledFaces, shapes: ShapeModel | None) -> tuple[list[str], str] | None:
     """The class of each face, and its source; None if it cannot be determined.
 
-    Left and right are the image's: a face turned left looks to the image's left.
+    Left and right are those of the image: a face turned left faces the left side of the image.
     """
     stated = faces.attribute("yaw")
     if all(isinstance(value, int | float) for value in stated):
@@ -46,7 +46,7 @@ def yaw_classes(faces: LabelledFaces, shapes: ShapeModel | None) -> tuple[list[s
 
 
 def _classes(values: Floats, edges: Sequence[float]) -> list[str]:
-    return [YAW_CLASSES[place] for place in np.digitize(values, edges)]
+    return [YAW_CLASSES[index] for index in np.digitize(values, edges)]
 
 
 def light_classes(faces: LabelledFaces, windows: Grey | None) -> tuple[list[str], str] | None:
@@ -66,7 +66,7 @@ def light_classes(faces: LabelledFaces, windows: Grey | None) -> tuple[list[str]
         ["dark", "bright", "from the left", "from the right"],
         "even",
     )
-    return [str(name) for name in named], "pictures"
+    return [str(name) for name in named], "images"
 
 
 def find_imbalance(
@@ -84,13 +84,14 @@ def find_imbalance(
         names: tuple[str, ...] = YAW_CLASSES if name == "yaw" else LIGHT_CLASSES
         if name == "light" and source == "labels":
             names = tuple(sorted(counts))
-        numbers[name] = {"from": source, "faces": {each: counts[each] for each in names}}
+        numbers[name] = {"from": source, "faces": {label: counts[label] for label in names}}
+        least = params.min_class_fraction * len(classes)
         few += [
-            f"{name}: {counts[each]} {each}"
-            for each in names
-            if each not in _COUNTED_ONLY and counts[each] < params.min_class_fraction * len(classes)
+            f"{name}: {counts[label]} {label}"
+            for label in names
+            if label not in _COUNTED_ONLY and counts[label] < least
         ]
     if not numbers:
         return Outcome({}, skipped="yaw and light are not in labels, points or images")
-    least = f"; at least {params.min_class_fraction:g} of the faces"
-    return Outcome({-1: "; ".join(few) + least} if few else {}, None, None, numbers)
+    limit = f"; at least {params.min_class_fraction:g} of the faces"
+    return Outcome({-1: "; ".join(few) + limit} if few else {}, None, None, numbers)

@@ -11,13 +11,13 @@ from fpenet.data.sample import Floats
 from fpenet.params import ValidateParams
 
 LABELLER = "labeller"
-_OVERLAP = 0.5  # of two squares about points, over their union: from here on it is one face
+_OVERLAP = 0.5  # least intersection over union of the squares of two labels of one face
 
 
 def find_stray_counts(faces: LabelledFaces, max_fraction: float) -> tuple[int, dict[int, str]]:
-    """The number of keypoints of the set, and the faces that label more keypoints.
+    """The number of keypoints of the set, and the faces with more labelled keypoints.
 
-    A few faces with a larger keypoint number than all others have a wrong count; they do not
+    A few faces with more keypoints than all remaining faces have a wrong count; they do not
     determine K of the set.
 
     Args:
@@ -32,14 +32,14 @@ def find_stray_counts(faces: LabelledFaces, max_fraction: float) -> tuple[int, d
     while (largest >= agreed).mean() < max_fraction:
         agreed = int(largest[largest < agreed].max())
     stray = {
-        int(index): f"labels P{largest[index]}, where the set has {agreed} keypoints"
+        int(index): f"it has a keypoint P{largest[index]}; the set has {agreed} keypoints"
         for index in np.flatnonzero(largest > agreed)
     }
     return agreed, stray
 
 
 def find_repeated(faces: LabelledFaces, digests: Sequence[str]) -> Outcome:
-    """The same image with the same points; the first one is kept.
+    """Faces with the same image and the same points as an earlier face, which is kept.
 
     Args:
         digests: SHA-256 of each face's image file.
@@ -79,20 +79,20 @@ def pair_labels(faces: LabelledFaces, digests: Sequence[str]) -> dict[int, int]:
     return pairs
 
 
-def _overlap(one: Floats, reference: Floats) -> float:
+def _overlap(square: Floats, reference: Floats) -> float:
     """Intersection over union of two squares (centre x, centre y, side)."""
-    apart = np.abs(one[:2] - reference[:2])
+    distance = np.abs(square[:2] - reference[:2])
     common = np.clip(
-        np.minimum((one[2] + reference[2]) / 2 - apart, min(one[2], reference[2])), 0, None
+        np.minimum((square[2] + reference[2]) / 2 - distance, min(square[2], reference[2])), 0, None
     )
     area = float(common.prod())
-    return area / max(float(one[2] ** 2 + reference[2] ** 2) - area, 1e-9)
+    return area / max(float(square[2] ** 2 + reference[2] ** 2) - area, 1e-9)
 
 
 def find_second_labels(faces: LabelledFaces, pairs: Mapping[int, int]) -> Outcome:
     """Second labels of a face; the first in the label file is used."""
     return Outcome(
-        {later: f"labels the same face as {_who(faces, first)}" for later, first in pairs.items()}
+        {later: f"same face as {_label_of(faces, first)}" for later, first in pairs.items()}
     )
 
 
@@ -104,9 +104,11 @@ def find_disagreeing(
         return Outcome({}, skipped="no face has two labels")
     later, first = np.array(list(pairs)), np.array(list(pairs.values()))
     side = np.maximum(faces.squares[first, 2, None], 1.0)
-    apart = np.linalg.norm(faces.points[later] - faces.points[first], axis=2) / side  # (pairs, K)
-    known = ~np.isnan(apart)
-    zeros = np.where(known, apart, 0.0)
+    distance = (
+        np.linalg.norm(faces.points[later] - faces.points[first], axis=2) / side
+    )  # (pairs, K)
+    known = ~np.isnan(distance)
+    zeros = np.where(known, distance, 0.0)
     mean = zeros.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     limit = params.max_labeller_distance
     details = {}
@@ -116,7 +118,8 @@ def find_disagreeing(
         if mean[index] > limit:
             worst = int(np.argmax(zeros[index]))
             details[int(first[index])] = (
-                f"{_who(faces, int(first[index]))} and {_who(faces, int(later[index]))} are"
+                f"{_label_of(faces, int(first[index]))} and"
+                f" {_label_of(faces, int(later[index]))} are"
                 f" {mean[index]:.3f} of the face's size apart, {zeros[index, worst]:.2f} at"
                 f" P{worst + 1}; at most {limit:g}"
             )
@@ -129,18 +132,18 @@ def find_disagreeing(
     return Outcome(details, scores, None, numbers)
 
 
-def _who(faces: LabelledFaces, row: int) -> str:
+def _label_of(faces: LabelledFaces, row: int) -> str:
     labeller = faces.attribute(LABELLER)[row]
-    return faces.images[row] if labeller is None else f"{labeller}'s of {faces.images[row]}"
+    return faces.images[row] if labeller is None else f"{labeller}'s label of {faces.images[row]}"
 
 
 def find_shared_images(
-    faces: LabelledFaces, looks: Mapping[str, ImageHash], params: ValidateParams
+    faces: LabelledFaces, hashes: Mapping[str, ImageHash], params: ValidateParams
 ) -> tuple[Outcome, list[tuple[str, str, Pair]]]:
-    """One image under the names of two subjects, which could be in training and evaluation.
+    """Images that are labelled as two subjects: one could be in training, one in evaluation.
 
     Args:
-        looks: image -> its hash.
+        hashes: image -> its hash.
 
     Returns:
         The outcome, and the pairs of images, which the split checks.
@@ -150,12 +153,12 @@ def find_shared_images(
         rows_of[image].append(row)
     images = sorted(rows_of)
     subjects = [[faces.subjects[row] or "unknown" for row in rows_of[image]] for image in images]
-    pairs = near_pairs([looks[i] for i in images], subjects, params.max_near_duplicate_bits)
+    pairs = near_pairs([hashes[i] for i in images], subjects, params.max_near_duplicate_bits)
     details = {}
     for pair in pairs:
-        first, second = images[pair.one], images[pair.other]
+        first, second = images[pair.first], images[pair.second]
         relation = "the same file as" if pair.exact else f"{pair.bits} of {BITS} bits from"
         mirrored = "mirrored, " if pair.mirrored else ""
-        names = f"{subjects[pair.one][0]} and {subjects[pair.other][0]}"
+        names = f"{subjects[pair.first][0]} and {subjects[pair.second][0]}"
         details[rows_of[second][0]] = f"{mirrored}{relation} {first}: of {names}"
-    return Outcome(details), [(images[pair.one], images[pair.other], pair) for pair in pairs]
+    return Outcome(details), [(images[pair.first], images[pair.second], pair) for pair in pairs]

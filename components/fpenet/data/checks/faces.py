@@ -85,7 +85,7 @@ class LabelledFaces:
         return self.attributes.get(name) or [None] * len(self)
 
     def subject_of(self, row: int) -> str:
-        """The subject of a face; a face without one is a subject of its own."""
+        """The subject of a face; a face without one is a separate subject."""
         return self.subjects[row] or f"? {self.images[row]}"
 
 
@@ -113,7 +113,7 @@ class Outcome:
 
     Attributes:
         details: index of a face -> problem with values; -1 for the set as a whole.
-        scores: (N,) severity of each face, 1 at the limit; None if the check is yes or no.
+        scores: (N,) severity of each face, 1 at the limit; None if the check has no scores.
         skipped: why the check did not run; None if it did.
         numbers: statistics of the whole set, for the report.
     """
@@ -137,11 +137,15 @@ class LabelCheck:
     broken: bool = True
 
 
-def flag(scores: Floats, say: Callable[[int], str], **numbers: object) -> Outcome:
-    """The outcome of a check with scores (N,): a finding where the score is above 1."""
+def flag(scores: Floats, detail: Callable[[int], str], **numbers: object) -> Outcome:
+    """The outcome of a check with scores (N,): a finding where the score is above 1.
+
+    Args:
+        detail: index of a face -> the text of its finding.
+    """
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero(scores > 1.0)
-    return Outcome({int(row): say(int(row)) for row in rows}, scores, None, numbers)
+    return Outcome({int(row): detail(int(row)) for row in rows}, scores, None, numbers)
 
 
 def over(values: Floats, limit: float) -> Floats:

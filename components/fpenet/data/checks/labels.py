@@ -1,6 +1,7 @@
 """LABEL_CHECKS: checks of a single label, independent of the other faces.
 
-The first rows find broken labels, the others apply the model card's rules. No image is needed.
+The first checks find broken labels, the remaining ones apply the rules of the model card. No image
+is needed.
 """
 
 import numpy as np
@@ -10,17 +11,18 @@ from fpenet.data.sample import Bools, Floats
 from fpenet.params import ValidateParams
 
 FAR = 1.0
-"""Image sizes; a point farther outside the image than this is an error."""
+"""A point farther outside the image than this number of image sizes is an error."""
 SAME = 1e-3
-"""Points in the same cell of this fraction of the face's longer side coincide."""
+"""Two points coincide if they are in one cell of a grid; a cell is this share of the face's size.
+"""
 _ROWS = 4096  # faces per batch
 
 
 def find_placeholders(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     """Points at exactly (0, 0) or (-1, -1), which stand for "not labelled" in some label files."""
     x, y = faces.points[..., 0], faces.points[..., 1]
-    held = (x == y) & ((x == 0.0) | (x == -1.0))
-    return _first_point(faces, held, "{point}; leave an unlabelled point out of the labels")
+    placeholder = (x == y) & ((x == 0.0) | (x == -1.0))
+    return _first_point(faces, placeholder, "{point}; leave an unlabelled point out of the labels")
 
 
 def find_far_points(faces: LabelledFaces, params: ValidateParams) -> Outcome:
@@ -48,7 +50,7 @@ def find_collapsed(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     details = {}
     count = faces.labelled.sum(axis=1)
     for row in np.flatnonzero((faces.squares[:, 2] < 1.0) & (count > 1)):
-        details[int(row)] = f"all {count[row]} points lie within one pixel"
+        details[int(row)] = f"all {count[row]} points are within one pixel"
     for row in np.flatnonzero(faces.boxes[:, 2:].max(axis=1) < 1.0):
         details[int(row)] = f"face box is {faces.boxes[row, 2]:g}x{faces.boxes[row, 3]:g} px"
     return Outcome(details)
@@ -59,10 +61,10 @@ def find_coincident(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     limit = params.max_coincident_fraction
     fraction = coincident_fraction(faces)
 
-    def say(row: int) -> str:
-        return f"{fraction[row]:.2f} of the points lie on another one; at most {limit:g}"
+    def detail(row: int) -> str:
+        return f"{fraction[row]:.2f} of the points coincide with another; at most {limit:g}"
 
-    return flag(over(fraction, limit), say)
+    return flag(over(fraction, limit), detail)
 
 
 def coincident_fraction(faces: LabelledFaces) -> Floats:
@@ -71,10 +73,10 @@ def coincident_fraction(faces: LabelledFaces) -> Floats:
     for start in range(0, len(faces), _ROWS):
         part = slice(start, start + _ROWS)
         cell = np.maximum(faces.squares[part, 2], 1e-9)[:, None, None] * SAME
-        places = np.rint(faces.points[part] / cell)  # (n, K, 2); NaN sorts last, equals nothing
-        order = np.lexsort((places[..., 1], places[..., 0]), axis=1)
-        placed = np.take_along_axis(places, order[..., None], axis=1)
-        count[part] = (placed[:, 1:] == placed[:, :-1]).all(axis=2).sum(axis=1)
+        cells = np.rint(faces.points[part] / cell)  # (n, K, 2); NaN sorts last, equals nothing
+        order = np.lexsort((cells[..., 1], cells[..., 0]), axis=1)
+        ordered = np.take_along_axis(cells, order[..., None], axis=1)
+        count[part] = (ordered[:, 1:] == ordered[:, :-1]).all(axis=2).sum(axis=1)
     fraction: Floats = count / faces.labelled.sum(axis=1)
     return fraction
 
@@ -94,10 +96,10 @@ def find_cut_faces(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     fraction = visible_fraction(faces)
     least = params.min_visible_fraction
 
-    def say(row: int) -> str:
+    def detail(row: int) -> str:
         return f"{fraction[row]:.2f} of the face box is inside; at least {least:g}"
 
-    return flag(over(1.0 - fraction, 1.0 - least), say)
+    return flag(over(1.0 - fraction, 1.0 - least), detail)
 
 
 def find_points_outside(faces: LabelledFaces, params: ValidateParams) -> Outcome:
@@ -105,10 +107,10 @@ def find_points_outside(faces: LabelledFaces, params: ValidateParams) -> Outcome
     fraction = outside_fraction(faces)
     most = params.max_points_outside_fraction
 
-    def say(row: int) -> str:
+    def detail(row: int) -> str:
         return f"{fraction[row]:.2f} of the points are outside; at most {most:g}"
 
-    return flag(over(fraction, most), say)
+    return flag(over(fraction, most), detail)
 
 
 def find_outside_box(faces: LabelledFaces, params: ValidateParams) -> Outcome:
@@ -118,18 +120,18 @@ def find_outside_box(faces: LabelledFaces, params: ValidateParams) -> Outcome:
     fraction = _fraction_beyond(faces, low, high)
     most = params.max_points_outside_box_fraction
 
-    def say(row: int) -> str:
+    def detail(row: int) -> str:
         x, y, width, height = faces.boxes[row]
         return (
             f"{fraction[row]:.2f} of the points are outside the face box {width:g}x{height:g} px at"
             f" ({x:g}, {y:g}) and its margin; at most {most:g}"
         )
 
-    return flag(over(fraction, most), say)
+    return flag(over(fraction, most), detail)
 
 
 def visible_fraction(faces: LabelledFaces) -> Floats:
-    """(N,) share of the face box's area that lies inside the image."""
+    """(N,) share of the face box's area inside the image."""
     low, size = faces.boxes[:, :2], faces.boxes[:, 2:]
     inside = np.minimum(low + size, faces.sizes - 0.5) - np.maximum(low, -0.5)
     area = size.prod(axis=1)
@@ -141,7 +143,7 @@ def visible_fraction(faces: LabelledFaces) -> Floats:
 
 
 def outside_fraction(faces: LabelledFaces) -> Floats:
-    """(N,) share of the labelled points that lie outside the image."""
+    """(N,) share of the labelled points outside the image."""
     return _fraction_beyond(faces, np.full((len(faces), 2), -0.5), faces.sizes - 0.5)
 
 

@@ -18,16 +18,16 @@ from fpenet.params import ValidateParams
 
 Complex = NDArray[np.complex128]
 
-_TRIMMED = 0.1  # of the faces, the least fitting: they do not shape the model
+_TRIMMED = 0.1  # share of the faces with the largest misfit, which are not used for the model
 _ROUNDS = 4
-_EXPLAINED = 0.97  # of the variance, by the components
-_NOISE = 0.005  # of a face's size: a label's error that is no mistake
-_FITTED = 20_000  # faces at most, evenly over the set, that the model is made from
-_REFERENCES = 4000  # faces at most, evenly over the set, that each face is compared with
-_NEAREST = 5  # the fifth nearest: a wrong label is alone, a rare pose is not
-_ROWS = 2048  # faces at a time
-_SIDE_DEG = 75.0  # of yaw, beyond which left and right cannot be told apart by their places
-_SWAP_REACH = 0.25  # of a face's size: a region whose mirror image moves less is not told apart
+_EXPLAINED = 0.97  # share of the variance that the components explain
+_NOISE = 0.005  # of a face's size: usual error of a correct label
+_FITTED = 20_000  # largest number of faces for the model, evenly over the set
+_REFERENCES = 4000  # largest number of faces that a face is compared with, evenly over the set
+_NEAREST = 5  # the fifth nearest face: a rare pose has near faces, a wrong label has none
+_ROWS = 2048  # faces per batch
+_SIDE_DEG = 75.0  # yaw beyond which the positions of left and right points coincide
+_SWAP_REACH = 0.25  # of a face's size: regions whose mirrored points move less are not checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +72,19 @@ def fit_shape_model(faces: LabelledFaces) -> ShapeModel | str:
         along, left = _project(aligned - mean, modes, rest)
         misfit = ((along / spread) ** 2).mean(axis=1) + left**2 / rest
         keep = misfit <= np.quantile(misfit, 1 - _TRIMMED)
-    places = np.empty((len(faces), len(modes) + 1))
+    coordinates = np.empty((len(faces), len(modes) + 1))
     filled = np.empty_like(faces.points)
     for start in range(0, len(faces), _ROWS):
         part = slice(start, start + _ROWS)
         points = faces.points[part]
         aligned, in_image = _align(_complex(points), faces.labelled[part] & used, mean)
         along, left = _project(aligned - mean, modes, rest)
-        places[part] = np.column_stack([along / np.sqrt(spread), left])
+        coordinates[part] = np.column_stack([along / np.sqrt(spread), left])
         filled[part] = np.where(faces.labelled[part][..., None], points, in_image)
     modes_xy = modes.reshape(len(modes), -1, 2)
-    distance = _distance_to_others(places, [faces.subject_of(row) for row in range(len(faces))])
+    distance = _distance_to_others(
+        coordinates, [faces.subject_of(row) for row in range(len(faces))]
+    )
     return ShapeModel(used, _planar(mean), modes_xy, spread, distance, filled)
 
 
@@ -107,9 +109,9 @@ def _unit(shape: Complex) -> Complex:
 
 def _first_mean(raw: Complex, labelled: Bools, used: Bools) -> Complex:
     """Keypoints of the median face, centred and scaled but not rotated."""
-    places = np.where(labelled & used, raw, np.nan)
+    positions = np.where(labelled & used, raw, np.nan)
     count = np.maximum((labelled & used).sum(axis=1, keepdims=True), 1)
-    centred = places - np.nansum(places, axis=1, keepdims=True) / count
+    centred = positions - np.nansum(positions, axis=1, keepdims=True) / count
     size = np.sqrt(np.nansum(np.abs(centred) ** 2, axis=1, keepdims=True) / count)
     unit = centred[:, used] / np.maximum(size, 1e-9)
     mean = np.zeros(raw.shape[1], complex)
@@ -126,10 +128,13 @@ def _align(raw: Complex, labelled: Bools, mean: Complex) -> tuple[Complex, Float
     count = np.maximum(labelled.sum(axis=1, keepdims=True), 1)
     centre = np.where(labelled, raw, 0).sum(axis=1, keepdims=True) / count
     middle = np.where(labelled, mean, 0).sum(axis=1, keepdims=True) / count
-    here, there = np.where(labelled, raw - centre, 0), np.where(labelled, mean - middle, 0)
-    power = np.maximum((np.abs(here) ** 2).sum(axis=1, keepdims=True), 1e-12)
-    turn = (np.conj(here) * there).sum(axis=1, keepdims=True) / power
-    aligned = np.where(labelled, here * turn + middle, mean)
+    centred, mean_centred = (
+        np.where(labelled, raw - centre, 0),
+        np.where(labelled, mean - middle, 0),
+    )
+    power = np.maximum((np.abs(centred) ** 2).sum(axis=1, keepdims=True), 1e-12)
+    turn = (np.conj(centred) * mean_centred).sum(axis=1, keepdims=True) / power
+    aligned = np.where(labelled, centred * turn + middle, mean)
     turn_safe = np.where(np.abs(turn) > 1e-12, turn, 1.0)
     in_image = (mean - middle) / turn_safe + centre
     return aligned, _planar(in_image)
@@ -156,16 +161,21 @@ def _project(deviations: Complex, modes: Floats, rest: float) -> tuple[Floats, F
     return along, left / np.sqrt(rest)
 
 
-def _distance_to_others(places: Floats, subjects: list[str]) -> Floats:
-    """(N,) distance of each row of ``places`` (N, M) to the _NEAREST-th face of other subjects."""
-    rows = np.linspace(0, len(places) - 1, min(len(places), _REFERENCES)).round().astype(int)
+def _distance_to_others(coordinates: Floats, subjects: list[str]) -> Floats:
+    """(N,) distance of each row of ``coordinates`` (N, M) to the _NEAREST-th face of another
+    subject."""
+    rows = (
+        np.linspace(0, len(coordinates) - 1, min(len(coordinates), _REFERENCES)).round().astype(int)
+    )
     number = np.unique(subjects, return_inverse=True)[1]
-    others, power = places[rows], (places[rows] ** 2).sum(axis=1)
-    distance = np.empty(len(places))
-    for start in range(0, len(places), _ROWS):
+    references, power = coordinates[rows], (coordinates[rows] ** 2).sum(axis=1)
+    distance = np.empty(len(coordinates))
+    for start in range(0, len(coordinates), _ROWS):
         part = slice(start, start + _ROWS)
-        here = places[part]
-        squared = (here**2).sum(axis=1)[:, None] + power - 2 * here @ others.T
+        part_coordinates = coordinates[part]
+        squared = (
+            (part_coordinates**2).sum(axis=1)[:, None] + power - 2 * part_coordinates @ references.T
+        )
         squared[number[part, None] == number[rows]] = np.inf
         nearest = min(_NEAREST, len(rows)) - 1
         distance[part] = np.partition(np.maximum(squared, 0.0), nearest, axis=1)[:, nearest]
@@ -190,16 +200,16 @@ def find_unlike_shapes(shapes: ShapeModel, params: ValidateParams) -> Outcome:
     deviations = deviations_of(shapes.distance)
     limit = params.models.max_shape_deviations
 
-    def say(row: int) -> str:
+    def detail(row: int) -> str:
         return f"{deviations[row]:.1f} deviations from the other shapes; at most {limit:g}"
 
-    return flag(deviations / limit, say, components=len(shapes.modes))
+    return flag(deviations / limit, detail, components=len(shapes.modes))
 
 
 def find_swapped(faces: LabelledFaces, shapes: ShapeModel, params: ValidateParams) -> Outcome:
     """Left and right swapped, in the whole face or in one region.
 
-    Exchanging the points of each mirror pair brings a swapped face much nearer to the mean shape.
+    After an exchange of the points of each mirror pair a swapped face is much nearer to the mean.
     In a profile the two points of a pair coincide: faces with a larger yaw label are not checked.
     """
     scheme = faces.scheme
@@ -229,12 +239,12 @@ def find_swapped(faces: LabelledFaces, shapes: ShapeModel, params: ValidateParam
     gain[turned] = np.nan
     limit = params.models.min_swap_gain
 
-    def say(row: int) -> str:
+    def detail(row: int) -> str:
         return (
             f"left and right of {names[worst[row]]}: mirrored, it fits {gain[row]:.1f} times better"
         )
 
-    return flag(gain / limit, say, regions=names)
+    return flag(gain / limit, detail, regions=names)
 
 
 def _misfit(shapes: ShapeModel, order: Indices) -> Floats:

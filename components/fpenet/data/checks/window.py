@@ -19,8 +19,8 @@ WINDOW_PX = 36
 _WINDOW = 1.6  # side of the window over the side of the square about the points
 _PX = WINDOW_PX / _WINDOW  # window pixels in that side
 _BINS = 6  # directions
-_CELL = 5  # px over which slopes are counted
-_SLACK_PX = 0.1  # a window that leaves the image by less shows that much less
+_CELL = 5  # side in px of a cell of a gradient histogram
+_SLACK_PX = 0.1  # a window that leaves the image by less is cut to the image
 _OFFSETS = 0.5 * _CELL * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])  # four cells a point
 
 
@@ -31,9 +31,9 @@ def window(image: Grey, square: Floats) -> Grey:
     left, top = x + 0.5 - box.side / 2, y + 0.5 - box.side / 2
     edges = (left, top, left + box.side, top + box.side)
     height, width = image.shape
-    most = (width, height, width, height)
-    inside = tuple(min(max(edge, 0.0), end) for edge, end in zip(edges, most, strict=True))
-    if max(abs(one - other) for one, other in zip(edges, inside, strict=True)) > _SLACK_PX:
+    limits = (width, height, width, height)
+    inside = tuple(min(max(edge, 0.0), end) for edge, end in zip(edges, limits, strict=True))
+    if max(abs(edge - cut_edge) for edge, cut_edge in zip(edges, inside, strict=True)) > _SLACK_PX:
         return cut(image, box, WINDOW_PX)
     size = (WINDOW_PX, WINDOW_PX)
     small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=inside)
@@ -48,12 +48,14 @@ def slope_maps(windows: Grey) -> Features:
     across[:, :, 1:-1] = levels[:, :, 2:] - levels[:, :, :-2]
     down[:, 1:-1] = levels[:, 2:] - levels[:, :-2]
     steep = np.hypot(across, down)
-    turn = np.arctan2(down, across) * np.float32(_BINS / (2 * np.pi))  # -_BINS / 2 to _BINS / 2
+    direction_bins = np.arctan2(down, across) * np.float32(
+        _BINS / (2 * np.pi)
+    )  # -_BINS / 2 to _BINS / 2
     maps = np.empty((count, height, width, _BINS), np.float32)
     for direction in range(_BINS):
-        apart = np.abs(turn - np.float32(direction))
-        apart = np.abs(np.minimum(apart, np.float32(_BINS) - apart))
-        maps[..., direction] = _summed(steep * np.maximum(np.float32(1) - apart, 0))
+        difference = np.abs(direction_bins - np.float32(direction))
+        difference = np.abs(np.minimum(difference, np.float32(_BINS) - difference))
+        maps[..., direction] = _summed(steep * np.maximum(np.float32(1) - difference, 0))
     power = maps.sum(axis=3).mean(axis=(1, 2))
     np.sqrt(maps, out=maps)
     maps /= np.sqrt(power)[:, None, None, None] + np.float32(1e-6)
@@ -74,13 +76,13 @@ def _summed(levels: Features) -> Features:
 
 
 def window_features(maps: Features, points: Floats) -> Features:
-    """(n, P * 4 * _BINS) the slopes about ``points``.
+    """(n, P * 4 * _BINS) gradient histograms around ``points``.
 
     Args:
         points: (n, P, 2) from the square's centre, in sides of the square.
     """
-    places = points[:, :, None] * _PX + (WINDOW_PX - 1) / 2 + _OFFSETS  # (n, P, 4, 2)
-    cells = np.clip(np.rint(places), 0, WINDOW_PX - 1).astype(np.intp)
+    positions = points[:, :, None] * _PX + (WINDOW_PX - 1) / 2 + _OFFSETS  # (n, P, 4, 2)
+    cells = np.clip(np.rint(positions), 0, WINDOW_PX - 1).astype(np.intp)
     faces = np.arange(len(points))[:, None, None]
-    found: Features = maps[faces, cells[..., 1], cells[..., 0]].reshape(len(points), -1)
-    return found
+    features: Features = maps[faces, cells[..., 1], cells[..., 0]].reshape(len(points), -1)
+    return features

@@ -1,8 +1,9 @@
 """Stage crop: crop every kept face into the memory-mapped store (see ``crops.store``).
 
-Input: the validated faces and their parts, read a shard at a time so that memory does not grow with
-the set. Does: the box of each face (see ``crop``), then the crops (see ``crop_shards``). Output:
-``faces.parquet``, ``tight.parquet``, ``crops.npy``, ``tight.npy``, and the shards' digests.
+Input: the validated faces and their parts, read shard by shard so that memory does not grow with
+the set. Does: computes the box of each face (see ``geometry``), then the crops (see ``shards``).
+Output: ``faces.parquet``, ``tight.parquet``, ``crops.npy``, ``tight.npy``, and the digests of the
+shards.
 """
 
 from collections.abc import Iterator
@@ -26,10 +27,10 @@ _BOX = ("center_x", "center_y", "side")
 
 @dataclass(slots=True)
 class _Counts:
-    """What is known once every box is.
+    """Statistics of all boxes.
 
     Attributes:
-        tight_rows, tight_boxes: the judged faces whose tight crop lies inside the image.
+        tight_rows, tight_boxes: the judged faces whose tight crop is inside the image.
     """
 
     faces: int = 0
@@ -46,10 +47,10 @@ def crop_faces(
     """Crop every validated face; resumes an interrupted run with the same key.
 
     Returns:
-        counts, and how much of the crops lies outside their images.
+        counts, and mean and maximum of the share of a crop outside its image.
 
     Raises:
-        InputError: naming an image that cannot be read.
+        InputError: an image cannot be read; the message names it.
     """
     parts = read_table(split_dir / "parts.parquet")[0]["part"]
     judged = "kpi" if pc.any(pc.equal(parts, "kpi")).as_py() else "val"
@@ -72,7 +73,7 @@ def crop_faces(
 def _write_faces(
     samples: pq.ParquetFile, parts: pa.ChunkedArray, judged: str, crop: CropParams, out_dir: Path
 ) -> _Counts:
-    """Write both tables with one row group per shard."""
+    """Write both tables, with one row group for each shard."""
     counts = _Counts()
     old = samples.schema_arrow
     numbers = [pa.field(name, pa.float64()) for name in (*_BOX, "outside")]
@@ -81,15 +82,16 @@ def _write_faces(
     path = out_dir / "faces.parquet"
     with pq.ParquetWriter(path, schema.with_metadata(about), compression="zstd") as writer:
         for batch in _shards_of(samples):
-            own = parts.slice(counts.faces, len(batch))
+            shard_parts = parts.slice(counts.faces, len(batch))
             boxes = [face_crop_box(box, crop.box_scale) for box in _face_boxes(batch)]
             sizes = list(zip(batch["width"].to_pylist(), batch["height"].to_pylist(), strict=True))
             outside = [box.outside(*size) for box, size in zip(boxes, sizes, strict=True)]
-            _note_tight(counts, batch, own.to_pylist(), judged, sizes)
+            _add_tight(counts, batch, shard_parts.to_pylist(), judged, sizes)
             counts.faces += len(batch)
             counts.outside_sum += sum(outside)
             counts.outside_max = max(counts.outside_max, *outside)
-            columns = [own.combine_chunks(), *_box_columns(boxes), pa.array(outside, pa.float64())]
+            columns = [shard_parts.combine_chunks(), *_box_columns(boxes)]
+            columns.append(pa.array(outside, pa.float64()))
             writer.write_table(pa.table([*batch.columns, *columns], schema=writer.schema))
     tight = pa.array(counts.tight_rows, pa.int64())
     columns = [tight, *_box_columns(counts.tight_boxes)]
@@ -116,15 +118,17 @@ def _face_boxes(table: pa.Table) -> Iterator[tuple[float, float, float, float]]:
     return zip(*columns, strict=True)
 
 
-def _note_tight(
+def _add_tight(
     counts: _Counts,
     table: pa.Table,
     parts: list[str],
     judged: str,
     sizes: list[tuple[int, int]],
 ) -> None:
-    """The tight boxes of the evaluation faces; a box that leaves the image is left out, as in the
-    original (docs/fpenet.md, Crop)."""
+    """Add the tight boxes of the judged faces to ``counts``.
+
+    A box that leaves the image is left out, as in FPENet (docs/fpenet.md, Crop).
+    """
     rows = [row for row, part in enumerate(parts) if part == judged]
     counts.judged += len(rows)
     if not rows:

@@ -1,8 +1,8 @@
 """The crop geometry of training, KPI, calibration and inference.
 
 Frame: a crop of S pixels shows the square of ``side`` image pixels about (center_x, center_y), and
-u = (x - center_x) * S / side + (S - 1) / 2, pixel centres at integers on both sides. No face is
-dropped at the border: edges are replicated and the fraction outside is recorded.
+u = (x - center_x) * S / side + (S - 1) / 2, with pixel centres at integers in both frames. No face
+is dropped at the border: edges are replicated and the fraction outside is stored.
 """
 
 import math
@@ -20,9 +20,10 @@ from fpenet.data.sample import Floats, numbers_of
 Grey = NDArray[np.uint8]
 
 A_HALF_IS_ABOVE = 1e-6
-"""Grey levels: what rounding adds, so that a half which a sum misses by its last digit goes up."""
+"""Grey levels added before rounding, so that a half with an error in its last digit is rounded up.
+"""
 _UNSURE = 4e-3
-"""Grey levels about a half within which Pillow, whose window is in single precision, errs."""
+"""Within this distance of a half, in grey levels, Pillow's single precision may round wrongly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +35,19 @@ class CropBox:
     side: float
 
     def to_crop(self, points_image: Floats, size_px: int = CROP_PX) -> Floats:
-        """(..., 2) image pixels to pixels of the crop of ``size_px``."""
+        """Points (..., 2) in image pixels, in pixels of the crop of ``size_px``."""
         center = np.array([self.center_x, self.center_y])
         points_crop: Floats = (points_image - center) * (size_px / self.side) + (size_px - 1) / 2
         return points_crop
 
     def to_image(self, points_crop: Floats, size_px: int = CROP_PX) -> Floats:
-        """(..., 2) pixels of the crop of ``size_px`` to image pixels."""
+        """Points (..., 2) in pixels of the crop of ``size_px``, in image pixels."""
         center = np.array([self.center_x, self.center_y])
         points_image: Floats = (points_crop - (size_px - 1) / 2) * (self.side / size_px) + center
         return points_image
 
     def outside(self, width: int, height: int) -> float:
-        """Fraction of the square that lies outside a ``width`` x ``height`` image."""
+        """Fraction of the square outside a ``width`` x ``height`` image."""
         half = self.side / 2
         inside_x = min(self.center_x + half, width - 0.5) - max(self.center_x - half, -0.5)
         inside_y = min(self.center_y + half, height - 0.5) - max(self.center_y - half, -0.5)
@@ -70,8 +71,8 @@ def face_crop_box(face_box: tuple[float, float, float, float], scale: float) -> 
 
 
 def tight_crop_box(points_image: Floats) -> CropBox:
-    """The original's crop: whole-pixel square about all keypoints, no margin (docs/fpenet.md, Crop,
-    with ratio 1).
+    """FPENet's crop: the whole-pixel square around all keypoints, without margin (docs/fpenet.md,
+    Crop, with ratio 1).
 
     Args:
         points_image: (K, 2), NaN where unlabelled.
@@ -94,19 +95,19 @@ def cut(image: Grey, box: CropBox, size_px: int) -> Grey:
     replicated."""
     half = box.side / 2
     left, top = box.center_x + 0.5 - half, box.center_y + 0.5 - half  # pixel i covers [i, i + 1]
-    # The filter of a shrinking resize reaches one output pixel past the square.
+    # The filter of a reducing resize reads one output pixel beyond the square.
     reach = math.ceil(max(box.side / size_px, 1.0)) + 1
     x0, y0 = math.floor(left) - reach, math.floor(top) - reach
     x1, y1 = math.ceil(left + box.side) + reach, math.ceil(top + box.side) + reach
     patch = _replicated(image, x0, y0, x1, y1)
     window = (left - x0, top - y0, left - x0 + box.side, top - y0 + box.side)
     size = (size_px, size_px)
-    # In floats, so that only the result is rounded: twice would move a dot by 0.03 px.
+    # In floats, so that only the result is rounded: rounding twice moves a dot by 0.03 px.
     levels = Image.fromarray(patch.astype(np.float32))
     resized = np.asarray(levels.resize(size, Image.Resampling.BILINEAR, box=window))
     raised = resized + np.float32(0.5)
     crop: Grey = raised.astype(np.uint8)
-    # Pillow's single precision cannot tell to which side of a half these fall; preprocess.onnx can.
+    # These are too near to a half for Pillow's single precision; preprocess.onnx has double.
     rows, columns = np.nonzero(np.abs(raised - np.rint(raised)) < _UNSURE)
     if len(rows):
         exact = _levels_at(patch, window, box.side / size_px, rows, columns)
@@ -130,11 +131,11 @@ def _levels_at(
     reach = max(step, 1.0)
 
     def taps(start: float, pixels: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
-        places = start + (pixels + 0.5) * step - 0.5
-        first = np.ceil(places - reach).astype(np.intp)
-        found = first[:, None] + np.arange(math.floor(2 * reach) + 1)
-        weights = np.maximum(1 - np.abs(found - places[:, None]) / reach, 0)
-        return found, weights / weights.sum(axis=1, keepdims=True)
+        positions = start + (pixels + 0.5) * step - 0.5
+        first = np.ceil(positions - reach).astype(np.intp)
+        indices = first[:, None] + np.arange(math.floor(2 * reach) + 1)
+        weights = np.maximum(1 - np.abs(indices - positions[:, None]) / reach, 0)
+        return indices, weights / weights.sum(axis=1, keepdims=True)
 
     (y, weights_y), (x, weights_x) = taps(window[1], rows), taps(window[0], columns)
     shown = patch[y[:, :, None], x[:, None, :]]
@@ -146,7 +147,7 @@ def _replicated(image: Grey, x0: int, y0: int, x1: int, y1: int) -> Grey:
     """Columns ``x0`` to ``x1`` and rows ``y0`` to ``y1`` of the image, edges replicated."""
     height, width = image.shape
     left, right, top, bottom = max(x0, 0), min(x1, width), max(y0, 0), min(y1, height)
-    if left >= right or top >= bottom:  # beside the image: nothing but its edge
+    if left >= right or top >= bottom:  # completely outside the image: only edge pixels
         nearest_y = np.clip(np.arange(y0, y1), 0, height - 1)
         nearest_x = np.clip(np.arange(x0, x1), 0, width - 1)
         return image[nearest_y].take(nearest_x, axis=1)
@@ -172,16 +173,16 @@ def rescaled(store: CropStore, rows: Rows, box_scale: float) -> CropStore:
     table = store.table.take(pa.array(rows))
     side = pa.array(numbers_of(table, "side") * ratio, pa.float64())
     tight = numbers_of(store.tight_table, "row")
-    kept = np.isin(tight, rows)
-    tight_table = store.tight_table.filter(pa.array(kept))
-    place = pa.array(np.searchsorted(rows, tight[kept]), pa.int64())
+    keep = np.isin(tight, rows)
+    tight_table = store.tight_table.filter(pa.array(keep))
+    new_rows = pa.array(np.searchsorted(rows, tight[keep]), pa.int64())
     return replace(
         store,
         crops=np.stack(crops),
         table=table.set_column(table.column_names.index("side"), "side", side),
         points_store=((store.points_store[rows] - middle) / ratio + middle).astype(np.float32),
         visibility=store.visibility[rows],
-        tight_crops=store.tight_crops[kept],
-        tight_table=tight_table.set_column(tight_table.column_names.index("row"), "row", place),
+        tight_crops=store.tight_crops[keep],
+        tight_table=tight_table.set_column(tight_table.column_names.index("row"), "row", new_rows),
         box_scale=box_scale,
     )

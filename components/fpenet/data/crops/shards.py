@@ -1,9 +1,9 @@
 """Shards: decode and crop in several processes; the bytes do not depend on their number.
 
-Input: ``faces.parquet``, a row group a shard, and ``tight.parquet``. Does: each shard is decoded,
-cut and written at its place in ``crops.npy`` and ``tight.npy``; then it is logged with its digest.
-Output: the two arrays. A run that was killed goes on: a logged shard whose bytes are still those of
-its digest is not made again. Files are written, not mapped, so that resident memory stays flat.
+Input: ``faces.parquet``, with one row group for each shard, and ``tight.parquet``. Does: decodes
+and crops each shard, writes it to its rows of ``crops.npy`` and ``tight.npy``, and logs it with its
+digest. Output: the two arrays. A killed run is resumed: a logged shard whose bytes still have its
+digest is not computed again. Files are written, not mapped, so that resident memory is constant.
 """
 
 import hashlib
@@ -34,25 +34,25 @@ from fpenet.data.sample import numbers_of, read_table
 
 LOG = "shards.jsonl"
 LONGEST_SHARD_SECONDS = 1800.0
-"""Within which the next shard must come; a slow disk needs seconds."""
+"""Time limit for the next shard; a slow disk needs seconds."""
 _BOX = ["center_x", "center_y", "side"]
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards of a crop folder whose tables are written."""
+    """The shards of a crop folder; its tables exist already."""
 
     crop_dir: Path
     root: Path
 
     @cached_property
     def faces(self) -> pq.ParquetFile:
-        """One row group a shard."""
+        """The table of faces, with one row group for each shard."""
         return pq.ParquetFile(self.crop_dir / "faces.parquet", pre_buffer=False)
 
     @cached_property
     def tight(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """(M,) rows of the faces with a tight crop, ascending, and (M, 3) its box."""
+        """(M,) rows of the faces with a tight crop, ascending, and (M, 3) boxes of these crops."""
         table = read_table(self.crop_dir / "tight.parquet")[0]
         boxes = np.stack([numbers_of(table, name) for name in _BOX], axis=1)
         return numbers_of(table, "row"), boxes
@@ -63,20 +63,20 @@ class Shards:
     def rows(self, shard: int) -> range:
         """The faces of a shard."""
         groups = self.faces.metadata
-        start = shard * groups.row_group(0).num_rows  # only the last may have fewer
+        start = shard * groups.row_group(0).num_rows  # only the last shard may have fewer rows
         return range(start, start + groups.row_group(shard).num_rows)
 
     def make(self, shard: int) -> str:
-        """Decode, cut and write one shard; returns the digest of its bytes.
+        """Decode, crop and write one shard; returns the digest of its bytes.
 
         Raises:
-            InputError: naming the image that cannot be used.
+            InputError: an image cannot be used; the message names it.
         """
         rows = self.rows(shard)
         table = self.faces.read_row_group(shard, columns=["image", *_BOX])
         boxes = np.stack([numbers_of(table, name) for name in _BOX], axis=1)
-        places, tight_boxes = self.tight
-        first, last = np.searchsorted(places, (rows.start, rows.stop))
+        tight_rows, tight_boxes = self.tight
+        first, last = np.searchsorted(tight_rows, (rows.start, rows.stop))
         px = _open(self.crop_dir / "crops.npy").shape[1]
         margins = np.empty((len(rows), px, px), np.uint8)
         tights = np.empty((last - first, CROP_PX, CROP_PX), np.uint8)
@@ -88,7 +88,7 @@ class Shards:
                 raise InputError(f"{self.root / image}: {refusal.detail}") from None
             x, y, side = boxes[index].tolist()
             margins[index] = cut(grey, CropBox(x, y, side * px / CROP_PX), px)
-            if next_tight < last and places[next_tight] == rows.start + index:
+            if next_tight < last and tight_rows[next_tight] == rows.start + index:
                 tight = CropBox(*tight_boxes[next_tight].tolist())
                 tights[next_tight - first] = cut(grey, tight, CROP_PX)
                 next_tight += 1
@@ -97,7 +97,7 @@ class Shards:
         return _digest(margins, tights)
 
     def written(self, shard: int) -> str:
-        """The digest of the bytes that lie at a shard's place."""
+        """The digest of the present bytes of a shard."""
         rows = self.rows(shard)
         first, last = np.searchsorted(self.tight[0], (rows.start, rows.stop))
         margins = _open(self.crop_dir / "crops.npy")[rows.start : rows.stop]
@@ -113,27 +113,27 @@ def allocate(path: Path, count: int, px: int) -> None:
 
 
 def fill_store(crop_dir: Path, root: Path, workers: int | None = None) -> None:
-    """Make every shard of ``crop_dir`` that is not there yet; the log ends in their order.
+    """Make every missing shard of ``crop_dir``; the final log is in the order of the shards.
 
     Args:
         root: the folder of the images.
         workers: number of processes; None: one for each processor that this process may use.
 
     Raises:
-        InputError: naming the first image that cannot be used; finished shards stay.
-        TimeoutError: no process made a shard within LONGEST_SHARD_SECONDS; as above.
+        InputError: an image cannot be used; the message names it, and finished shards stay.
+        TimeoutError: no shard was finished within LONGEST_SHARD_SECONDS; finished shards stay.
     """
     shards = Shards(crop_dir, root)
     log = crop_dir / LOG
-    kept = {n: digest for n, digest in _logged(log) if shards.written(n) == digest}
-    _rewrite(log, kept)
-    done = kept.keys()
+    complete = {n: digest for n, digest in _logged(log) if shards.written(n) == digest}
+    _rewrite(log, complete)
+    done = complete.keys()
     todo = [shard for shard in range(len(shards)) if shard not in done]
     finished = sum(len(shards.rows(shard)) for shard in done)
     count = min(workers or len(os.sched_getaffinity(0)), len(todo))
-    made = _made_here(shards, todo) if count <= 1 else _made_by_processes(shards, todo, count)
-    with log.open("a", encoding="utf-8") as lines, closing(made):
-        for shard, digest in made:
+    results = _make_here(shards, todo) if count <= 1 else _make_in_processes(shards, todo, count)
+    with log.open("a", encoding="utf-8") as lines, closing(results):
+        for shard, digest in results:
             lines.write(json.dumps([shard, digest]) + "\n")
             lines.flush()
             finished += len(shards.rows(shard))
@@ -141,17 +141,21 @@ def fill_store(crop_dir: Path, root: Path, workers: int | None = None) -> None:
     _rewrite(log, dict(sorted(_logged(log))))
 
 
-Made = Generator[tuple[int, str], None, None]
+Digests = Generator[tuple[int, str], None, None]
+"""Number and digest of each finished shard."""
 
 
-def _made_here(shards: Shards, todo: Sequence[int]) -> Made:
+def _make_here(shards: Shards, todo: Sequence[int]) -> Digests:
     for shard in todo:
         yield shard, shards.make(shard)
 
 
-def _made_by_processes(shards: Shards, todo: Sequence[int], count: int) -> Made:
-    """Shard and digest as they are made; each process has one shard at a time."""
-    left, lock = iter(todo), threading.Lock()
+def _make_in_processes(shards: Shards, todo: Sequence[int], count: int) -> Digests:
+    """Number and digest of the shards in the order of their completion.
+
+    Each process makes one shard at a time.
+    """
+    pending, lock = iter(todo), threading.Lock()
     results: SimpleQueue[tuple[int, str] | Exception] = SimpleQueue()
     folders = (str(shards.crop_dir.resolve()), str(shards.root))
 
@@ -160,22 +164,22 @@ def _made_by_processes(shards: Shards, todo: Sequence[int], count: int) -> Made:
         assert process.stdout is not None
         while True:
             with lock:
-                shard = next(left, None)
+                shard = next(pending, None)
             if shard is None:
                 return
             try:
                 print(shard, file=process.stdin, flush=True)
-                answer = json.loads(process.stdout.readline() or "null")
+                reply = json.loads(process.stdout.readline() or "null")
             except BrokenPipeError:
-                answer = None
-            if answer is None:
+                reply = None
+            if reply is None:
                 status = process.wait()
                 results.put(RuntimeError(f"a process that cuts crops ended with status {status}"))
                 return
-            if "error" in answer:
-                results.put(InputError(answer["error"]))
+            if "error" in reply:
+                results.put(InputError(reply["error"]))
                 return
-            results.put((shard, answer["digest"]))
+            results.put((shard, reply["digest"]))
 
     with ExitStack() as stack:
         for _ in range(count):
@@ -187,7 +191,7 @@ def _made_by_processes(shards: Shards, todo: Sequence[int], count: int) -> Made:
                 result = results.get(timeout=LONGEST_SHARD_SECONDS)
             except Empty:
                 raise TimeoutError(
-                    f"{shards.crop_dir}: no crops came within {LONGEST_SHARD_SECONDS:g} s;"
+                    f"{shards.crop_dir}: no shard was finished in {LONGEST_SHARD_SECONDS:g} s;"
                     " finished parts are kept, and the same command resumes the run"
                 ) from None
             if isinstance(result, Exception):
@@ -209,10 +213,10 @@ def serve(crop_dir: str, root: str) -> None:
     shards = Shards(Path(crop_dir), Path(root))
     for line in sys.stdin:
         try:
-            answer = {"digest": shards.make(int(line))}
+            reply = {"digest": shards.make(int(line))}
         except InputError as error:
-            answer = {"error": str(error)}
-        print(json.dumps(answer), flush=True)
+            reply = {"error": str(error)}
+        print(json.dumps(reply), flush=True)
 
 
 def _logged(log: Path) -> Iterator[tuple[int, str]]:
@@ -226,11 +230,11 @@ def _logged(log: Path) -> Iterator[tuple[int, str]]:
 
 
 def _rewrite(log: Path, digests: Mapping[int, str]) -> None:
-    """Rewrite the log without truncated or wrong lines, so that the next line starts cleanly."""
-    fresh = log.with_name(log.name + ".new")
+    """Rewrite the log without truncated or wrong lines, so that a new line can be appended."""
+    new_log = log.with_name(log.name + ".new")
     lines = [json.dumps([shard, digest]) + "\n" for shard, digest in digests.items()]
-    fresh.write_text("".join(lines), "utf-8")
-    fresh.replace(log)
+    new_log.write_text("".join(lines), "utf-8")
+    new_log.replace(log)
 
 
 def _open(path: Path) -> Grey:
@@ -238,10 +242,10 @@ def _open(path: Path) -> Grey:
     return squares
 
 
-def _write(path: Path, place: int, squares: Grey) -> None:
-    """Write ``squares`` from the index ``place`` of the array on."""
+def _write(path: Path, first: int, squares: Grey) -> None:
+    """Write ``squares`` into the array, from its index ``first`` on."""
     array = _open(path)
-    offset = array.offset + place * int(np.prod(array.shape[1:]))  # type: ignore[attr-defined]
+    offset = array.offset + first * int(np.prod(array.shape[1:]))  # type: ignore[attr-defined]
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(squares.data)

@@ -3,7 +3,7 @@
 Files of a crop folder: ``crops.npy`` (N, S, S), the face with a margin at the resolution of the
 80x80 crop, so that its centre is the network's input; ``faces.parquet``, the samples with part,
 crop box and outside fraction; ``tight.npy`` (M, 80, 80) and ``tight.parquet``, the evaluation faces
-on the original's tight keypoint crop; ``shards.jsonl``, the digest of each shard.
+on FPENet's tight keypoint crop; ``shards.jsonl``, the digest of each shard.
 """
 
 from collections.abc import Mapping
@@ -121,7 +121,7 @@ class CropStore:
         )
 
     def tight_faces(self) -> FaceCrops:
-        """The evaluation faces on the original's tight keypoint crop (docs/fpenet.md, Crop)."""
+        """The evaluation faces on FPENet's tight keypoint crop (docs/fpenet.md, Crop)."""
         rows = numbers_of(self.tight_table, "row")
         side = numbers_of(self.tight_table, "side")
         center = np.stack([numbers_of(self.tight_table, f"center_{axis}") for axis in "xy"], axis=1)
@@ -169,7 +169,7 @@ def open_crops(crop_dir: Path) -> CropStore:
 
 
 def scheme_in(about: Mapping[str, str]) -> KeypointScheme | None:
-    """The data set's own scheme from the metadata ``about`` of a table, or None."""
+    """The custom scheme of the data set from the metadata ``about`` of a table, or None."""
     text = about.get("scheme")
     return custom_scheme(SchemeParams.model_validate_json(text)) if text else None
 

@@ -1,7 +1,8 @@
 """Differences between two labelled sets of the same images, face by face.
 
-Input: the set as it was and the corrected one, of any format. Output: for each face how far each
-keypoint moved and which were hidden or shown; as JSON values and as one HTML page.
+Input: the set before and after a correction, of any format. Output: for each face the distance that
+each keypoint moved, and the keypoints whose visibility changed; as JSON values and as one HTML
+page.
 """
 
 import base64
@@ -24,7 +25,7 @@ from fpenet.keypoints import scheme_for
 
 PICTURE_PX = 320
 MOVED_PX = 0.05
-"""Pixels; a smaller distance is rounding of a format, not a change."""
+"""Pixels; a smaller distance is a rounding of a format, not a change."""
 _WAS, _IS = "#ff5a4d", "#35d04f"
 _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem}"
@@ -53,7 +54,7 @@ class FaceDiff:
 
     @property
     def level_changed(self) -> bool:
-        """Whether the face's occlusion level is another one."""
+        """Whether the occlusion level of the face is different."""
         return self.old.occlusion_level != self.new.occlusion_level
 
     @property
@@ -85,16 +86,16 @@ def diff_sets(old: LabelledSet, new: LabelledSet) -> list[FaceDiff]:
     if not common:
         example = next(iter(after))
         raise InputError(f"{new.root}: no image of {old.root} is in it; it has e.g. {example}")
-    found = [
+    diffs = [
         _diff(was, now) for image in common for was, now in _pairs(before[image], after[image])
     ]
-    return sorted(found, key=lambda each: -float(np.nan_to_num(np.nanmean(each.moved))))
+    return sorted(diffs, key=lambda diff: -float(np.nan_to_num(np.nanmean(diff.moved))))
 
 
 def _pairs(
     old: Sequence[FaceSample], new: Sequence[FaceSample]
 ) -> Iterator[tuple[FaceSample, FaceSample]]:
-    ways = sorted(
+    distances = sorted(
         (float(np.nanmean(np.linalg.norm(was.points - now.points, axis=1))), i, j)
         for i, was in enumerate(old)
         for j, now in enumerate(new)
@@ -102,7 +103,7 @@ def _pairs(
     )
     taken_old: set[int] = set()
     taken_new: set[int] = set()
-    for _, i, j in ways:
+    for _, i, j in distances:
         if i not in taken_old and j not in taken_new:
             taken_old.add(i)
             taken_new.add(j)
@@ -111,13 +112,13 @@ def _pairs(
 
 def _diff(old: FaceSample, new: FaceSample) -> FaceDiff:
     had, has = ~np.isnan(old.points[:, 0]), ~np.isnan(new.points[:, 0])
-    both = had & has
+    in_both = had & has
     return FaceDiff(
         old,
         new,
         np.linalg.norm(new.points - old.points, axis=1),
-        _indices(both & old.visible & ~new.visible),
-        _indices(both & ~old.visible & new.visible),
+        _indices(in_both & old.visible & ~new.visible),
+        _indices(in_both & ~old.visible & new.visible),
         _indices(has & ~had),
         _indices(had & ~has),
     )
@@ -129,31 +130,31 @@ def _indices(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> tuple[int
 
 def summary_of(diffs: Sequence[FaceDiff]) -> dict[str, Any]:
     """Counts and distances of all faces as JSON values; image pixels, keypoints 1-based."""
-    moved = np.array([each.moved for each in diffs])
+    moved = np.array([diff.moved for diff in diffs])
     regions = scheme_for(moved.shape[1]).regions
-    changed = [each for each in diffs if each.changed]
+    changed = [diff for diff in diffs if diff.changed]
     return {
         "faces": len(diffs),
         "changed": len(changed),
         "moved_px": {name: _mean(moved[:, list(indices)]) for name, indices in regions.items()},
-        "newly_hidden": sum(len(each.newly_hidden) for each in diffs),
-        "newly_visible": sum(len(each.newly_visible) for each in diffs),
-        "labelled": sum(len(each.labelled) for each in diffs),
-        "unlabelled": sum(len(each.unlabelled) for each in diffs),
-        "occlusion_level_changed": sum(each.level_changed for each in diffs),
+        "newly_hidden": sum(len(diff.newly_hidden) for diff in diffs),
+        "newly_visible": sum(len(diff.newly_visible) for diff in diffs),
+        "labelled": sum(len(diff.labelled) for diff in diffs),
+        "unlabelled": sum(len(diff.unlabelled) for diff in diffs),
+        "occlusion_level_changed": sum(diff.level_changed for diff in diffs),
         "changes": [
             {
-                "image": each.new.image,
-                "moved_px": _mean(each.moved),
-                "farthest": {"keypoint": int(np.nanargmax(each.moved)) + 1}
-                | {"px": round(float(np.nanmax(each.moved)), 3)},
-                "newly_hidden": [k + 1 for k in each.newly_hidden],
-                "newly_visible": [k + 1 for k in each.newly_visible],
-                "labelled": [k + 1 for k in each.labelled],
-                "unlabelled": [k + 1 for k in each.unlabelled],
-                "occlusion_level": [each.old.occlusion_level, each.new.occlusion_level],
+                "image": diff.new.image,
+                "moved_px": _mean(diff.moved),
+                "farthest": {"keypoint": int(np.nanargmax(diff.moved)) + 1}
+                | {"px": round(float(np.nanmax(diff.moved)), 3)},
+                "newly_hidden": [k + 1 for k in diff.newly_hidden],
+                "newly_visible": [k + 1 for k in diff.newly_visible],
+                "labelled": [k + 1 for k in diff.labelled],
+                "unlabelled": [k + 1 for k in diff.unlabelled],
+                "occlusion_level": [diff.old.occlusion_level, diff.new.occlusion_level],
             }
-            for each in changed
+            for diff in changed
         ],
     }
 
@@ -173,12 +174,12 @@ def diff_page(diffs: Sequence[FaceDiff], root: Path, most: int) -> str:
     rows = [(name, value) for name, value in summary.items() if isinstance(value, int)]
     rows += [(f"mean distance, {name}, px", value) for name, value in summary["moved_px"].items()]
     parts = ["<h1>What changed</h1>", "<p>Before: red. After: green.</p>", _table(rows), "<div>"]
-    for each in [diff for diff in diffs if diff.changed][:most]:
-        way = f"mean {_mean(each.moved)} px, farthest {np.nanmax(each.moved):.1f} px"
-        image = html.escape(each.new.image)
+    for diff in [diff for diff in diffs if diff.changed][:most]:
+        text = f"mean {_mean(diff.moved)} px, farthest {np.nanmax(diff.moved):.1f} px"
+        image = html.escape(diff.new.image)
         parts.append(
-            f'<figure><img alt="" src="data:image/jpeg;base64,{_picture(each, root)}">'
-            f"<figcaption>{image}<br>{way}</figcaption></figure>"
+            f'<figure><img alt="" src="data:image/jpeg;base64,{_encoded_image(diff, root)}">'
+            f"<figcaption>{image}<br>{text}</figcaption></figure>"
         )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Labels</title>'
@@ -194,17 +195,18 @@ def _table(rows: Iterable[tuple[str, object]]) -> str:
     return f"<table>{cells}</table>"
 
 
-def _picture(diff: FaceDiff, root: Path) -> str:
+def _encoded_image(diff: FaceDiff, root: Path) -> str:
+    """The JPEG in base64 of a face with its points before and after."""
     box = image_box(np.concatenate([diff.old.points, diff.new.points]))
-    picture = face_image(root / diff.new.image, box, PICTURE_PX)
-    draw = ImageDraw.Draw(picture)
-    was, now = (box.to_crop(one.points, PICTURE_PX) for one in (diff.old, diff.new))
-    for k, way in enumerate(diff.moved):
-        if way > MOVED_PX:
+    image = face_image(root / diff.new.image, box, PICTURE_PX)
+    draw = ImageDraw.Draw(image)
+    was, now = (box.to_crop(sample.points, PICTURE_PX) for sample in (diff.old, diff.new))
+    for k, distance in enumerate(diff.moved):
+        if distance > MOVED_PX:
             draw.line((*was[k], *now[k]), fill="#ffffff")
     for points, colour in ((was, _WAS), (now, _IS)):
         for x, y in points[~np.isnan(points[:, 0])]:
             draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
     file = io.BytesIO()
-    picture.save(file, format="JPEG", quality=85)
+    image.save(file, format="JPEG", quality=85)
     return base64.b64encode(file.getvalue()).decode()

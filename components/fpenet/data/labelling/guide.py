@@ -27,13 +27,13 @@ _VIEWS = {
 }
 _RULES = (
     "Label every keypoint, in the order of the numbers. The subject's right is on the left.",
-    "A keypoint that an object or an extreme pose hides gets its best guess and is marked"
-    " <b>occluded</b>.",
+    "If an object or an extreme pose hides a keypoint, label its most probable position and mark"
+    " it <b>occluded</b>.",
     "The face box is as tight as possible.",
-    "Give the face an occlusion level, 0 (nothing hidden) to 9 (nearly all); faces above 5 are not"
-    " trained on.",
-    "A face at the edge of the picture of which less than 60 % is seen is left out.",
-    "A second person checks without having seen the first one's points.",
+    "Label the occlusion level of the face, 0 (nothing hidden) to 9 (nearly all hidden); faces"
+    " above 5 are not used for training.",
+    "Do not label a face at the edge of the image if less than 60 % of it is visible.",
+    "A second annotator checks the labels without the points of the first annotator.",
 )
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}"
@@ -42,7 +42,7 @@ _STYLE = (
 
 
 def guide_page(num_keypoints: int) -> str:
-    """One HTML page that needs no network; for a custom scheme without images."""
+    """One HTML page that needs no network; it has no images for a custom scheme."""
     rules = "".join(f"<li>{rule}</li>" for rule in _RULES)
     parts = [f"<h1>Labelling {num_keypoints} keypoints</h1>", f"<ol>{rules}</ol>"]
     regions = scheme_for(num_keypoints).regions.items()
@@ -53,9 +53,9 @@ def guide_page(num_keypoints: int) -> str:
     )
     if rows:
         parts.append(f"<table><tr><th>region</th><th>keypoints</th></tr>{rows}</table>")
-    for title, picture in guide_pictures(num_keypoints).items():
+    for title, image in guide_images(num_keypoints).items():
         file = io.BytesIO()
-        picture.save(file, format="PNG", optimize=True)
+        image.save(file, format="PNG", optimize=True)
         data = base64.b64encode(file.getvalue()).decode()
         parts.append(f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{data}">')
     return (
@@ -65,7 +65,7 @@ def guide_page(num_keypoints: int) -> str:
     )
 
 
-def guide_pictures(num_keypoints: int) -> dict[str, Image.Image]:
+def guide_images(num_keypoints: int) -> dict[str, Image.Image]:
     """Title -> image of a rendered face with numbered keypoints; empty for a custom scheme."""
     scheme = scheme_for(num_keypoints)
     if not scheme.of_fpenet:
@@ -74,19 +74,19 @@ def guide_pictures(num_keypoints: int) -> dict[str, Image.Image]:
     points = np.asarray(face.points[:num_keypoints], dtype=np.float64)
     regions = scheme.regions
     middle = float(points[27, 0])
-    pictures = {}
+    images = {}
     for title, names in _VIEWS.items():
         numbered = [k for name in names if name in regions for k in regions[name]]
         if "eye" in title:
             numbered = [k for k in numbered if (points[k, 0] < middle) == ("right" in title)]
-        pictures[title] = _numbered(face.image, points, numbered)
-    return pictures
+        images[title] = _numbered(face.image, points, numbered)
+    return images
 
 
 def model_face() -> RenderedFace:
-    """The face of the guideline: eyes and lips open, so that no points coincide."""
-    parted = Expression(eye_open=1.3, mouth_open=7.0)
-    return render_face(FaceSpec(expression=parted, px_per_mm=1.75, centre_px=(320.0, 205.0)))
+    """The face of the guideline, with open eyes and lips, so that no points coincide."""
+    opened = Expression(eye_open=1.3, mouth_open=7.0)
+    return render_face(FaceSpec(expression=opened, px_per_mm=1.75, centre_px=(320.0, 205.0)))
 
 
 def _numbered(
@@ -97,13 +97,13 @@ def _numbered(
     low, high = points[numbered].min(axis=0), points[numbered].max(axis=0)
     x, y = (low + high) / 2
     box = CropBox(float(x), float(y), float((high - low).max()) * 1.25)
-    picture = Image.fromarray(cut(image, box, PICTURE_PX)).convert("RGB")
-    draw = ImageDraw.Draw(picture)
+    overlay = Image.fromarray(cut(image, box, PICTURE_PX)).convert("RGB")
+    draw = ImageDraw.Draw(overlay)
     font = ImageFont.load_default(18)
     colours = point_colours(len(points))
-    place = box.to_crop(points, PICTURE_PX)
+    positions = box.to_crop(points, PICTURE_PX)
     for k in numbered:
-        u, v = place[k]
+        u, v = positions[k]
         draw.ellipse((u - 4, v - 4, u + 4, v + 4), fill=colours[k], outline="#000000")
         draw.text(
             (u + 6, v - 6),
@@ -114,7 +114,7 @@ def _numbered(
             stroke_width=2,
             stroke_fill="#000000",
         )
-    return picture
+    return overlay
 
 
 def _numbers(indices: Sequence[int]) -> str:

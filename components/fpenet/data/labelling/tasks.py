@@ -1,7 +1,7 @@
 """Keypoints of one face as Label Studio's results: percent of the image, one region per keypoint.
 
 Label Studio's 0 % is the left (top) edge of the image and 100 % the right (bottom) edge, so pixel
-centre x lies at 100 (x + 0.5) / width. Source: Label Studio's task format.
+centre x is at 100 (x + 0.5) / width. Source: Label Studio's task format.
 """
 
 from typing import Any
@@ -22,10 +22,12 @@ def results_of(
     face_box: tuple[float, float, float, float] | None,
     occlusion_level: int | None,
 ) -> list[dict[str, Any]]:
-    """The results of one annotation or prediction, for the interface of this package.
+    """The results of common annotation or prediction, for the interface of this package.
 
     Args:
-        points: (K, 2) image pixels, NaN where unlabelled. visible: (K,). image_size: width, height.
+        points: (K, 2) image pixels, NaN where unlabelled.
+        visible: (K,).
+        image_size: width, height.
         face_box: (x, y, width, height), image pixels.
     """
     width, height = image_size
@@ -36,20 +38,20 @@ def results_of(
         "image_rotation": 0,
     }
     results: list[dict[str, Any]] = []
-    for number, ((x, y), seen) in enumerate(zip(points, visible, strict=True), start=1):
+    for number, ((x, y), is_visible) in enumerate(zip(points, visible, strict=True), start=1):
         if np.isnan(x):
             continue
-        place = {
+        position = {
             "x": 100 * (float(x) + 0.5) / width,
             "y": 100 * (float(y) + 0.5) / height,
             "width": _POINT_PERCENT,
         }
-        one = {"id": f"p{number}", **about}
+        common = {"id": f"p{number}", **about}
         labels = {"from_name": "keypoints", "type": "keypointlabels"}
-        results.append(one | labels | {"value": place | {"keypointlabels": [str(number)]}})
-        if not seen:
+        results.append(common | labels | {"value": position | {"keypointlabels": [str(number)]}})
+        if not is_visible:
             hidden = {"from_name": "visibility", "type": "choices"}
-            results.append(one | hidden | {"value": place | {"choices": ["occluded"]}})
+            results.append(common | hidden | {"value": position | {"choices": ["occluded"]}})
     if face_box is not None:
         x, y, box_width, box_height = face_box
         box = {

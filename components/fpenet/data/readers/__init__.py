@@ -1,8 +1,8 @@
 """Read labels of any known format as FaceSamples: one module per format, common parts here.
 
-Input: ``data.labels``. Does: finds the format, reads every face, settles the number of keypoints of
-the set, joins CSV columns, opens each image's header. Output: one LabelledSet; whatever could not
-be used is in ``rejected`` with its file, row and reason.
+Input: ``data.labels``. Does: detects the format, reads every face, determines the number of
+keypoints of the set, adds the columns of CSV files, reads the header of each image. Output: one
+LabelledSet; each face that could not be used is in ``rejected`` with file, row and reason.
 """
 
 import dataclasses
@@ -47,8 +47,8 @@ class Reader:
 
     Attributes:
         detects: whether the folder or file is of this format.
-        read: the labels and the number of keypoints that is asked for (None: all) to faces.
-        files: what lies there, for messages.
+        read: takes the labels and the requested number of keypoints (None: all); returns faces.
+        files: description of the files of the format, for messages.
     """
 
     detects: Callable[[Path], bool]
@@ -60,7 +60,8 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     """Read the labelled set at ``labels``, a folder or a label file.
 
     Raises:
-        InputError: missing, no known format, no face, or another file of the folder is broken.
+        InputError: the labels are missing or of an unknown format, there is no face, or a sidecar
+            file is broken.
     """
     if not labels.exists():
         raise InputError(f"data.labels: {labels} does not exist")
@@ -68,9 +69,9 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     pattern = subject_pattern(data.subject_pattern)
     format_name = find_format(labels) if data.format == "auto" else data.format
     columns = image_columns(root, find_table(labels) if format_name == "table" else None)
-    wanted = None if data.keypoints == "auto" else data.keypoints
-    faces = list(READERS[format_name].read(labels, wanted))
-    num_keypoints = _settle_keypoints(labels, faces, data.keypoints)
+    requested = None if data.keypoints == "auto" else data.keypoints
+    faces = list(READERS[format_name].read(labels, requested))
+    num_keypoints = _keypoints_of(labels, faces, data.keypoints)
     name = data.name
     if name == "auto":
         by_format = "multi_pie" if format_name == "multi_pie" else folder_name(root)
@@ -86,8 +87,8 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
             about = columns.get(face.image, {})
             samples.append(_sample(face, num_keypoints, size, about))
             if samples[-1].subject is None:
-                who = _guess_subject(face.image, data.subject_per_image, pattern)
-                samples[-1] = dataclasses.replace(samples[-1], subject=who)
+                subject = _subject_of_image(face.image, data.subject_per_image, pattern)
+                samples[-1] = dataclasses.replace(samples[-1], subject=subject)
         except Refusal as refusal:
             detail = f"{face.where}: {refusal.detail}"
             rejected.append(Rejected(face.image, number, refusal.reason, detail, refusal.broken))
@@ -101,7 +102,7 @@ def find_format(labels: Path) -> str:
     """The format of a labelled set: the first of ``READERS`` that detects it.
 
     Raises:
-        InputError: none does.
+        InputError: no reader detects it.
     """
     for name, reader in READERS.items():
         if reader.detects(labels):
@@ -125,22 +126,22 @@ def subject_pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
-def _settle_keypoints(
+def _keypoints_of(
     labels: Path, faces: Iterable[LabelledFace | UnreadFace], expected: int | Literal["auto"]
 ) -> int:
     """K of the set: ``data.keypoints``, or the largest keypoint number of any face."""
     read = [face for face in faces if isinstance(face, LabelledFace)]
     if not read:
         unread = next((face for face in faces if isinstance(face, UnreadFace)), None)
-        because = f"; the first: {unread.where}: {unread.refusal.detail}" if unread else ""
-        raise InputError(f"{labels}: no usable face in it{because}")
+        first = f"; the first face: {unread.where}: {unread.refusal.detail}" if unread else ""
+        raise InputError(f"{labels}: no usable face in it{first}")
     largest = max(len(face.points) for face in read)
     if expected == "auto":
         return largest
     if expected > largest:
         raise InputError(
-            f"data.keypoints is {expected}, but no face of {labels} labels more than {largest};"
-            f" give {largest} or auto"
+            f"data.keypoints is {expected}, but no face of {labels} has more than {largest}; it"
+            f" must be at most {largest}, or auto"
         )
     return expected
 
@@ -185,7 +186,7 @@ def _sample(
     )
 
 
-def _guess_subject(image: str, per_image: bool, pattern: re.Pattern[str]) -> str | None:
+def _subject_of_image(image: str, per_image: bool, pattern: re.Pattern[str]) -> str | None:
     """The subject from the image's name, for labels without subjects; None if not possible."""
     if per_image:
         return image

@@ -1,9 +1,10 @@
-"""COCO keypoints, read and written: one JSON object of images, annotations and categories.
+"""Reader and writer of COCO keypoints: one JSON object of images, annotations and categories.
 
-An annotation's ``keypoints`` are x, y, v for each: v 0 is not labelled, 1 hidden, 2 visible.
-Keypoints are pixel indices, as ours; a ``bbox`` is measured from the image's corner, half a pixel
-before the first pixel's centre. An annotation's ``attributes`` (text and numbers) are kept; in them
-``subject`` and ``occlusion_level`` have their own meaning. Source: COCO's data format.
+The ``keypoints`` of an annotation are x, y, v for each: v is 0 for unlabelled, 1 for hidden, 2 for
+visible. Keypoints are pixel indices, with pixel centres at integers; a ``bbox`` is measured from
+the corner of the image, half a pixel before the centre of the first pixel. The ``attributes`` of an
+annotation (text and numbers) are read, with ``subject`` and ``occlusion_level`` as the subject and
+the level. Source: COCO's data format.
 """
 
 import json
@@ -32,7 +33,7 @@ _FOLDERS = ("", "images/")
 
 
 def detects_coco(labels: Path) -> bool:
-    """Whether the label file is a JSON object, as no other format is."""
+    """Whether the label file is a JSON object; no other format is one."""
     file = json_file(labels)
     if file is None:
         return False
@@ -43,7 +44,7 @@ def detects_coco(labels: Path) -> bool:
 def read_coco(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | UnreadFace]:
     """Every annotation of a COCO keypoint file, in order.
 
-    Images lie beside the file, under their ``file_name`` or below ``images/``.
+    Images are in the folder of the file, at ``file_name`` or ``images/file_name``.
 
     Raises:
         InputError: no such file, or it has no lists ``images`` and ``annotations``.
@@ -51,7 +52,7 @@ def read_coco(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFa
     for file in label_files(labels):
         about = read_label_json(file)
         lists = [about.get(key) if isinstance(about, Mapping) else None for key in _KEYS]
-        if not all(isinstance(each, list) for each in lists):
+        if not all(isinstance(value, list) for value in lists):
             raise InputError(f"{file}: a COCO file is an object with the lists {', '.join(_KEYS)}")
         root = str(file.parent.resolve())
         names = {
@@ -81,9 +82,9 @@ _KEYS = ("images", "annotations")
 
 
 def _folder_of(root: Path, names: Sequence[Any]) -> str:
-    """Where below ``root`` the images lie."""
+    """The folder below ``root`` with the images."""
     first = next((name for name in names if isinstance(name, str)), "")
-    return next((each for each in _FOLDERS if (root / each / first).is_file()), "")
+    return next((folder for folder in _FOLDERS if (root / folder / first).is_file()), "")
 
 
 def _face(annotation: Mapping[str, Any], image: str, where: str) -> LabelledFace:
@@ -140,13 +141,13 @@ def _box(values: Any) -> Box | None:
 
 
 def write_coco(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
-    """Write ``folder/labels.json``; it holds everything that a FaceSample does."""
+    """Write ``folder/labels.json``; the format supports all fields of a FaceSample."""
     numbers = {image: n for n, image in enumerate(dict.fromkeys(s.image for s in samples), start=1)}
     sizes = {sample.image: sample.image_size for sample in samples}
     annotations = []
     for number, sample in enumerate(samples, start=1):
         flags = np.where(np.isnan(sample.points[:, 0]), 0, 1 + sample.visible)
-        places = np.nan_to_num(sample.points).tolist()
+        positions = np.nan_to_num(sample.points).tolist()
         x, y, width, height = sample.face_box
         about: dict[str, Any] = dict(sample.attributes)
         if sample.subject is not None:
@@ -160,8 +161,8 @@ def write_coco(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refu
                 "category_id": 1,
                 "keypoints": [
                     value
-                    for place, flag in zip(places, flags.tolist(), strict=True)
-                    for value in (*place, flag)
+                    for position, flag in zip(positions, flags.tolist(), strict=True)
+                    for value in (*position, flag)
                 ],
                 "num_keypoints": int((flags > 0).sum()),
                 "bbox": [x + 0.5, y + 0.5, width, height],

@@ -1,7 +1,7 @@
-"""Read label JSON one record at a time, so that a broken record does not prevent the rest.
+"""Read label JSON record by record, so that records after a broken one are read too.
 
-Rejected: encodings other than UTF-8 (a byte order mark is allowed), nesting that is too deep for
-the parser, integers of thousands of digits. A key twice in one object makes its record invalid.
+Rejected: encodings except UTF-8 (a byte order mark is allowed), nesting that is too deep for the
+parser, integers of thousands of digits. A repeated key in an object makes its record invalid.
 """
 
 import json
@@ -21,7 +21,7 @@ class Record:
 
     Attributes:
         row: its number, from 1.
-        problem: why ``value`` cannot be trusted, or None.
+        problem: why ``value`` is invalid, or None.
     """
 
     row: int
@@ -30,16 +30,16 @@ class Record:
 
 
 def read_label_json(path: Path) -> Any:
-    """The one JSON value in a small file such as dataset.json.
+    """The JSON value in a small file such as dataset.json.
 
     Raises:
-        InputError: naming the file and what is wrong.
+        InputError: the file is not valid JSON; the message names it and the position.
     """
     text = _read_text(path)
     repeated: list[str] = []
     value, end = _decode(path, _decoder(repeated), text, _skip_space(text, 0), "the file")
     if repeated:
-        raise InputError(f"{path}: key {repeated[0]!r} is given twice")
+        raise InputError(f"{path}: key {repeated[0]!r} is repeated")
     if _skip_space(text, end) != len(text):
         raise InputError(f"{path}: text after the end of the JSON value, at character {end}")
     return value
@@ -49,28 +49,28 @@ def read_records(path: Path) -> Iterator[Record]:
     """The elements of the list in a label file, in order.
 
     Raises:
-        InputError: the file is not a JSON list; broken from a record on, which is named.
+        InputError: the file is not a JSON list, or is not valid JSON; the message names the record.
     """
     text = _read_text(path)
-    place = _skip_space(text, 0)
-    if text[place : place + 1] != "[":
+    position = _skip_space(text, 0)
+    if text[position : position + 1] != "[":
         raise InputError(
-            f"{path}: starts with {text[place : place + 20]!r}; a label file is a JSON list of"
-            ' {"filename": ..., "annotations": [...]}'
+            f"{path}: starts with {text[position : position + 20]!r};"
+            ' a label file is a JSON list of {"filename": ..., "annotations": [...]}'
         )
     repeated: list[str] = []
     decoder = _decoder(repeated)
-    place = _skip_space(text, place + 1)
+    position = _skip_space(text, position + 1)
     row = 0
-    while text[place : place + 1] != "]":
+    while text[position : position + 1] != "]":
         row += 1
         repeated.clear()
-        value, place = _decode(path, decoder, text, place, f"record {row}")
-        yield Record(row, value, f"key {repeated[0]!r} is given twice" if repeated else None)
-        place = _skip_space(text, place)
-        if text[place : place + 1] == ",":
-            place = _skip_space(text, place + 1)
-        elif text[place : place + 1] != "]":
+        value, position = _decode(path, decoder, text, position, f"record {row}")
+        yield Record(row, value, f"key {repeated[0]!r} is repeated" if repeated else None)
+        position = _skip_space(text, position)
+        if text[position : position + 1] == ",":
+            position = _skip_space(text, position + 1)
+        elif text[position : position + 1] != "]":
             raise InputError(f"{path}: ends within the list, after record {row}")
 
 
@@ -84,37 +84,37 @@ def _read_text(path: Path) -> str:
 
 
 def _decoder(repeated: list[str]) -> json.JSONDecoder:
-    """A decoder that puts every key given twice in one object into ``repeated``."""
+    """A decoder that appends every repeated key of an object to ``repeated``."""
 
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         collected = dict(pairs)
         if len(collected) != len(pairs):
-            seen: set[str] = set()
+            names: set[str] = set()
             for key, _ in pairs:
-                if key in seen:
+                if key in names:
                     repeated.append(key)
-                seen.add(key)
+                names.add(key)
         return collected
 
     return json.JSONDecoder(object_pairs_hook=collect)
 
 
 def _decode(
-    path: Path, decoder: json.JSONDecoder, text: str, place: int, what: str
+    path: Path, decoder: json.JSONDecoder, text: str, position: int, part: str
 ) -> tuple[Any, int]:
     try:
-        return decoder.raw_decode(text, place)
+        return decoder.raw_decode(text, position)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path}: {what}, line {error.lineno} column {error.colno}: {error.msg}"
+            f"{path}: {part}, line {error.lineno} column {error.colno}: {error.msg}"
         ) from None
     except RecursionError:
-        raise InputError(f"{path}: {what} is nested too deeply to be a label") from None
+        raise InputError(f"{path}: {part} is nested too deeply to be a label") from None
     except ValueError as error:  # an integer with thousands of digits
-        raise InputError(f"{path}: {what}: {error}") from None
+        raise InputError(f"{path}: {part}: {error}") from None
 
 
-def _skip_space(text: str, place: int) -> int:
-    while text[place : place + 1] and text[place] in _SPACE:
-        place += 1
-    return place
+def _skip_space(text: str, position: int) -> int:
+    while text[position : position + 1] and text[position] in _SPACE:
+        position += 1
+    return position

@@ -1,11 +1,11 @@
-"""Label Studio's JSON export, read and written: tasks with annotations of keypoints, in percent.
+"""Reader and writer of Label Studio's JSON export: tasks with annotations of keypoints, in percent.
 
-Input: a JSON list of tasks. Does: numbers in ``keypointlabels`` are 1-based keypoints; a region
-with the choice ``occluded`` is hidden; a rectangle is the face box; a choice 0 to 9 that belongs to
-no region is the face's occlusion level. Label Studio's 0 % is the image's left (top) edge, so a
-point lies at percent / 100 * size - 0.5 (pixel centres at integers). Predictions are no labels, and
-cancelled annotations are left out. Output: one LabelledFace an annotation, with its labeller.
-Source: Label Studio's task format.
+Input: a JSON list of tasks. Numbers in ``keypointlabels`` are 1-based keypoints; a region with the
+choice ``occluded`` is hidden; a rectangle is the face box; a choice 0 to 9 without a region is the
+occlusion level of the face. Label Studio's 0 % is the left (top) edge of the image, so a point is
+at percent / 100 * size - 0.5 (pixel centres at integers). Predictions and cancelled annotations are
+not read. Output: one LabelledFace for each annotation, with its labeller. Source: Label Studio's
+task format.
 """
 
 import json
@@ -41,7 +41,7 @@ def read_label_studio(
     """Every face of an export, in order.
 
     Raises:
-        InputError: no label file there, or one that is not a JSON list.
+        InputError: there is no label file, or one is not a JSON list.
     """
     for file in label_files(labels):
         root = str(file.parent.resolve())
@@ -58,14 +58,14 @@ def read_label_studio(
             for number, annotation in enumerate(annotations, start=1):
                 if annotation.get("was_cancelled"):
                     continue
-                place = f"{where}, annotation {number}"
+                row = f"{where}, annotation {number}"
                 labeller = _labeller(annotation.get("completed_by"))
                 about: dict[str, str | float] = {"labeller": labeller} if labeller else {}
                 try:
                     points, visible, box, level = _face(annotation)
-                    yield LabelledFace(image, place, points, visible, box, level, subject, about)
+                    yield LabelledFace(image, row, points, visible, box, level, subject, about)
                 except Refusal as refusal:
-                    yield UnreadFace(image, place, refusal)
+                    yield UnreadFace(image, row, refusal)
 
 
 def _task(task: Any, root: str) -> tuple[str, str | None, list[Mapping[str, Any]]]:
@@ -76,17 +76,17 @@ def _task(task: Any, root: str) -> tuple[str, str | None, list[Mapping[str, Any]
     annotations = task.get("annotations")
     if not isinstance(annotations, list):
         raise Refusal("label", "has no list annotations; export the whole JSON, not JSON_MIN")
-    sound = [each for each in annotations if isinstance(each, Mapping)]
-    if len(sound) != len(annotations):
+    objects = [value for value in annotations if isinstance(value, Mapping)]
+    if len(objects) != len(annotations):
         raise Refusal("label", "an annotation is no object")
-    if all(each.get("was_cancelled") for each in sound):
+    if all(annotation.get("was_cancelled") for annotation in objects):
         raise Refusal("no keypoints", "not labelled yet", broken=False)
     subject = data.get("subject")
-    return image, None if subject is None else str(subject), sound
+    return image, None if subject is None else str(subject), objects
 
 
 def _file_of(name: Any) -> Any:
-    """The path that a task's image means: ``?d=`` of local files, else the path of its URL."""
+    """The image path of a task: ``?d=`` of a local file URL, else the value itself."""
     if not isinstance(name, str):
         return name
     parts = urlsplit(name)
@@ -104,7 +104,7 @@ def _face(
     results = annotation.get("result")
     if not isinstance(results, list):
         raise Refusal("label", "an annotation without a list result")
-    placed: dict[int, tuple[float, float]] = {}
+    positions: dict[int, tuple[float, float]] = {}
     regions: dict[Any, int] = {}
     hidden: set[Any] = set()
     box: Box | None = None
@@ -116,10 +116,10 @@ def _face(
         kind = result.get("type")
         if kind == "keypointlabels":
             number = _number_of(value)
-            if number in placed:
-                raise Refusal("keypoint number", f"keypoint {number} is labelled twice")
+            if number in positions:
+                raise Refusal("keypoint number", f"keypoint {number} is repeated")
             width, height = _percent_size(result)
-            placed[number] = (
+            positions[number] = (
                 _coordinate(value, "x") * width - 0.5,
                 _coordinate(value, "y") * height - 0.5,
             )
@@ -143,12 +143,12 @@ def _face(
                 level = int(chosen[0])
                 if level > 9:
                     raise Refusal("occlusion level", f"occlusion is {level}; it must be 0 to 9")
-    if not placed:
+    if not positions:
         raise Refusal("no keypoints", "an annotation without a keypoint", broken=False)
-    points = np.full((max(placed), 2), np.nan)
-    visible = np.zeros(max(placed), np.bool_)
-    for number, place in placed.items():
-        points[number - 1], visible[number - 1] = place, True
+    points = np.full((max(positions), 2), np.nan)
+    visible = np.zeros(max(positions), np.bool_)
+    for number, position in positions.items():
+        points[number - 1], visible[number - 1] = position, True
     for region in hidden & regions.keys():
         visible[regions[region] - 1] = False
     return points, visible, box, level
@@ -160,13 +160,13 @@ def _number_of(value: Mapping[str, Any]) -> int:
     if not (isinstance(name, str) and name.isascii() and name.isdigit() and len(name) < 10):
         raise Refusal("keypoint number", f"keypointlabels is {names!r}; it must be one number")
     if not 1 <= int(name) <= MAX_POINTS:
-        raise Refusal("keypoint number", f"{name}: keypoints count from 1 to {MAX_POINTS}")
+        raise Refusal("keypoint number", f"{name}: keypoints are numbered from 1 to {MAX_POINTS}")
     return int(name)
 
 
 def _percent_size(result: Mapping[str, Any]) -> tuple[float, float]:
     size = result.get("original_width"), result.get("original_height")
-    if not all(isinstance(each, int) and 0 < each < 1 << 20 for each in size):
+    if not all(isinstance(side, int) and 0 < side < 1 << 20 for side in size):
         raise Refusal("label", f"original_width and original_height are {size}; they must be px")
     if result.get("image_rotation"):
         raise Refusal("label", f"image_rotation is {result['image_rotation']}; it must be 0")
@@ -182,7 +182,7 @@ def _coordinate(value: Mapping[str, Any], key: str) -> float:
 
 
 def write_label_studio(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
-    """Write ``folder/labels.json``, one task an image and one annotation a face."""
+    """Write ``folder/labels.json``, one task for each image and one annotation for each face."""
     tasks: dict[str, dict[str, Any]] = {}
     for sample in samples:
         data = {"image": IMAGE_URL + sample.image, "filename": sample.image}

@@ -23,9 +23,10 @@ class LabelledFace:
     Attributes:
         image: path below the set's root.
         where: file and row, for messages.
-        points: (k, 2) image pixels, NaN where unlabelled; k is this face's own largest keypoint
-        number. visible: (k,) False where hidden or unlabelled. face_box: (x, y, width, height), or
-        None where the labels have none.
+        points: (k, 2) image pixels, NaN where unlabelled; k is the largest keypoint number of this
+            face.
+        visible: (k,) False where hidden or unlabelled.
+        face_box: (x, y, width, height), image pixels; None where the labels have none.
     """
 
     image: str
@@ -40,7 +41,7 @@ class LabelledFace:
 
 @dataclass(frozen=True, slots=True)
 class UnreadFace:
-    """A face, or a whole record, that a reader could not use."""
+    """A face, or a record of several faces, that a reader could not use."""
 
     image: str
     where: str
@@ -49,10 +50,10 @@ class UnreadFace:
 
 @dataclass(frozen=True, slots=True)
 class LabelledSet:
-    """A labelled set as the pipeline sees it, whatever its format was.
+    """A labelled set, independent of its format.
 
     Attributes:
-        name: keys the gate's thresholds.
+        name: name of the data set; it selects the thresholds of the gate.
         root: the folder that image paths are relative to.
         num_keypoints: K of every sample.
         scheme: the keypoint scheme, if the folder has a scheme file.
@@ -74,21 +75,21 @@ def contained(root: str, name: object) -> str:
         root: the real path of the set's folder.
 
     Raises:
-        Refusal: not a name, absolute, or it leads out of ``root``, be it by ``..`` or by a link.
+        Refusal: no path, an absolute path, or a path outside ``root`` (by ``..`` or a link).
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise Refusal("image name", f"filename is {name!r}; it must be a path")
     path = name.replace("\\", "/")
     if path.startswith("/") or path[1:2] == ":":
-        raise Refusal("image outside", f"{name!r} is absolute; it must lie beside the labels")
+        raise Refusal("image outside", f"{name!r} is absolute; it must be below the labels' folder")
     real = os.path.realpath(f"{root}/{path}")
     if not real.startswith(root + "/"):
-        raise Refusal("image outside", f"{name!r} leads out of the labels' folder")
+        raise Refusal("image outside", f"{name!r} is outside of the labels' folder")
     return os.path.normpath(path)
 
 
 def finite_number(key: str, value: Any) -> float:
-    """A finite float; numbers written as text are accepted, as in the original's converter.
+    """A finite float; numbers written as text are accepted, as in TAO's dataset_convert.
 
     Raises:
         Refusal: names the key.

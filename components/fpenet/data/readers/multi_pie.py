@@ -3,8 +3,9 @@
 Input: ``[data/]session<SS>/multiview/<SUBJ>/<REC>/<CC_C>/<SUBJ>_<SS>_<REC>_<CCC>_<II>.png`` with
 labels in ``labels.json`` (Sloth format, as in the embedded set) or in
 ``MPie_Labels/labels/<CCC>/*_lm.mat``. Does: applies a ``.mat`` label to every illumination of its
-capture, which takes 0.7 s; ``labelled_illumination`` is the one that was labelled. Output: faces
-with subject, session, recording, expression, camera, yaw (degrees) and illumination.
+capture (a capture takes 0.7 s); ``labelled_illumination`` is the illumination of the labelled
+image. Output: faces with subject, session, recording, expression, camera, yaw (degrees) and
+illumination.
 """
 
 import re
@@ -25,13 +26,13 @@ _NAME = re.compile(
     r"(?P<subject>\d{3})_(?P<session>\d\d)_(?P<recording>\d\d)_(?P<camera>\d{3})_(?P<light>\d\d)\b",
     re.ASCII,
 )
-_PERSON = re.compile(
+_SUBJECT = re.compile(
     r"\s*(?P<subject>\d{1,3})[\s,;]+(?P<year>\d{4}|\d\d)\b[\s,;]*(?P<sex>(?:fe)?male|[mf]\b)?",
     re.ASCII | re.IGNORECASE,
 )
 _MAT_BYTES = 1 << 20
 PROFILE_POINTS = 39
-"""Of a label of the six profile cameras, beyond 45 degrees."""
+"""Number of points in a label of the six profile cameras, beyond 45 degrees."""
 
 # (session, recording) -> expression; camera -> yaw in degrees (docs/fpenet.md, Multi-PIE).
 EXPRESSIONS = {
@@ -70,7 +71,7 @@ _LAYOUTS = {68: tuple(range(68)), 66: tuple(k for k in range(68) if k not in (60
 
 
 def detects_multi_pie(labels: Path) -> bool:
-    """Whether the folder, or that of the label file, holds a Multi-PIE tree."""
+    """Whether the folder, or the folder of the label file, is a Multi-PIE tree."""
     root = labels if labels.is_dir() else labels.parent
     return any(root.glob("session[0-9][0-9]")) or any(root.glob("data/session[0-9][0-9]"))
 
@@ -78,20 +79,20 @@ def detects_multi_pie(labels: Path) -> bool:
 def read_subjects(root: Path) -> dict[str, dict[str, str | float]]:
     """Subject -> birth year and sex, from ``meta/subject_list.txt`` if it exists.
 
-    Lines that do not start with a number and a year are skipped: the file's other columns are not
-    documented. A year of two digits belongs to the twentieth century.
+    Lines that do not start with a number and a year are skipped, because further columns of the
+    file are not documented. A year of two digits belongs to the twentieth century.
     """
     path = root / "meta/subject_list.txt"
-    people: dict[str, dict[str, str | float]] = {}
+    subjects: dict[str, dict[str, str | float]] = {}
     if path.is_file():
         for line in path.read_text("utf-8", errors="replace").splitlines():
-            if match := _PERSON.match(line):
+            if match := _SUBJECT.match(line):
                 year = int(match["year"])
                 about: dict[str, str | float] = {"birth_year": float(year + 1900 * (year < 100))}
                 if match["sex"]:
                     about["sex"] = "female" if match["sex"].lower().startswith("f") else "male"
-                people[match["subject"].zfill(3)] = about
-    return people
+                subjects[match["subject"].zfill(3)] = about
+    return subjects
 
 
 def describe_name(image: str) -> tuple[str, dict[str, str | float]]:
@@ -101,7 +102,7 @@ def describe_name(image: str) -> tuple[str, dict[str, str | float]]:
     0.0
 
     Raises:
-        Refusal: not such a name.
+        Refusal: the file name has another format.
     """
     match = _NAME.match(image.rsplit("/", 1)[-1].replace("_crop_128", ""))
     if match is None:
@@ -133,11 +134,11 @@ def read_multi_pie(
         keypoints: 39: only the 39-point labels of the six profile cameras.
 
     Raises:
-        InputError: no labels there.
+        InputError: the tree has no labels.
     """
     root = labels if labels.is_dir() else labels.parent
     has_json = labels.is_file() or (root / LABELS).is_file()
-    people = read_subjects(root)
+    subjects = read_subjects(root)
     for face in read_sloth(labels) if has_json else _read_mat_labels(root, keypoints):
         if isinstance(face, UnreadFace):
             yield face
@@ -147,7 +148,7 @@ def read_multi_pie(
         except Refusal as refusal:
             yield UnreadFace(face.image, face.where, refusal)
             continue
-        attributes |= people.get(subject, {}) | dict(face.attributes)
+        attributes |= subjects.get(subject, {}) | dict(face.attributes)
         yield replace(face, subject=subject, attributes=attributes)
 
 
@@ -181,12 +182,12 @@ def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace
             yield UnreadFace(name, where, refusal)
             continue
         for image in images:
-            own = labelled.get(image.stem, file)
-            where = own.relative_to(root).as_posix()
+            label = labelled.get(image.stem, file)
+            where = label.relative_to(root).as_posix()
             path = f"{folder}/{image.name}"
-            light = own.name.removesuffix("_lm.mat").rpartition("_")[2]
+            light = label.name.removesuffix("_lm.mat").rpartition("_")[2]
             try:
-                points, visible = read_mat(own, keypoints == PROFILE_POINTS)
+                points, visible = read_mat(label, keypoints == PROFILE_POINTS)
                 face = LabelledFace(contained(real, path), where, points, visible)
                 yield replace(face, attributes={"labelled_illumination": light})
             except Refusal as refusal:
@@ -196,10 +197,10 @@ def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace
 def read_mat(path: Path, profile: bool = False) -> tuple[Floats, Bools]:
     """(68, 2) image points, NaN where the file has none, and (68,) visibility; 39 for a profile.
 
-    MATLAB counts pixels from 1, so 1 is subtracted from both coordinates.
+    MATLAB numbers pixels from 1, so 1 is subtracted from both coordinates.
 
     Raises:
-        Refusal: not such a file, or a layout of points that is not part of the 68.
+        Refusal: the file has no variable pts, or a layout of points that is not part of the 68.
     """
     from scipy.io import loadmat
 
@@ -216,8 +217,8 @@ def read_mat(path: Path, profile: bool = False) -> tuple[Floats, Bools]:
     if is_profile and not profile:
         raise Refusal(
             "profile layout",
-            f"{path.name}: 39 points of a profile, which have no place among the 68;"
-            " data.keypoints=39 reads the profiles alone",
+            f"{path.name}: 39 points of a profile, which are not part of the 68;"
+            " data.keypoints=39 reads only the profiles",
             broken=False,
         )
     if len(points) not in _LAYOUTS and not is_profile:

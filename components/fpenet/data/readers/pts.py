@@ -1,7 +1,8 @@
-"""300-W ``.pts`` files, read and written: one text file with one face for each image.
+"""Reader and writer of 300-W ``.pts`` files: one text file with one face for each image.
 
-Source: annotations of the 300-W challenge (iBUG). MATLAB counts pixels from 1: 1 is subtracted from
-both coordinates when reading and added when writing. The format has no flags, boxes or subjects.
+Source: annotations of the 300-W challenge (iBUG). MATLAB numbers pixels from 1: 1 is subtracted
+from both coordinates when reading and added when writing. The format has no flags, boxes or
+subjects.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,14 +27,14 @@ _MOST_BYTES = 1 << 20
 
 
 def pts_files(labels: Path) -> list[Path]:
-    """The ``.pts`` files in a folder and below it, or the one named."""
+    """The ``.pts`` files in a folder and below it, or ``labels`` itself if it is one."""
     if labels.is_file():
         return [labels] if labels.suffix == ".pts" else []
     return sorted(labels.rglob("*.pts"))
 
 
 def detects_pts(labels: Path) -> bool:
-    """Whether a ``.pts`` file lies there."""
+    """Whether there is a ``.pts`` file."""
     return bool(pts_files(labels))
 
 
@@ -41,7 +42,7 @@ def read_pts_set(labels: Path, keypoints: int | None = None) -> Iterator[Labelle
     """The face of each ``.pts`` file, in the order of their paths.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no ``.pts`` file.
     """
     root = labels if labels.is_dir() else labels.parent
     files = pts_files(labels)
@@ -62,7 +63,7 @@ def read_pts(path: Path) -> Floats:
     """(K, 2) image pixels of one file, pixel centres at integers.
 
     Raises:
-        Refusal: naming the file and what is wrong.
+        Refusal: the file has another format; the message names it and the problem.
     """
     if path.stat().st_size > _MOST_BYTES:
         raise Refusal("label", f"{path.name}: larger than {_MOST_BYTES >> 20} MiB")
@@ -98,23 +99,24 @@ def read_pts(path: Path) -> Floats:
 def _image_of(file: Path) -> Path:
     images = [
         path
-        for path in (file.with_suffix(s) for each in _SUFFIXES for s in (each, each.upper()))
+        for path in (file.with_suffix(s) for suffix in _SUFFIXES for s in (suffix, suffix.upper()))
         if path.is_file()
     ]
     if len(images) != 1:
-        found = ", ".join(path.name for path in images) or "none"
+        names = ", ".join(path.name for path in images) or "none"
         raise Refusal(
             "image missing",
-            f"{file.name}: beside it must lie one image of its name (png, jpg); found {found}",
+            f"{file.name}: its folder must have one image of its name (png, jpg); it has {names}",
         )
     return images[0]
 
 
 def write_pts_set(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
-    """Write a ``.pts`` file beside each image.
+    """Write a ``.pts`` file next to each image.
 
     Returns:
-        why a face could not be written: a keypoint without a place, or a second face of an image.
+        index of a face -> why it was not written: an unlabelled keypoint, or a second face of an
+        image.
     """
     refused: dict[int, Refusal] = {}
     written: set[Path] = set()
@@ -122,10 +124,10 @@ def write_pts_set(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, R
         path = (folder / sample.image).with_suffix(".pts")
         missing = np.flatnonzero(np.isnan(sample.points[:, 0])) + 1
         if len(missing):
-            detail = f"keypoint {missing[0]} has no place; a .pts file needs one for each"
+            detail = f"keypoint {missing[0]} is unlabelled; a .pts file needs every keypoint"
             refused[number] = Refusal("unlabelled keypoint", detail, broken=False)
         elif path in written:
-            detail = f"{path.name} holds another face; a .pts file holds one"
+            detail = f"{path.name} has another face; a .pts file has one face"
             refused[number] = Refusal("second face", detail, broken=False)
         else:
             written.add(path)

@@ -1,4 +1,4 @@
-"""Additional files in the folder of the labels: dataset name, scheme, and CSV files of images."""
+"""Sidecar files in the folder of the labels: dataset name, scheme, and CSV files of images."""
 
 import csv
 import os
@@ -56,28 +56,29 @@ def own_scheme(root: Path, num_keypoints: int) -> SchemeParams | None:
 
 
 def folder_name(root: Path) -> str:
-    """The folder's own name as the name of a data set."""
+    """The name of the folder as the name of a data set."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", root.resolve().name).strip("._-")[:64] or "labels"
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell is a number; ``05`` is not: it is a name."""
+    """Whether a cell is a number; ``05`` is a name, not a number."""
     return _NUMBER.fullmatch(text) is not None
 
 
 def image_columns(root: Path, labels: Path | None = None) -> dict[str, Attributes]:
     """Image path -> column -> value, from every CSV in ``root`` that has a column ``filename``.
 
-    A column is numbers when each value in it is one, text otherwise; ``subject`` is always text.
+    A column is numeric if each of its values is a number, else text; ``subject`` is always text.
 
     Args:
-        labels: a table of the labels themselves, which is not about images.
+        labels: a CSV file with the labels, which is not read here.
 
     Raises:
-        InputError: naming file and line: an image twice, a ragged line, a column in two files.
+        InputError: a repeated image, a line with another number of cells, or a column in two files;
+            the message names file and line.
     """
     merged: dict[str, Attributes] = {}
-    taken: dict[str, Path] = {}
+    file_of: dict[str, Path] = {}
     for path in sorted(root.glob("*.csv")):
         if path == labels:
             continue
@@ -89,9 +90,9 @@ def image_columns(root: Path, labels: Path | None = None) -> dict[str, Attribute
                 continue
             if not COLUMN.fullmatch(column):
                 raise InputError(f"{path}: column {column!r}; a name is letters, digits and _")
-            if column in taken:
-                raise InputError(f"{path}: column {column!r} is in {taken[column].name} too")
-            taken[column] = path
+            if column in file_of:
+                raise InputError(f"{path}: column {column!r} is in {file_of[column].name} too")
+            file_of[column] = path
             values = {name: row[column] for name, row in rows.items() if row[column] != ""}
             numeric = column != "subject" and all(map(is_number, values.values()))
             for name, value in values.items():
@@ -108,15 +109,15 @@ def _read_csv(path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
             if "filename" not in names:
                 return names, rows
             if len(set(names)) != len(names):
-                raise InputError(f"{path}: a column is named twice in {names}")
+                raise InputError(f"{path}: a column is repeated in {names}")
             for line in lines:
                 if len(line) != len(names):
-                    found = f"{len(line)} values for {len(names)} columns"
-                    raise InputError(f"{path}, line {lines.line_num}: {found}")
+                    problem = f"{len(line)} values for {len(names)} columns"
+                    raise InputError(f"{path}, line {lines.line_num}: {problem}")
                 row = dict(zip(names, map(str.strip, line), strict=True))
                 name = os.path.normpath(row["filename"].replace("\\", "/"))
                 if name in rows:
-                    raise InputError(f"{path}, line {lines.line_num}: {name} is there twice")
+                    raise InputError(f"{path}, line {lines.line_num}: {name} is repeated")
                 rows[name] = row
             return names, rows
     except csv.Error as error:

@@ -1,10 +1,9 @@
-"""TAO/Sloth JSON, read and written: images, each with FiducialPoints and FaceBbox annotations.
+"""Reader and writer of TAO/Sloth JSON: images with FiducialPoints and FaceBbox annotations.
 
-Input: ``labels.json`` (or every ``*.json`` of the folder, or the one file named). Does: turns
-keypoint numbers from 1-based to 0-based, here and nowhere else; keeps coordinates as floats; pairs
-boxes with keypoints. Output: one LabelledFace a FiducialPoints annotation. Source of the format:
-TAO Toolkit's FPENet data format; keys are matched as it does, by their parts and without regard to
-case.
+Input: ``labels.json`` (or every ``*.json`` of the folder, or one file). Does: converts keypoint
+numbers from 1-based to 0-based; reads coordinates as floats; pairs boxes with keypoints. Output:
+one LabelledFace for each FiducialPoints annotation. Source: TAO Toolkit's FPENet data format; as in
+TAO, keys are matched by their parts and independent of upper and lower case.
 """
 
 import json
@@ -38,14 +37,14 @@ _POINT_KEY = re.compile(r"[Pp](\d{1,9})(?:([XxYy])|\w*occ\w*)", re.ASCII | re.IG
 
 
 def json_file(labels: Path) -> Path | None:
-    """The first JSON label file of a folder, or ``labels`` itself when it is one; None: none."""
+    """The first JSON label file of a folder, or ``labels`` itself; None where there is none."""
     if labels.is_file() and labels.suffix != ".json":
         return None
     return next(iter(label_files(labels)), None)
 
 
 def detects_sloth(labels: Path) -> bool:
-    """Whether JSON label files lie there; those of other formats are recognised before."""
+    """Whether there is a JSON label file; the readers of other JSON formats are tried before."""
     return json_file(labels) is not None
 
 
@@ -62,11 +61,11 @@ def read_sloth(labels: Path, keypoints: int | None = None) -> Iterator[LabelledF
     """Every face of a Sloth label file or folder, in order.
 
     Raises:
-        InputError: no label file there, or one that is not a JSON list.
+        InputError: there is no label file, or one is not a JSON list.
     """
     files = label_files(labels)
     if not files:
-        raise InputError(f"{labels}: no label file; expected {LABELS} or other *.json there")
+        raise InputError(f"{labels}: no label file; it must have {LABELS} or other *.json files")
     for file in files:
         root = str(file.parent.resolve())
         for record in read_records(file):
@@ -102,7 +101,7 @@ def _faces_of(record: Any, root: str, where: str) -> Iterator[LabelledFace | Unr
                 boxes.append(read_box(annotation))
         except Refusal as refusal:
             yield UnreadFace(image, where, refusal)
-            return  # which box belongs to which points is no longer known
+            return  # the pairs of boxes and points are not known without this annotation
     if not labelled:
         raise Refusal("no keypoints", "no FiducialPoints annotation", broken=False)
     for (points, visible), (box, level) in zip(labelled, _paired(labelled, boxes), strict=True):
@@ -110,10 +109,10 @@ def _faces_of(record: Any, root: str, where: str) -> Iterator[LabelledFace | Unr
 
 
 def read_points(annotation: Mapping[str, Any]) -> tuple[Floats, Bools]:
-    """(k, 2) points, NaN where unlabelled, and (k,) visibility; k is the largest number labelled.
+    """(k, 2) points, NaN where unlabelled, and (k,) visibility; k is the largest labelled number.
 
     Raises:
-        Refusal: naming the key.
+        Refusal: a key or value is not valid; the message names the key.
     """
     coordinates: dict[int, list[float | None]] = {}
     hidden: set[int] = set()
@@ -123,21 +122,23 @@ def read_points(annotation: Mapping[str, Any]) -> tuple[Floats, Bools]:
             continue
         number, axis = parsed
         if not 1 <= number <= MAX_POINTS:
-            raise Refusal("keypoint number", f"{key}: keypoints count from 1 to {MAX_POINTS}")
+            raise Refusal(
+                "keypoint number", f"{key}: keypoints are numbered from 1 to {MAX_POINTS}"
+            )
         if axis is None:
             if _is_true(value):
                 hidden.add(number)
             continue
         pair = coordinates.setdefault(number, [None, None])
         if pair[axis] is not None:
-            raise Refusal("keypoint number", f"{key}: keypoint {number} is labelled twice")
+            raise Refusal("keypoint number", f"{key}: keypoint {number} is repeated")
         pair[axis] = None if value is None else finite_number(key, value)
     for number, (x, y) in coordinates.items():
         if (x is None) != (y is None):
             raise Refusal("coordinate", f"P{number}: one of P{number}x and P{number}y is missing")
     numbers = [number for number, pair in coordinates.items() if pair[0] is not None]
     if not numbers:
-        raise Refusal("no keypoints", "FiducialPoints without a single point", broken=False)
+        raise Refusal("no keypoints", "FiducialPoints without a point", broken=False)
     points = np.full((max(numbers), 2), np.nan)
     visible = np.zeros(max(numbers), bool)
     for number in numbers:
@@ -150,7 +151,7 @@ def read_box(annotation: Mapping[str, Any]) -> tuple[Box | None, int | None]:
     """The tight box (x, y, width, height) and the occlusion level (0-9) of a FaceBbox annotation.
 
     Raises:
-        Refusal: naming the key.
+        Refusal: a value is not valid; the message names the key.
     """
     lowered = {str(key).lower(): value for key, value in annotation.items()}
     keys = [f"face_tight_bbox{part}" for part in ("x", "y", "width", "height")]
@@ -173,7 +174,7 @@ def read_box(annotation: Mapping[str, Any]) -> tuple[Box | None, int | None]:
 def _paired(
     labelled: Sequence[tuple[Floats, Bools]], boxes: Sequence[tuple[Box | None, int | None]]
 ) -> list[tuple[Box | None, int | None]]:
-    """For each set of keypoints the free box that overlaps it most, or (None, None)."""
+    """For each set of keypoints the unpaired box with the largest overlap, or (None, None)."""
     free = list(boxes)
     if len(labelled) == len(free) == 1:
         return free
@@ -209,7 +210,7 @@ def _is_true(value: Any) -> bool:
 
 
 def write_sloth(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
-    """Write ``folder/labels.json``, one record an image; it holds every label of a face."""
+    """Write ``folder/labels.json``, one record for each image."""
     records: dict[str, list[dict[str, Any]]] = {}
     for sample in samples:
         sides = zip(("x", "y", "width", "height"), sample.face_box, strict=True)
@@ -218,12 +219,12 @@ def write_sloth(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Ref
         if sample.occlusion_level is not None:
             box["Occlusion"] = sample.occlusion_level
         points: dict[str, Any] = {"class": "FiducialPoints"}
-        for number, ((x, y), seen) in enumerate(
+        for number, ((x, y), is_visible) in enumerate(
             zip(sample.points.tolist(), sample.visible, strict=True), start=1
         ):
             if not math.isnan(x):
                 points |= {f"P{number}x": x, f"P{number}y": y}
-                if not seen:
+                if not is_visible:
                     points[f"P{number}occluded"] = True
         records.setdefault(sample.image, []).extend((box, points))
     rows = [

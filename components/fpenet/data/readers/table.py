@@ -1,10 +1,10 @@
-"""A table of faces, read and written: CSV or Parquet, one row a face.
+"""Reader and writer of a table of faces: CSV or Parquet, one row for each face.
 
-Columns: ``filename``; ``x<k>`` and ``y<k>`` in image pixels, numbered from 1, or from 0 where the
-first is 0 (an underscore before the number is fine); where given ``occluded<k>``, ``box_x``,
-``box_y``, ``box_width``, ``box_height``, ``occlusion_level`` and ``subject``. Every other column is
-an attribute: of numbers where each value in it is one (``05`` is not: it is a name). A keypoint
-whose cells are empty is not labelled.
+Columns: ``filename``; ``x<k>`` and ``y<k>`` in image pixels, numbered from 1, or from 0 if there is
+``x0`` (an underscore before the number is allowed); optional: ``occluded<k>``, ``box_x``,
+``box_y``, ``box_width``, ``box_height``, ``occlusion_level`` and ``subject``. Each further column
+is an attribute; it is numeric if each of its values is a number (``05`` is a name, not a number). A
+keypoint with empty cells is unlabelled.
 """
 
 import csv
@@ -35,7 +35,7 @@ from fpenet.data.sample import Bools, FaceSample, Floats
 
 LABELS = "labels.csv"
 _BOX = ("box_x", "box_y", "box_width", "box_height")
-_OWN = {"filename", "occlusion_level", "subject", *_BOX}
+_RESERVED = {"filename", "occlusion_level", "subject", *_BOX}
 _KEYPOINT = re.compile(r"(x|y|occluded)_?(\d{1,9})", re.ASCII)
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _BATCH = 1024
@@ -43,23 +43,24 @@ _BATCH = 1024
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What the columns of a table are.
+    """The columns of a table by their content.
 
     Attributes:
-        places: 0-based keypoint -> the names of its x and y. hidden: its ``occluded``.
-        attributes: the columns that are no labels.
+        coordinates: 0-based keypoint -> the names of its x and y columns.
+        hidden: 0-based keypoint -> the name of its ``occluded`` column.
+        attributes: the columns with attributes.
     """
 
-    places: Mapping[int, tuple[str, str]]
+    coordinates: Mapping[int, tuple[str, str]]
     hidden: Mapping[int, str]
     attributes: tuple[str, ...]
 
 
 def find_table(labels: Path) -> Path | None:
-    """The table of a folder, or ``labels`` itself when it is one.
+    """The table of a folder, or ``labels`` itself if it is one.
 
     Raises:
-        InputError: more than one there.
+        InputError: there is more than one.
     """
     if labels.is_file():
         return labels if labels.suffix in (".csv", ".parquet") else None
@@ -67,15 +68,15 @@ def find_table(labels: Path) -> Path | None:
     tables = [path for path in files if any(map(_KEYPOINT.fullmatch, _names(path)))]
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
-        raise InputError(f"data.labels: {labels} holds {names}; name the one to read")
+        raise InputError(f"data.labels: {labels} has several tables, {names}; name one of them")
     return tables[0] if tables else None
 
 
 def detects_table(labels: Path) -> bool:
-    """Whether a table with columns of keypoints lies there.
+    """Whether there is a table with columns of keypoints.
 
     Raises:
-        InputError: more than one does.
+        InputError: there is more than one.
     """
     return find_table(labels) is not None
 
@@ -86,7 +87,7 @@ def read_table_set(
     """Every face of a table.
 
     Raises:
-        InputError: no table there, or its columns cannot be used.
+        InputError: there is no table, or its columns cannot be used.
     """
     file = find_table(labels)
     if file is None:
@@ -112,38 +113,40 @@ def read_table_set(
 
 
 def columns_of(file: Path, names: Sequence[str]) -> Columns:
-    """What the columns ``names`` are.
+    """The columns ``names`` by their content.
 
     Raises:
-        InputError: naming the file and the column.
+        InputError: a column is missing, repeated or not valid; the message names file and column.
     """
     if "filename" not in names:
         raise InputError(f"{file}: has no column filename")
     if len(set(names)) != len(names):
-        twice = next(name for name in names if list(names).count(name) > 1)
-        raise InputError(f"{file}: two columns are named {twice!r}")
-    found: dict[tuple[str, int], str] = {}
+        repeated = next(name for name in names if list(names).count(name) > 1)
+        raise InputError(f"{file}: two columns are named {repeated!r}")
+    columns: dict[tuple[str, int], str] = {}
     attributes = []
     for name in names:
         if match := _KEYPOINT.fullmatch(name):
-            found[match[1], int(match[2])] = name
-        elif name not in _OWN:
+            columns[match[1], int(match[2])] = name
+        elif name not in _RESERVED:
             if not COLUMN.fullmatch(name):
                 raise InputError(f"{file}: column {name!r}; a name is letters, digits and _")
             attributes.append(name)
-    first = 0 if ("x", 0) in found else 1
-    numbers = sorted(number for axis, number in found if axis == "x")
+    first = 0 if ("x", 0) in columns else 1
+    numbers = sorted(number for axis, number in columns if axis == "x")
     if not numbers or numbers[-1] - first >= MAX_POINTS:
         raise InputError(f"{file}: needs the columns x1 and y1, and at most {MAX_POINTS} of them")
-    for axis, number in found:
-        if ("x", number) not in found or ("y", number) not in found:
+    for axis, number in columns:
+        if ("x", number) not in columns or ("y", number) not in columns:
             raise InputError(f"{file}: column {axis}{number} without x{number} and y{number}")
     box = [name for name in _BOX if name in names]
     if box and len(box) != len(_BOX):
         raise InputError(f"{file}: has {', '.join(box)}; a box is {', '.join(_BOX)}")
-    places = {number - first: (found["x", number], found["y", number]) for number in numbers}
-    hidden = {n - first: name for (axis, n), name in found.items() if axis == "occluded"}
-    return Columns(places, hidden, tuple(attributes))
+    coordinates = {
+        number - first: (columns["x", number], columns["y", number]) for number in numbers
+    }
+    hidden = {n - first: name for (axis, n), name in columns.items() if axis == "occluded"}
+    return Columns(coordinates, hidden, tuple(attributes))
 
 
 def _names(file: Path) -> list[str]:
@@ -172,8 +175,8 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
             names = [name.strip() for name in next(lines)]
             for line in lines:
                 if len(line) != len(names):
-                    found = f"{len(line)} values for {len(names)} columns"
-                    raise InputError(f"{file}, line {lines.line_num}: {found}")
+                    problem = f"{len(line)} values for {len(names)} columns"
+                    raise InputError(f"{file}, line {lines.line_num}: {problem}")
                 yield dict(zip(names, map(str.strip, line), strict=True))
     except csv.Error as error:
         raise InputError(f"{file}: not a CSV: {error}") from None
@@ -183,12 +186,12 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
 
 def _number_columns(file: Path, columns: Columns) -> set[str]:
     """The attributes of a CSV in which every value is a number."""
-    left = set(columns.attributes)
+    numeric = set(columns.attributes)
     for row in _rows(file):
-        left = {name for name in left if row[name] == "" or is_number(row[name])}
-        if not left:
+        numeric = {name for name in numeric if row[name] == "" or is_number(row[name])}
+        if not numeric:
             break
-    return left
+    return numeric
 
 
 def _attribute(value: Any, as_number: bool) -> str | float:
@@ -200,16 +203,16 @@ def _is_empty(value: Any) -> bool:
 
 
 def _points(row: Mapping[str, Any], columns: Columns) -> tuple[Floats, Bools]:
-    count = max(columns.places) + 1
+    count = max(columns.coordinates) + 1
     points: Floats = np.full((count, 2), np.nan)
-    for k, names in columns.places.items():
+    for k, names in columns.coordinates.items():
         empty = [_is_empty(row[name]) for name in names]
         if any(empty) and not all(empty):
             raise Refusal("coordinate", f"one of {' and '.join(names)} is missing")
         if not any(empty):
             points[k] = [finite_number(name, row[name]) for name in names]
     if np.isnan(points).all():
-        raise Refusal("no keypoints", "a row without a single point", broken=False)
+        raise Refusal("no keypoints", "a row without a point", broken=False)
     visible: Bools = ~np.isnan(points[:, 0])
     for k, name in columns.hidden.items():
         if not _is_empty(row[name]):
@@ -242,20 +245,20 @@ def _level(value: Any) -> int | None:
 
 
 def write_table_set(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
-    """Write ``folder/labels.csv``; it holds everything that a FaceSample does."""
+    """Write ``folder/labels.csv``; the format supports all fields of a FaceSample."""
     count = len(samples[0].points)
     keypoints = [f"{axis}{k}" for k in range(1, count + 1) for axis in ("x", "y", "occluded")]
     attributes = sorted({name for sample in samples for name in sample.attributes})
     with (folder / LABELS).open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(["filename", "subject", "occlusion_level", *_BOX, *attributes, *keypoints])
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["filename", "subject", "occlusion_level", *_BOX, *attributes, *keypoints])
         for sample in samples:
             about = [sample.attributes.get(name, "") for name in attributes]
             level = "" if sample.occlusion_level is None else sample.occlusion_level
             cells: list[object] = []
-            for (x, y), seen in zip(sample.points.tolist(), sample.visible, strict=True):
-                cells += ["", "", ""] if math.isnan(x) else [x, y, int(not seen)]
-            lines.writerow(
+            for (x, y), is_visible in zip(sample.points.tolist(), sample.visible, strict=True):
+                cells += ["", "", ""] if math.isnan(x) else [x, y, int(not is_visible)]
+            writer.writerow(
                 [sample.image, sample.subject or "", level, *sample.face_box, *about, *cells]
             )
     return {}

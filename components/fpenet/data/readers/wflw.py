@@ -1,8 +1,9 @@
-"""Reader of WFLW: text lists of 98 keypoints, one face a line, and images in ``WFLW_images/``.
+"""Reader of WFLW: text lists of 98 keypoints, one line for each face; images in ``WFLW_images/``.
 
-A line is 98 pairs x y, the face's rectangle (x1 y1 x2 y2), six attributes of 0 or 1, and the image;
-an older list has neither rectangle nor attributes. Where both the train and the test list are read,
-they are the parts ``train`` and ``kpi`` of the split. Source: Wu et al., Look at Boundary (2018).
+A line has 98 pairs x y, the rectangle of the face (x1 y1 x2 y2), six attributes of 0 or 1, and the
+image; an older list has neither rectangle nor attributes. If both the train and the test list are
+read, they are the parts ``train`` and ``kpi`` of the split. Source: Wu et al., Look at Boundary
+(2018).
 """
 
 from collections.abc import Iterator
@@ -25,8 +26,8 @@ from fpenet.data.sample import Floats
 NUM_KEYPOINTS = 98
 _FIRST_EYE = (60, 61, 63, 64, 65, 67)
 _SECOND_EYE = (68, 69, 71, 72, 73, 75)
-# The 68-point order picked from the 98: every other point of the chin, the upper edges of the
-# eyebrows, all of the nose and the mouth, and six of the eight points of each eye.
+# The 68 points as a selection of the 98: every second point of the chin, the upper edges of the
+# eyebrows, all points of nose and mouth, and six of the eight points of each eye.
 TO_68 = (
     *range(0, 34, 2),
     *range(33, 38),
@@ -50,14 +51,14 @@ _COORDINATES = 2 * NUM_KEYPOINTS
 
 
 def wflw_lists(labels: Path) -> list[Path]:
-    """The lists in a folder and below it, or the one named."""
+    """The lists in a folder and below it, or ``labels`` itself if it is one."""
     if labels.is_file():
         return [labels] if labels.suffix == ".txt" else []
     return sorted(labels.rglob("list_98pt*.txt"))
 
 
 def detects_wflw(labels: Path) -> bool:
-    """Whether a WFLW list lies there."""
+    """Whether there is a WFLW list."""
     return bool(wflw_lists(labels))
 
 
@@ -65,10 +66,10 @@ def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | Un
     """Every face of the lists.
 
     Args:
-        keypoints: 68: those of the 68-point order; else all 98.
+        keypoints: 68: the 68 points of ``TO_68``; else all 98.
 
     Raises:
-        InputError: no list there.
+        InputError: there is no list.
     """
     root = labels if labels.is_dir() else labels.parent
     lists = wflw_lists(labels)
@@ -93,16 +94,16 @@ def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | Un
                 if part and len(lists) > 1:
                     about["split"] = part
                 points = points[list(TO_68)] if keypoints == 68 else points
-                seen = np.ones(len(points), np.bool_)
-                yield LabelledFace(image, where, points, seen, box, attributes=about)
+                visible = np.ones(len(points), np.bool_)
+                yield LabelledFace(image, where, points, visible, box, attributes=about)
 
 
 def _face(values: list[str]) -> tuple[Floats, Box | None, dict[str, str | float]]:
-    wanted = _COORDINATES + 4 + len(_ATTRIBUTES)
-    if len(values) not in (_COORDINATES, wanted):
+    expected = _COORDINATES + 4 + len(_ATTRIBUTES)
+    if len(values) not in (_COORDINATES, expected):
         raise Refusal(
             "label",
-            f"{len(values)} values before the image; it must be {_COORDINATES} or {wanted}",
+            f"{len(values)} values before the image; it must be {_COORDINATES} or {expected}",
         )
     numbers = [finite_number(f"value {n}", value) for n, value in enumerate(values, start=1)]
     points: Floats = np.array(numbers[:_COORDINATES]).reshape(-1, 2)

@@ -39,8 +39,8 @@ def _check(folder: Path, pointer: Path) -> None:
     )
     if _differs_from_git(pointer):
         raise InputError(
-            f"{pointer}: differs from what git has; `git add {pointer.name}` accepts these faces,"
-            f" or `git checkout {pointer.name}`, {restore}"
+            f"{pointer}: differs from its version in git; `git add {pointer.name}` accepts these"
+            f" faces, or `git checkout {pointer.name}`, {restore}"
         )
     files = _files(folder)
     listing = json.dumps(files, sort_keys=True)
@@ -48,29 +48,29 @@ def _check(folder: Path, pointer: Path) -> None:
     if actual != recorded:
         first = _first(pointer, recorded, files)
         raise InputError(
-            f"{folder}: MD5 is {actual}, but {pointer} says {recorded}{first};"
+            f"{folder}: MD5 is {actual}, but {pointer} has {recorded}{first};"
             f" {restore}, or `dvc add {folder.name}` and `git add {pointer.name}` record these"
         )
 
 
 def _files(folder: Path) -> list[dict[str, str]]:
-    """The list of which DVC 3 computes a folder's MD5: MD5 and path of each file, by path."""
+    """The list from which DVC 3 computes a folder's MD5: MD5 and path of each file, by path."""
     names = sorted((path.relative_to(folder).as_posix(), path) for path in files_of(folder))
     return [{"md5": _md5(path), "relpath": name} for name, path in names]
 
 
 def _first(pointer: Path, expected: str, files: list[dict[str, str]]) -> str:
     """The first file that differs, if the recorded list is in DVC's cache."""
-    place = Path(".dvc/cache/files/md5", expected[:2], expected[2:])
+    entry = Path(".dvc/cache/files/md5", expected[:2], expected[2:])
     for project in pointer.parents:
-        if (project / place).is_file():
+        if (project / entry).is_file():
             try:
-                listed = json.loads((project / place).read_bytes())
+                listed = json.loads((project / entry).read_bytes())
                 pairs = {(file["relpath"], file["md5"]) for file in listed}
             except (ValueError, KeyError, TypeError):
-                return f" (and {place} is broken)"
-            odd = sorted(pairs ^ {(file["relpath"], file["md5"]) for file in files})
-            return f" (first: {odd[0][0]})" if odd else f" (and {place} is broken)"
+                return f" (and {entry} is broken)"
+            different = sorted(pairs ^ {(file["relpath"], file["md5"]) for file in files})
+            return f" (first: {different[0][0]})" if different else f" (and {entry} is broken)"
     return ""
 
 

@@ -1,10 +1,10 @@
 """Download labelled sets from S3 into a local folder: ``s3://bucket/prefix``.
 
-Input: the URL of a labelled set, of its prefix or its label file. Does: lists the prefix and
-brings each object that is new or changed into ``.objects/``, where a file's name is its SHA-256;
-then links them into a folder under their own names. Output: that folder,
-``<digest of names and contents>/<name>``, which never changes afterwards, so that a stage's key
-depends on the content and not on where it lay.
+Input: the URL of a labelled set: of its prefix or its label file. Does: lists the prefix and
+downloads each new or changed object into ``.objects/``, where the name of a file is its SHA-256;
+then creates a folder with links to them under the names of the objects. Output: that folder,
+``<digest of names and contents>/<name>``, which is not changed afterwards, so that the key of a
+stage depends on the content and not on the URL.
 
 An interrupted download is resumed: every file in ``.objects/`` is complete and verified.
 """
@@ -40,10 +40,10 @@ def on_s3(labels: str) -> bool:
 
 
 def local_labels(params: Params, into: Path) -> Params:
-    """``params`` with ``data.labels`` on this machine: fetched into ``into`` where it is on S3.
+    """``params`` with ``data.labels`` on this machine: a set on S3 is downloaded into ``into``.
 
     Raises:
-        as ``fetch_labels`` does.
+        InputError, ConnectionError: see ``fetch_labels``.
     """
     if not on_s3(params.data.labels):
         return params
@@ -56,10 +56,11 @@ def fetch_labels(url: str, into: Path, endpoint: str | None = None) -> Path:
     """The labelled set at ``url`` as a folder (or a label file in one) below ``into``.
 
     Args:
-        endpoint: address of the S3 server; None: AWS, or what its own configuration says.
+        endpoint: address of the S3 server; None: the endpoint of the AWS configuration.
 
     Raises:
-        InputError: no such bucket, nothing at the prefix, no access, no server, an unusable key.
+        InputError: no such bucket, no object at the prefix, no access, no server, or a key that is
+            no path.
         ConnectionError: the server failed at every attempt; the next call resumes the download.
     """
     from fpenet.provenance.object_store import list_objects, s3_client
@@ -69,20 +70,20 @@ def fetch_labels(url: str, into: Path, endpoint: str | None = None) -> Path:
     with locked(into / ".lock"), closing(s3_client(endpoint)) as client:
         objects = list_objects(client, bucket, prefix)
         if not objects:
-            raise InputError(f"data.labels: {url}: no objects; give the prefix of a set")
-        if label_file and label_file not in {one.name for one in objects}:
+            raise InputError(f"data.labels: {url}: no objects; name the prefix of a set")
+        if label_file and label_file not in {item.name for item in objects}:
             raise InputError(f"data.labels: {url}: no such object")
         known = into / ".known" / f"{digest_bytes(f'{endpoint} {bucket}/{prefix}'.encode())}.jsonl"
-        digests = _bring(client, objects, into / ".objects", known)
+        digests = _download(client, objects, into / ".objects", known)
         name = (prefix.rstrip("/") or bucket).rsplit("/", 1)[-1]
         return _linked(into, name, digests) / label_file
 
 
 def parse_url(url: str) -> tuple[str, str, str]:
-    """Bucket, prefix with its last slash, and the label file's name or nothing.
+    """Bucket, prefix with its last slash, and the name of the label file, empty for none.
 
     Raises:
-        InputError: the URL names no bucket, or holds something that is not of one.
+        InputError: the URL has no valid bucket name.
 
     >>> parse_url("s3://faces/2026/march"), parse_url("s3://faces/labels.json")
     (('faces', '2026/march/', ''), ('faces', '', 'labels.json'))
@@ -96,24 +97,26 @@ def parse_url(url: str) -> tuple[str, str, str]:
     return bucket, f"{folder}{slash}{last}/" if last else "", ""
 
 
-def _bring(client: Any, objects: list["S3Object"], store: Path, known_path: Path) -> dict[str, str]:
-    """Name -> SHA-256 of each object, every one of them in ``store``; reports progress."""
+def _download(
+    client: Any, objects: list["S3Object"], store: Path, known_path: Path
+) -> dict[str, str]:
+    """Download the missing objects into ``store``; returns name -> SHA-256 of all objects."""
     from fpenet.provenance.object_store import CONNECTIONS, download_object
 
     known = _read_known(known_path)
     known_path.parent.mkdir(exist_ok=True)
     digests: dict[str, str] = {}
 
-    def bring(expected: "S3Object") -> tuple["S3Object", str, bool]:
+    def download(expected: "S3Object") -> tuple["S3Object", str, bool]:
         digest = known.get((expected.name, expected.size, expected.etag))
         if digest and _holds(store, digest):
             return expected, digest, False
         partial = store / f".{digest_json([expected.url, expected.size, expected.etag])}.partial"
         digest = download_object(client, expected, partial)
-        path = _place(store, digest)
+        path = _path_of(store, digest)
         path.parent.mkdir(exist_ok=True)
         partial.replace(path)
-        path.chmod(0o444)  # a link to it is not to be written to
+        path.chmod(0o444)  # links to it must not be written to
         return expected, digest, True
 
     store.mkdir(exist_ok=True)
@@ -122,12 +125,12 @@ def _bring(client: Any, objects: list["S3Object"], store: Path, known_path: Path
     try:
         with known_path.open("a", encoding="utf-8") as lines:
             for batch in _batches(objects):
-                for one, digest, is_new in pool.map(bring, batch):
-                    digests[one.name] = digest
+                for item, digest, is_new in pool.map(download, batch):
+                    digests[item.name] = digest
                     if is_new:
-                        row = [one.name, one.size, one.etag, digest]
+                        row = [item.name, item.size, item.etag, digest]
                         print(json.dumps(row), file=lines, flush=True)
-                    megabytes += one.size / 1e6
+                    megabytes += item.size / 1e6
                     report(len(digests), len(objects), "objects", mb=megabytes)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -149,39 +152,39 @@ def _read_known(path: Path) -> dict[tuple[str, int, str], str]:
     return known
 
 
-def _place(store: Path, digest: str) -> Path:
+def _path_of(store: Path, digest: str) -> Path:
     return store / digest[:2] / digest[2:]
 
 
 def _holds(store: Path, digest: str) -> bool:
     """Whether the file exists and its SHA-256 is its name."""
-    path = _place(store, digest)
+    path = _path_of(store, digest)
     return path.exists() and digest_file(path) == digest
 
 
 def _linked(into: Path, name: str, digests: Mapping[str, str]) -> Path:
-    """The folder ``name`` with these files and no others, hard links into the store."""
+    """The folder ``name`` with exactly these files, as hard links to the store."""
     key = digest_json(dict(digests))[:16]
     store, folder = into / ".objects", into / key / name
     if folder.exists():
         files = {path.relative_to(folder).as_posix(): path for path in files_of(folder)}
         if files.keys() == digests.keys() and all(
-            path.samefile(_place(store, digests[file])) for file, path in files.items()
+            path.samefile(_path_of(store, digests[file])) for file, path in files.items()
         ):
             return folder
-        shutil.rmtree(folder)  # touched by someone, or of a file that has been brought again
+        shutil.rmtree(folder)  # it was changed, or an object was downloaded again
     partial = into / f".{key}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     for file, digest in digests.items():
         path = partial / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.link(_place(store, digest), path)
+        os.link(_path_of(store, digest), path)
     folder.parent.mkdir(exist_ok=True)
     partial.rename(folder)
     return folder
 
 
 def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
-    left = iter(items)
-    while batch := list(islice(left, _BATCH)):
+    remaining = iter(items)
+    while batch := list(islice(remaining, _BATCH)):
         yield batch

@@ -1,9 +1,9 @@
 """Great Expectations: evaluate suites on tables, and write self-contained Data Docs.
 
-Input: tables and what they must meet. Does: evaluates each suite once; takes times, random ids,
-scripts and links to other hosts out of the pages. Output: HTML that needs no network and is the
-same for the same faces. "Nothing evaluated" is a failure here, though not to Great Expectations,
-which calls an empty suite a success and drops an expectation that it does not know.
+Input: tables and their expectations. Does: evaluates each suite once; removes times, random ids,
+scripts and links to other hosts from the pages. Output: HTML that needs no network and is equal for
+equal faces. A suite without an evaluated expectation is an error here. In Great Expectations an
+empty suite is a success, and an unknown expectation is ignored.
 """
 
 import html
@@ -21,10 +21,10 @@ from fpenet.data.validation.expectations import Expectation
 if TYPE_CHECKING:
     import pandas as pd
 
-_RUN_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)  # the same bytes whenever it runs
+_RUN_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)  # a constant, for reproducible bytes
 _STAMP = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# What a page takes from other hosts, the script that needs it, and the maker's own links.
+# Content from other hosts, the scripts that need it, and links to the vendor.
 _OUTSIDE = re.compile(
     r"<script\b.*?</script>|<link\b[^>]*>|<footer\b.*?</footer>|<nav class=\"navbar\b.*?</nav>\s*"
     r"</div>\s*</nav>|<img\b[^>]*>|url\([^)]*\)",
@@ -47,7 +47,7 @@ class SuiteResult:
 
     Attributes:
         evaluated: number of evaluated expectations.
-        failed, warned: expectations that were not met, blocking and others, one line each.
+        failed, warned: blocking and non-blocking expectations that were not met, one line each.
     """
 
     evaluated: int
@@ -61,7 +61,7 @@ def evaluate_suites(
     """Evaluate every suite and write the Data Docs of all into ``docs_dir``.
 
     Args:
-        suites: name -> its table and what the table must meet.
+        suites: name -> its table and the expectations on the table.
 
     Raises:
         InputError: a table without rows, a suite without expectations, an expectation of an unknown
@@ -83,7 +83,7 @@ def evaluate_suites(
         for expectation in expected:
             if not hasattr(kinds, expectation.kind):
                 raise InputError(f"suite {name}: unknown expectation {expectation.kind!r}")
-        made = [
+        objects = [
             getattr(kinds, e.kind)(
                 **e.settings,
                 severity="critical" if e.blocking else "warning",
@@ -92,7 +92,7 @@ def evaluate_suites(
             )
             for number, e in enumerate(expected)
         ]
-        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=made))
+        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=objects))
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
         validation = context.validation_definitions.add(
             gx.ValidationDefinition(name=name, data=batch, suite=suite)
@@ -112,7 +112,7 @@ def evaluate_suites(
             if not result.success:
                 assert result.expectation_config is not None
                 unmet = expected[result.expectation_config.meta["number"]]
-                (failed if unmet.blocking else warned).append(_say(unmet, result))
+                (failed if unmet.blocking else warned).append(_described(unmet, result))
         results[name] = SuiteResult(len(expected), sorted(failed), sorted(warned))
     context.build_data_docs()
     make_self_contained(docs_dir, results)
@@ -148,19 +148,19 @@ def _context(docs_dir: Path) -> Any:
     return context
 
 
-def _say(expectation: Expectation, result: Any) -> str:
+def _described(expectation: Expectation, result: Any) -> str:
     """One line of text for an expectation that was not met."""
     settings = ", ".join(f"{key} {value}" for key, value in expectation.settings.items())
-    found = result.result
-    if "unexpected_count" in found:
-        seen = f"{found['unexpected_count']} of {found['element_count']} rows differ"
-        examples = found.get("partial_unexpected_list") or []
-        seen += f", e.g. {examples[0]}" if examples else ""
-    elif "observed_value" in found:
-        seen = f"found {found['observed_value']}"
+    details = result.result
+    if "unexpected_count" in details:
+        observed = f"{details['unexpected_count']} of {details['element_count']} rows differ"
+        examples = details.get("partial_unexpected_list") or []
+        observed += f", e.g. {examples[0]}" if examples else ""
+    elif "observed_value" in details:
+        observed = f"the value is {details['observed_value']}"
     else:
-        seen = "it could not be evaluated"
-    return f"{expectation.why} ({settings}): {seen}"
+        observed = "it could not be evaluated"
+    return f"{expectation.why} ({settings}): {observed}"
 
 
 def make_self_contained(docs_dir: Path, results: Mapping[str, SuiteResult]) -> None:

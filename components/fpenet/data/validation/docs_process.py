@@ -49,7 +49,7 @@ class SuiteProcess:
             expectations: dict[str, list[dict[str, Any]]] = {}
             for number, (suite, (table, expected)) in enumerate(suites.items()):
                 table.to_parquet(folder / f"{number}.parquet")
-                expectations[suite] = [dataclasses.asdict(each) for each in expected]
+                expectations[suite] = [dataclasses.asdict(item) for item in expected]
             job = {"docs_dir": str(docs_dir.resolve()), "suites": expectations}
             (folder / "job.json").write_text(json.dumps(job), "utf-8")
             try:
@@ -64,20 +64,20 @@ class SuiteProcess:
                     f"the expectation suites ended with status {self.process.returncode} and"
                     " without a result"
                 )
-            found = json.loads(result.read_text("utf-8"))
-        if "error" in found:
-            raise InputError(found["error"])
-        return {suite: SuiteResult(**each) for suite, each in found.items()}
+            results = json.loads(result.read_text("utf-8"))
+        if "error" in results:
+            raise InputError(results["error"])
+        return {suite: SuiteResult(**values) for suite, values in results.items()}
 
 
 @contextmanager
-def suite_process(apart: bool | None = None) -> Iterator[SuiteProcess]:
+def suite_process(separate: bool | None = None) -> Iterator[SuiteProcess]:
     """Start the process, and end it with the context.
 
     Args:
-        apart: use a separate process; None: only if Great Expectations is not imported yet.
+        separate: use a separate process; None: only if Great Expectations is not imported yet.
     """
-    if not ("great_expectations" not in sys.modules if apart is None else apart):
+    if not ("great_expectations" not in sys.modules if separate is None else separate):
         yield SuiteProcess(None)
         return
     process = start_process("fpenet.data.validation.docs_process:serve")
@@ -101,14 +101,14 @@ def serve() -> None:
     suites = {
         suite: (
             pd.read_parquet(folder / f"{number}.parquet"),
-            [Expectation(**each) for each in expected],
+            [Expectation(**values) for values in expected],
         )
         for number, (suite, expected) in enumerate(job["suites"].items())
     }
-    found: dict[str, Any]
+    content: dict[str, Any]
     try:
         results = evaluate_suites(suites, Path(job["docs_dir"]))
-        found = {suite: dataclasses.asdict(result) for suite, result in results.items()}
+        content = {suite: dataclasses.asdict(result) for suite, result in results.items()}
     except InputError as error:
-        found = {"error": str(error)}
-    (folder / "result.json").write_text(json.dumps(found), "utf-8")
+        content = {"error": str(error)}
+    (folder / "result.json").write_text(json.dumps(content), "utf-8")

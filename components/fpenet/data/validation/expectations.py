@@ -1,8 +1,8 @@
 """Expectations on the kept faces as a set: two tables, and one suite per keypoint scheme.
 
-Input: the kept faces and how the checks scored them. Does: makes one row a face and one row a
-keypoint, which stay narrow whatever K is, and says what each column must meet: SUITES. Output: for
-``data_docs`` to evaluate with Great Expectations.
+Input: the kept faces and their scores of the checks. Output: a table with one row for each face and
+a table with one row for each keypoint, whose number of columns does not depend on K; and the
+expectations on their columns, which ``data_docs`` evaluates with Great Expectations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ class Expectation:
     Attributes:
         kind: name of the Great Expectations class.
         settings: its arguments.
-        why: what it means for faces; shown in the Data Docs.
-        blocking: whether the run stops where it is not met; else it is a warning.
+        why: its meaning for faces; shown in the Data Docs.
+        blocking: whether the run stops if it is not met; else it is a warning.
     """
 
     kind: str
@@ -41,10 +41,10 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A rule on where two groups of keypoints lie to each other, in face boxes (x right, y down).
+    """A rule on the relative position of two groups of keypoints, in face boxes (x right, y down).
 
     Attributes:
-        column: of the table of faces: the mean of ``second`` less that of ``first``.
+        column: column of the table of faces: the mean of ``second`` minus that of ``first``.
         axis: 0 for x, 1 for y; None for the distance.
         first, second: regions, or single keypoints.
     """
@@ -64,7 +64,7 @@ _ORDER_68 = (
         36,
         45,
         {"min_value": -0.25},
-        "order of the points: 37 lies to the image's left of 46",
+        "order of the points: 37 is left of 46 in the image",
     ),
     Order(
         "eyes_to_mouth",
@@ -72,7 +72,7 @@ _ORDER_68 = (
         "eyes",
         "mouth",
         {"min_value": 0.0},
-        "order of the points: the eyes lie above the mouth",
+        "order of the points: the eyes are above the mouth",
     ),
     Order(
         "eyebrows_to_eyes",
@@ -80,7 +80,7 @@ _ORDER_68 = (
         "eyebrows",
         "eyes",
         {"min_value": -0.1},
-        "order of the points: the eyebrows lie above the eyes",
+        "order of the points: the eyebrows are above the eyes",
     ),
     Order(
         "mouth_to_chin",
@@ -88,7 +88,7 @@ _ORDER_68 = (
         "mouth",
         8,
         {"min_value": -0.1},
-        "order of the points: 9, the chin, lies under the mouth",
+        "order of the points: 9, the chin, is below the mouth",
     ),
 )
 _ORDER_80 = (
@@ -107,7 +107,7 @@ _ORDER_80 = (
         77,
         79,
         {"min_value": -0.25},
-        "order of the points: 77-78 are the ear at the image's left",
+        "order of the points: 77-78 are the ear on the left of the image",
     ),
 )
 _ORDER_104 = (
@@ -118,7 +118,7 @@ _ORDER_104 = (
         "eyes",
         "eye_contours",
         {"max_value": 0.15},
-        "order of the points: 81-104 are about the eyes",
+        "order of the points: 81-104 are around the eyes",
     ),
 )
 
@@ -126,7 +126,7 @@ _ORDER_104 = (
 def face_table(
     faces: LabelledFaces, visible: Bools, scores: Mapping[str, Floats] | None = None
 ) -> "pd.DataFrame":
-    """One row a face: sizes in image pixels, shares of 1, spans in face boxes, scores of checks.
+    """One row for each face: sizes in image pixels, shares, spans in face boxes, scores of checks.
 
     Args:
         visible: (N, K).
@@ -149,9 +149,9 @@ def face_table(
         "visible_points": visible.sum(axis=1),
     }
     for order in SUITES.get(faces.points.shape[1], ()):
-        apart = _centre(faces, order.second) - _centre(faces, order.first)
+        difference = _centre(faces, order.second) - _centre(faces, order.first)
         columns[order.column] = (
-            np.linalg.norm(apart, axis=1) if order.axis is None else apart[:, order.axis]
+            np.linalg.norm(difference, axis=1) if order.axis is None else difference[:, order.axis]
         )
     for name, score in (scores or {}).items():
         columns[column_of(name)] = np.where(np.isfinite(score), score.round(3), np.nan)
@@ -175,7 +175,7 @@ def _centre(faces: LabelledFaces, group: str | int) -> Floats:
 
 
 def keypoint_table(faces: LabelledFaces) -> "pd.DataFrame":
-    """One row a keypoint: how often it is labelled and where in the face box it lies (0 to 1)."""
+    """One row for each keypoint: number of labels, mean position and spread in face boxes."""
     import pandas as pd
 
     count = faces.labelled.sum(axis=0)
@@ -184,9 +184,9 @@ def keypoint_table(faces: LabelledFaces) -> "pd.DataFrame":
     spread = np.full(len(count), np.nan)
     for k in np.flatnonzero(count):
         rows = faces.labelled[:, k]
-        placed = (faces.points[rows, k] - faces.boxes[rows, :2]) / scale[rows]
-        mean[k] = placed.mean(axis=0)
-        spread[k] = np.linalg.norm(placed - mean[k], axis=1).mean()
+        positions = (faces.points[rows, k] - faces.boxes[rows, :2]) / scale[rows]
+        mean[k] = positions.mean(axis=0)
+        spread[k] = np.linalg.norm(positions - mean[k], axis=1).mean()
     return pd.DataFrame(
         {
             "keypoint": np.arange(1, len(count) + 1),
@@ -201,7 +201,7 @@ def keypoint_table(faces: LabelledFaces) -> "pd.DataFrame":
 def face_expectations(
     num_keypoints: int, scored: Sequence[str], params: ValidateParams
 ) -> list[Expectation]:
-    """What the table of faces must meet.
+    """The expectations on the table of faces.
 
     Args:
         scored: the checks whose scores are columns.
@@ -215,7 +215,7 @@ def face_expectations(
         Expectation(
             "ExpectColumnValuesToNotMatchRegex",
             {"column": "image", "regex": r"^/|(?:^|/)\.\.(?:/|$)"},
-            "no image lies outside the set",
+            "no image is outside the set",
         ),
         Expectation(
             "ExpectColumnValuesToNotBeNull",
@@ -227,19 +227,19 @@ def face_expectations(
         Expectation(
             _BETWEEN,
             {"column": "visible_fraction", "min_value": params.min_visible_fraction},
-            "card: a face cut off by the frame is not used",
+            "model card: a face cut off by the image border is not used",
             blocking=params.severity["face cut off"] != "warn",
         ),
         Expectation(
             _BETWEEN,
             {"column": "outside_fraction", "max_value": params.max_points_outside_fraction},
-            "most points lie in the image",
+            "most points are in the image",
             blocking=params.severity["points outside"] != "warn",
         ),
         Expectation(
             _BETWEEN,
             {"column": "occlusion_level", "min_value": 0, "max_value": params.max_occlusion_level},
-            "card: only faces with a low occlusion level are trained on",
+            "model card: only faces with a low occlusion level are used",
             blocking=params.severity["occluded"] != "warn",
         ),
         Expectation(_BETWEEN, {"column": "labelled_points", "min_value": 1}, "it has keypoints"),
@@ -252,7 +252,7 @@ def face_expectations(
         Expectation(
             _BETWEEN,
             {"column": column_of(name), "max_value": 1.0, "mostly": most},
-            f"few faces are over the limit of the check: {name}",
+            f"few faces exceed the limit of the check: {name}",
             blocking=params.severity[name] != "warn",
         )
         for name in scored
@@ -261,11 +261,11 @@ def face_expectations(
 
 
 def keypoint_expectations(num_keypoints: int) -> list[Expectation]:
-    """What the table of keypoints must meet."""
-    on_face = "on average it lies on the face, not at a fixed place of the image"
+    """The expectations on the table of keypoints."""
+    on_face = "its mean position is on the face, not a fixed position of the image"
     return [
-        Expectation("ExpectTableRowCountToEqual", {"value": num_keypoints}, "one row a keypoint"),
-        Expectation("ExpectColumnValuesToBeUnique", {"column": "keypoint"}, "no keypoint twice"),
+        Expectation("ExpectTableRowCountToEqual", {"value": num_keypoints}, "one row per keypoint"),
+        Expectation("ExpectColumnValuesToBeUnique", {"column": "keypoint"}, "no repeated keypoint"),
         Expectation(_BETWEEN, {"column": "labelled_faces", "min_value": 1}, "it is labelled"),
         Expectation(_BETWEEN, {"column": "mean_x", "min_value": -0.5, "max_value": 1.5}, on_face),
         Expectation(_BETWEEN, {"column": "mean_y", "min_value": -0.5, "max_value": 1.5}, on_face),

@@ -7,9 +7,8 @@ overlays their points, coloured by region. Output: a self-contained page.
 import base64
 import html
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from fpenet.core.errors import InputError
 from fpenet.data.overlay import draw_face
 from fpenet.data.sample import FaceSample
 from fpenet.data.validation.run_checks import CheckedLabels, suspicion
+from fpenet.data.validation.validation_report import ValidationReport
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
@@ -31,11 +31,11 @@ figcaption { overflow-wrap: anywhere } .stop { color: #b00020; font-weight: 600 
 def _figure(sample: FaceSample, root: Path, caption: str) -> str:
     caption_html = f"<figcaption>{html.escape(sample.image)}<br>{html.escape(caption)}</figcaption>"
     try:
-        picture = draw_face(sample, root)
-    except InputError as error:  # refused, or no place in its image
+        image = draw_face(sample, root)
+    except InputError as error:  # the image is refused, or the face is outside of it
         return f"<figure>{html.escape(str(error))}{caption_html}</figure>"
     file = io.BytesIO()
-    picture.save(file, format="JPEG", quality=80)
+    image.save(file, format="JPEG", quality=80)
     data = base64.b64encode(file.getvalue()).decode()
     return f'<figure><img alt="" src="data:image/jpeg;base64,{data}">{caption_html}</figure>'
 
@@ -45,49 +45,48 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         number = isinstance(value, int | float)
         return f"<td{' class=n' if number else ''}>{html.escape(str(value))}</td>"
 
-    titles = "".join(f"<th>{html.escape(each)}</th>" for each in head)
+    titles = "".join(f"<th>{html.escape(title)}</th>" for title in head)
     body = "".join(f"<tr>{''.join(cell(value) for value in row)}</tr>" for row in rows)
     return f"<table><tr>{titles}</tr>{body}</table>"
 
 
 def render_report(
-    report: Mapping[str, Any],
+    report: ValidationReport,
     samples: Sequence[FaceSample],
-    sifted: CheckedLabels,
+    checked: CheckedLabels,
     root: Path,
     most: int,
 ) -> str:
     """The page.
 
     Args:
-        report: what report.json holds.
-        most: pictures of each check.
+        most: largest number of images for each check.
     """
     parts = [
-        f"<h1>Labels of {html.escape(report['dataset'])}</h1>",
-        f"<p>{report['kept']} of {report['faces']} faces are kept,"
-        f" {report['subjects']} subjects, {report['num_keypoints']} keypoints.</p>",
+        f"<h1>Labels of {html.escape(report.dataset)}</h1>",
+        f"<p>{report.kept} of {report.faces} faces are kept,"
+        f" {report.subjects} subjects, {report.num_keypoints} keypoints.</p>",
     ]
-    for line in report["blocking"]:
+    for line in report.blocking:
         parts.append(f'<p class="stop">Stops the run: {html.escape(line)}</p>')
-    for line in report["warnings"]:
+    for line in report.warnings:
         parts.append(f"<p>Warning: {html.escape(line)}</p>")
     parts.append("<h2>Checks</h2>")
     parts.append(
         _table(
-            ("check", "severity", "found", "not run"),
+            ("check", "severity", "findings", "not run"),
             [
-                (name, each["severity"], each["findings"], each["skipped"] or "")
-                for name, each in report["checks"].items()
+                (name, check.severity, check.findings, check.skipped or "")
+                for name, check in report.checks.items()
             ],
         )
     )
     parts.append("<h2>Dropped, by reason</h2>")
-    parts.append(_table(("reason", "faces"), report["dropped"].items()))
-    for name, counts in report["counts"].items():
+    parts.append(_table(("reason", "faces"), report.dropped.items()))
+    for name, counts in report.counts.items():
         parts.append(f"<h2>Faces by {html.escape(name)}</h2>")
         parts.append(_table((name, "faces"), counts.items()))
-    parts.append(_worst(samples, sifted, root, most))
+    parts.append(_worst(samples, checked, root, most))
     page = "\n".join(parts)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Labels</title>'
@@ -95,19 +94,19 @@ def render_report(
     )
 
 
-def _worst(samples: Sequence[FaceSample], sifted: CheckedLabels, root: Path, most: int) -> str:
+def _worst(samples: Sequence[FaceSample], checked: CheckedLabels, root: Path, most: int) -> str:
     """Images of the most suspicious faces over all checks, then of each check."""
     parts = []
-    if sifted.scores:
-        total = suspicion(sifted.scores)
+    if checked.scores:
+        total = suspicion(checked.scores)
         rows = [int(row) for row in np.argsort(-total, kind="stable")[:most]]
         parts.append("<h2>The most suspicious faces, all checks together</h2><div class=faces>")
         parts += [_figure(samples[row], root, f"{total[row]:.2f}") for row in rows]
         parts.append("</div>")
-    for check in sifted.outcomes:
-        found = [one for one in sifted.findings if one.check == check and one.face >= 0]
-        if found:
-            parts.append(f"<h2>{html.escape(check)}: {len(found)}</h2><div class=faces>")
-            parts += [_figure(samples[one.face], root, one.detail) for one in found[:most]]
+    for check in checked.outcomes:
+        findings = [row for row in checked.findings if row.check == check and row.face >= 0]
+        if findings:
+            parts.append(f"<h2>{html.escape(check)}: {len(findings)}</h2><div class=faces>")
+            parts += [_figure(samples[row.face], root, row.detail) for row in findings[:most]]
             parts.append("</div>")
     return "\n".join(parts)

@@ -39,7 +39,7 @@ class Finding:
 
     Attributes:
         face: index of the sample; -1 for the set as a whole.
-        score: severity, 1 at the limit; NaN if the check is yes or no.
+        score: severity, 1 at the limit; NaN if the check has no scores.
     """
 
     check: str
@@ -61,7 +61,7 @@ class CheckedLabels:
         scores: check -> (N,) score, NaN where the face was not checked.
         outcomes: check -> its outcome; ``details`` and ``scores`` refer to the checked faces.
         shared: pairs of images that are copies, of two subjects.
-        looks: number of decoded images.
+        num_images: number of decoded images.
     """
 
     kept: list[int]
@@ -71,7 +71,7 @@ class CheckedLabels:
     scores: Mapping[str, Floats]
     outcomes: Mapping[str, Outcome]
     shared: list[tuple[str, str, Pair]]
-    looks: int
+    num_images: int
 
 
 def run_checks(
@@ -83,11 +83,11 @@ def run_checks(
     """Check every face.
 
     Args:
-        root: where the images lie.
-        scheme: the set's own.
+        root: folder of the images.
+        scheme: the custom scheme of the set, if it has one.
 
     Raises:
-        InputError: there is nothing to check, or no check ran.
+        InputError: there is no face to check, or no check ran.
     """
     faces = labelled_faces(samples, scheme)
     return run_face_checks(faces, params, lambda faces: image_features(root, faces, params))
@@ -95,59 +95,63 @@ def run_checks(
 
 @dataclass(frozen=True, slots=True)
 class ImageFeatures:
-    """What was seen of the pictures of N faces.
+    """Features of the images of N faces.
 
     Attributes:
         refusals: image -> why it cannot be used.
-        looks: image -> its look.
+        hashes: image -> its hash.
         windows: (N, WINDOW_PX, WINDOW_PX); zeros where the image was refused.
     """
 
     refusals: Mapping[str, Refusal]
-    looks: Mapping[str, ImageHash]
+    hashes: Mapping[str, ImageHash]
     windows: Grey
 
 
 def run_face_checks(
     faces: LabelledFaces,
     params: ValidateParams,
-    look: Callable[[LabelledFaces], ImageFeatures] | None,
+    decode: Callable[[LabelledFaces], ImageFeatures] | None,
 ) -> CheckedLabels:
-    """``run_checks`` on arrays; without ``look`` the labels are judged by themselves."""
+    """``run_checks`` on arrays.
+
+    Args:
+        decode: decodes the images; None: only the checks that need no image.
+    """
     if not len(faces):
-        raise InputError("there is no face to check, which is a failure")
+        raise InputError("there is no face to check")
     record = _Record(len(faces), params)
-    everyone = np.arange(len(faces))
+    all_rows = np.arange(len(faces))
     for name, check in LABEL_CHECKS.items():
-        record.add(name, check.find(faces, params), everyone)
-    alive = record.alive()
-    if not len(alive):
-        return record.sifted(faces, faces.points.shape[1], [], 0)
-    agreed, stray = find_stray_counts(faces.take(alive), params.max_rejected_fraction)
-    record.add(KEYPOINT_COUNT, Outcome(stray), alive)
-    alive = np.array([row for index, row in enumerate(alive) if index not in stray])
-    seen = None
-    if look is not None:
-        seen = look(faces.take(alive, agreed))
-        windows = seen.windows
-        record.refuse(faces, alive, seen.refusals)
-        usable = np.array([faces.images[row] not in seen.refusals for row in alive])
+        record.add(name, check.find(faces, params), all_rows)
+    rows = record.remaining()
+    if not len(rows):
+        return record.checked(faces, faces.points.shape[1], [], 0)
+    num_keypoints, stray = find_stray_counts(faces.take(rows), params.max_rejected_fraction)
+    record.add(KEYPOINT_COUNT, Outcome(stray), rows)
+    rows = np.array([row for index, row in enumerate(rows) if index not in stray])
+    features = None
+    if decode is not None:
+        features = decode(faces.take(rows, num_keypoints))
+        windows = features.windows
+        record.refuse(faces, rows, features.refusals)
+        usable = np.array([faces.images[row] not in features.refusals for row in rows])
         if not usable.all():
             windows = windows[usable]
-        alive = alive[usable]
-    if not len(alive):
-        return record.sifted(faces, agreed, [], 0)
-    judged = faces.take(alive, agreed)
-    looks = seen.looks if seen else {}
-    digests = [looks[image].digest for image in judged.images] if looks else []
-    evidence = check_inputs(judged, digests, looks, windows if seen else None, params)
+        rows = rows[usable]
+    if not len(rows):
+        return record.checked(faces, num_keypoints, [], 0)
+    remaining = faces.take(rows, num_keypoints)
+    hashes = features.hashes if features else {}
+    digests = [hashes[image].digest for image in remaining.images] if hashes else []
+    inputs = check_inputs(remaining, digests, hashes, windows if features else None, params)
     for name, set_check in SET_CHECKS.items():
-        record.add(name, set_check.find(evidence, params), alive)
-    return record.sifted(faces, agreed, evidence.shared[1], len(looks))
+        record.add(name, set_check.find(inputs, params), rows)
+    return record.checked(faces, num_keypoints, inputs.shared[1], len(hashes))
 
 
 class _Record:
-    """What the checks found so far."""
+    """The outcomes of the checks that have run."""
 
     def __init__(self, count: int, params: ValidateParams) -> None:
         self.severity = params.severity
@@ -159,54 +163,62 @@ class _Record:
         self.count = count
 
     def add(self, name: str, outcome: Outcome, rows: Indices) -> None:
-        """Take the outcome of the check ``name`` on the faces ``rows``."""
+        """Add the outcome of the check ``name`` on the faces ``rows``."""
         severity = self.severity[name]
         self.outcomes[name] = outcome
         scores = np.full(len(rows), np.nan) if outcome.scores is None else outcome.scores
         if outcome.scores is not None:
             self.scores[name] = np.full(self.count, np.nan)
             self.scores[name][rows] = scores
-        found = []
+        findings = []
         for index, detail in outcome.details.items():
             face = int(rows[index]) if index >= 0 else -1
             score = float(scores[index]) if index >= 0 else float("nan")
-            found.append(Finding(name, severity, face, score, detail))
+            findings.append(Finding(name, severity, face, score, detail))
             if severity == "drop" and face >= 0:
                 self.reasons.setdefault(face, (name, detail))
-        self.findings += sorted(found, key=lambda one: (-np.nan_to_num(one.score), one.face))
+        self.findings += sorted(findings, key=lambda row: (-np.nan_to_num(row.score), row.face))
 
     def refuse(self, faces: LabelledFaces, rows: Indices, refusals: Mapping[str, Refusal]) -> None:
         """Drop the faces of images that cannot be used."""
         for row in rows:
             image = faces.images[row]
             if image in refusals:
-                why = refusals[image]
-                face = int(row)
-                self.rejected[face] = Rejected(image, face, why.reason, why.detail, why.broken)
+                refusal, face = refusals[image], int(row)
+                self.rejected[face] = Rejected(
+                    image, face, refusal.reason, refusal.detail, refusal.broken
+                )
 
-    def alive(self) -> Indices:
-        """The faces that were not dropped yet."""
-        gone = {*self.reasons, *self.rejected}
-        return np.array([row for row in range(self.count) if row not in gone], int)
+    def remaining(self) -> Indices:
+        """The faces that are not dropped."""
+        dropped = {*self.reasons, *self.rejected}
+        return np.array([row for row in range(self.count) if row not in dropped], int)
 
-    def sifted(
+    def checked(
         self,
         faces: LabelledFaces,
         num_keypoints: int,
         shared: list[tuple[str, str, Pair]],
-        looks: int,
+        num_images: int,
     ) -> CheckedLabels:
         if all(outcome.skipped is not None for outcome in self.outcomes.values()):
-            raise InputError("no check ran, which is a failure")
+            raise InputError("no check ran")
         rejected = dict(self.rejected)
         for face, (name, detail) in self.reasons.items():
             rejected.setdefault(
                 face, Rejected(faces.images[face], face, name, detail, CHECKS[name])
             )
         kept = [row for row in range(self.count) if row not in rejected]
-        out = [rejected[face] for face in sorted(rejected)]
+        dropped = [rejected[face] for face in sorted(rejected)]
         return CheckedLabels(
-            kept, num_keypoints, out, self.findings, self.scores, self.outcomes, shared, looks
+            kept,
+            num_keypoints,
+            dropped,
+            self.findings,
+            self.scores,
+            self.outcomes,
+            shared,
+            num_images,
         )
 
 
@@ -219,7 +231,7 @@ def image_features(root: Path, faces: LabelledFaces, params: ValidateParams) -> 
     with tempfile.TemporaryFile() as file:
         windows = np.memmap(file, np.uint8, "w+", shape=shape)
 
-    def see(image: str) -> ImageHash | Refusal:
+    def decode(image: str) -> ImageHash | Refusal:
         try:
             grey, digest = read_image(root / image, params.max_image_megapixels)
         except Refusal as refusal:
@@ -230,27 +242,27 @@ def image_features(root: Path, faces: LabelledFaces, params: ValidateParams) -> 
 
     images = sorted(rows_of)
     refusals: dict[str, Refusal] = {}
-    looks: dict[str, ImageHash] = {}
+    hashes: dict[str, ImageHash] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
-            for image, seen in zip(batch, pool.map(see, batch), strict=True):
-                if isinstance(seen, Refusal):
-                    refusals[image] = seen
+            for image, result in zip(batch, pool.map(decode, batch), strict=True):
+                if isinstance(result, Refusal):
+                    refusals[image] = result
                 else:
-                    looks[image] = seen
-            report(len(refusals) + len(looks), len(images), "images")
-    return ImageFeatures(refusals, looks, windows)
+                    hashes[image] = result
+            report(len(refusals) + len(hashes), len(images), "images")
+    return ImageFeatures(refusals, hashes, windows)
 
 
-def kept_samples(samples: Sequence[FaceSample], sifted: CheckedLabels) -> list[FaceSample]:
+def kept_samples(samples: Sequence[FaceSample], checked: CheckedLabels) -> list[FaceSample]:
     """The kept samples, with the K of the set."""
-    count = sifted.num_keypoints
+    count = checked.num_keypoints
     return [
         dataclasses.replace(
             samples[row], points=samples[row].points[:count], visible=samples[row].visible[:count]
         )
-        for row in sifted.kept
+        for row in checked.kept
     ]
 
 
@@ -261,6 +273,6 @@ def suspicion(scores: Mapping[str, Floats]) -> Floats:
     [0.5, 2.0]
     """
     total: Floats = np.sum(
-        [np.clip(np.nan_to_num(each), 0.0, 100.0) for each in scores.values()], axis=0
+        [np.clip(np.nan_to_num(score), 0.0, 100.0) for score in scores.values()], axis=0
     )
     return total

@@ -1,15 +1,14 @@
 """Stage validate: check labelled faces; keep the usable ones, and record why others are dropped.
 
-Input: the labelled set at ``data.labels``. Does: reads the labels, checks each face by itself,
-decodes every image once, checks each face against the others (see ``checks``), and evaluates the
-expectation suites on the faces that are kept. Output: samples.parquet, drops.csv, findings.csv,
+Input: the labelled set at ``data.labels``. Does: reads the labels, checks each label separately,
+decodes every image once, compares each face with the set (see ``checks``), and evaluates the
+expectation suites on the kept faces. Output: samples.parquet, drops.csv, findings.csv,
 shared_pictures.csv, report.json, report.html, data_docs/. A blocking finding does not stop this
 stage, so that the report is written; stage split then raises the error.
 """
 
 import csv
 import dataclasses
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fpenet.core.errors import InputError
+from fpenet.core.records import encode
 from fpenet.data.checks.faces import labelled_faces
 from fpenet.data.readers import LabelledSet, read_labels
 from fpenet.data.rejected import Rejected
@@ -32,97 +32,95 @@ from fpenet.data.validation.expectations import (
 )
 from fpenet.data.validation.report import render_report
 from fpenet.data.validation.run_checks import CheckedLabels, kept_samples, run_checks
+from fpenet.data.validation.validation_report import VALIDATION, CheckSummary, ValidationReport
 from fpenet.keypoints import custom_scheme
 from fpenet.params import DataParams, ValidateParams
 
 
 def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path) -> dict[str, Any]:
-    """Read, check and keep the faces of the labelled set (see the top of this file).
+    """Read and check the faces of the labelled set, and keep the usable ones.
 
     Returns:
-        the data set's name, K, how many faces were kept and dropped, by reason, what each check
-        found, and what is blocking.
+        name of the data set, K, numbers of kept and of dropped faces by reason, number of findings
+        by check, and the blocking findings.
 
     Raises:
-        InputError: no labels, no check that ran, too few usable faces.
+        InputError: no labels, no check that ran, or too few usable faces.
     """
     with suite_process() as process:
         labelled = read_labels(Path(data.labels), data)
         scheme = custom_scheme(labelled.scheme) if labelled.scheme else None
-        sifted = run_checks(labelled.samples, labelled.root, validate, scheme)
-        rejected = _all_rejected(labelled, sifted)
+        checked = run_checks(labelled.samples, labelled.root, validate, scheme)
+        rejected = _all_rejected(labelled, checked)
         faces = len(labelled.samples) + len(labelled.rejected)
-        dropped = dict(Counter(one.reason for one in rejected).most_common())
-        if len(sifted.kept) < max(validate.min_faces, 1):
+        dropped = dict(Counter(face.reason for face in rejected).most_common())
+        if len(checked.kept) < max(validate.min_faces, 1):
             raise InputError(
-                f"{data.labels}: {len(sifted.kept)} usable faces of {faces}, fewer than"
+                f"{data.labels}: {len(checked.kept)} usable faces of {faces}, fewer than"
                 f" validate.min_faces {validate.min_faces}; dropped: {dropped or 'none'};"
                 f" {_first_of_each(rejected)}"
             )
-        kept = kept_samples(labelled.samples, sifted)
-        suites = process.evaluate(suites_of(kept, sifted, validate), out_dir / "data_docs")
+        kept = kept_samples(labelled.samples, checked)
+        suites = process.evaluate(suites_of(kept, checked, validate), out_dir / "data_docs")
     broken = find_too_broken(faces, rejected, validate.max_rejected_fraction)
     blocking = [
         *([broken] if broken else []),
         *(line for result in suites.values() for line in result.failed),
-        *_messages(sifted, validate, "block"),
+        *_messages(checked, validate, "block"),
     ]
     write_table(
         table_of(kept),
         out_dir / "samples.parquet",
         name=labelled.name,
         root=str(labelled.root),
-        num_keypoints=str(sifted.num_keypoints),
-        scheme=_scheme_of(labelled, sifted.num_keypoints),
+        num_keypoints=str(checked.num_keypoints),
+        scheme=_scheme_of(labelled, checked.num_keypoints),
         blocking="; ".join(blocking),
     )
-    _write_tables(labelled, sifted, rejected, out_dir)
-    summary = {
-        "dataset": labelled.name,
-        "num_keypoints": sifted.num_keypoints,
-        "faces": faces,
-        "kept": len(kept),
-        "dropped": dropped,
-        "broken": sum(one.broken for one in rejected),
-        "subjects": len({sample.subject for sample in kept if sample.subject is not None}),
-        "images": len({sample.image for sample in kept}),
-        "expectations": {name: result.evaluated for name, result in suites.items()},
-        "found": {
+    _write_tables(labelled, checked, rejected, out_dir)
+    warned = [line for result in suites.values() for line in result.warned]
+    report = ValidationReport(
+        dataset=labelled.name,
+        num_keypoints=checked.num_keypoints,
+        faces=faces,
+        kept=len(kept),
+        dropped=dropped,
+        broken=sum(face.broken for face in rejected),
+        subjects=len({sample.subject for sample in kept if sample.subject is not None}),
+        images=len({sample.image for sample in kept}),
+        expectations={name: result.evaluated for name, result in suites.items()},
+        found={
             name: len(outcome.details)
-            for name, outcome in sifted.outcomes.items()
+            for name, outcome in checked.outcomes.items()
             if outcome.details
         },
-        "passed": not blocking,
-        "blocking": blocking,
-    }
-    warned = [line for result in suites.values() for line in result.warned]
-    report = {
-        **summary,
-        "warnings": [*warned, *_messages(sifted, validate, "warn", whole=True)],
-        "checks": describe_checks(sifted, validate),
-        "counts": count_faces(kept, sifted),
-    }
-    text = json.dumps(report, indent=1, sort_keys=True, allow_nan=False)
-    (out_dir / "report.json").write_text(text + "\n", encoding="utf-8")
-    page = render_report(report, labelled.samples, sifted, labelled.root, validate.report_faces)
+        passed=not blocking,
+        blocking=tuple(blocking),
+        warnings=(*warned, *_messages(checked, validate, "warn", whole=True)),
+        checks=describe_checks(checked, validate),
+        counts=count_faces(kept, checked),
+    )
+    report.write(out_dir / VALIDATION)
+    page = render_report(report, labelled.samples, checked, labelled.root, validate.report_faces)
     (out_dir / "report.html").write_text(page, encoding="utf-8")
-    return summary
+    summary: dict[str, Any] = encode(report)
+    return {key: summary[key] for key in summary if key not in ("warnings", "checks", "counts")}
 
 
 def _scheme_of(labelled: LabelledSet, num_keypoints: int) -> str:
-    """The set's own scheme as JSON; empty if it has none, or one of another K."""
+    """The custom scheme of the set as JSON; empty if it has none, or one of another K."""
     scheme = labelled.scheme
     return scheme.model_dump_json() if scheme and len(scheme.keypoints) == num_keypoints else ""
 
 
 def suites_of(
-    kept: Sequence[FaceSample], sifted: CheckedLabels, validate: ValidateParams
+    kept: Sequence[FaceSample], checked: CheckedLabels, validate: ValidateParams
 ) -> Suites:
     """The suites of the set's keypoint scheme, with the tables of the kept faces."""
     faces, visible = labelled_faces(kept), np.stack([sample.visible for sample in kept])
-    scores = {name: score[sifted.kept] for name, score in sifted.scores.items()}
+    scores = {name: score[checked.kept] for name, score in checked.scores.items()}
     table, keypoints = face_table(faces, visible, scores), keypoint_table(faces)
-    count = sifted.num_keypoints
+    count = checked.num_keypoints
     return {
         f"faces-{count}": (table, face_expectations(count, list(scores), validate)),
         f"keypoints-{count}": (keypoints, keypoint_expectations(count)),
@@ -132,7 +130,7 @@ def suites_of(
 def find_too_broken(faces: int, rejected: Sequence[Rejected], max_fraction: float) -> str | None:
     """The error if more than ``max_fraction`` of the faces have a broken label or image, or
     None."""
-    broken = [one for one in rejected if one.broken]
+    broken = [face for face in rejected if face.broken]
     if len(broken) <= max_fraction * faces:
         return None
     return (
@@ -143,8 +141,8 @@ def find_too_broken(faces: int, rejected: Sequence[Rejected], max_fraction: floa
 
 def _first_of_each(rejected: Sequence[Rejected]) -> str:
     """The three most frequent reasons, with the first face of each."""
-    counts = Counter(one.reason for one in rejected)
-    first = {one.reason: one for one in reversed(rejected)}
+    counts = Counter(face.reason for face in rejected)
+    first = {face.reason: face for face in reversed(rejected)}
     return "; ".join(
         f"{count} {reason} (first: {first[reason].image}: {first[reason].detail})"
         for reason, count in counts.most_common(3)
@@ -152,97 +150,94 @@ def _first_of_each(rejected: Sequence[Rejected]) -> str:
 
 
 def _messages(
-    sifted: CheckedLabels, validate: ValidateParams, severity: str, whole: bool = False
+    checked: CheckedLabels, validate: ValidateParams, severity: str, whole: bool = False
 ) -> list[str]:
-    """One line for each check of this severity that found something; ``whole``: in the set."""
+    """One line for each check of this severity with findings; ``whole``: only those on the set."""
     lines = []
-    for name, outcome in sifted.outcomes.items():
-        found = {f: d for f, d in outcome.details.items() if f < 0 or not whole}
-        if found and validate.severity[name] == severity:
-            first = next(one for one in sifted.findings if one.check == name)
+    for name, outcome in checked.outcomes.items():
+        details = {f: d for f, d in outcome.details.items() if f < 0 or not whole}
+        if details and validate.severity[name] == severity:
+            first = next(row for row in checked.findings if row.check == name)
             lines.append(
                 f"{name}: {first.detail}"
                 if first.face < 0
-                else f"{name}: {len(found)} faces, the worst: {first.detail}"
+                else f"{name}: {len(details)} faces, the worst: {first.detail}"
             )
     return lines
 
 
-def describe_checks(sifted: CheckedLabels, validate: ValidateParams) -> dict[str, dict[str, Any]]:
-    """What each check found, without a name of a face: severity, count, why not run, numbers."""
+def describe_checks(checked: CheckedLabels, validate: ValidateParams) -> dict[str, CheckSummary]:
+    """Check -> its summary, without names of faces."""
     return {
-        name: {
-            "severity": validate.severity[name],
-            "findings": len(outcome.details),
-            "skipped": outcome.skipped,
-            "numbers": dict(outcome.numbers),
-        }
-        for name, outcome in sifted.outcomes.items()
+        name: CheckSummary(
+            validate.severity[name], len(outcome.details), outcome.skipped, dict(outcome.numbers)
+        )
+        for name, outcome in checked.outcomes.items()
     }
 
 
-def count_faces(kept: Sequence[FaceSample], sifted: CheckedLabels) -> dict[str, dict[str, int]]:
-    """How many kept faces there are of each occlusion level, yaw and light."""
+def count_faces(kept: Sequence[FaceSample], checked: CheckedLabels) -> dict[str, dict[str, int]]:
+    """The number of kept faces by occlusion level, yaw and light."""
     levels = Counter(sample.occlusion_level for sample in kept)
     order = sorted(levels, key=lambda level: -1 if level is None else level)
     counts = {"occlusion level": {"not said" if v is None else str(v): levels[v] for v in order}}
-    balance = sifted.outcomes.get("balance")
-    for name, found in (balance.numbers if balance else {}).items():
-        if isinstance(found, Mapping):
-            counts[f"{name}, from {found['from']}"] = dict(found["faces"])
+    balance = checked.outcomes.get("balance")
+    for name, classes in (balance.numbers if balance else {}).items():
+        if isinstance(classes, Mapping):
+            counts[f"{name}, from {classes['from']}"] = dict(classes["faces"])
     return counts
 
 
 def face_numbers(labelled: LabelledSet) -> list[int]:
     """The number of each sample among all faces of the set, including rejected ones."""
-    gone = {one.face for one in labelled.rejected}
-    total = len(labelled.samples) + len(gone)
-    return [number for number in range(total) if number not in gone]
+    unread = {face.face for face in labelled.rejected}
+    total = len(labelled.samples) + len(unread)
+    return [number for number in range(total) if number not in unread]
 
 
-def _all_rejected(labelled: LabelledSet, sifted: CheckedLabels) -> list[Rejected]:
+def _all_rejected(labelled: LabelledSet, checked: CheckedLabels) -> list[Rejected]:
     """Why each face is not used, by its number among all faces."""
     numbers = face_numbers(labelled)
-    renumbered = [dataclasses.replace(one, face=numbers[one.face]) for one in sifted.rejected]
-    return sorted([*labelled.rejected, *renumbered], key=lambda one: one.face)
+    renumbered = [dataclasses.replace(face, face=numbers[face.face]) for face in checked.rejected]
+    return sorted([*labelled.rejected, *renumbered], key=lambda face: face.face)
 
 
 def _write_tables(
-    labelled: LabelledSet, sifted: CheckedLabels, rejected: Sequence[Rejected], out_dir: Path
+    labelled: LabelledSet, checked: CheckedLabels, rejected: Sequence[Rejected], out_dir: Path
 ) -> None:
     numbers = face_numbers(labelled)
     _write_csv(
         out_dir / "drops.csv",
         ("image", "face", "reason", "detail"),
-        ((one.image, one.face, one.reason, one.detail) for one in rejected),
+        ((row.image, row.face, row.reason, row.detail) for row in rejected),
     )
     _write_csv(
         out_dir / "findings.csv",
         ("image", "face", "check", "severity", "score", "detail"),
         (
             (
-                labelled.samples[one.face].image if one.face >= 0 else "",
-                numbers[one.face] if one.face >= 0 else "",
-                one.check,
-                one.severity,
-                "" if math.isnan(one.score) else f"{one.score:.3f}",
-                one.detail,
+                labelled.samples[row.face].image if row.face >= 0 else "",
+                numbers[row.face] if row.face >= 0 else "",
+                row.check,
+                row.severity,
+                "" if math.isnan(row.score) else f"{row.score:.3f}",
+                row.detail,
             )
-            for one in sifted.findings
+            for row in checked.findings
         ),
     )
     _write_csv(
         out_dir / "shared_pictures.csv",
         ("image", "other", "bits", "exact", "mirrored"),
         (
-            (one, other, pair.bits, int(pair.exact), int(pair.mirrored))
-            for one, other, pair in sifted.shared
+            (first, second, pair.bits, int(pair.exact), int(pair.mirrored))
+            for first, second, pair in checked.shared
         ),
     )
 
 
 def _write_csv(path: Path, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(names)
-        lines.writerows(rows)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)

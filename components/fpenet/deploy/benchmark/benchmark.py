@@ -1,13 +1,12 @@
 """Stage benchmark: latency and throughput of every engine that runs on this machine.
 
 Input: crop, train, evaluate and build folders. Does: warm-up, then timed calls from uint8 crops to
-points; on a GPU also without copies and with a CUDA graph, TensorRT's by trtexec. Output:
-``benchmark.json``, one row a target, precision and batch; ``modes.json``; ``machine.json``, clocks
-and throttling before and after; ``benchmark.md``, one table of all engines, those that cannot run
-here too.
+points; on a GPU also without copies and with a CUDA graph (trtexec times TensorRT engines). Output:
+``benchmark.json``, one row for each target, precision and batch; ``modes.json``; ``machine.json``,
+clocks and throttling before and after the calls; ``benchmark.md``, one table of all engines,
+including engines that cannot run here.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +22,7 @@ from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.crops.store import open_crops
 from fpenet.deploy.benchmark.benchmark_table import TimedModel, benchmark_table
-from fpenet.deploy.benchmark.machine_state import machine_state, throttling
+from fpenet.deploy.benchmark.machine_state import MACHINE, MachineReport, machine_state, throttling
 from fpenet.deploy.benchmark.timings import (
     MODES,
     TIMINGS,
@@ -37,6 +36,7 @@ from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineTable
 from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import Pending
 from fpenet.kpi.predictions import Predict
+from fpenet.kpi.report import KpiReport
 from fpenet.params import BenchmarkParams
 from fpenet.provenance.digest import digest_bytes
 
@@ -44,7 +44,7 @@ from fpenet.provenance.digest import digest_bytes
 def time_calls(
     predict: Predict, faces: NDArray[np.uint8], batch_size: int, warmup_runs: int, runs: int
 ) -> NDArray[np.float64]:
-    """(runs,) milliseconds of each call on ``batch_size`` faces, taken in turn from ``faces``."""
+    """(runs,) milliseconds of each call; each call takes the next ``batch_size`` of ``faces``."""
     times = np.empty(runs)
     for run in range(-warmup_runs, runs):
         start = run * batch_size
@@ -92,10 +92,10 @@ def benchmark_engines(
     """Time every engine that can run here, and the trained net.
 
     Returns:
-        p50 at batch 1 by engine, which engines were not timed, and what held the machine down.
+        p50 at batch 1 by engine, the engines that were not timed, and why the machine was slow.
 
     Raises:
-        InputError: an engine file is not the one that was built, or trtexec refuses it.
+        InputError: the digest of an engine file differs from ``engines.json``, or trtexec fails.
     """
     store = open_crops(crop_dir)
     faces = store.images(store.rows(store.judged_part)[:256])
@@ -109,8 +109,8 @@ def benchmark_engines(
     modes: list[Mode] = []
     absent: list[str] = []
     total = (len(models) + 1) * len(benchmark.batch_sizes)
-    kpi = json.loads((evaluate_dir / "kpi.json").read_text(encoding="utf-8"))
-    trained, torch_predict = _trained(train_dir, kpi["metrics"], benchmark.threads)
+    kpi = KpiReport.read(evaluate_dir / "kpi.json")
+    trained, torch_predict = _trained(train_dir, kpi.metrics, benchmark.threads)
     for index, model in enumerate([trained, *models]):
         predict = (
             torch_predict
@@ -130,8 +130,8 @@ def benchmark_engines(
     TimingTable(tuple(timings)).write(out_dir / TIMINGS)
     ModeTable(tuple(modes)).write(out_dir / MODES)
     slow = throttling(before, after)
-    _write_json(out_dir / "machine.json", {"before": before, "after": after, "held_down": slow})
-    text = benchmark_table([trained, *models], kpi["normaliser"], timings, modes)
+    MachineReport(before, after, tuple(slow)).write(out_dir / MACHINE)
+    text = benchmark_table([trained, *models], kpi.normaliser, timings, modes)
     (out_dir / "benchmark.md").write_text(text, encoding="utf-8")
     return {
         "p50_ms": {str(t.id): t.p50_ms for t in timings if t.batch_size == 1},
@@ -161,7 +161,7 @@ def _modes_of(
     faces: NDArray[np.uint8],
     benchmark: BenchmarkParams,
 ) -> list[Mode]:
-    """With and without copies and CUDA graph, where a GPU is what runs the engine."""
+    """Times with and without copies and CUDA graph; empty for an engine that needs no GPU."""
     sizes, runs = model.sizes(benchmark.batch_sizes), benchmark.timed_runs
     engine = model.engine
     if engine is None:
@@ -181,17 +181,17 @@ def _modes_of(
 
 
 def _opened(engine: Engine, build_dir: Path, threads: int) -> Predict | None:
-    """The engine, once its file has the digest that was written when it was built."""
+    """The predict function of an engine whose digest is that of ``engines.json``.
+
+    None where the engine cannot run here.
+    """
     if not engine.ready or engine.file is None:
         return None
     path = build_dir / engine.file
     data = path.read_bytes()
     if digest_bytes(data) != engine.sha256:
-        raise InputError(f"{path}: is not the engine that was built; run the build stage again")
+        raise InputError(
+            f"{path}: its digest is not that of engines.json; run the build stage again"
+        )
     predict = RUNTIMES[engine.runtime].load(data, str(path), threads)
     return None if isinstance(predict, Pending) else predict
-
-
-def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``benchmark.md``: one table of the trained net and all engines, also of those not timed."""
+"""``benchmark.md``: one table of the trained net and all engines, timed or not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class TimedModel:
     """An engine, or the trained net, as a row of the table.
 
     Attributes:
-        runtime: that executes it; ``torch`` for the trained net.
-        status: as people read it.
-        metrics: of its KPI report; empty where it was not judged.
-        max_batch_size: that it takes; None where it takes any.
+        runtime: runtime that executes it; ``torch`` for the trained net.
+        status: status in words.
+        metrics: metrics of its KPI report; empty where it was not judged.
+        max_batch_size: largest batch that it takes; None where there is no limit.
         engine: the row of ``engines.json``; None for the trained net.
     """
 
@@ -51,7 +51,7 @@ class TimedModel:
         )
 
     def sizes(self, batch_sizes: Sequence[int]) -> list[int]:
-        """Those of the batch sizes that it takes."""
+        """The batch sizes that do not exceed its largest batch."""
         largest = self.max_batch_size
         return [size for size in batch_sizes if largest is None or size <= largest]
 
@@ -79,17 +79,18 @@ def benchmark_table(
     timings: Sequence[Timing],
     modes: Sequence[Mode],
 ) -> str:
-    """The table, one row a model.
+    """The table, one row for each model.
 
     Args:
-        normaliser: of the NME, the headline one of the KPI report.
-        modes: with copies and without a CUDA graph they are what NVIDIA's model card timed.
+        normaliser: normaliser of the headline NME of the KPI report.
+        modes: times by trtexec; those with copies and without a CUDA graph are comparable with
+            NVIDIA's model card.
     """
     lines = [_line(HEADER), "|---" * len(HEADER) + "|"]
     for model in models:
-        times: list[Timing | Mode] = [each for each in timings if each.id == model.id]
+        times: list[Timing | Mode] = [timing for timing in timings if timing.id == model.id]
         times = times or [
-            each for each in modes if each.id == model.id and each.copies and not each.cuda_graph
+            mode for mode in modes if mode.id == model.id and mode.copies and not mode.cuda_graph
         ]
         lines.append(_line(_cells(model, normaliser, times)))
     return "\n".join(lines) + "\n"
@@ -97,8 +98,8 @@ def benchmark_table(
 
 def _cells(model: TimedModel, normaliser: str, times: Sequence[Timing | Mode]) -> tuple[str, ...]:
     nme, px = model.metrics.get(f"nme_{normaliser}/all"), model.metrics.get("crop_px/all")
-    first = next((each for each in times if each.batch_size == 1), None)
-    best = max(times, key=lambda each: each.faces_per_second, default=None)
+    first = next((time for time in times if time.batch_size == 1), None)
+    best = max(times, key=lambda time: time.faces_per_second, default=None)
     target = TARGETS.get(model.id.target)
     card = target.card if target and model.id.precision == "fp16" else None
     return (

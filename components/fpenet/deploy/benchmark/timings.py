@@ -1,4 +1,4 @@
-"""``benchmark.json`` and ``modes.json``: how long each engine took at each batch size."""
+"""``benchmark.json`` and ``modes.json``: the times of each engine at each batch size."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ TIMINGS, MODES = "benchmark.json", "modes.json"
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One engine at one batch size: percentiles of a call's time, and faces a second at p50."""
+    """One engine at one batch size: percentiles of a call's time, faces per second at p50."""
 
     target: str
     precision: str
@@ -46,7 +46,7 @@ class Mode:
     Attributes:
         copies: whether crops and points were copied to and from the device.
         cuda_graph: whether the launches were replayed as one graph.
-        command: what measured it.
+        command: command or method that measured the times.
     """
 
     target: str

@@ -1,8 +1,8 @@
-"""How long an engine takes on its own device, as NVIDIA's trtexec measures it.
+"""Times of an engine on its device, measured by NVIDIA's trtexec.
 
-Input: an engine file. Does: one trtexec run a batch, with and without copies, with and without a
-CUDA graph. Output: percentiles of its own times, and the command line, which says how they came to
-be: the model card's numbers are trtexec's, batch 1, FP16, at a Jetson's MAX-N.
+Input: an engine file. Does: runs trtexec for each batch size, with and without copies, with and
+without a CUDA graph. Output: percentiles of the times, and the command line of each run. The times
+in NVIDIA's model card are trtexec's too: batch 1, FP16, a Jetson in power mode MAX-N.
 """
 
 import json
@@ -21,14 +21,14 @@ from fpenet.core.errors import InputError
 from fpenet.deploy.benchmark.timings import Mode
 from fpenet.deploy.onnx.onnx_file import INPUT
 
-WHERE_JETPACK_PUTS_IT = "/usr/src/tensorrt/bin"
+JETPACK_FOLDER = "/usr/src/tensorrt/bin"
 WARMUP_MS = 500
 LONGEST_SECONDS = 600.0
 
 
 def trtexec() -> str | None:
-    """Where trtexec is; None where it is not on this machine."""
-    return shutil.which("trtexec") or shutil.which("trtexec", path=WHERE_JETPACK_PUTS_IT)
+    """Path of trtexec; None where it is not on this machine."""
+    return shutil.which("trtexec") or shutil.which("trtexec", path=JETPACK_FOLDER)
 
 
 def options(engine: str, batch: int, copies: bool, graph: bool, runs: int, times: str) -> list[str]:
@@ -37,7 +37,7 @@ def options(engine: str, batch: int, copies: bool, graph: bool, runs: int, times
     >>> options("a.engine", 1, copies=False, graph=True, runs=1000, times="t.json")[-2:]
     ['--noDataTransfers', '--useCudaGraph']
     """
-    found = [
+    flags = [
         f"--loadEngine={engine}",
         f"--shapes={INPUT}:{batch}x1x80x80",
         f"--warmUp={WARMUP_MS}",
@@ -46,12 +46,15 @@ def options(engine: str, batch: int, copies: bool, graph: bool, runs: int, times
         "--useSpinWait",
         f"--exportTimes={times}",
     ]
-    found += [] if copies else ["--noDataTransfers"]
-    return found + (["--useCudaGraph"] if graph else [])
+    flags += [] if copies else ["--noDataTransfers"]
+    return flags + (["--useCudaGraph"] if graph else [])
 
 
 def read_times(path: Path, copies: bool) -> NDArray[np.float64]:
-    """(runs,) milliseconds out of ``--exportTimes``: of a face's way with copies, or of computing.
+    """(runs,) milliseconds from a file of ``--exportTimes``.
+
+    Args:
+        copies: take the time with copies to and from the device, else the time of computing.
 
     Raises:
         InputError: the file has no such times.
@@ -60,7 +63,7 @@ def read_times(path: Path, copies: bool) -> NDArray[np.float64]:
         rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         times = np.array([row["latencyMs" if copies else "computeMs"] for row in rows], float)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path.name}: not the times of trtexec: {error!r}") from None
+        raise InputError(f"{path.name}: not a times file of trtexec: {error!r}") from None
     if times.size == 0 or not (times > 0).all():
         raise InputError(f"{path.name}: {times.size} times, not all of them positive")
     return times
@@ -73,7 +76,7 @@ def mode_of(
     times: NDArray[np.float64],
     command: str,
 ) -> Mode:
-    """The percentiles of (runs,) milliseconds."""
+    """A row of ``modes.json`` from ``times``, (runs,) milliseconds."""
     p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
     return Mode(
         engine.target,
@@ -95,7 +98,7 @@ def time_engine(
     """Every mode of an engine.
 
     Raises:
-        InputError: trtexec refuses, with its last words.
+        InputError: trtexec fails; the message ends with its last output lines.
     """
     modes = []
     with tempfile.TemporaryDirectory(prefix="fpenet-trtexec-") as scratch:
@@ -104,11 +107,11 @@ def time_engine(
             for copies, graph in ((True, False), (True, True), (False, False), (False, True)):
                 flags = options(str(engine), batch, copies, graph, runs, str(times))
                 _run([program, *flags])
-                found = read_times(times, copies)
+                milliseconds = read_times(times, copies)
                 times.unlink()
-                said = options(engine.name, batch, copies, graph, runs, times.name)
-                command = " ".join(["trtexec", *said])
-                modes.append(mode_of(engine_id, batch, (copies, graph), found, command))
+                shown = options(engine.name, batch, copies, graph, runs, times.name)
+                command = " ".join(["trtexec", *shown])
+                modes.append(mode_of(engine_id, batch, (copies, graph), milliseconds, command))
     return modes
 
 

@@ -1,14 +1,14 @@
-"""Stage bundle: one folder a target with all that ships there.
+"""Stage bundle: one folder for each target, with all files that ship to it.
 
-Input: export, calibrate, build, benchmark and gate folders. Does: takes each engine that the gate
-passed, or that nothing here could execute (marked so); an engine that only its own device can build
-ships as ONNX, calibration cache and ``build.sh``. Output: ``<target>/`` with ``model.json``,
-``golden.npz``, the crop as ONNX, ``README.txt``, ``SHA256SUMS`` and its signature,
-``1/<precision>.*`` or ``source/``, and where these run the runtime a ``triton/`` repository and
-``deepstream/`` configurations; ``bundle.json`` says what was left out and why.
+Input: export, calibrate, build, benchmark and gate folders. Does: takes each engine that passed the
+gate, and each engine that could not be executed on this machine (with that status). An engine that
+can be built only on its device ships as ONNX, calibration cache and ``build.sh``. Output:
+``<target>/`` with ``model.json``, ``golden.npz``, the crop as ONNX, ``README.txt``, ``SHA256SUMS``
+and its signature, ``1/<precision>.*`` or ``source/``, and for the runtimes that Triton and
+DeepStream execute ``triton/`` and ``deepstream/``; ``bundle.json`` lists the engines that ship and
+those that do not, with the reason.
 """
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,8 @@ from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import GpuTarget, Precision, cache_name, target_named
 from fpenet.deploy.judge.golden import GOLDEN
 from fpenet.deploy.onnx.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
+from fpenet.kpi.gate import GATE, GateDecision
+from fpenet.model.nets.net_description import NET_FILE, NetDescription
 from fpenet.params import BuildParams, BundleParams
 from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.digest import digest_file
@@ -49,28 +51,27 @@ FASTEST_FIRST: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The folders that a bundle is made from, and what their reports say."""
+    """The folders that a bundle is made from, and the contents of their reports."""
 
     export_dir: Path
     calibrate_dir: Path
     build_dir: Path
     timings: TimingTable
-    gate: dict[str, Any]
-    about: dict[str, Any]
+    gate: GateDecision
+    about: NetDescription
     golden: GoldenLimits
     signing_key: SigningKey
     build: BuildParams
 
 
-def reason_left_out(engine: Engine, gate: dict[str, Any]) -> str | None:
-    """Why an engine does not ship; None where it does.
+def reason_left_out(engine: Engine, gate: GateDecision) -> str | None:
+    """Why an engine does not ship; None where it ships.
 
     Args:
-        gate: ``gate.json``; an executed engine that it does not name did not pass.
+        gate: the gate's decision; an executed engine that is not in it did not pass.
     """
     if engine.ready:
-        passed = gate["engines"].get(str(engine.id), False)
-        return None if passed else "the gate did not pass it"
+        return None if gate.engine_passed(engine.id) else "it did not pass the gate"
     if engine.status is EngineStatus.BUILT_NOT_JUDGED:
         return None
     if engine.status is EngineStatus.PENDING and target_named(engine.target).built_on_device:
@@ -84,10 +85,10 @@ def bundle_target(
     """Fill the folder of one target.
 
     Args:
-        rows: of ``engines.json``, those that ship.
+        rows: the rows of ``engines.json`` that ship.
 
     Raises:
-        InputError: an engine is not the one that was built.
+        InputError: the digest of an engine file differs from ``engines.json``.
     """
     target = target_named(name)
     pending = [row.precision for row in rows if row.status is EngineStatus.PENDING]
@@ -103,7 +104,7 @@ def bundle_target(
         )
         script.write_text(text, encoding="utf-8")
         script.chmod(0o755)
-    # What was judged comes before what was not, then the fastest.
+    # Judged engines come first, then the fastest precision.
     rows = sorted(
         rows,
         key=lambda row: (not row.ready, FASTEST_FIRST.index(row.precision)),
@@ -115,7 +116,7 @@ def bundle_target(
         write_repository(
             out_dir / "triton",
             target,
-            inputs.about["num_keypoints"],
+            inputs.about.num_keypoints,
             bundle.max_batch_size,
             inputs.export_dir / f"opset{target.opset}",
             None if on_device else out_dir / "1" / f"{first.precision}{suffix}",
@@ -141,8 +142,9 @@ def describe(
     inputs: Inputs,
     bundle: BundleParams,
 ) -> BundleModel:
-    """``model.json``: everything that a program needs to use the engines of one target."""
-    keypoints = inputs.about["num_keypoints"]
+    """``model.json``: the data that a program needs to use the engines of one target."""
+    keypoints = inputs.about.num_keypoints
+    dataset, box_scale = inputs.about.trained_on(inputs.export_dir / NET_FILE)
     version = target.runtime_version
     return BundleModel(
         name="fpenet",
@@ -152,12 +154,12 @@ def describe(
         compute_capability=target.compute_capability,
         runtime=target.runtime,
         runtime_version=".".join(map(str, version)) if version else rows[0].runtime_version,
-        net=inputs.about["net"],
+        net=inputs.about.net,
         num_keypoints=keypoints,
-        dataset=inputs.about["dataset"],
-        box_scale=inputs.about["box_scale"],
-        confidence=inputs.about.get("confidence", "peak"),
-        confidence_px=inputs.about.get("confidence_px"),
+        dataset=dataset,
+        box_scale=box_scale,
+        confidence=inputs.about.confidence,
+        confidence_px=inputs.about.confidence_px,
         crop_px=CROP_PX,
         input=TensorSpec(INPUT, "float32", ("N", 1, CROP_PX, CROP_PX)),
         outputs=(
@@ -167,7 +169,7 @@ def describe(
         max_batch_size=min(target.batch[2], bundle.max_batch_size),
         default=default,
         golden=inputs.golden,
-        gate_passed=inputs.gate["passed"],
+        gate_passed=inputs.gate.passed,
         engines=tuple(_bundle_engine(row, inputs.timings) for row in rows),
         signed_by=inputs.signing_key.public.described,
     )
@@ -204,18 +206,18 @@ def bundle_targets(
     signing_key: SigningKey,
     out_dir: Path,
 ) -> dict[str, Any]:
-    """Write a folder for every target of which something ships.
+    """Write a folder for every target that has an engine to ship.
 
     Returns:
-        precisions by target, with their status, and what was left out with its reason.
+        the contents of ``bundle.json``.
     """
     inputs = Inputs(
         export_dir,
         calibrate_dir,
         build_dir,
         TimingTable.read(benchmark_dir / TIMINGS),
-        _read(gate_dir / "gate.json"),
-        _read(export_dir / "model.json"),
+        GateDecision.read(gate_dir / GATE),
+        NetDescription.read(export_dir / NET_FILE),
         GoldenLimits.read(build_dir / "golden.json"),
         signing_key,
         build,
@@ -225,19 +227,19 @@ def bundle_targets(
     shipped: dict[str, dict[Precision, EngineStatus]] = {}
     targets = list(dict.fromkeys(row.target for row in rows))
     for done, name in enumerate(targets, start=1):
-        own = [
+        target_rows = [
             row
             for row, reason in zip(rows, reasons, strict=True)
             if row.target == name and reason is None
         ]
-        if own:
+        if target_rows:
             (out_dir / name).mkdir()
-            bundle_target(name, own, inputs, bundle, out_dir / name)
-            shipped[name] = {row.precision: row.status for row in own}
+            bundle_target(name, target_rows, inputs, bundle, out_dir / name)
+            shipped[name] = {row.precision: row.status for row in target_rows}
         report(done, len(targets), "targets")
     contents = BundleContents(
         bundle.version,
-        inputs.gate["passed"],
+        inputs.gate.passed,
         signing_key.public.described,
         shipped,
         tuple(
@@ -255,7 +257,9 @@ def _copy_engine(row: Engine, build_dir: Path, out_dir: Path) -> None:
     assert row.file is not None
     source = build_dir / row.file
     if digest_file(source) != row.sha256:
-        raise InputError(f"{source}: is not the engine that was built; run the build stage again")
+        raise InputError(
+            f"{source}: its digest is not that of engines.json; run the build stage again"
+        )
     (out_dir / "1").mkdir(exist_ok=True)
     shutil.copyfile(source, out_dir / "1" / source.name)
 
@@ -265,20 +269,17 @@ def _copy_sources(target: GpuTarget, precision: Precision, inputs: Inputs, out_d
     for name in sources(target, precision):
         if name == CACHE:
             assert target.runtime_version is not None
-            found = inputs.calibrate_dir / cache_name(target.runtime_version, target.opset)
+            path = inputs.calibrate_dir / cache_name(target.runtime_version, target.opset)
         else:
-            # An FP32 network is here for its cache, so it is the one that the cache belongs to.
+            # An FP32 network ships only with a cache; the calibrate folder has the network that
+            # the cache belongs to.
             folder = inputs.export_dir if name.endswith("fp16.onnx") else inputs.calibrate_dir
-            found = folder / f"opset{target.opset}" / Path(name).name
-        if not found.is_file():
-            raise InputError(f"{found}: missing; {target.device} is built from it")
-        shutil.copyfile(found, out_dir / name)
+            path = folder / f"opset{target.opset}" / Path(name).name
+        if not path.is_file():
+            raise InputError(f"{path}: missing; engines for {target.device} are built from it")
+        shutil.copyfile(path, out_dir / name)
 
 
 def _least_reduced(rows: list[Engine]) -> Engine:
-    """The row with the most precise arithmetic: what to run while none was judged."""
+    """The row with the most precise arithmetic: the default where no engine was judged."""
     return max(rows, key=lambda row: FASTEST_FIRST.index(row.precision))
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""``model.json`` of one target in a bundle: all that a program needs to use its engines."""
+"""``model.json`` of one target in a bundle: the data that a program needs to use its engines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class GoldenLimits(FileRecord):
 
     Attributes:
         px: precision -> largest mean distance on the worst crop, pixels of the 80x80 crop.
-        memory_mb: of the process that runs the engine, where no GPU is used.
-        seconds: that it may take.
+        memory_mb: memory limit of the process that runs the engine; no limit where it uses a GPU.
+        seconds: time limit of that process.
     """
 
     px: Mapping[str, float]
@@ -29,7 +29,7 @@ class GoldenLimits(FileRecord):
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """An input or output of an engine; a text in ``shape`` is a dimension of any size."""
+    """An input or output of an engine; a string in ``shape`` is a dimension of any size."""
 
     name: str
     dtype: str
@@ -41,7 +41,7 @@ class BundleEngine:
     """One engine of ``model.json``; the attributes are those of ``engine_table.Engine``.
 
     Attributes:
-        file: below the target's folder; None where it is not built yet.
+        file: path below the target's folder; None where it is not built yet.
         latency: one row for each batch size; empty where it was not timed.
     """
 
@@ -66,12 +66,12 @@ class BundleModel(FileRecord):
     """``model.json``.
 
     Attributes:
-        version: of the bundle, as ``bundle.version`` in params.yaml.
-        runtime_version: that the bundle is made for.
-        box_scale: side of the crop over the longer side of the face box.
+        version: version of the bundle, from ``bundle.version`` in params.yaml.
+        runtime_version: version of the runtime that the bundle is made for.
+        box_scale: side of the crop divided by the longer side of the face box.
         confidence: ``learned`` or ``peak``.
         confidence_px: see ``describe_confidence``.
-        default: the precision to run unless another is chosen.
+        default: the precision that runs unless the user chooses another.
         signed_by: description of the key that signed the bundle.
     """
 
@@ -100,7 +100,7 @@ class BundleModel(FileRecord):
 
     def engine(self, precision: str) -> BundleEngine | None:
         """The engine of one precision; None where the bundle has none."""
-        return next((each for each in self.engines if each.precision == precision), None)
+        return next((engine for engine in self.engines if engine.precision == precision), None)
 
     def id_of(self, engine: BundleEngine) -> EngineId:
         """The target and precision of one of its engines."""

@@ -1,9 +1,10 @@
-"""DeepStream configurations of a bundle: nvinfer on the faces that a detector before it found.
+"""DeepStream configurations of a bundle: nvinfer on the face boxes of an upstream detector.
 
-Output, below ``deepstream/``: ``nvinfer.txt`` (crops, engine, tensor meta), ``nvdspreprocess.txt``
-for pipelines that prepare tensors apart, and ``fpenet_points.py``, which makes the boxes square
-before and reads the points after. Grey levels 0 to 255 as they are (scale 1.0, no offset), a face's
-square scaled without distortion (the part outside the frame is left black), no heat map.
+Output, below ``deepstream/``: ``nvinfer.txt`` (crops, engine, tensor meta); ``nvdspreprocess.txt``
+for pipelines that prepare tensors in a separate element; ``fpenet_points.py``, which makes the
+boxes square before nvinfer and reads the points after it. The input is grey levels 0 to 255 (scale
+1.0, no offset). A face's square is scaled without distortion; the part outside the frame is black.
+No heat map is an output.
 """
 
 import shutil
@@ -16,7 +17,7 @@ from fpenet.deploy.engines.targets import GpuTarget, Precision
 from fpenet.deploy.onnx.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
 
 DETECTOR_ID, FPENET_ID = 1, 2
-"""``gie-unique-id`` of the face detector before, and ours."""
+"""``gie-unique-id`` of the upstream face detector, and of FPENet."""
 SMALLEST_FACE_PX = 5
 _MODES = {"fp32": 0, "int8": 1, "fp16": 2}
 _LIBRARY = "/opt/nvidia/deepstream/deepstream/lib/gst-plugins/libcustom2d_preprocess.so"
@@ -28,8 +29,8 @@ def write_deepstream(
     """Write the folder.
 
     Args:
-        target: of runtime tensorrt, the one that nvinfer runs.
-        on_device: the engine is still to be built, from files of the bundle's ``source/``.
+        target: a target of runtime tensorrt, which nvinfer executes.
+        on_device: whether the engine is not built yet; it is built from the bundle's ``source/``.
     """
     batch = min(target.batch[2], largest_batch)
     out_dir.mkdir()
@@ -73,13 +74,13 @@ def nvinfer_config(target: GpuTarget, precision: Precision, batch: int, on_devic
     }
     return (
         "# FPENet on each face. Call square_faces of fpenet_points.py before this element, and\n"
-        "# face_points behind it. Behind nvdspreprocess set its property input-tensor-meta=true.\n"
+        "# face_points after it. After nvdspreprocess, set its property input-tensor-meta=true.\n"
         + _group("property", keys)
     )
 
 
 def preprocess_config(batch: int) -> str:
-    """``nvdspreprocess.txt``: the same crops, prepared by an element of its own."""
+    """``nvdspreprocess.txt``: the same crops, prepared by a separate element."""
     keys = {
         "enable": 1,
         "target-unique-ids": FPENET_ID,

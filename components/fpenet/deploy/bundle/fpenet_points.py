@@ -1,10 +1,10 @@
 """Boxes for FPENet and points from it, in a DeepStream pipeline: NumPy alone, Python 3.6 or newer.
 
-``square_faces`` goes into a probe before nvinfer (or nvdspreprocess), ``face_points`` into one
-behind it; both take the ``pyds`` module. nvinfer scales an object's rectangle to 80 x 80, keeping
-its shape, from the upper left corner, and rounds rectangles to even pixels: so ``face_rect`` gives
-even ones that lie in the frame, and ``points_in_frame`` is the exact inverse of that scaling. (What
-lies outside the frame is black there, where training repeated the edge.)
+Call ``square_faces`` in a probe before nvinfer (or nvdspreprocess) and ``face_points`` in a probe
+after it; both take the ``pyds`` module. nvinfer scales an object's rectangle to 80 x 80 from the
+upper left corner, without changing its aspect ratio, and rounds rectangles to even pixels. So
+``face_rect`` returns even rectangles inside the frame, and ``points_in_frame`` is the exact inverse
+of that scaling. Pixels outside the frame are black in DeepStream; in training they repeat the edge.
 """
 
 import ctypes
@@ -32,13 +32,13 @@ def face_rect(
     frame_height: int,
     box_scale: float,
 ) -> Rect:
-    """What of the frame the network is to see of a face.
+    """The part of the frame that is the network's input for one face.
 
-    The square about the middle of the box, ``box_scale`` times its longer side, as in training;
-    where it leaves the frame only the part inside is left, which nvinfer does not distort.
+    As in training it is the square about the centre of the box, with ``box_scale`` times the longer
+    side of the box. It is cut to the frame; nvinfer does not distort the remaining part.
 
     Args:
-        box: left, top, width, height of the face as ``rect_params`` has them: edges of pixels.
+        box: left, top, width, height of the face as in ``rect_params``: edges of pixels.
 
     >>> face_rect((100.0, 60.0, 80.0, 100.0), 640, 480, 1.2)
     Rect(left=80, top=50, width=120, height=120)
@@ -60,7 +60,7 @@ def face_rect(
 
 
 def points_in_frame(keypoints: "np.ndarray[Any, Any]", rect: Rect) -> "np.ndarray[Any, Any]":
-    """(..., 2) pixels of the 80 x 80 crop to pixels of the frame, pixel centres at integers.
+    """Points (..., 2) in pixels of the 80 x 80 crop, in pixels of the frame (centres at integers).
 
     >>> points_in_frame(np.array([[39.5, 0.0]]), Rect(80, 50, 160, 160))
     array([[159.5,  50.5]])
@@ -71,19 +71,19 @@ def points_in_frame(keypoints: "np.ndarray[Any, Any]", rect: Rect) -> "np.ndarra
 
 
 def square_faces(pyds: Any, frame: Any, width: int, height: int, box_scale: float) -> None:
-    """Give each object of the frame the rectangle that FPENet is to see.
+    """Replace the rectangle of each object of the frame by FPENet's input rectangle.
 
     Args:
         pyds: the module.
         frame: NvDsFrameMeta.
-        width, height: of the frame behind nvstreammux, pixels.
-        box_scale: of the bundle's model.json.
+        width, height: size of the frame after nvstreammux, pixels.
+        box_scale: ``box_scale`` in the bundle's model.json.
     """
     for face in _items(frame.obj_meta_list, pyds.NvDsObjectMeta):
         rect = face.rect_params
         box = (rect.left, rect.top, rect.width, rect.height)
-        found = face_rect(box, width, height, box_scale)
-        rect.left, rect.top, rect.width, rect.height = map(float, found)
+        square = face_rect(box, width, height, box_scale)
+        rect.left, rect.top, rect.width, rect.height = map(float, square)
 
 
 def face_points(
@@ -92,7 +92,7 @@ def face_points(
     """Each face of the frame with its points.
 
     Args:
-        frame: NvDsFrameMeta, behind nvinfer with ``output-tensor-meta=1``.
+        frame: NvDsFrameMeta, after nvinfer with ``output-tensor-meta=1``.
         engine_id: ``gie-unique-id`` of FPENet.
 
     Yields:
@@ -125,6 +125,6 @@ def _items(node: Any, kind: Any) -> "Iterator[Any]":
 
 
 def _read(pyds: Any, buffer: Any, shape: "tuple[int, ...]") -> "np.ndarray[Any, Any]":
-    """A copy of a float32 tensor, which is nvinfer's own memory."""
+    """A copy of a float32 tensor whose memory belongs to nvinfer."""
     pointer = ctypes.cast(pyds.get_ptr(buffer), ctypes.POINTER(ctypes.c_float))
     return np.ctypeslib.as_array(pointer, shape=shape).copy()

@@ -1,18 +1,18 @@
-"""``README.txt`` of a bundle: what lies there, and how to use it, for who unpacks it."""
+"""``README.txt`` of a bundle: its files, and how to use them."""
 
 from fpenet.deploy.bundle.bundle_model import BundleModel
 from fpenet.deploy.engines.engine_table import EngineStatus
 from fpenet.deploy.engines.runtimes import RUNTIMES
 
 _CONFIDENCE = {
-    "learned": "probability that the point is visible and rightly placed",
+    "learned": "probability that the point is visible and correctly placed",
     "peak": "largest probability of each heat map",
 }
 
 
 _NOT_EXECUTED = (
-    "'built, not judged' and 'pending' engines have not been executed by who made this bundle.",
-    "Check their error on your own device before you use them.",
+    "Engines marked 'built, not judged' or 'pending' were not executed when this bundle was made.",
+    "Measure their error on your device before you use them.",
 )
 
 
@@ -24,9 +24,9 @@ def readme(model: BundleModel) -> str:
         place = engine.file or "run build.sh on the device"
         line = f"  {engine.precision}: {engine.status.words}, {place}"
         if (error := (engine.metrics or {}).get("crop_px/all")) is not None:
-            line += f", {error:.2f} px of the crop off"
+            line += f", mean error {error:.2f} px of the crop"
         if latency:
-            line += f", {latency.p50_ms:.2f} ms a face ({latency.threads} threads, p50)"
+            line += f", {latency.p50_ms:.2f} ms per face ({latency.threads} threads, p50)"
         engines.append(line)
     keypoints, scale, size = model.num_keypoints, model.box_scale, model.crop_px
     runtime = f"{model.runtime} {model.runtime_version}"
@@ -38,15 +38,15 @@ def readme(model: BundleModel) -> str:
         *engines,
         *(
             _NOT_EXECUTED
-            if any(each.status is not EngineStatus.READY for each in model.engines)
+            if any(engine.status is not EngineStatus.READY for engine in model.engines)
             else ()
         ),
         "",
         "Input",
         f"  {model.input.name}: float32 (N, 1, {size}, {size}), grey levels 0 to 255.",
         f"  Take the square about the centre of the face box, {scale} times its longer side, and",
-        f"  resize it to {size} x {size} with an anti-aliased, half-pixel-right filter. Outside",
-        "  the image, repeat its edge. Grey is ITU-R 601: 0.299 R + 0.587 G + 0.114 B.",
+        f"  resize it to {size} x {size} with an anti-aliased filter and half-pixel centres.",
+        "  Outside the image, repeat its edge. Grey is ITU-R 601: 0.299 R + 0.587 G + 0.114 B.",
         "",
         "Outputs",
         f"  keypoints: float32 (N, {keypoints}, 2), x right and y down in pixels of the crop,",
@@ -55,20 +55,19 @@ def readme(model: BundleModel) -> str:
         "",
         "Files",
         "  SHA256SUMS   check with: sha256sum -c SHA256SUMS; signed in SHA256SUMS.sig",
-        "  model.json   all of this, for programs",
+        "  model.json   the same information, for programs",
+        "  preprocess.onnx  from an image and face boxes to the input",
+        "  place.onnx   from points in crops to points in the image",
+        "  golden.npz   rendered crops and their points: fpenet check THIS-FOLDER",
     ]
-    lines.append(
-        "  preprocess.onnx, place.onnx  image and boxes to Input; its points to the image's"
-    )
-    lines.append("  golden.npz   rendered crops and their points: fpenet check THIS-FOLDER")
     if RUNTIMES[model.runtime].triton:
-        lines.append("  triton/      model repository; ask the model fpenet, image and boxes in")
+        lines.append("  triton/      model repository; the model fpenet takes an image and boxes")
     if RUNTIMES[model.runtime].deepstream:
         lines.append(
             "  deepstream/  nvinfer.txt, nvdspreprocess.txt and fpenet_points.py for probes"
         )
     if any(engine.status is EngineStatus.PENDING for engine in model.engines):
-        lines.append("  build.sh     checks the sums and builds the engines with trtexec")
+        lines.append("  build.sh     checks the checksums and builds the engines with trtexec")
     if RUNTIMES[model.runtime].in_python:
         lines += ["", 'In Python: fpenet.Landmarker("this folder").keypoints(image)']
     return "\n".join(lines) + "\n"

@@ -1,9 +1,10 @@
 """A Triton model repository: from an image and its face boxes to points, on the server.
 
 Input: the engine of a bundle and the crop as ONNX (``preprocess``). Output: four models.
-``fpenet`` is the ensemble that clients ask; it wires ``fpenet_crops`` (image and boxes to crops),
-``fpenet_engine`` (crops to points; the only one that batches, so that faces of several requests
-share a batch) and ``fpenet_points`` (to points in the image). No heat map is an output anywhere.
+``fpenet`` is the ensemble that clients call. It connects ``fpenet_crops`` (image and boxes to
+crops), ``fpenet_engine`` (crops to points) and ``fpenet_points`` (to points in the image). Only
+``fpenet_engine`` batches, so that faces of several requests share a batch. No model has a heat map
+as an output.
 """
 
 import shutil
@@ -25,13 +26,13 @@ from fpenet.deploy.onnx.onnx_file import (
 )
 
 LONGEST_WAIT_US = 500
-"""How long a request waits for others to share its batch."""
+"""Longest time that a request waits for other requests to share its batch."""
 ENSEMBLE, CROPS, ENGINE, POINTS = "fpenet", "fpenet_crops", "fpenet_engine", "fpenet_points"
 
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """Name, Triton's type and shape; -1 where a request says how many."""
+    """Name, Triton's type and shape; -1 is a dimension that a request defines."""
 
     name: str
     kind: str
@@ -41,8 +42,8 @@ class _Tensor:
         dims = ", ".join(map(str, self.dims))
         return f'{{ name: "{self.name}" data_type: TYPE_{self.kind} dims: [ {dims} ] }}'
 
-    def many(self) -> "_Tensor":
-        """As it is where no model batches: one more dimension."""
+    def batched(self) -> "_Tensor":
+        """With the batch as a first dimension, for models that Triton does not batch."""
         return _Tensor(self.name, self.kind, (-1, *self.dims))
 
 
@@ -63,9 +64,9 @@ def write_repository(
     """Write the four models.
 
     Args:
-        target: one that Triton runs.
-        crop_dir: with ``preprocess.onnx`` and ``place.onnx``.
-        engine: None where its own device builds it and puts it there.
+        target: a target whose runtime Triton has a backend for.
+        crop_dir: folder with ``preprocess.onnx`` and ``place.onnx``.
+        engine: path of the engine; None where ``build.sh`` builds it on the device.
     """
     place = engine_place(target)
     assert place is not None, f"{target.device}: Triton has no backend for {target.runtime}"
@@ -74,7 +75,7 @@ def write_repository(
         (out_dir / name / "config.pbtxt").write_text(text, encoding="utf-8")
     for name, file in ((CROPS, "preprocess.onnx"), (POINTS, "place.onnx")):
         shutil.copyfile(crop_dir / file, out_dir / name / "1" / "model.onnx")
-    # Triton wants a folder for a version, and an empty one does not travel.
+    # Triton needs a version folder, and many archives leave out an empty folder.
     note = "An ensemble has no file of its own.\n"
     (out_dir / ENSEMBLE / "1" / "README.txt").write_text(note, encoding="utf-8")
     if engine is not None:
@@ -103,15 +104,15 @@ def configs(target: GpuTarget, num_keypoints: int, largest_batch: int) -> dict[s
     on_cpu = 'backend: "onnxruntime"'
     return {
         ENSEMBLE: _model(
-            ENSEMBLE, 'platform: "ensemble"', 0, [image, boxes], [in_image, confidence.many()]
+            ENSEMBLE, 'platform: "ensemble"', 0, [image, boxes], [in_image, confidence.batched()]
         )
         + _ensemble(),
-        CROPS: _model(CROPS, on_cpu, 0, [image, boxes], [crops.many(), squares], "KIND_CPU"),
+        CROPS: _model(CROPS, on_cpu, 0, [image, boxes], [crops.batched(), squares], "KIND_CPU"),
         ENGINE: _model(
             ENGINE, f'backend: "{backend}"', largest, [crops], [points, confidence], kind
         )
         + batching,
-        POINTS: _model(POINTS, on_cpu, 0, [points.many(), squares], [in_image], "KIND_CPU"),
+        POINTS: _model(POINTS, on_cpu, 0, [points.batched(), squares], [in_image], "KIND_CPU"),
     }
 
 
@@ -142,7 +143,7 @@ def _ensemble() -> str:
         lines = [f'{word} {{ key: "{key}" value: "{value}" }}' for key, value in tensors.items()]
         return "\n      ".join(lines)
 
-    told = [
+    step_texts = [
         f"""    {{
       model_name: "{name}"
       model_version: -1
@@ -151,4 +152,4 @@ def _ensemble() -> str:
     }}"""
         for name, inputs, outputs in steps
     ]
-    return "ensemble_scheduling {\n  step [\n" + ",\n".join(told) + "\n  ]\n}\n"
+    return "ensemble_scheduling {\n  step [\n" + ",\n".join(step_texts) + "\n  ]\n}\n"

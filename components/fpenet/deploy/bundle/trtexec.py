@@ -1,8 +1,8 @@
-"""``build.sh``: how an engine is built on its own device, where our Python does not run.
+"""``build.sh``: builds the engines of a bundle on the device itself, without Python.
 
-Input: a TensorRT target and the files that its bundle holds. Output: POSIX shell that checks the
-bundle's digests and the version of TensorRT, then calls NVIDIA's trtexec once a precision; an
-engine appears only when whole, and what was measured of kernels is kept for the next.
+Input: a TensorRT target and the files that its bundle holds. Output: a POSIX shell script that
+checks the bundle's digests and the version of TensorRT, then calls NVIDIA's trtexec once for each
+precision. An engine file is complete or absent; the timing cache is saved for the next build.
 """
 
 import shlex
@@ -18,7 +18,7 @@ TIMINGS = "1/timings.partial"
 
 
 def sources(target: GpuTarget, precision: Precision) -> tuple[str, ...]:
-    """The files of the bundle that ``precision`` is built from, the network first."""
+    """The files of the bundle that ``precision`` is built from; the network is the first."""
     if precision == "int8":
         return ("source/fp32.onnx", CACHE) if target.takes_cache else ("source/int8.onnx",)
     return (f"source/{precision}.onnx",)
@@ -27,14 +27,15 @@ def sources(target: GpuTarget, precision: Precision) -> tuple[str, ...]:
 def trtexec_options(
     target: GpuTarget, precision: Precision, largest_batch: int, build: BuildParams
 ) -> list[str]:
-    """The command line that builds one engine; the files to write come last.
+    """The options of trtexec that build one engine; the files to write come last.
 
-    TensorRT 10 honours the types in the network when told to; before, and with a calibration
-    cache, flags say what may be used. ``--buildOnly`` became ``--skipInference`` in 8.6, with which
-    levels and compatibilities came; ``--workspace`` became ``--memPoolSize`` in 8.4.
+    From TensorRT 10 on ``--stronglyTyped`` makes the types in the network binding; before, and with
+    a calibration cache, flags permit precisions. ``--buildOnly`` is ``--skipInference`` from 8.6
+    on, which also brought optimisation levels and compatibilities; ``--workspace`` is
+    ``--memPoolSize`` from 8.4 on.
     """
     version = target.runtime_version
-    assert version is not None, f"{target.device}: a TensorRT target says its version"
+    assert version is not None, f"{target.device}: a TensorRT target has a version"
     network, *cache = sources(target, precision)
     options = [f"--onnx={network}"]
     if cache:
@@ -73,10 +74,10 @@ def build_script(
     largest_batch: int,
     build: BuildParams,
 ) -> str:
-    """The whole of ``build.sh``; the engine of ``default`` is put into the Triton repository.
+    """The text of ``build.sh``; it copies the engine of ``default`` into the Triton repository.
 
-    Another TensorRT is refused: it would not take the flags, and where it rejects the calibration
-    cache trtexec calibrates with noise and says nothing.
+    The script refuses another version of TensorRT: its trtexec may not know the flags, and if it
+    rejects the calibration cache it calibrates with noise and prints no warning.
     """
     assert target.runtime_version is not None
     version = ".".join(map(str, target.runtime_version))
@@ -84,10 +85,10 @@ def build_script(
     lines = [
         "#!/bin/sh",
         f"# Builds the engines of this folder on a {target.device} with TensorRT {version}.",
-        "# An engine built by one TensorRT or for one GPU does not run on another.",
+        "# An engine runs only with the version of TensorRT and on the GPU that it is built for.",
         "set -eu",
         'cd "$(dirname "$0")"',
-        "# Who signed it: FPENET_KEY=NAME.pub sh build.sh (OpenSSL 3 or newer).",
+        "# To check the signature: FPENET_KEY=NAME.pub sh build.sh (OpenSSL 3 or newer).",
         'if [ -n "${FPENET_KEY:-}" ]; then',
         "    cut -d ' ' -f 3 SHA256SUMS.sig | base64 -d >1.signature",
         "    trap 'rm -f 1.signature' EXIT",
@@ -95,15 +96,15 @@ def build_script(
         "        -sigfile 1.signature",
         "fi",
         "sha256sum -c SHA256SUMS",
-        'PATH="$PATH:/usr/src/tensorrt/bin" # where JetPack puts trtexec',
+        'PATH="$PATH:/usr/src/tensorrt/bin" # the folder of trtexec in JetPack',
         "if ! command -v trtexec >/dev/null; then",
         '    echo "build.sh: no trtexec on PATH; it comes with TensorRT" >&2',
         "    exit 1",
         "fi",
-        "here=$(trtexec --help 2>&1 |",
+        "version=$(trtexec --help 2>&1 |",
         "    sed -n 's/.*\\[TensorRT v\\([0-9]*\\)\\].*/\\1/p' | head -n 1)",
-        f'if [ "$here" != {number} ]; then',
-        f'    echo "build.sh: made for TensorRT {version}; trtexec is of ${{here:-?}}" >&2',
+        f'if [ "$version" != {number} ]; then',
+        f'    echo "build.sh: made for TensorRT {version}; trtexec is of ${{version:-?}}" >&2',
         "    exit 1",
         "fi",
         "mkdir -p 1",

@@ -1,11 +1,11 @@
-"""Stage build: an engine for every target and precision, those that run here judged.
+"""Stage build: an engine for every target and precision; the engines that run here are judged.
 
-Input: crop, evaluate, export and calibrate folders. Does: builds what this machine can build; asks
-each engine that can run here for the golden points, in a process of its own, then runs the one
-judge on it; makes the parity checks. Output: ``engines.json``, ``parity.json``,
-``golden.npz`` and ``golden.json``, ``<target>/<precision>.onnx`` or ``.engine``, and of each that
-was executed ``.kpi.json`` and ``.predictions.npz``. An absent device leaves its target ``pending``;
-a target that fails never stops the others.
+Input: crop, evaluate, export and calibrate folders. Does: builds the engines that this machine can
+build; runs each engine that can run here on the golden crops, in a separate process, and then
+judges it on the evaluation set; makes the parity checks. Output: ``engines.json``,
+``parity.json``, ``golden.npz`` and ``golden.json``; ``<target>/<precision>.onnx`` or ``.engine``;
+for each executed engine ``.kpi.json`` and ``.predictions.npz``. A target whose device is absent is
+``pending``; a target that fails does not stop the others.
 """
 
 import errno
@@ -51,7 +51,7 @@ from fpenet.deploy.judge.parity import (
 )
 from fpenet.kpi.evaluate import evaluate as judge
 from fpenet.kpi.predictions import Predict, load_predictions, predict_all
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import BuildParams, EvaluateParams
 from fpenet.provenance.digest import digest_bytes
 
@@ -60,12 +60,13 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """The faces every engine is judged on, and what torch said of them.
+    """The faces that every engine is judged on, and the output of torch for them.
 
     Attributes:
         points: (N, K, 2) torch's points, 80x80 crop pixels.
-        confidence_px: what the confidence is the probability of (see ``describe_confidence``).
-        golden: what an engine has to know before it is judged.
+        confidence_px: the confidence is the probability of an error below this distance (see
+            ``describe_confidence``).
+        golden: the golden vectors, which an engine must reproduce before it is judged.
     """
 
     store: CropStore
@@ -81,7 +82,7 @@ class EvaluationSet:
 
 
 def golden_limits(build: BuildParams) -> GoldenLimits:
-    """Section ``build.golden`` as it is kept with the engines."""
+    """Section ``build.golden`` as it is saved with the engines."""
     golden = build.golden
     return GoldenLimits(golden.px.model_dump(), golden.memory_mb, golden.seconds)
 
@@ -134,13 +135,13 @@ def build_engine(
     predict = runtime.load(built.engine, str(path), 0)
     if isinstance(predict, Pending):
         return replace(row, status=EngineStatus.BUILT_NOT_JUDGED, reason=predict.reason)
-    # An engine takes no larger batch than its profile has.
-    how = judged.params.model_copy(
+    # The largest batch of an engine is the largest batch of its profile.
+    params = judged.params.model_copy(
         update={"batch_size": min(judged.params.batch_size, target.batch[2])}
     )
-    kpi, found = judge(predict, judged.store, how, judged.confidence_px)
-    kpi.save(path.with_suffix(".kpi.json"))
-    found.save(path.with_suffix(".predictions.npz"))
+    kpi, predictions = judge(predict, judged.store, params, judged.confidence_px)
+    kpi.write(path.with_suffix(".kpi.json"))
+    predictions.save(path.with_suffix(".predictions.npz"))
     return replace(
         row,
         status=EngineStatus.READY,
@@ -148,12 +149,12 @@ def build_engine(
         metrics=dict(kpi.metrics),
         kpi=path.with_suffix(".kpi.json").relative_to(out_dir).as_posix(),
         predictions=path.with_suffix(".predictions.npz").relative_to(out_dir).as_posix(),
-        parity_px=float(np.mean(distances(found.points, judged.points))),
+        parity_px=float(np.mean(distances(predictions.points, judged.points))),
     )
 
 
 def check_parity(judged: EvaluationSet, export_dir: Path, calibrate_dir: Path) -> dict[str, Any]:
-    """Points of every rendering at the newest opset, ONNX Runtime executing each.
+    """Points of every rendering at the newest opset, executed by ONNX Runtime.
 
     Raises:
         InputError: a rendering is missing.
@@ -186,40 +187,39 @@ def build_engines(
     """Build every target of ``build.targets``.
 
     Returns:
-        how many engines have each status, and the first parity check that is over its
-        budget, None where all are within.
+        how many engines have each status; the first parity check that exceeds its budget, None
+        where all checks pass; the mean distance of every check.
 
     Raises:
-        OSError: the disk is full or may not be written; every other fault of one target fails
-            that target alone.
+        OSError: the disk is full or read-only. Any other error of one target makes only that
+            target ``failed``.
     """
     store = open_crops(crop_dir)
-    kpi, found = (
-        read_kpi(evaluate_dir / "kpi.json"),
-        load_predictions(evaluate_dir / "predictions.npz"),
-    )
+    kpi = KpiReport.read(evaluate_dir / "kpi.json")
+    reference = load_predictions(evaluate_dir / "predictions.npz")
     golden = make_golden(open_engine(_newest(export_dir) / "fp32.onnx", threads=1), store.box_scale)
     golden.save(out_dir / GOLDEN)
     golden_limits(build).write(out_dir / "golden.json")
-    judged = EvaluationSet(store, found.points, evaluate, kpi.confidence["within_px"], golden)
+    within_px = kpi.confidence.within_px
+    judged = EvaluationSet(store, reference.points, evaluate, within_px, golden)
     points = check_parity(judged, export_dir, calibrate_dir) | {"torch": judged.points}
     names = store.table["image"].to_pylist()
     faces = [names[row] for row in store.rows(store.judged_part)]
     checks = parity_checks(points, faces, build.parity_px)
 
     rows: list[Engine] = []
-    wanted = list(_wanted(build))
-    for done, (name, precision) in enumerate(wanted, start=1):
+    requested = list(_requested(build))
+    for done, (name, precision) in enumerate(requested, start=1):
         target = target_named(name)
         try:
             network = network_for(target, precision, export_dir, calibrate_dir)
             rows.append(build_engine(name, precision, network, judged, build, out_dir))
-        except Exception as error:  # one target must not stop the others, whatever its tools do
+        except Exception as error:  # an error of one target must not stop the others
             if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-                raise  # no fault of the target, which would stay failed when the stage is cached
+                raise  # not an error of the target; a cached stage would keep it as failed
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
             rows.append(Engine(name, target.runtime, precision, EngineStatus.FAILED, reason))
-        report(done, len(wanted), "engines")
+        report(done, len(requested), "engines")
     for row in rows:
         if row.predictions is not None:
             name = str(row.id)
@@ -233,7 +233,7 @@ def build_engines(
     }
 
 
-def _wanted(build: BuildParams) -> Iterator[tuple[str, Precision]]:
+def _requested(build: BuildParams) -> Iterator[tuple[str, Precision]]:
     for name in build.targets:
         for precision in TARGETS[name].precisions:
             if precision in build.precisions:

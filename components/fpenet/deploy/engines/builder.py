@@ -1,10 +1,10 @@
-"""One engine, built by a child process: what goes wrong there ends nothing but that engine.
+"""Builds one engine in a child process, so that a crash there affects only that engine.
 
-Input: a network, a target and a precision. Does: runs this module as a child process within a
-limit of time and, where no GPU is used, of memory; keeps the timing cache for the next build.
-Output: the engine. Polygraphy chooses between TensorRT and TensorRT-RTX once for each process, and
-a builder may crash or hang: hence one process for each engine. No partial engine or timing cache is
-left behind.
+Input: a network, a target and a precision. Does: runs this module as a child process with a time
+limit and, where no GPU is used, a memory limit; saves the timing cache for the next build. Output:
+the engine. There is one process for each engine because Polygraphy chooses between TensorRT and
+TensorRT-RTX once for each process, and because a builder may crash or hang. No partial engine and
+no partial timing cache remains on disk.
 """
 
 import errno
@@ -43,12 +43,14 @@ def build_in_child(
     """Build one engine.
 
     Args:
-        module: of the runtime, whose ``plan`` and ``installed_version`` the child process calls.
-        memory_mb: of the child's address space; None where a GPU driver maps more than there is.
+        module: module of the runtime; the child process calls its ``plan`` and
+            ``installed_version``.
+        memory_mb: limit of the child's address space; None for a GPU, because its driver maps more
+            addresses than the machine has memory.
 
     Raises:
-        InputError: the builder refuses the network, takes too long, or was ended; it says which.
-        OSError: naming the file that a full or read-only disk has no place for.
+        InputError: the builder refuses the network, exceeds a limit, or was terminated.
+        OSError: the disk is full or read-only; the error names the file.
     """
     with tempfile.TemporaryDirectory(prefix="fpenet-build-") as scratch:
         engine, timings = Path(scratch) / "engine", Path(scratch) / "timings"
@@ -63,20 +65,23 @@ def build_in_child(
             "target": asdict(target),
             "precision": precision,
             "build": build.model_dump(mode="json"),
-            "known_timings": str(build.timing_cache.resolve()),
+            "saved_timings": str(build.timing_cache.resolve()),
             "memory_mb": memory_mb,
             "engine": str(engine),
             "timings": str(timings),
         }
-        said = _run(request, f"{target.runtime} {{}} {network.onnx.name} for {target.device}")
-        if said["damaged"]:
-            LOGGER.warning("%s: not what a build left; measured anew", said["damaged"])
+        result = _run(request, f"{target.runtime} {{}} {network.onnx.name} for {target.device}")
+        if result["damaged"]:
+            LOGGER.warning(
+                "%s: this timing cache is damaged; the kernels are timed again", result["damaged"]
+            )
         if timings.is_file():
-            keep_timings(timings.read_bytes(), build.timing_cache / said["timings"])
-        return Built(engine.read_bytes(), said["version"])
+            save_timings(timings.read_bytes(), build.timing_cache / result["timings"])
+        return Built(engine.read_bytes(), result["version"])
 
 
-def _run(request: Mapping[str, Any], what: str) -> dict[str, Any]:
+def _run(request: Mapping[str, Any], sentence: str) -> dict[str, Any]:
+    """The JSON result of the child process; ``sentence`` has a place for the verb of an error."""
     seconds = request["build"]["longest_seconds"]
     command = [sys.executable, "-m", PROCESS, json.dumps(request)]
     try:
@@ -84,62 +89,66 @@ def _run(request: Mapping[str, Any], what: str) -> dict[str, Any]:
             command, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        told = what.format("did not build")
-        raise InputError(f"{told} within build.longest_seconds = {seconds} s") from None
+        start = sentence.format("did not build")
+        raise InputError(f"{start} within build.longest_seconds = {seconds} s") from None
     if child.returncode < 0:
         raise InputError(
-            f"{what.format('was ended while it built')}: signal {-child.returncode}, which may be"
-            " for want of memory (build.workspace_mb)"
+            f"{sentence.format('was terminated while it built')}: signal {-child.returncode};"
+            " a possible cause is too little memory (build.workspace_mb)"
         )
     output = child.stdout + child.stderr
     if child.returncode != 0 and os.strerror(errno.ENOSPC) in output:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), request["engine"])
     if child.returncode != 0 and any(words in output for words in _NO_MEMORY):
         raise InputError(
-            f"{what.format('had no memory left for')}: build.memory_mb is"
+            f"{sentence.format('ran out of memory for')}: build.memory_mb is"
             f" {request['build']['memory_mb']}, build.workspace_mb"
-            f" {request['build']['workspace_mb']}: {_last_words(output)}"
+            f" {request['build']['workspace_mb']}: {_error_lines(output)}"
         )
     if child.returncode != 0 or not Path(request["engine"]).is_file():
         raise InputError(
-            f"{what.format('refuses')}: {_last_words(output)} (exit status {child.returncode})"
+            f"{sentence.format('refuses')}: {_error_lines(output)} (exit status {child.returncode})"
         )
-    said: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
-    return said
+    result: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    return result
 
 
-def keep_timings(timings: bytes, kept: Path) -> None:
-    """Put a finished timing cache, behind its own digest, in the place of the one before.
+def save_timings(timings: bytes, path: Path) -> None:
+    """Replace the timing cache at ``path``: the digest of ``timings``, a newline, ``timings``.
 
     Raises:
-        OSError: naming ``kept``, which is as it was; no part of the new one stays.
+        OSError: the error names ``path``, which is unchanged; no partial file remains.
     """
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(kept)) from None
+        raise OSError(error.errno, error.strerror, str(path)) from None
     content = digest_bytes(timings).encode() + b"\n" + timings
-    write_whole(kept, content, f".{kept.name}.{os.getpid()}.partial")
+    write_whole(path, content, f".{path.name}.{os.getpid()}.partial")
 
 
-def known_timings(kept: Path) -> bytes | None:
-    """What ``keep_timings`` put there; None where any byte is another."""
-    digest, _, timings = kept.read_bytes().partition(b"\n")
+def read_timings(path: Path) -> bytes | None:
+    """The timings that ``save_timings`` wrote; None where the digest does not match."""
+    digest, _, timings = path.read_bytes().partition(b"\n")
     return timings if digest_bytes(timings).encode() == digest else None
 
 
-def _last_words(output: str) -> str:
-    """The builder's own errors, or its last line."""
+def _error_lines(output: str) -> str:
+    """The last error lines of the builder, or the last lines of its output where it has none."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("[E]", "[!]"))]
     return " ".join((errors or lines or ["no output"])[-3:])[:600]
 
 
 def build_request(request: dict[str, Any]) -> dict[str, str | None]:
-    """Build what ``builder.build_in_child`` asks for."""
+    """In the child process: build the engine of a request of ``build_in_child``.
+
+    Returns:
+        version of the runtime, file name of the timing cache, and the path of a damaged one.
+    """
     if request["memory_mb"] is not None:
-        room = request["memory_mb"] << 20
-        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+        limit_bytes = request["memory_mb"] << 20
+        resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
     runtime = import_module(request["module"])
     target = GpuTarget(**request["target"] | {"card": None})
     files = request["network"]
@@ -150,27 +159,28 @@ def build_request(request: dict[str, Any]) -> dict[str, str | None]:
     )
     version = runtime.installed_version()
     name = timing_cache_name(request["runtime"], version, target)
-    kept, known = Path(request["known_timings"]) / name, Path(request["timings"] + ".known")
-    timings = known_timings(kept) if kept.is_file() else None
+    saved = Path(request["saved_timings"]) / name
+    copy = Path(request["timings"] + ".copy")
+    timings = read_timings(saved) if saved.is_file() else None
     if timings is not None:
-        known.write_bytes(timings)  # Polygraphy leaves a lock file beside what it reads
+        copy.write_bytes(timings)  # Polygraphy writes a lock file next to the file that it reads
     parsed, config = runtime.plan(
         network,
         target,
         request["precision"],
         BuildParams.model_validate(request["build"]),
-        {"load_timing_cache": str(known)} if known.is_file() else {},
+        {"load_timing_cache": str(copy)} if copy.is_file() else {},
     )
     from polygraphy.backend.trt import engine_bytes_from_network
 
     engine = bytes(engine_bytes_from_network(parsed, config, save_timing_cache=request["timings"]))
     Path(request["engine"]).write_bytes(engine)
-    damaged = str(kept) if kept.is_file() and timings is None else None
+    damaged = str(saved) if saved.is_file() and timings is None else None
     return {"version": version, "timings": name, "damaged": damaged}
 
 
 def timing_cache_name(runtime: str, version: str, target: GpuTarget) -> str:
-    """File name of the timings of one GPU and one version: others' do not serve.
+    """File name of the timing cache of one GPU and one runtime version; it is valid for no other.
 
     >>> from fpenet.deploy.engines.targets import TARGETS
     >>> timing_cache_name("tensorrt", "10.3.0", TARGETS["orin-nx"])

@@ -1,7 +1,7 @@
-"""The first CUDA device of this machine, asked of its driver; nothing is installed for that.
+"""The first CUDA device of this machine, read from its driver; no package is needed for that.
 
-What libcuda does not tell (other programs on the device, clocks) NVML does; a Jetson's has little
-of it, and what is not told is None.
+Values that libcuda does not have (other processes on the device, clocks) come from NVML. A
+Jetson's NVML has few of them; a value that NVML does not have is None.
 """
 
 import ctypes
@@ -24,12 +24,13 @@ _THROTTLES = {  # nvmlClocksEventReasons
 
 @dataclass(frozen=True, slots=True)
 class CudaDevice:
-    """A device as it is now.
+    """The present state of a device.
 
     Attributes:
-        sliced: only a slice of it (MIG) is here.
-        other_processes: that compute on it beside this one; None where NVML does not tell.
-        free_mb: of its memory.
+        sliced: whether this machine has only a slice of it (MIG).
+        other_processes: number of other processes that compute on it; None where NVML has no
+            number.
+        free_mb: free memory, None where NVML has no number.
     """
 
     name: str
@@ -41,10 +42,10 @@ class CudaDevice:
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """What the device's speed hangs on, at one moment; None where NVML does not tell.
+    """The values that determine the device's speed, at one moment; None where NVML has no value.
 
     Attributes:
-        throttled: why the clock is held down, empty where it is not.
+        throttled: why the clock is reduced, empty where it is not.
     """
 
     sm_mhz: int | None
@@ -70,43 +71,43 @@ class _Memory(ctypes.Structure):
 
 def compute_capability() -> tuple[int, int] | None:
     """(major, minor) of the first CUDA device; None where there is no driver or no device."""
-    found = _first_device()
-    return found and found[2]
+    device = _first_device()
+    return device and device[2]
 
 
 def cuda_device() -> CudaDevice | None:
     """The first CUDA device; None where there is no driver or no device."""
-    found = _first_device()
-    if found is None:
+    device = _first_device()
+    if device is None:
         return None
-    name, bus, capability = found
+    name, bus, capability = device
     nvml = _nvml(bus)
     current, later = ctypes.c_uint(), ctypes.c_uint()
     mig = nvml("nvmlDeviceGetMigMode", ctypes.byref(current), ctypes.byref(later))
     memory = _Memory()
-    known = nvml("nvmlDeviceGetMemoryInfo", ctypes.byref(memory))
+    has_memory = nvml("nvmlDeviceGetMemoryInfo", ctypes.byref(memory))
     return CudaDevice(
         name,
         capability,
         "MIG" in name or (mig and current.value == 1),
         _other_processes(nvml),
-        memory.free >> 20 if known else None,
+        memory.free >> 20 if has_memory else None,
     )
 
 
 def clocks() -> Clocks | None:
-    """The clocks of the first CUDA device now; None where there is none."""
-    found = _first_device()
-    if found is None:
+    """The present clocks of the first CUDA device; None where there is no device."""
+    device = _first_device()
+    if device is None:
         return None
-    nvml = _nvml(found[1])
+    nvml = _nvml(device[1])
 
     def number(function: str, *arguments: int) -> int | None:
         value = ctypes.c_uint()
         return value.value if nvml(function, *arguments, ctypes.byref(value)) else None
 
     reasons = ctypes.c_ulonglong()
-    told = nvml("nvmlDeviceGetCurrentClocksThrottleReasons", ctypes.byref(reasons))
+    has_reasons = nvml("nvmlDeviceGetCurrentClocksThrottleReasons", ctypes.byref(reasons))
     milliwatt = number("nvmlDeviceGetPowerUsage")
     return Clocks(
         number("nvmlDeviceGetClockInfo", _NVML_SM),
@@ -114,12 +115,12 @@ def clocks() -> Clocks | None:
         number("nvmlDeviceGetMaxClockInfo", _NVML_SM),
         number("nvmlDeviceGetTemperature", 0),
         None if milliwatt is None else milliwatt / 1000,
-        throttles(reasons.value) if told else None,
+        throttles(reasons.value) if has_reasons else None,
     )
 
 
 def throttles(reasons: int) -> tuple[str, ...]:
-    """The names of NVML's bits that say why a clock is held down.
+    """The reasons for a reduced clock, from NVML's bit mask.
 
     >>> throttles(0x1), throttles(0x24)
     ((), ('power cap', 'thermal, software'))
@@ -150,7 +151,7 @@ def _first_device() -> tuple[str, bytes, tuple[int, int]] | None:
 
 
 def _nvml(bus: bytes) -> Callable[..., bool]:
-    """A caller of NVML's functions on the device; it says whether the call succeeded."""
+    """A function that calls NVML's functions on the device and returns whether the call worked."""
     handle = ctypes.c_void_p()
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")
@@ -175,15 +176,15 @@ def _other_processes(nvml: Callable[..., bool]) -> int | None:
     count = ctypes.c_uint(_MOST_PROCESSES)
     if not nvml("nvmlDeviceGetComputeRunningProcesses_v3", ctypes.byref(count), processes):
         return None
-    own = os.getpid()
-    return [int(process.pid) != own for process in processes[: count.value]].count(True)
+    this_pid = os.getpid()
+    return [int(process.pid) != this_pid for process in processes[: count.value]].count(True)
 
 
 def driver_cuda() -> tuple[int, int] | None:
-    """(major, minor) of the newest CUDA that the driver here knows; None where there is none."""
+    """(major, minor) of the newest CUDA that the driver supports; None where there is no driver."""
     value = ctypes.c_int()
     try:
-        known = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(value)) == 0
+        succeeded = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(value)) == 0
     except OSError:
         return None
-    return (value.value // 1000, value.value % 1000 // 10) if known else None
+    return (value.value // 1000, value.value % 1000 // 10) if succeeded else None

@@ -1,4 +1,4 @@
-"""``engines.json``: one row for each engine that was to be built, and what became of it."""
+"""``engines.json``: one row for each engine of the build, with its status."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ ENGINES = "engines.json"
 
 
 class EngineStatus(Identifier):
-    """What became of an engine.
+    """Result of the build of an engine.
 
     ``ready``: built, executed and judged. ``built_not_judged``: built, but it cannot run on the
-    machine that built it. ``pending``: only its own device can build it. ``failed``: the build
-    failed.
+    machine that built it. ``pending``: it can be built only on the device that it is for.
+    ``failed``: the build failed.
     """
 
     READY = "ready"
@@ -26,7 +26,7 @@ class EngineStatus(Identifier):
 
     @property
     def words(self) -> str:
-        """The status as people read it.
+        """The status in words, for reports.
 
         >>> EngineStatus.BUILT_NOT_JUDGED.words
         'built, not judged'
@@ -39,10 +39,11 @@ class BuiltFor:
     """The device and software that an engine was built for.
 
     Attributes:
-        runtime_version: of the runtime that built it; None where it is not built.
+        runtime_version: version of the runtime that built it; None where it is not built.
         compute_capability: (major, minor) of the GPU; None for the CPU.
-        driver_cuda: (major, minor) of the newest CUDA that the driver knew where a device built it.
-        hardware_compatibility: other GPUs that TensorRT built it for; ``none`` for its own only.
+        driver_cuda: (major, minor) of the newest CUDA that the driver supported on the device that
+            built it; None where no device was needed.
+        hardware_compatibility: TensorRT's hardware compatibility level; ``none``: one GPU only.
         version_compatible: whether later minor versions of TensorRT can load it.
     """
 
@@ -60,14 +61,14 @@ class Engine:
 
     Attributes:
         reason: why it is pending, failed or not judged; None where it was judged.
-        file: below the build folder; None where there is none.
+        file: path below the build folder; None where it is not built.
         runtime_version, compute_capability, driver_cuda, hardware_compatibility,
-            version_compatible: as of ``BuiltFor``.
+            version_compatible: see ``BuiltFor``.
         golden_px: mean distance to the golden points on the worst of their crops, 80x80 crop
             pixels; None where it was not executed.
         parity_px: mean distance of its points to torch's on the judged faces, 80x80 crop pixels.
-        metrics: of its KPI report; None where it was not executed.
-        kpi, predictions: the files of its report and of its points, below the build folder; None
+        metrics: the metrics of its KPI report; None where it was not executed.
+        kpi, predictions: paths of its report and of its predictions, below the build folder; None
             where it was not executed.
     """
 

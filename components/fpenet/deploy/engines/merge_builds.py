@@ -1,7 +1,8 @@
-"""One build folder of several: the engines of each device's worker beside those built here.
+"""Merges the builds of several machines into one build folder.
 
-Input: the build of this machine, where an absent device's engines are ``pending``, and one finished
-build for each engine that a worker built. Output: a build folder in which those rows are theirs.
+Input: the build of this machine, in which the engines of absent devices are ``pending``, and one
+finished build for each engine that a device's worker built. Output: a build folder in which the
+workers' rows replace the pending ones.
 """
 
 import shutil
@@ -21,19 +22,19 @@ from fpenet.provenance.signing import PublicKey
 
 
 def merged_engines(table: EngineTable, built: Mapping[str, EngineTable]) -> EngineTable:
-    """``table`` with the row of each engine in ``built`` in place of its row.
+    """``table``, in which the rows of ``built`` replace the rows of the same engines.
 
     Args:
         built: ``target/precision`` -> the table of the build of that engine.
 
     >>> from fpenet.deploy.engines.engine_table import Engine, EngineStatus
-    >>> one = Engine("nano", "tensorrt", "fp16", EngineStatus.PENDING)
-    >>> two = Engine("nano", "tensorrt", "fp16", EngineStatus.READY)
-    >>> merged_engines(EngineTable((one,)), {"nano/fp16": EngineTable((two,))}).engines == (two,)
+    >>> pending = EngineTable((Engine("nano", "tensorrt", "fp16", EngineStatus.PENDING),))
+    >>> ready = EngineTable((Engine("nano", "tensorrt", "fp16", EngineStatus.READY),))
+    >>> merged_engines(pending, {"nano/fp16": ready}) == ready
     True
     """
     built_rows = {
-        name: row for name, own in built.items() for row in own.engines if str(row.id) == name
+        name: row for name, part in built.items() for row in part.engines if str(row.id) == name
     }
     return EngineTable(tuple(built_rows.get(str(row.id), row) for row in table.engines))
 
@@ -41,14 +42,14 @@ def merged_engines(table: EngineTable, built: Mapping[str, EngineTable]) -> Engi
 def merge_builds(
     build_dir: Path, engine_dirs: Mapping[str, Path], trusted: Sequence[PublicKey], work: Path
 ) -> Path:
-    """Join finished builds; returns the folder ``work/<key>``, made unless it is there already.
+    """Merge finished builds; returns the folder ``work/<key>``, which is reused where it exists.
 
     Args:
-        engine_dirs: ``target/precision`` -> the build folder of its own worker, who signed it.
-        trusted: the workers' keys.
+        engine_dirs: ``target/precision`` -> the build folder that the device's worker signed.
+        trusted: the public keys of the workers.
 
     Raises:
-        InputError: a folder does not have the bytes that were sealed, or nobody trusted signed it.
+        InputError: a folder differs from its manifest, or has no signature of a trusted key.
     """
     base = verify(build_dir)
     parts = {engine: verify(folder, trusted) for engine, folder in sorted(engine_dirs.items())}
@@ -73,12 +74,11 @@ def merge_builds(
         table.write(partial / ENGINES)
         checks = list(ParityTable.read(build_dir / PARITY).checks)
         for engine in parts:
-            known = {check.name for check in checks}
-            own = ParityTable.read(engine_dirs[engine] / PARITY).checks
-            checks += [check for check in own if check.name not in known]
+            names = {check.name for check in checks}
+            new_checks = ParityTable.read(engine_dirs[engine] / PARITY).checks
+            checks += [check for check in new_checks if check.name not in names]
         ParityTable(tuple(checks)).write(partial / PARITY)
-        now = count_statuses(table.engines)
-        summary = {"joined": sorted(parts), **base.summary, **now}
+        summary = {"joined": sorted(parts), **base.summary, **count_statuses(table.engines)}
         seal(
             partial,
             Manifest("build", key, digests, base.params, base.code, base.tools, {}, summary),

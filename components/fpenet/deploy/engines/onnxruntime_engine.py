@@ -1,4 +1,4 @@
-"""Runtime onnxruntime: the CPU target. Its engine is the ONNX file itself; it runs anywhere."""
+"""Runtime onnxruntime, for the CPU target: its engine is the ONNX file itself."""
 
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from fpenet.params import BuildParams
 def build(
     network: Network, target: GpuTarget, precision: Precision, build: BuildParams
 ) -> Built | Pending:
-    """The engine is the network, once ONNX Runtime has taken it.
+    """The engine: the bytes of the network, after ONNX Runtime has loaded them.
 
     Raises:
-        InputError: it does not, or it has other inputs and outputs than ours.
+        InputError: ONNX Runtime refuses the network, or its inputs and outputs have other names.
     """
     engine = read_onnx(network.onnx)
     _session(engine, str(network.onnx), threads=1)
@@ -40,13 +40,13 @@ def open_engine(path: Path, threads: int = 0) -> Predict:
         threads: 0 takes all cores.
 
     Raises:
-        InputError: naming the file and what is wrong with it.
+        InputError: the file is refused; the message names it and the reason.
     """
     return load_engine(read_onnx(path), str(path), threads)
 
 
 def load_engine(network: bytes, source: str, threads: int = 0) -> Predict:
-    """The network in the bytes of an ONNX file that ``source`` names, as ``open_engine``."""
+    """As ``open_engine``, from the bytes of an ONNX file; ``source`` names it in messages."""
     refuse_external_data(network, source)
     session = _session(network, source, threads)
 
@@ -60,10 +60,14 @@ def load_engine(network: bytes, source: str, threads: int = 0) -> Predict:
 
 
 def read_metadata(network: bytes, source: str) -> dict[str, str]:
-    """What the export stage wrote into the ONNX file that ``source`` names about its use.
+    """The metadata that the export stage wrote into an ONNX file.
+
+    Args:
+        network: the bytes of the file.
+        source: its name in messages.
 
     Raises:
-        InputError: naming the file and what is wrong with it.
+        InputError: ONNX Runtime refuses the file.
     """
     session = _session(network, source, threads=1)
     metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
@@ -77,7 +81,7 @@ def _session(data: bytes, source: str, threads: int) -> Any:
     options.log_severity_level = 3  # errors
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors share no base but this
+    except Exception as error:  # ONNX Runtime's errors have no common base class but Exception
         raise InputError(
             f"{source}: ONNX Runtime {onnxruntime.__version__} refuses it:"
             f" {' '.join(str(error).split())[:600]}"
@@ -85,6 +89,7 @@ def _session(data: bytes, source: str, threads: int) -> Any:
     names = [value.name for value in [*session.get_inputs(), *session.get_outputs()]]
     if names != [INPUT, KEYPOINTS, CONFIDENCE]:
         raise InputError(
-            f"{source}: its inputs and outputs are {names}; wanted {[INPUT, KEYPOINTS, CONFIDENCE]}"
+            f"{source}: its inputs and outputs are {names}; they must be"
+            f" {[INPUT, KEYPOINTS, CONFIDENCE]}"
         )
     return session

@@ -11,7 +11,7 @@ from fpenet.params import BuildParams
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What executes engines.
+    """Software that executes engines.
 
     Attributes:
         build: network files, target and precision to an engine, or why it is pending.

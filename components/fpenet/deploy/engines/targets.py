@@ -1,8 +1,8 @@
-"""TARGETS: one row a GPU target; what its engines are built from, where and for which batches.
+"""TARGETS: one row for each target device: runtime, versions, opset, precisions and batch sizes.
 
-Versions of a Jetson are those of its JetPacks: Nano 4.6.1, Xavier 5.1, Orin 6.1 (and 6.0, 5.1,
-7.2.2), Thor 7.0 (and 7.2.2), as NVIDIA's release notes say (docs/targets.md). A Nano's SM 5.3 has
-no INT8 arithmetic; a T4 ships FP16 (docs/fpenet.md, Export and deployment).
+The TensorRT versions of a Jetson are those of its JetPacks: Nano 4.6.1, Xavier 5.1, Orin 6.1 (and
+6.0, 5.1, 7.2.2), Thor 7.0 (and 7.2.2), from NVIDIA's release notes (docs/targets.md). A Nano's
+SM 5.3 has no INT8 arithmetic; a T4 ships FP16 (docs/fpenet.md, Export and deployment).
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Version = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """NVIDIA's own numbers of FPENet on a device, by trtexec, batch 1, FP16; None: not given."""
+    """Times of FPENet in NVIDIA's model card: trtexec, batch 1, FP16; None: not in the card."""
 
     latency_ms: float | None
     fps: float | None
@@ -31,7 +31,7 @@ class GpuTarget:
     """A device to build engines for.
 
     Attributes:
-        device: what people call it.
+        device: product name.
         compute_capability: (major, minor) of the GPU; None for the CPU.
         runtime: what executes the engine, and builds it.
         versions: (major, minor, patch) of every ``tensorrt`` that exists for the device and reads
@@ -63,19 +63,19 @@ class GpuTarget:
 
     @property
     def runtime_version(self) -> Version | None:
-        """The ``tensorrt`` that a bundle is made for; None where the one installed here builds."""
+        """The TensorRT version that a bundle is made for; None where engines are built here."""
         return self.versions[0] if self.built_on_device else None
 
     @property
     def calibrated(self) -> tuple[Version, ...]:
-        """Versions that take a calibration cache: TensorRT 11 and RTX have no calibrators."""
+        """Versions that read a calibration cache: TensorRT 11 and RTX have no calibrators."""
         if not self.built_on_device or "int8" not in self.precisions:
             return ()
         return tuple(version for version in self.versions if version < (11, 0, 0))
 
     @property
     def takes_cache(self) -> bool:
-        """Whether INT8 comes from a calibration cache on the version that a bundle is made for."""
+        """Whether the version that a bundle is made for builds INT8 from a calibration cache."""
         return self.runtime_version in self.calibrated
 
 
@@ -84,7 +84,7 @@ class Network:
     """The files that one precision of a target is built from.
 
     Attributes:
-        onnx: the network in that precision; for INT8 the one with Q/DQ.
+        onnx: the network in that precision; for INT8 with Q/DQ nodes.
         unquantised: the FP32 network that a calibration cache belongs to, INT8 only.
         caches: version number of TensorRT -> calibration cache, INT8 only.
     """
@@ -110,7 +110,7 @@ class Pending:
 
 
 def tensorrt_number(version: Version) -> int:
-    """TensorRT's own number of a version, as the first line of a calibration cache has it.
+    """A version as TensorRT writes it in the first line of a calibration cache.
 
     >>> tensorrt_number((8, 5, 2)), tensorrt_number((10, 3, 0))
     (8502, 100300)
@@ -129,7 +129,7 @@ def cache_name(version: Version, opset: int) -> str:
 
 
 def profile(target: GpuTarget, dla: bool) -> tuple[int, int, int]:
-    """Smallest, best and largest batch; a DLA takes no other than one.
+    """Smallest, optimal and largest batch; a DLA needs one fixed batch size.
 
     >>> profile(TARGETS["orin-agx"], dla=False), profile(TARGETS["orin-agx"], dla=True)
     ((1, 1, 8), (1, 1, 1))
@@ -142,10 +142,10 @@ def target_named(name: str) -> GpuTarget:
     """The target called ``name``.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such target.
     """
-    for known, target in TARGETS.items():
-        if known == name:
+    for target_name, target in TARGETS.items():
+        if target_name == name:
             return target
     raise InputError(f"unknown target {name!r}; choose one of {sorted(TARGETS)}")
 
@@ -168,7 +168,7 @@ def network_for(
     opset = f"opset{target.opset}"
     if not (export_dir / opset).is_dir():
         raise InputError(
-            f"export.opsets has no {target.opset}, which {target.device} wants; it was exported at"
+            f"export.opsets has no {target.opset}, which {target.device} needs; the export has"
             f" {sorted(folder.name for folder in export_dir.glob('opset*'))}"
         )
     rendering = target.rendering(precision)
@@ -186,23 +186,23 @@ def network_for(
 
 
 def _rtx(
-    device: str, capability: tuple[int, int], *precisions: Precision, **more: Any
+    device: str, capability: tuple[int, int], *precisions: Precision, **options: Any
 ) -> GpuTarget:
-    """A device whose engines are built ahead of time, on any machine."""
+    """A device whose engines can be built on any machine, without a GPU."""
     return GpuTarget(
-        device, capability, "tensorrt_rtx", _RTX, 17, precisions, _SERVER_BATCH, "fpenet", **more
+        device, capability, "tensorrt_rtx", _RTX, 17, precisions, _SERVER_BATCH, "fpenet", **options
     )
 
 
-def _own(
+def _on_device(
     pool: TargetName,
     device: str,
     capability: tuple[int, int],
     versions: tuple[Version, ...],
     batch: tuple[int, int, int] = _EDGE_BATCH,
-    **more: Any,
+    **options: Any,
 ) -> GpuTarget:
-    """A device that builds its own engines, by the worker of the pool of its name."""
+    """A device whose engines are built on it, by the worker of the pool with its name."""
     return GpuTarget(
         device,
         capability,
@@ -238,16 +238,16 @@ TARGETS: dict[TargetName, GpuTarget] = {
         card=Card(None, 115),
         built_on_device=True,
     ),
-    "xavier-nx": _own(
+    "xavier-nx": _on_device(
         "xavier-nx", "Jetson Xavier NX", (7, 2), ((8, 5, 2),), dla_cores=2, card=Card(1.3, 483)
     ),
-    "xavier-agx": _own(
+    "xavier-agx": _on_device(
         "xavier-agx", "Jetson AGX Xavier", (7, 2), ((8, 5, 2),), dla_cores=2, card=Card(0.84, 1015)
     ),
-    "orin-nano": _own("orin-nano", "Jetson Orin Nano", (8, 7), _ORIN),
-    "orin-nx": _own("orin-nx", "Jetson Orin NX", (8, 7), _ORIN, dla_cores=1),  # 2 with 16 GB
-    "orin-agx": _own("orin-agx", "Jetson AGX Orin", (8, 7), _ORIN, dla_cores=2),
-    "thor": _own("thor", "Jetson AGX Thor", (11, 0), ((10, 13, 3), (11, 4, 1))),
-    "h100": _own("h100", "H100", (9, 0), _HOPPER, _SERVER_BATCH),
-    "h200": _own("h200", "H200", (9, 0), _HOPPER, _SERVER_BATCH),
+    "orin-nano": _on_device("orin-nano", "Jetson Orin Nano", (8, 7), _ORIN),
+    "orin-nx": _on_device("orin-nx", "Jetson Orin NX", (8, 7), _ORIN, dla_cores=1),  # 2 with 16 GB
+    "orin-agx": _on_device("orin-agx", "Jetson AGX Orin", (8, 7), _ORIN, dla_cores=2),
+    "thor": _on_device("thor", "Jetson AGX Thor", (11, 0), ((10, 13, 3), (11, 4, 1))),
+    "h100": _on_device("h100", "H100", (9, 0), _HOPPER, _SERVER_BATCH),
+    "h200": _on_device("h200", "H200", (9, 0), _HOPPER, _SERVER_BATCH),
 }

@@ -1,8 +1,8 @@
-"""Runtime tensorrt: engines that only their own device can build, by the worker of its pool.
+"""Runtime tensorrt: engines that are built on the device that they run on, by its pool's worker.
 
-TensorRT <= 10 takes a calibration cache and builder flags for INT8 and FP16; from 11 on the network
-is strongly typed and INT8 is in its Q/DQ. On any other machine, on a slice of the GPU and on one
-that others use, the engine is pending.
+TensorRT <= 10 reads a calibration cache and builder flags for INT8 and FP16; from 11 on the network
+is strongly typed and its Q/DQ nodes define INT8. The engine is pending on any other machine, on a
+slice of the GPU, and on a GPU that other processes use.
 """
 
 from importlib import import_module
@@ -37,49 +37,51 @@ def absence(
 ) -> Pending | None:
     """Why this machine cannot build for ``target`` now; None where it can.
 
-    A builder times kernels: on a slice of a GPU, or on one that others compute on, its choice would
-    not be the device's.
+    A builder times kernels. On a slice of a GPU, or on a GPU that other processes use, the times
+    are wrong and the builder chooses other kernels.
 
     Args:
-        installed: what is missing to drive TensorRT, None where all is there.
+        installed: which package is missing for TensorRT, None where all are installed.
     """
-    wanted = target.compute_capability
-    assert wanted is not None
-    own = f"{target.device} builds its own engines: worker of pool {target.pool}"
+    expected = target.compute_capability
+    assert expected is not None
+    builder = f"engines for {target.device} are built by the worker of pool {target.pool}"
     if device is None:
-        return Pending(f"no CUDA device here; {own}")
-    if device.compute_capability != wanted:
-        return Pending(f"the CUDA device here is SM {_dotted(device.compute_capability)}; {own}")
+        return Pending(f"no CUDA device here; {builder}")
+    if device.compute_capability != expected:
+        actual = _dotted(device.compute_capability)
+        return Pending(f"the CUDA device here is SM {actual}; {builder}")
     if device.sliced:
-        return Pending(f"the CUDA device here, {device.name}, is sliced (MIG); {own}")
+        return Pending(f"the CUDA device here, {device.name}, is sliced (MIG); {builder}")
     if device.other_processes:
         count = device.other_processes
-        return Pending(f"the CUDA device here is busy: {count} other processes compute; {own}")
+        return Pending(f"the CUDA device here is busy: {count} other processes use it; {builder}")
     if device.free_mb is not None and device.free_mb < build.workspace_mb:
-        short = f"{device.free_mb} MB free, build.workspace_mb is {build.workspace_mb}"
-        return Pending(f"the CUDA device here is busy: {short}; {own}")
+        memory = f"{device.free_mb} MB free, build.workspace_mb is {build.workspace_mb}"
+        return Pending(f"the CUDA device here is busy: {memory}; {builder}")
     if installed is not None:
-        return Pending(f"{installed}; {own}")
+        return Pending(f"{installed}; {builder}")
     return None
 
 
 def missing() -> str | None:
-    """What is missing here to drive TensorRT; None where all is there.
+    """Which package is missing here for TensorRT; None where all are installed.
 
-    The package index has an empty wheel, ``tensorrt`` 10.0.0b6, which imports and can do nothing.
+    The package index has an empty wheel, ``tensorrt`` 10.0.0b6: its import works, but it has no
+    content.
     """
     absent = [name for name in ("tensorrt", "polygraphy") if find_spec(name) is None]
     if absent:
         return f"{' and '.join(absent)} not installed here (extra tensorrt)"
     if not hasattr(import_module("tensorrt"), "Builder"):
-        return "the tensorrt installed here is an empty wheel (10.0.0b6 is one); install the real"
+        return "the tensorrt installed here is an empty wheel (as 10.0.0b6); install NVIDIA's"
     return None
 
 
 def build(
     network: Network, target: GpuTarget, precision: Precision, build: BuildParams
 ) -> Built | Pending:
-    """Build the engine on this device, if it is the target's and free.
+    """Build the engine on this device, if it is the target's device and not in use.
 
     Raises:
         InputError: TensorRT refuses the network, or does not finish.
@@ -92,7 +94,7 @@ def build(
 
 
 def installed_version() -> str:
-    """Of TensorRT, in the child process."""
+    """Version of TensorRT, in the child process."""
     version: str = import_module("tensorrt").__version__
     return version
 
@@ -102,12 +104,12 @@ def plan(
     target: GpuTarget,
     precision: Precision,
     build: BuildParams,
-    more: dict[str, Any],
+    extra_options: dict[str, Any],
 ) -> tuple[Any, Any]:
     """Polygraphy's network and builder config, in the child process.
 
     Raises:
-        InputError: the calibration cache is not this version's.
+        InputError: the calibration cache is of another version.
     """
     from polygraphy.backend.trt import Calibrator, CreateConfig, Profile, network_from_onnx_path
 
@@ -120,13 +122,13 @@ def plan(
     if level := options.pop("hardware_compatibility_level", None):
         options["hardware_compatibility_level"] = getattr(trt.HardwareCompatibilityLevel, level)
     if cache is not None:
-        # Should TensorRT reject the cache it asks for data, which ends the build.
+        # If TensorRT rejects the cache it requests data, and that ends the build with an error.
         options["calibrator"] = Calibrator(map(_refuse_calibration, [cache]), cache=str(cache))
     config = CreateConfig(
         profiles=[Profile().add(INPUT, *((batch, 1, 80, 80) for batch in (low, best, high)))],
         memory_pool_limits={trt.MemoryPoolType.WORKSPACE: build.workspace_mb << 20},
         **options,
-        **more,
+        **extra_options,
     )
     typed = version >= (10, 0, 0) and cache is None
     return network_from_onnx_path(str(source), strongly_typed=typed), config
@@ -135,34 +137,35 @@ def plan(
 def flags(
     target: GpuTarget, precision: Precision, build: BuildParams, version: Version, cached: bool
 ) -> dict[str, Any]:
-    """What the builder of ``version`` is allowed; a name in place of TensorRT's own constant.
+    """Options of Polygraphy's builder config for ``version``; levels by name, not by constant.
 
-    Before 10 the network is weakly typed: flags allow what it asks for. With a calibration cache
-    they must. Optimisation levels and both compatibilities came with 8.6.
+    Before TensorRT 10 the network is weakly typed and flags permit its types. With a calibration
+    cache the flags are always needed. Optimisation levels, hardware compatibility and version
+    compatibility exist from 8.6 on.
     """
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if version < (10, 0, 0):
-        found |= {"fp16": True, "int8": precision == "int8"}
+        options |= {"fp16": True, "int8": precision == "int8"}
     elif cached:
-        found |= {"fp16": True, "int8": True}
+        options |= {"fp16": True, "int8": True}
     if version >= (8, 6, 0):
-        found["builder_optimization_level"] = build.builder_optimization_level
+        options["builder_optimization_level"] = build.builder_optimization_level
         if build.hardware_compatibility != "none":
-            found["hardware_compatibility_level"] = build.hardware_compatibility.upper()
+            options["hardware_compatibility_level"] = build.hardware_compatibility.upper()
         if build.version_compatible:
-            found["version_compatible"] = True
+            options["version_compatible"] = True
     if build.dla and target.dla_cores:
-        found |= {"use_dla": True, "allow_gpu_fallback": True}
-    return found
+        options |= {"use_dla": True, "allow_gpu_fallback": True}
+    return options
 
 
 def chosen_source(network: Network, version: Version) -> tuple[Path, Path | None]:
-    """The ONNX file to build from and the calibration cache, None where Q/DQ says it all.
+    """The ONNX file to build from and the calibration cache, None where Q/DQ nodes define INT8.
 
-    A cache is taken only by the very version that it was written for, and never from 11 on.
+    A cache is read only by the exact version that it was written for, and not from 11 on.
 
     Raises:
-        InputError: the cache is not one, or another version's.
+        InputError: the file is not a calibration cache, or is of another version.
     """
     caches = dict(network.caches)
     number = tensorrt_number(version)
@@ -173,7 +176,7 @@ def chosen_source(network: Network, version: Version) -> tuple[Path, Path | None
     except InputError as error:
         raise InputError(f"{caches[number]}: {error}") from None
     if written_for != number:
-        raise InputError(f"{caches[number]}: is of TensorRT {written_for}, not {number}")
+        raise InputError(f"{caches[number]}: cache of TensorRT {written_for}, not {number}")
     return network.unquantised, caches[number]
 
 
@@ -188,7 +191,7 @@ def version_of(text: str) -> Version:
 
 
 def load_engine(engine: bytes, source: str, threads: int = 0) -> Predict | Pending:
-    """The engine, ready to run on this device. Its signature must have been checked before."""
+    """The engine, ready to run on this device. The caller has checked its signature."""
     if compute_capability() is None:
         return Pending("no CUDA device here")
     if (absent := missing()) is not None:
@@ -199,11 +202,11 @@ def load_engine(engine: bytes, source: str, threads: int = 0) -> Predict | Pendi
 def deserialised(module: str, engine: bytes, source: str) -> Predict:
     """An engine of ``tensorrt`` or ``tensorrt_rtx``, ready to run.
 
-    Host code that it may hold (a plugin library) is not allowed to run. Polygraphy's own loaders
-    allow it, so none of them is used.
+    Host code in the engine (a plugin library) is not allowed to run. Polygraphy's loaders allow
+    it, so they are not used.
 
     Raises:
-        InputError: naming ``source``: the runtime cannot read it here.
+        InputError: the runtime cannot read the engine here; the message names ``source``.
     """
     from polygraphy.backend.trt import TrtRunner, get_trt_logger
 
@@ -211,15 +214,15 @@ def deserialised(module: str, engine: bytes, source: str) -> Predict:
     runtime = trt.Runtime(get_trt_logger())
     if hasattr(runtime, "engine_host_code_allowed"):
         runtime.engine_host_code_allowed = False
-    found = runtime.deserialize_cuda_engine(engine)
-    if found is None:
+    cuda_engine = runtime.deserialize_cuda_engine(engine)
+    if cuda_engine is None:
         raise InputError(f"{source}: {module} {trt.__version__} cannot read this engine here")
-    runner = TrtRunner(found)
+    runner = TrtRunner(cuda_engine)
     runner.activate()
 
     def predict(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        said = runner.infer({INPUT: images.astype(np.float32)})
-        return said[KEYPOINTS].copy(), said[CONFIDENCE].copy()
+        outputs = runner.infer({INPUT: images.astype(np.float32)})
+        return outputs[KEYPOINTS].copy(), outputs[CONFIDENCE].copy()
 
     return predict
 

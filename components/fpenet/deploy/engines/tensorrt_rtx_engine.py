@@ -1,8 +1,8 @@
-"""Runtime tensorrt_rtx: engines for T4, A100, A10, L4 and RTX, built ahead of time with no GPU.
+"""Runtime tensorrt_rtx: engines for T4, A100, A10, L4 and RTX, built without a GPU.
 
-RTX networks are strongly typed: the precision is the network's. An engine is for one compute
-capability; RTX has no other compatibility with hardware, and none with versions. No GPU that runs
-one has been seen: it is built, not judged.
+TensorRT-RTX networks are strongly typed: the types in the network are the precision. An engine is
+for one compute capability; RTX has no hardware compatibility and no version compatibility. An
+engine was never executed so far: it is built, not judged.
 """
 
 from importlib import import_module
@@ -34,9 +34,9 @@ def build(
 
 
 def load_engine(engine: bytes, source: str, threads: int = 0) -> Predict | Pending:
-    """The engine, ready to run on its GPU. Its signature must have been checked before."""
+    """The engine, ready to run on its GPU. The caller has checked its signature."""
     if compute_capability() is None:
-        return Pending("no CUDA device here; a TensorRT-RTX engine runs only on its own GPU")
+        return Pending("no CUDA device here; a TensorRT-RTX engine needs the GPU it was built for")
     if find_spec("tensorrt_rtx") is None or find_spec("polygraphy") is None:
         return Pending("tensorrt_rtx and polygraphy not installed here (extra rtx)")
     installed_version()
@@ -44,7 +44,7 @@ def load_engine(engine: bytes, source: str, threads: int = 0) -> Predict | Pendi
 
 
 def installed_version() -> str:
-    """Of RTX; Polygraphy is told to use it, which counts before its backend is imported."""
+    """Version of TensorRT-RTX. Switches Polygraphy to it; call before its backend is imported."""
     config: Any = import_module("polygraphy.config")
     config.USE_TENSORRT_RTX = True
     version: str = import_module("tensorrt_rtx").__version__
@@ -56,7 +56,7 @@ def plan(
     target: GpuTarget,
     precision: Precision,
     build: BuildParams,
-    more: dict[str, Any],
+    extra_options: dict[str, Any],
 ) -> tuple[Any, Any]:
     """Polygraphy's network and builder config."""
     from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
@@ -69,6 +69,6 @@ def plan(
         profiles=[Profile().add(INPUT, low, best, high)],
         builder_optimization_level=build.builder_optimization_level,
         memory_pool_limits={rtx.MemoryPoolType.WORKSPACE: build.workspace_mb << 20},
-        **more,
+        **extra_options,
     )
     return network_from_onnx_path(str(network.onnx), strongly_typed=True), config

@@ -1,7 +1,7 @@
 """The text of a TensorRT calibration cache: a header, then ``tensor: scale`` lines.
 
-The header names the exact TensorRT version, which rejects another's; the scale is amax / 127 as the
-8 hex digits of a big-endian FP32.
+The header has the exact TensorRT version; TensorRT rejects a cache of another version. The scale is
+amax / 127 as the 8 hex digits of a big-endian FP32.
 """
 
 import struct
@@ -11,10 +11,14 @@ from fpenet.core.errors import InputError
 
 
 def write_cache(version_number: int, scales: Mapping[str, float]) -> str:
-    """The cache for the version with TensorRT's own number ``version_number``.
+    """The text of the cache.
+
+    Args:
+        version_number: see ``targets.tensorrt_number``.
+        scales: tensor -> step of signed INT8.
 
     Raises:
-        InputError: the name of a tensor cannot stand in a cache.
+        InputError: the name of a tensor cannot be written in a cache.
 
     >>> write_cache(8502, {"input": 1.0})
     'TRT-8502-EntropyCalibration2\\ninput: 3f800000\\n'
@@ -22,7 +26,9 @@ def write_cache(version_number: int, scales: Mapping[str, float]) -> str:
     lines = [f"TRT-{version_number}-EntropyCalibration2"]
     for name, scale in scales.items():
         if not name.isprintable() or " " in name or ":" in name:
-            raise InputError(f"tensor {name!r}: a calibration cache has no way to write that name")
+            raise InputError(
+                f"tensor {name!r}: a name in a calibration cache has no space and no colon"
+            )
         lines.append(f"{name}: {struct.pack('>f', scale).hex()}")
     return "\n".join(lines) + "\n"
 
@@ -31,7 +37,7 @@ def read_cache(text: str) -> tuple[int, dict[str, float]]:
     """Version number and tensor -> scale of a calibration cache.
 
     Raises:
-        InputError: it is not one.
+        InputError: ``text`` is not a calibration cache.
     """
     header, *lines = text.splitlines() or [""]
     try:

@@ -1,8 +1,8 @@
-"""Ranges of activations from streaming histograms: four methods on the same counts.
+"""Ranges of activations from streaming histograms, by four methods.
 
-Input: a network and faces. Does: collects all activations through Polygraphy (which needs no
-TensorRT here) and counts |value| in a fixed number of bins whose limit doubles as larger values
-come, so memory does not grow. Output: amax, the value that INT8's 127 stands for.
+Input: a network and faces. Does: collects all activations through Polygraphy (without TensorRT) and
+counts |value| in a fixed number of bins. The limit of the histogram doubles when a larger value
+occurs, so its memory is constant. Output: amax, the value that INT8's level 127 represents.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,17 +19,17 @@ from fpenet.params import CalibrateParams, CalibrationMethod
 
 BINS = 2048
 LEVELS = 128
-"""Magnitudes that symmetric INT8 can tell apart."""
+"""Number of magnitudes of symmetric INT8."""
 SMOOTHED = 1e-4
-"""Part of a histogram's mass that is spread evenly before two are compared."""
+"""Share of a histogram's mass that is distributed evenly before two histograms are compared."""
 
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts of |value| over [0, limit); what lies at the limit is in the last bin.
+    """Counts of |value| over [0, limit]; the last bin includes the limit.
 
     Attributes:
-        limit: upper edge of the last bin; 0 until a value other than 0 was seen.
+        limit: upper edge of the last bin; 0 while all values are 0.
         largest: the largest |value|.
         counts: (BINS,) int64.
     """
@@ -42,12 +42,12 @@ class Histogram:
         """Count ``values``.
 
         Raises:
-            InputError: there are none, or one is not finite.
+            InputError: there are no values, or a value is not finite.
         """
         magnitude = np.abs(values.reshape(-1)).astype(np.float32, copy=False)
         largest = float(magnitude.max()) if magnitude.size else float("nan")
         if not np.isfinite(largest):
-            raise InputError(f"{magnitude.size} values, the largest {largest}: no range")
+            raise InputError(f"{magnitude.size} values, the largest {largest}: no finite range")
         self.largest = max(self.largest, largest)
         if largest > self.limit:
             self._widen(largest)
@@ -58,7 +58,7 @@ class Histogram:
         self.counts += np.bincount(bins, minlength=BINS)
 
     def _widen(self, largest: float) -> None:
-        """Double the limit until ``largest`` fits; two bins become one each time."""
+        """Double the limit until ``largest`` fits; each time pairs of bins are merged."""
         if self.limit == 0.0:
             self.limit = largest
             return
@@ -69,21 +69,21 @@ class Histogram:
 
 
 def largest_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
-    """The largest |value| that was seen."""
+    """The largest |value|."""
     return histogram.largest
 
 
 def percentile_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
-    """The upper edge of the bin below which ``calibrate.percentile`` % of all values lie."""
+    """The upper edge of the bin at which ``calibrate.percentile`` % of all values are reached."""
     below = np.cumsum(histogram.counts)
     index = int(np.searchsorted(below, below[-1] * (calibrate.percentile / 100.0)))
     return min((index + 1) * histogram.limit / BINS, histogram.largest)
 
 
 def entropy_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
-    """The clipping limit whose 128-level histogram is nearest to the clipped one (KL divergence).
+    """The clipping limit with the least KL divergence of the 128-level from the clipped histogram.
 
-    Migacz, "8-bit inference with TensorRT", GTC 2017. The first bin, ReLU's zeros, does not count.
+    Migacz, "8-bit inference with TensorRT", GTC 2017. The first bin, the zeros of ReLU, is ignored.
     """
     counts = histogram.counts.astype(np.float64)
     counts[0] = counts[1]
@@ -104,7 +104,7 @@ def entropy_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
 
 
 def mse_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
-    """The clipping limit whose levels are nearest to the values, by mean squared distance."""
+    """The clipping limit with the least mean squared distance of the levels to the values."""
     width = histogram.limit / BINS
     values = (np.arange(BINS) + 0.5) * width
     best, least = histogram.largest, np.inf
@@ -118,9 +118,9 @@ def mse_value(histogram: Histogram, calibrate: CalibrateParams) -> float:
 
 
 def _divergence(expected: NDArray[np.float64], values: NDArray[np.float64]) -> float:
-    """KL divergence of two histograms, each with a little of its mass spread over all bins.
+    """KL divergence of two histograms, both smoothed by ``SMOOTHED``.
 
-    Without that, one value far out makes every clipping infinitely wrong.
+    Without smoothing a single outlier gives every clipping limit an infinite divergence.
     """
     if values.sum() == 0.0:
         return float("inf")
@@ -137,7 +137,7 @@ def collect_histograms(
     """A histogram of every float tensor of the network over all ``batches``.
 
     Raises:
-        InputError: no batch came, or a tensor has a value that is not finite.
+        InputError: ``batches`` is empty, or a tensor has a value that is not finite.
     """
     from polygraphy.backend.onnx import BytesFromOnnx, modify_outputs
     from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
@@ -152,16 +152,16 @@ def collect_histograms(
         marked = modify_outputs(copy, outputs=MARK_ALL)
         with OnnxrtRunner(SessionFromOnnx(BytesFromOnnx(marked))) as runner:
             for batch in batches:
-                found = dict(runner.infer(dict(batch))) | dict(batch)
+                tensors = dict(runner.infer(dict(batch))) | dict(batch)
                 for name, histogram in histograms.items():
                     try:
-                        histogram.add(found[name])
+                        histogram.add(tensors[name])
                     except InputError as error:
                         raise InputError(f"tensor {name}, batch {count + 1}: {error}") from None
                 count += 1
     if count == 0:
         raise InputError(
-            "calibration saw no batch: there is no face, or the batches were a generator that was"
+            "calibration has no batch: there is no face, or the batches are a generator that was"
             " used before"
         )
     return histograms

@@ -1,13 +1,13 @@
 """INT8 renderings of one table of ranges: explicit Q/DQ networks and calibration caches.
 
 Input: an FP32 network and tensor -> amax. Output: the network with QuantizeLinear and
-DequantizeLinear, or a cache as TensorRT <= 10 reads it. Both hold the same scales for the same
-tensors: all that the convolutions of the body read. The last convolution's weights and result and
-the soft-argmax stay in floating point, so nothing after it is in either.
+DequantizeLinear, or a cache for TensorRT <= 10. Both have the same scales for the same tensors: the
+inputs of the convolutions of the body. The weights and the output of the last convolution and the
+soft-argmax stay in floating point.
 
-Q/DQ goes over FP32, not FP16: QuantizeLinear takes FP16 only from opset 19, and Jetson parsers end
-at 13 or 17. Biases stay FP32: TensorRT rejects an INT32 DequantizeLinear. ``quantise_cpu`` renders
-the same table for ONNX Runtime's CPU kernels.
+Q/DQ is added to FP32, not to FP16: QuantizeLinear takes FP16 only from opset 19 on, and Jetson
+parsers read at most 13 or 17. Biases stay FP32: TensorRT rejects an INT32 DequantizeLinear.
+``quantise_cpu`` renders the same table for ONNX Runtime's CPU kernels.
 """
 
 from collections.abc import Collection, Mapping
@@ -23,23 +23,24 @@ from fpenet.deploy.int8.calibration_cache import write_cache
 from fpenet.deploy.onnx.network import CONVOLUTIONS, body_nodes, heatmap_convolution, rebuilt
 from fpenet.deploy.onnx.onnx_file import INPUT
 
-SELECTING = ("MaxPool", "Resize")  # their output holds values of their input, so its range too
+SELECTING = ("MaxPool", "Resize")  # their output values are input values, so the range is the same
 KEEPING_SIGN = (*SELECTING, "Concat")
-_INPUT_AMAX = 255.0  # the input is a grey level; no face need be white for that
+_INPUT_AMAX = 255.0  # the largest grey level, also where no calibration face has a white pixel
 
 
 def selected_by(node: NodeProto) -> list[str]:
-    """The inputs of a pooling, resizing or joining node whose values it passes on."""
+    """The inputs of a pooling, resizing or concatenating node whose values are in its output."""
     return list(node.input[:1] if node.op_type in SELECTING else node.input)
 
 
 def quantised_tensors(model: ModelProto, single: Collection[str] = ()) -> list[str]:
-    """The activations that are stored as INT8, in order: what the convolutions read.
+    """The activations that are stored as INT8, in order: the inputs of the convolutions.
 
-    What a pooling, resizing or joining node reads is among them, so that it runs in INT8 too.
+    The inputs of pooling, resizing and concatenating nodes before a convolution are included, so
+    that these nodes run in INT8 too.
 
     Args:
-        single: what the convolutions give that stay in floating point.
+        single: outputs of the convolutions that stay in floating point.
     """
     producer = {output: node for node in body_nodes(model) for output in node.output}
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -64,7 +65,7 @@ def quantised_tensors(model: ModelProto, single: Collection[str] = ()) -> list[s
 def final_ranges(
     model: ModelProto, amax: Mapping[str, float], single: Collection[str] = ()
 ) -> dict[str, float]:
-    """``amax`` as it is rendered: the input's is 255, a selecting node's that of what it selects.
+    """``amax`` with 255 for the input, and for the output of a selecting node that of its input.
 
     Raises:
         InputError: a tensor that is stored as INT8 has no range, or a degenerate one.
@@ -77,28 +78,28 @@ def final_ranges(
         value = final.get(name)
         if value is None or not (np.isfinite(value) and value > 0):
             raise InputError(
-                f"tensor {name}: range is {value}; it must be positive and finite. Either its layer"
-                " is dead, or the calibration faces are not faces"
+                f"tensor {name}: range is {value}; it must be positive and finite. Either all"
+                " activations of its layer are 0, or the calibration crops are not faces"
             )
     return final
 
 
 def scale_of(amax: float) -> np.float32:
-    """The step of signed INT8, in FP32 as every rendering holds it."""
+    """The step of signed INT8, in FP32 as in every rendering."""
     return np.float32(np.float32(amax) / np.float32(127.0))
 
 
 def quantise_weight(
     weight: NDArray[np.float32], axis: int
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric INT8 levels of a weight, one step a channel along ``axis``.
+    """Symmetric INT8 levels of a weight, with one step for each channel along ``axis``.
 
     >>> levels, steps = quantise_weight(np.array([[1.0, -127.0], [0.0, 0.0]], np.float32), 0)
     >>> levels.tolist(), steps.tolist()
     ([[1, -127], [0, 0]], [1.0, 1.0])
     """
-    others = tuple(index for index in range(weight.ndim) if index != axis)
-    largest = np.abs(weight).max(axis=others, keepdims=True)
+    reduced = tuple(index for index in range(weight.ndim) if index != axis)
+    largest = np.abs(weight).max(axis=reduced, keepdims=True)
     steps = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
     levels = np.clip(np.rint(weight / steps), -127, 127).astype(np.int8)
     return levels, steps.reshape(-1)
@@ -106,12 +107,12 @@ def quantise_weight(
 
 @dataclass(slots=True)
 class Rendering:
-    """A quantised network in the making.
+    """A quantised network under construction.
 
     Attributes:
         weights: constants of the FP32 network by name.
-        nodes: those written so far.
-        constants: those that were added, by name.
+        nodes: nodes of the quantised network.
+        constants: additional constants by name.
     """
 
     weights: Mapping[str, TensorProto]
@@ -119,7 +120,7 @@ class Rendering:
     constants: dict[str, TensorProto] = field(default_factory=dict)
 
     def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        """Write one node."""
+        """Add one node."""
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
 
     def constant(self, name: str, value: NDArray[np.generic] | np.generic) -> str:
@@ -128,19 +129,19 @@ class Rendering:
         return name
 
     def quantise(self, name: str, scale: np.float32, zero: np.generic) -> None:
-        """Levels ``name``/q of the tensor ``name``."""
+        """Add the node that computes the levels ``name``/q of the tensor ``name``."""
         self.add("QuantizeLinear", [name, *self._steps(name, scale, zero)], f"{name}/q")
 
     def dequantise(self, name: str, scale: np.float32, zero: np.generic) -> None:
-        """The tensor ``name``/dq that the levels ``name``/q stand for."""
+        """Add the node that computes the values ``name``/dq of the levels ``name``/q."""
         steps = self._steps(name, scale, zero)
         self.add("DequantizeLinear", [f"{name}/q", *steps], f"{name}/dq")
 
     def quantise_weight(self, node: NodeProto, gain: NDArray[np.float32] | None = None) -> None:
-        """Keep a convolution's weight in INT8, one step an output channel.
+        """Store a convolution's weight in INT8, with one step for each output channel.
 
         Args:
-            gain: what each input channel is multiplied by before.
+            gain: (input channels,) factors that the weight is multiplied by first.
         """
         name = node.input[1]
         # Output channels are axis 0 of Conv's weight, axis 1 of ConvTranspose's.
@@ -150,18 +151,18 @@ class Rendering:
             weight = weight * np.expand_dims(gain, [i for i in range(weight.ndim) if i != 1 - axis])
         stored, steps = quantise_weight(weight, axis)
         self.constant(f"{name}/q", stored)
-        own = self._steps(name, steps, np.zeros(len(steps), np.int8))
-        self.add("DequantizeLinear", [f"{name}/q", *own], f"{name}/dq", axis=axis)
+        parameters = self._steps(name, steps, np.zeros(len(steps), np.int8))
+        self.add("DequantizeLinear", [f"{name}/q", *parameters], f"{name}/dq", axis=axis)
         node.input[1] = f"{name}/dq"
 
     def finished(self, model: ModelProto) -> ModelProto:
-        """The network, checked, without nodes that nothing reads: ONNX Runtime would run them."""
-        wanted = {output.name for output in model.graph.output}
+        """The network, checked, without unused nodes, which ONNX Runtime would execute."""
+        needed = {output.name for output in model.graph.output}
         nodes: list[NodeProto] = []
         for node in reversed(self.nodes):
-            if wanted.intersection(node.output):
+            if needed.intersection(node.output):
                 nodes.insert(0, node)
-                wanted.update(node.input)
+                needed.update(node.input)
         return rebuilt(model, nodes, [*self.weights.values(), *self.constants.values()])
 
     def _steps(
@@ -174,7 +175,7 @@ class Rendering:
 
 
 def reading_levels(node: NodeProto, chosen: Collection[str]) -> NodeProto:
-    """The node, reading what the levels of its ``chosen`` inputs stand for."""
+    """A copy of the node that reads ``name``/dq in place of each of its ``chosen`` inputs."""
     copy = NodeProto()
     copy.CopyFrom(node)
     copy.input[:] = [f"{name}/dq" if name in chosen else name for name in node.input]
@@ -184,12 +185,12 @@ def reading_levels(node: NodeProto, chosen: Collection[str]) -> NodeProto:
 def render_qdq(
     model: ModelProto, amax: Mapping[str, float], single: Collection[str] = ()
 ) -> ModelProto:
-    """The network with Q/DQ behind its activations and its convolution weights in INT8.
+    """The network with Q/DQ after its activations and with its convolution weights in INT8.
 
     Args:
         model: FP32.
-        amax: of at least ``quantised_tensors(model)``; activations per tensor, symmetric.
-        single: what the convolutions give that stay in floating point.
+        amax: ranges of at least ``quantised_tensors(model)``; symmetric, one for each activation.
+        single: outputs of the convolutions that stay in floating point.
 
     Raises:
         InputError: a range is missing or degenerate.
@@ -222,16 +223,17 @@ def render_cache(
     version_number: int,
     single: Collection[str] = (),
 ) -> str:
-    """The calibration cache that TensorRT <= 10 reads in place of calibrating.
+    """The calibration cache that TensorRT <= 10 reads in place of a calibration.
 
-    Beside the tensors of the Q/DQ rendering it has those that a following ReLU is fused into, or
-    TensorRT would keep their layers in floating point. A tensor that is absent stays so.
+    It has the tensors of the Q/DQ rendering, and also the tensors that a following ReLU is fused
+    into: without a scale for these TensorRT runs their layers in floating point. A layer whose
+    tensors are absent from the cache runs in floating point.
 
     Args:
-        version_number: as ``targets.tensorrt_number`` gives it; another version's is rejected.
+        version_number: see ``targets.tensorrt_number``; another version of TensorRT rejects it.
 
     Raises:
-        InputError: a range is missing or degenerate, or a name cannot stand in a cache.
+        InputError: a range is missing or degenerate, or a name cannot be written in a cache.
     """
     ranges = final_ranges(model, amax, single)
     chosen = quantised_tensors(model, single)

@@ -1,16 +1,17 @@
 """The INT8 rendering for ONNX Runtime's CPU kernels: the table of ranges as unsigned levels.
 
 Input: an FP32 network and tensor -> amax. Output: a Q/DQ network whose convolutions ONNX Runtime
-fuses into UINT8 kernels, with the work between them taken away:
+fuses into UINT8 kernels, with little work between them:
 
-- A tensor that is never negative uses all 256 levels; any other has its zero at 128, which gives
-  the signed levels of ``quantise``.
-- Pooling, nearest upsampling and joining act on the levels themselves. Upsampling is written as
-  joining a tensor with itself, channels last: copies, where Resize computes an index a value.
-- Joined tensors keep their own steps; the weights of what reads the join make up for the
-  difference, so that a join rounds nothing.
-- What reads the grey levels stays in FP32, for with one input channel INT8 is the slower, and so
-  does the pooling of its result.
+- A tensor that is never negative uses all 256 levels. Any other tensor has its zero at level 128,
+  which gives the signed levels of ``quantise``.
+- Pooling, nearest upsampling and concatenation operate on the levels. Upsampling is a concatenation
+  of a tensor with itself, channels last: it only copies, while Resize computes an index for each
+  value.
+- Concatenated tensors keep their different steps. The weights of the next convolution compensate
+  for the difference, so that a concatenation rounds no value.
+- The convolution on the grey levels stays in FP32, because INT8 is slower with one input channel.
+  The pooling of its output stays in FP32 too.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -35,12 +36,12 @@ from fpenet.deploy.onnx.onnx_file import INPUT
 def render_cpu(
     model: ModelProto, amax: Mapping[str, float], single: Collection[str] = ()
 ) -> ModelProto:
-    """The network in INT8 as ONNX Runtime runs it fastest on a CPU.
+    """The network in INT8, in the form that is fastest in ONNX Runtime on a CPU.
 
     Args:
         model: FP32.
-        amax: of at least ``quantised_tensors(model)``.
-        single: what the convolutions give that stay in floating point.
+        amax: ranges of at least ``quantised_tensors(model)``.
+        single: outputs of the convolutions that stay in floating point.
 
     Raises:
         InputError: a range is missing or degenerate.
@@ -51,8 +52,8 @@ def render_cpu(
     shapes = shapes_of(model)
     single = {heatmap_convolution(model).output[0], *single}
     rendering = Rendering({tensor.name: tensor for tensor in model.graph.initializer})
-    steps: dict[str, NDArray[np.float32]] = {}  # of each channel
-    computed: set[str] = set()  # in INT8
+    steps: dict[str, NDArray[np.float32]] = {}  # tensor -> step of each channel
+    computed: set[str] = set()  # tensors that are computed in INT8
 
     def zero_of(name: str) -> np.uint8:
         return np.uint8(0 if name in positive else 128)
@@ -71,15 +72,15 @@ def render_cpu(
         selected = selected_by(original)
         if acts_on_levels(original, selected):
             _act_on_levels(rendering, original, shapes)
-            steps[name] = np.concatenate([steps[one] for one in selected])
+            steps[name] = np.concatenate([steps[tensor] for tensor in selected])
             rendering.dequantise(name, steps[name].max(), zero_of(name))
             computed.add(name)
             continue
         pools_single = original.op_type == "MaxPool" and selected[0] not in computed
         node = reading_levels(original, [] if pools_single else chosen)
         if node.op_type == "Conv" and name not in single and original.input[0] in chosen:
-            own = steps[original.input[0]]
-            rendering.quantise_weight(node, own / own.max())
+            input_steps = steps[original.input[0]]
+            rendering.quantise_weight(node, input_steps / input_steps.max())
             computed.add(name)
         elif node.op_type == "Relu" and original.input[0] in computed:
             computed.add(name)
@@ -97,12 +98,12 @@ def render_cpu(
 def _act_on_levels(
     rendering: Rendering, node: NodeProto, shapes: Mapping[str, Sequence[int]]
 ) -> None:
-    """Write a pooling, doubling or joining node on the levels of its inputs."""
+    """Add a pooling, upsampling or concatenating node that reads the levels of its inputs."""
     name, source = node.output[0], node.input[0]
     if node.op_type != "Resize":
         copy = NodeProto()
         copy.CopyFrom(node)
-        copy.input[:] = [f"{one}/q" for one in node.input]
+        copy.input[:] = [f"{tensor}/q" for tensor in node.input]
         copy.output[:] = [f"{name}/q"]
         rendering.nodes.append(copy)
         return
@@ -119,23 +120,28 @@ def _act_on_levels(
 
 
 def _doubles(node: NodeProto, shapes: Mapping[str, Sequence[int]]) -> bool:
-    """Whether a Resize repeats every value in a row and every row."""
-    said = {one.name: one.s.decode() for one in node.attribute if one.type == one.STRING}
+    """Whether a Resize repeats every row and every column."""
+    options = {
+        entry.name: entry.s.decode() for entry in node.attribute if entry.type == entry.STRING
+    }
     (_, _, rows, columns), (_, _, high, wide) = shapes[node.input[0]], shapes[node.output[0]]
     return (
-        said.get("mode") == "nearest"
-        and said.get("nearest_mode") == "floor"
-        and said.get("coordinate_transformation_mode") == "asymmetric"
+        options.get("mode") == "nearest"
+        and options.get("nearest_mode") == "floor"
+        and options.get("coordinate_transformation_mode") == "asymmetric"
         and (high, wide) == (2 * rows, 2 * columns)
     )
 
 
 def _never_negative(model: ModelProto) -> set[str]:
-    """The grey levels, what a ReLU gives, and what pooling, resizing and joining make of those."""
-    found = {INPUT}
+    """The tensors without negative values.
+
+    These are the input, outputs of ReLUs, and pooled, resized or concatenated tensors of these.
+    """
+    names = {INPUT}
     for node in body_nodes(model):
         if node.op_type == "Relu" or (
-            node.op_type in KEEPING_SIGN and found.issuperset(selected_by(node))
+            node.op_type in KEEPING_SIGN and names.issuperset(selected_by(node))
         ):
-            found.update(node.output)
-    return found
+            names.update(node.output)
+    return names

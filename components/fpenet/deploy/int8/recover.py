@@ -1,14 +1,13 @@
-"""The recovery ladder: what is done, one thing after another, until INT8's points hold the budget.
+"""Recovery of INT8: steps that are applied one after the other until INT8 is within the budget.
 
-Input: exported networks, ranges, faces that the ranges are not from. Does: renders INT8 for
-TensorRT and for the CPU, and measures how far their points lie from FP32's; while the worse of the
-two is over the budget it climbs the next rung, and keeps what a rung did where it helped. Output:
-the quantisation that is rendered, and one row a rung.
+Input: exported networks, ranges, and faces that were not used for the ranges. Does: renders INT8
+for TensorRT and for the CPU, and measures the mean distance of their points to those of FP32. While
+the larger of the two exceeds the budget it applies the next recovery step, and keeps its change if
+the distance is smaller. Output: the quantisation that is rendered, and one row for each step.
 """
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,8 @@ from fpenet.deploy.onnx.network import (
     with_weights,
 )
 from fpenet.kpi.predictions import Predict, predict_all
-from fpenet.params import CalibrateParams, RecoveryRung
+from fpenet.model.nets.net_description import NetDescription
+from fpenet.params import CalibrateParams, RecoveryStepName
 
 _BATCH = 32
 _FACES_A_LAYER = 64  # to find the worst layers, and the means of channels
@@ -38,12 +38,12 @@ _FACES_A_LAYER = 64  # to find the worst layers, and the means of channels
 
 @dataclass(frozen=True, slots=True)
 class Quantisation:
-    """What is rendered.
+    """The ranges and weights that the INT8 renderings are made from.
 
     Attributes:
-        amax: tensor -> largest magnitude that INT8 stands for.
-        weights: those that differ from the exported ones.
-        single: what the convolutions give that stay in floating point.
+        amax: tensor -> largest magnitude that INT8 represents.
+        weights: the weights that differ from the exported ones, by name.
+        single: outputs of the convolutions that stay in floating point.
     """
 
     amax: dict[str, float]
@@ -53,18 +53,20 @@ class Quantisation:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryInputs:
-    """What a quantisation is found from and judged by.
+    """The inputs of the recovery steps, and the faces that a quantisation is judged on.
 
     Attributes:
         network, network_cpu: FP32, as exported.
         about: ``model.json`` of the export.
-        calibration: rows of the faces that ranges are from; others: of those they are not from.
-        images: (N, 1, 80, 80) the latter. points: (N, K, 2) what FP32 says of them.
+        calibration: rows of the faces that the ranges are computed on.
+        others: rows of the faces that a quantisation is judged on.
+        images: (N, 1, 80, 80) crops of ``others``.
+        points: (N, K, 2) points of FP32 for ``images``, 80x80 crop pixels.
     """
 
     network: ModelProto
     network_cpu: ModelProto
-    about: dict[str, Any]
+    about: NetDescription
     store: CropStore
     calibration: Rows
     others: Rows
@@ -86,12 +88,12 @@ class RecoveryStep:
 
     Attributes:
         px: rendering -> mean distance of its points to FP32's, pixels of the 80x80 crop.
-        held: whether all are within the budget.
-        kept: whether it is part of what is rendered.
-        did: what it changed, in words.
+        held: whether all distances are within the budget.
+        kept: whether its change is part of the rendered quantisation.
+        did: description of the change.
     """
 
-    rung: str
+    name: str
     px: dict[str, float]
     held: bool
     kept: bool
@@ -101,12 +103,12 @@ class RecoveryStep:
 def recovery_inputs(
     network: ModelProto,
     network_cpu: ModelProto,
-    about: dict[str, Any],
+    about: NetDescription,
     store: CropStore,
     rows: tuple[Rows, Rows],
     calibrate: CalibrateParams,
 ) -> RecoveryInputs:
-    """Evidence from the faces ``rows``: to calibrate on, and others."""
+    """The inputs of the recovery; ``rows``: faces to calibrate on, faces to judge on."""
     images = store.images(rows[1])
     points, _ = predict_all(_predict(network), images, _BATCH)
     return RecoveryInputs(network, network_cpu, about, store, *rows, images, points, calibrate)
@@ -115,7 +117,7 @@ def recovery_inputs(
 def predicted_points(
     made: Quantisation, evidence: RecoveryInputs
 ) -> dict[str, NDArray[np.float32]]:
-    """Rendering -> (N, K, 2) its points of the other faces."""
+    """Rendering -> (N, K, 2) its points for the faces that it is judged on."""
     network, network_cpu = (
         with_weights(one, made.weights) for one in (evidence.network, evidence.network_cpu)
     )
@@ -130,7 +132,7 @@ def predicted_points(
 
 
 def moved_px(made: Quantisation, evidence: RecoveryInputs) -> dict[str, float]:
-    """How far the points of each rendering lie from FP32's, mean in pixels of the crop."""
+    """Rendering -> mean distance of its points to FP32's, pixels of the 80x80 crop."""
     found = predicted_points(made, evidence)
     return {name: mean_distance(points, evidence.points) for name, points in found.items()}
 
@@ -138,30 +140,37 @@ def moved_px(made: Quantisation, evidence: RecoveryInputs) -> dict[str, float]:
 def escalate(
     start: Quantisation, evidence: RecoveryInputs
 ) -> tuple[Quantisation, list[RecoveryStep]]:
-    """Climb until the budget holds, or there is no rung left."""
+    """Apply recovery steps until the distances are within the budget or all steps are applied.
+
+    Returns:
+        the quantisation after the kept steps, and one row for each step.
+    """
     recovery = evidence.calibrate.recovery
     made, px = start, moved_px(start, evidence)
     held = max(px.values()) <= recovery.budget_px
-    rungs = [RecoveryStep("ranges", px, held, True, f"ranges by {evidence.calibrate.method}")]
-    for name in recovery.rungs:
+    steps = [RecoveryStep("ranges", px, held, True, f"ranges by {evidence.calibrate.method}")]
+    for name in recovery.steps:
         if held:
             break
         candidate, did = RECOVERY_STEPS[name](made, evidence)
         px = moved_px(candidate, evidence)
-        kept = max(px.values()) < max(_last_kept(rungs).px.values())
+        kept = max(px.values()) < max(_last_kept(steps).px.values())
         held = kept and max(px.values()) <= recovery.budget_px
-        rungs.append(RecoveryStep(name, px, held, kept, did))
+        steps.append(RecoveryStep(name, px, held, kept, did))
         if kept:
             made = candidate
-    return made, rungs
+    return made, steps
 
 
-def _last_kept(rungs: list[RecoveryStep]) -> RecoveryStep:
-    return [rung for rung in rungs if rung.kept][-1]
+def _last_kept(steps: list[RecoveryStep]) -> RecoveryStep:
+    return [step for step in steps if step.kept][-1]
 
 
 def exclude(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
-    """Keep in floating point the layers that alone move the points farthest, until it holds."""
+    """Keep the layers with the largest distance in floating point, until the budget is met.
+
+    The distance of a layer is measured with that layer alone in INT8.
+    """
     recovery = evidence.calibrate.recovery
     network = with_weights(evidence.network, made.weights)
     layers = _layers(network, made)
@@ -185,7 +194,7 @@ def exclude(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation,
 
 
 def correct_biases(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
-    """Give every channel the mean that it has in FP32."""
+    """Correct the biases so that every channel has the same mean as in FP32."""
     changed = corrected_biases(
         with_weights(evidence.network, made.weights), made.amax, made.single, _some(evidence)
     )
@@ -193,7 +202,7 @@ def correct_biases(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quanti
 
 
 def equalise(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
-    """Give the channels of each activation like ranges, and take the ranges anew."""
+    """Equalise the ranges of the channels of each activation, and compute the ranges again."""
     changed = equalised(with_weights(evidence.network, made.weights), _some(evidence))
     weights = made.weights | changed
     return replace(made, weights=weights, amax=_ranges(evidence, weights)), (
@@ -202,12 +211,12 @@ def equalise(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation
 
 
 def train(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
-    """Train with the rounding in the forward pass, taught by the FP32 net; ranges anew."""
+    """Train with rounding in the forward pass and the FP32 net as teacher; compute new ranges."""
     from fpenet.model.qat import net_with, train_quantised
 
     recovery, about = evidence.calibrate.recovery, evidence.about
     network = with_weights(evidence.network, made.weights)
-    net = net_with(str(about["net"]), int(about["num_keypoints"]), weights_of(network))
+    net = net_with(about.net, about.num_keypoints, weights_of(network))
     reads = {node.output[0]: node.input[0] for node in network.graph.node}
     amax = final_ranges(network, made.amax, made.single)
     ranges = {path: amax[reads[name]] for name, path in _layers(network, made).items()}
@@ -227,7 +236,7 @@ def train(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, s
 
 
 def _layers(network: ModelProto, made: Quantisation) -> dict[str, str]:
-    """What each convolution gives that is in INT8 -> path of the layer in the net."""
+    """Output of each convolution that is in INT8 -> path of its layer in the net."""
     heatmaps = heatmap_convolution(network).output[0]
     return {
         node.output[0]: node.input[1].removesuffix(".weight")
@@ -256,18 +265,18 @@ def _some(evidence: RecoveryInputs) -> NDArray[np.float32]:
 
 
 def _predict(model: ModelProto) -> Predict:
-    return load_engine(model.SerializeToString(), "a rendering of the recovery ladder")
+    return load_engine(model.SerializeToString(), "an INT8 rendering of a recovery step")
 
 
 def mean_distance(points: NDArray[np.float32], others: NDArray[np.float32]) -> float:
-    """Mean over labelled points, in their pixels; infinite where one is no number."""
+    """Mean distance over labelled points, in their pixels; infinite where a point is not finite."""
     if not np.isfinite(points).all():
         return float("inf")
     return float(np.nanmean(distances(points, others)))
 
 
 RECOVERY_STEPS: dict[
-    RecoveryRung, Callable[[Quantisation, RecoveryInputs], tuple[Quantisation, str]]
+    RecoveryStepName, Callable[[Quantisation, RecoveryInputs], tuple[Quantisation, str]]
 ] = {
     "exclude": exclude,
     "correct_biases": correct_biases,

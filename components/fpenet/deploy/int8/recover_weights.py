@@ -1,7 +1,8 @@
-"""Two ways to change FP32 weights so that INT8 loses less, without training.
+"""Two changes of FP32 weights that reduce the error of INT8, without training.
 
-Input: a network, and faces. Output: weight -> new values; in FP32 the network gives the same points
-(``equalised``), or points moved by what the rounding moves them back (``corrected_biases``).
+Input: a network, and faces. Output: weight -> new values. With ``equalised`` weights the points of
+the FP32 network are unchanged. ``corrected_biases`` shift its activations by the negative of the
+mean rounding error, so that the INT8 network has the means of the original FP32 network.
 """
 
 from collections.abc import Collection, Mapping
@@ -32,12 +33,12 @@ def corrected_biases(
     single: Collection[str],
     images: NDArray[np.float32],
 ) -> Weights:
-    """Biases that give every channel the mean it has in FP32 (Nagel 2019, section 4.2).
+    """Biases with which every INT8 channel has its FP32 mean (Nagel 2019, section 4.2).
 
-    Layer after layer, so that each one sees what those before it were corrected to.
+    The layers are corrected in order: the input of a layer comes from corrected layers.
 
     Args:
-        single: what the convolutions give that stay in floating point.
+        single: outputs of the convolutions that stay in floating point.
         images: (N, 1, 80, 80) grey levels.
     """
     left_out = {heatmap_convolution(model).output[0], *single}
@@ -46,23 +47,25 @@ def corrected_biases(
         for node in body_nodes(model)
         if node.op_type in CONVOLUTIONS and node.output[0] not in left_out and len(node.input) == 3
     ]
-    wanted = channel_means(model, [node.output[0] for node in layers], images)
+    means = channel_means(model, [node.output[0] for node in layers], images)
     weights, corrected = weights_of(model), Weights()
     for node in layers:
         (name,) = node.output
         rendered = render_qdq(with_weights(model, corrected), amax, single)
-        off = wanted[name] - channel_means(rendered, [name], images)[name]
-        corrected[node.input[2]] = weights[node.input[2]] + off.astype(np.float32)
+        difference = means[name] - channel_means(rendered, [name], images)[name]
+        corrected[node.input[2]] = weights[node.input[2]] + difference.astype(np.float32)
     return corrected
 
 
 def equalised(model: ModelProto, images: NDArray[np.float32]) -> Weights:
-    """Weights that give all channels of an activation like ranges (Nagel 2019, section 4.1).
+    """Weights with which all channels of an activation have similar ranges (Nagel 2019, 4.1).
 
-    A ReLU's channel may be divided by any positive number, if the weights that read it are
-    multiplied by it: pooling, upsampling and joining keep that up. With one step an output channel
-    a producer's own weights lose nothing; so the channel's largest value is set against the largest
-    weight that reads it. An activation that the heat maps or anything else reads stays as it is.
+    A channel after a ReLU may be divided by a positive number if the weights that read it are
+    multiplied by that number; pooling, upsampling and concatenation do not change this. The weights
+    that produce the channel have one step for each output channel, so the division costs them no
+    precision. The number is chosen from the channel's largest value and the largest weight that
+    reads it. An activation that is not read by convolutions only, or that the heat-map convolution
+    reads, is not changed.
 
     Args:
         images: (N, 1, 80, 80) grey levels.
@@ -98,26 +101,30 @@ def equalised(model: ModelProto, images: NDArray[np.float32]) -> Weights:
 def _flows(
     model: ModelProto,
 ) -> tuple[dict[str, NodeProto], dict[str, list[tuple[NodeProto, int]]], set[str]]:
-    """Of each ReLU: the convolution before it; those that read it, with their first input channel
-    of it; and which ReLUs something else reads, the heat maps among that.
+    """The data flow of the ReLUs.
+
+    Returns:
+        ReLU -> the convolution before it; ReLU -> the convolutions that read it, each with its
+        first input channel of the ReLU; the ReLUs that another node or the heat-map convolution
+        reads.
     """
     shapes = shapes_of(model)
     heatmaps = heatmap_convolution(model).output[0]
-    made = {output: node for node in model.graph.node for output in node.output}
+    node_of = {output: node for node in model.graph.node for output in node.output}
     producers: dict[str, NodeProto] = {}
     readers: dict[str, list[tuple[NodeProto, int]]] = {}
     fixed: set[str] = set()
     parts: dict[str, list[tuple[str | None, int]]] = {}  # tensor -> ReLUs and channels in order
     for node in model.graph.node:
         (name, *_), source = node.output, node.input[0]
-        if node.op_type == "Relu" and made[source].op_type in CONVOLUTIONS:
-            producers[name], readers[name] = made[source], []
+        if node.op_type == "Relu" and node_of[source].op_type in CONVOLUTIONS:
+            producers[name], readers[name] = node_of[source], []
             parts[name] = [(name, shapes[name][1])]
         elif node.op_type in KEEPING_SIGN:
             parts[name] = [
                 part
-                for one in selected_by(node)
-                for part in parts.get(one, [(None, shapes[one][1])])
+                for tensor in selected_by(node)
+                for part in parts.get(tensor, [(None, shapes[tensor][1])])
             ]
         else:
             offset = 0
@@ -127,7 +134,7 @@ def _flows(
                 elif relu is not None:
                     fixed.add(relu)
                 offset += channels
-            fixed.update(r for one in node.input[1:] for r, _ in parts.get(one, []) if r)
+            fixed.update(r for tensor in node.input[1:] for r, _ in parts.get(tensor, []) if r)
     return producers, readers, fixed
 
 
@@ -144,16 +151,18 @@ def channel_means(
     model: ModelProto, names: list[str], images: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float64]]:
     """(C,) mean of each channel of the tensors."""
-    found = _activations(model, names, images)
-    return {name: value.mean(axis=(0, 2, 3), dtype=np.float64) for name, value in found.items()}
+    activations = _activations(model, names, images)
+    return {
+        name: value.mean(axis=(0, 2, 3), dtype=np.float64) for name, value in activations.items()
+    }
 
 
 def _largest(
     model: ModelProto, names: list[str], images: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float32]]:
     """(C,) largest magnitude in each channel of the tensors."""
-    found = _activations(model, names, images)
-    return {name: np.abs(value).max(axis=(0, 2, 3)) for name, value in found.items()}
+    activations = _activations(model, names, images)
+    return {name: np.abs(value).max(axis=(0, 2, 3)) for name, value in activations.items()}
 
 
 def _activations(

@@ -1,9 +1,9 @@
-"""Candidate models: any engine that can run on the judged faces, of a bundle or an ONNX file.
+"""Candidate models: any engine of a bundle or an ONNX file that can run on the judged faces.
 
 Input: the folder of a bundle or of one of its targets, and the crop store. Does: runs each engine
-on the faces that all others are judged on, in the box that it was made for. Output: predictions
-that can be compared with others of the same faces. Models whose keypoints are numbered alike (68
-are the first of 80, and of 104) meet on the points that both have.
+on the judged faces, with the crop box that it was trained for. Output: predictions that can be
+compared with predictions of other models on the same faces. Keypoint schemes with the same
+numbering (the 68 are the first of the 80 and of the 104) are compared on their common keypoints.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from fpenet.kpi.predictions import (
 from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, verify_checksums
 
 _SAME_BOX = 1e-6
-"""Relative difference of two box scales that is none."""
+"""Box scales with a smaller relative difference are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class CandidateModel:
 
     Attributes:
         name: ``target/precision``, or the file's name.
-        box_scale: side of its crop over the longer side of the face box.
-        max_batch_size: that it takes.
-        assumed: what was assumed of it, in words.
+        box_scale: side of its crop divided by the longer side of the face box.
+        max_batch_size: largest batch that it takes.
+        assumed: the assumptions about it, as sentences for the report.
         confidence_px: see ``describe_confidence``.
     """
 
@@ -56,19 +56,22 @@ class CandidateModel:
 def open_bundle(
     folder: Path, trusted: Trusted = DEFAULT_TRUST
 ) -> tuple[list[CandidateModel], list[str]]:
-    """The engines of a bundle that run here, a target's default first; and why others do not.
+    """The engines of a bundle that run here, and the reasons why the remaining ones do not.
+
+    The default engine of a target is its first.
 
     Raises:
-        InputError: there is no bundle, nobody trusted signed it, or a file is not what was signed.
+        InputError: there is no bundle, it has no signature of a trusted key, or a file differs from
+            the signed digest.
     """
     targets = [folder] if (folder / "model.json").is_file() else []
     targets += sorted(path.parent for path in folder.glob("*/model.json"))
     if not targets:
-        raise InputError(f"{folder}: no bundle; wanted model.json or <target>/model.json there")
+        raise InputError(f"{folder}: no bundle; it must have model.json or <target>/model.json")
     opened, reasons = [], []
     for target in targets:
         model = BundleModel.parse(verify_checksums(target, trusted).read(MODEL), target / MODEL)
-        for engine in sorted(model.engines, key=lambda each: each.precision != model.default):
+        for engine in sorted(model.engines, key=lambda row: row.precision != model.default):
             try:
                 landmarker = Landmarker(target, engine.precision, trusted=trusted)
             except InputError as error:  # of another device, or not built yet
@@ -88,24 +91,24 @@ def open_bundle(
 
 
 def shared_keypoints(store: CropStore, num_keypoints: int) -> CropStore:
-    """``store`` with the keypoints that a model of ``num_keypoints`` has too.
+    """``store``, cut to the keypoints that a model of ``num_keypoints`` has too.
 
     Raises:
-        InputError: theirs are numbered otherwise.
+        InputError: the schemes have different numberings.
     """
-    own = store.num_keypoints
-    if num_keypoints == own:
+    labelled = store.num_keypoints
+    if num_keypoints == labelled:
         return store
     if not (scheme_for(own).of_fpenet and scheme_for(num_keypoints).of_fpenet):
         alike = sorted(count for count, scheme in SCHEMES.items() if scheme.of_fpenet)
         raise InputError(
             f"it has {num_keypoints} keypoints, the faces {own}; only {alike} are numbered alike"
         )
-    return first_keypoints(store, min(own, num_keypoints))
+    return first_keypoints(store, min(labelled, num_keypoints))
 
 
 def framed(candidate: CandidateModel, store: CropStore) -> CropStore:
-    """The judged faces in the box that the candidate model was made for, with the points it has."""
+    """The judged faces in the candidate model's crop box, with the keypoints that it has."""
     store = shared_keypoints(store, candidate.num_keypoints)
     if abs(candidate.box_scale / store.box_scale - 1) < _SAME_BOX:
         return store
@@ -124,19 +127,19 @@ def shared_predict(candidate: CandidateModel, store: CropStore) -> Predict:
 
 
 def predict_model(candidate: CandidateModel, store: CropStore, batch_size: int) -> Predictions:
-    """What the candidate model says of the judged faces of ``store``, in its pixels.
+    """Predictions of the candidate model for the judged faces, in pixels of the crops of ``store``.
 
     Args:
-        store: with keypoints that the candidate model has (see ``shared_keypoints``).
+        store: a store with only the keypoints of the model (see ``shared_keypoints``).
     """
-    own = framed(candidate, store)
+    reframed = framed(candidate, store)
     predict = shared_predict(candidate, store)
-    found = predict_judged(predict, own, min(batch_size, candidate.max_batch_size))
+    predictions = predict_judged(predict, reframed, min(batch_size, candidate.max_batch_size))
     middle = (CROP_PX - 1) / 2
-    points = (found.points - middle) * (own.box_scale / store.box_scale) + middle
+    points = (predictions.points - middle) * (reframed.box_scale / store.box_scale) + middle
     rows = judged_rows(store)
     return replace(
-        found, points=points.astype(np.float32), rows=rows, faces=digest_faces(store, rows)
+        predictions, points=points.astype(np.float32), rows=rows, faces=digest_faces(store, rows)
     )
 
 

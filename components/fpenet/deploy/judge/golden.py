@@ -1,9 +1,9 @@
-"""Golden vectors: crops whose points are known, which an engine must give before it is trusted.
+"""Golden vectors: crops with known points, which an engine must reproduce before it is used.
 
-Input: an engine, its signature and digest checked. Does: has a child process of its own load and
-query it within limits of memory and time, so that an engine that crashes, hangs or lies harms
-nothing else; compares its points with those of the FP32 network. Output: what is wrong with it, in
-words. The crops are rendered, so they may travel with every bundle.
+Input: an engine whose signature and digest are checked. Does: loads and runs it in a separate child
+process with limits of memory and time, so that a crash or hang affects only that process; compares
+its points with those of the FP32 network. Output: the faults of the engine, as sentences. The crops
+are rendered, not photographs, so every bundle may contain them.
 """
 
 import io
@@ -49,11 +49,11 @@ _FACES = tuple(
     )
 )
 CANNOT_RUN = 3
-"""Exit status of the child where the engine cannot run on this machine; standard output has why."""
+"""Exit status of the child where the engine cannot run here; the reason is on standard output."""
 _CONSTANT_PX = 1e-3
-"""Points that move less between the faces do not depend on them."""
+"""Points that differ by less between the faces are constant."""
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-"""What the child needs to find libraries and devices; credentials and settings stay outside."""
+"""Environment variables of the child: libraries and devices, no credentials, no settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +64,21 @@ class Golden:
     points: NDArray[np.float32]
 
     def save(self, path: Path) -> None:
-        """Write them, without pickle; the same vectors give the same bytes."""
+        """Write the vectors without pickle; equal vectors give equal bytes."""
         with path.open("wb") as file:
             np.savez(file, crops=self.crops, points=self.points)
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenResult:
-    """One engine against the golden vectors.
+    """Result of one engine on the golden vectors.
 
     Attributes:
         engine: ``target/precision``.
-        px: mean distance of its points on the worst crop; None where it gave none.
-        reasons: what is wrong with it; empty where it is good, or cannot run here.
-        absent: why it cannot run here; None where it did.
+        px: mean distance of its points on the worst crop, 80x80 crop pixels; None where it
+            returned no points.
+        reasons: the faults of the engine; empty where it passes, or cannot run here.
+        absent: why it cannot run here; None where it was executed.
     """
 
     engine: str
@@ -87,7 +88,7 @@ class GoldenResult:
 
 
 def make_golden(predict: Predict, box_scale: float) -> Golden:
-    """The vectors of a network: ``predict`` is its FP32 form."""
+    """The golden vectors of a network; ``predict`` runs it in FP32."""
     faces = [render_face(spec) for spec in _FACES]
     crops = [
         cut(face.image, face_crop_box(face.face_box, box_scale), CROP_PX)[None] for face in faces
@@ -97,18 +98,18 @@ def make_golden(predict: Predict, box_scale: float) -> Golden:
 
 
 def read_golden(data: bytes, source: Path | str) -> Golden:
-    """What ``save`` wrote.
+    """The vectors from the bytes that ``save`` wrote.
 
     Raises:
-        InputError: naming ``source``: not golden vectors.
+        InputError: the bytes are not golden vectors; the message names ``source``.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as found:
-            golden = Golden(found["crops"], found["points"])
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            golden = Golden(arrays["crops"], arrays["points"])
     except (OSError, KeyError, ValueError, EOFError) as error:
         raise InputError(f"{source}: not golden vectors: {error}") from None
-    wanted = (len(golden.points), 1, CROP_PX, CROP_PX)
-    if golden.points.ndim != 3 or golden.crops.shape != wanted or golden.crops.dtype != np.uint8:
+    expected = (len(golden.points), 1, CROP_PX, CROP_PX)
+    if golden.points.ndim != 3 or golden.crops.shape != expected or golden.crops.dtype != np.uint8:
         raise InputError(f"{source}: crops are {golden.crops.dtype} {golden.crops.shape}")
     return golden
 
@@ -116,30 +117,30 @@ def read_golden(data: bytes, source: Path | str) -> Golden:
 def faults(
     points: NDArray[np.float32], confidence: NDArray[np.float32], golden: Golden, budget_px: float
 ) -> tuple[float | None, tuple[str, ...]]:
-    """How far the points are off on the worst crop, and what is wrong with them.
+    """The mean distance on the worst crop, 80x80 crop pixels, and the faults of the points.
 
     Args:
-        points, confidence: (N, K, 2) and (N, K), what the engine said of the golden crops.
+        points, confidence: (N, K, 2) and (N, K), the engine's output for the golden crops.
         budget_px: largest mean distance of a crop, 80x80 crop pixels.
     """
     for what, values in (("point", points), ("confidence", confidence)):
         bad = int(np.count_nonzero(~np.isfinite(values)))
         if bad:
-            return None, (f"{bad} of {values.size} {what} values are no numbers",)
-    # How far each keypoint is from each golden one, over the crops: (K, K).
-    apart = np.linalg.norm(points[:, :, None] - golden.points[:, None], axis=3).mean(axis=0)
-    own = np.linalg.norm(points - golden.points, axis=2)
-    px = float(own.mean(axis=1).max())
+            return None, (f"{bad} of {values.size} {what} values are not finite",)
+    # Distance of each keypoint to each golden keypoint, mean over the crops: (K, K).
+    pairwise = np.linalg.norm(points[:, :, None] - golden.points[:, None], axis=3).mean(axis=0)
+    errors = np.linalg.norm(points - golden.points, axis=2)
+    px = float(errors.mean(axis=1).max())
     reasons = []
     if np.ptp(points, axis=0).max() < _CONSTANT_PX <= np.ptp(golden.points, axis=0).max():
-        reasons.append("it says the same points of every face")
-    elif moved := np.flatnonzero(np.diag(apart) - apart.min(axis=1) > budget_px).tolist():
-        pairs = ", ".join(f"{k + 1} lies where {apart[k].argmin() + 1} does" for k in moved[:3])
-        reasons.append(f"{len(moved)} keypoints are in the place of others: {pairs}")
+        reasons.append("its points are the same for every face")
+    elif moved := np.flatnonzero(np.diag(pairwise) - pairwise.min(axis=1) > budget_px).tolist():
+        pairs = ", ".join(f"{k + 1} is at {pairwise[k].argmin() + 1}" for k in moved[:3])
+        reasons.append(f"{len(moved)} keypoints are at the position of other keypoints: {pairs}")
     if px > budget_px:
-        worst = int(own.mean(axis=1).argmax())
+        worst = int(errors.mean(axis=1).argmax())
         reasons.append(
-            f"its points are {px:.3g} px off on golden face {worst + 1}, the budget is"
+            f"its mean error on golden face {worst + 1} is {px:.3g} px, the budget is"
             f" {budget_px:g} px"
         )
     return px, tuple(reasons)
@@ -153,15 +154,15 @@ def predict_in_child(
     limits: GoldenLimits,
     source: str,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | Pending:
-    """What the engine says of the golden crops, asked in a clean child process.
+    """Points (N, K, 2) and confidence (N, K) of the golden crops, from a child process.
 
     Args:
-        batch: largest that it takes.
-        limits: of time, and of address space for an engine of the CPU: a GPU's driver maps more
-            than there is.
+        batch: largest batch that the engine takes.
+        limits: of time, and for an engine of the CPU of address space (a GPU's driver needs more).
 
     Raises:
-        InputError: naming ``source``: it crashed, took too long or too much, or was refused.
+        InputError: the engine crashed, exceeded a limit, or was refused; the message names
+            ``source``.
     """
     crops = golden.crops
     request = {
@@ -187,19 +188,20 @@ def predict_in_child(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"{source}: gave no points within {limits.seconds} s") from None
+        raise InputError(f"{source}: returned no points within {limits.seconds} s") from None
     if child.returncode == CANNOT_RUN:
         return Pending(child.stdout.decode())
     if child.returncode != 0:
-        how = f"signal {-child.returncode}" if child.returncode < 0 else "refused"
+        cause = f"signal {-child.returncode}" if child.returncode < 0 else "refused"
         last = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
-        raise InputError(f"{source}: could not be queried ({how}): {last[0][:400]}")
+        raise InputError(f"{source}: could not be executed ({cause}): {last[0][:400]}")
     count = golden.points.shape[1]
-    wanted = len(crops) * count * 3  # x, y and confidence
-    if len(child.stdout) != 4 * wanted:
-        raise InputError(f"{source}: gave {len(child.stdout)} bytes; {count} keypoints are wanted")
-    said = np.frombuffer(child.stdout, np.float32)
-    points, confidence = said[: wanted * 2 // 3], said[wanted * 2 // 3 :]
+    expected = len(crops) * count * 3  # x, y and confidence
+    if len(child.stdout) != 4 * expected:
+        size = len(child.stdout)
+        raise InputError(f"{source}: returned {size} bytes; {count} keypoints are {4 * expected}")
+    values = np.frombuffer(child.stdout, np.float32)
+    points, confidence = values[: expected * 2 // 3], values[expected * 2 // 3 :]
     return points.reshape(len(crops), count, 2), confidence.reshape(len(crops), count)
 
 
@@ -212,62 +214,64 @@ def check_engine(
     limits: GoldenLimits,
     source: str,
 ) -> GoldenResult:
-    """One engine, whose bytes are those that were signed, against the golden vectors.
+    """Run one engine on the golden vectors and judge its points.
 
     Args:
-        batch: largest that it takes.
+        batch: largest batch that it takes.
+        engine: its bytes, whose digest the caller has checked.
         limits: section ``build.golden``.
     """
     name, runtime = str(engine_id), built_for.runtime
     if (unfit := misfit(built_for, this_machine(runtime))) is not None:
         return GoldenResult(name, None, absent=unfit)
     try:
-        said = predict_in_child(runtime, engine, golden, batch, limits, source)
+        outputs = predict_in_child(runtime, engine, golden, batch, limits, source)
     except InputError as error:
         return GoldenResult(name, None, (str(error),))
-    if isinstance(said, Pending):
-        return GoldenResult(name, None, absent=said.reason)
-    return GoldenResult(name, *faults(*said, golden, limits.px[engine_id.precision]))
+    if isinstance(outputs, Pending):
+        return GoldenResult(name, None, absent=outputs.reason)
+    return GoldenResult(name, *faults(*outputs, golden, limits.px[engine_id.precision]))
 
 
 def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[GoldenResult]:
-    """Every engine of one target's folder in a bundle, queried on this machine.
+    """The result of every engine of one target's folder in a bundle, on this machine.
 
     Raises:
-        InputError: nobody trusted signed the folder, or a file is not what was signed.
+        InputError: the folder has no signature of a trusted key, or a file differs from its
+            signed digest.
     """
-    sums = verify_checksums(folder, trusted)
-    model = BundleModel.parse(sums.read(MODEL), folder / MODEL)
-    golden = read_golden(sums.read(GOLDEN), folder / GOLDEN)
-    found = []
+    checksums = verify_checksums(folder, trusted)
+    model = BundleModel.parse(checksums.read(MODEL), folder / MODEL)
+    golden = read_golden(checksums.read(GOLDEN), folder / GOLDEN)
+    results = []
     for engine in model.engines:
         name, file = model.id_of(engine), engine.file
         if file is None:
             absent = "it is not built yet; run build.sh"
-            found.append(GoldenResult(str(name), None, absent=absent))
+            results.append(GoldenResult(str(name), None, absent=absent))
             continue
         built_for, batch = model.built_for(engine), model.max_batch_size
-        data, source = sums.read(file), str(folder / file)
-        found.append(check_engine(name, built_for, batch, data, golden, model.golden, source))
-    return found
+        data, source = checksums.read(file), str(folder / file)
+        results.append(check_engine(name, built_for, batch, data, golden, model.golden, source))
+    return results
 
 
 def main() -> None:
-    """Answer the request on standard input."""
-    answer = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a runtime prints is no part of the answer
+    """In the child process: read the request from standard input, write the result to output."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # keeps the prints of a runtime out of the result
     request = json.loads(sys.stdin.buffer.readline())
     crops = np.frombuffer(sys.stdin.buffer.read(request["crops"] * CROP_PX * CROP_PX), np.uint8)
     engine = sys.stdin.buffer.read()
     _limit(request)
     try:
-        _answer(request, crops.reshape(-1, 1, CROP_PX, CROP_PX), engine, answer)
+        _predict(request, crops.reshape(-1, 1, CROP_PX, CROP_PX), engine, output)
     except (ValueError, MemoryError) as error:
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _limit(request: dict[str, Any]) -> None:
-    """No more memory or time than is granted, no file, no core dump."""
+    """Set the limits of memory and time; forbid files and core dumps."""
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
@@ -279,15 +283,16 @@ def _limit(request: dict[str, Any]) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def _answer(request: dict[str, Any], crops: Any, engine: bytes, answer: BinaryIO) -> None:
+def _predict(request: dict[str, Any], crops: Any, engine: bytes, output: BinaryIO) -> None:
+    """Write the points and the confidence of the crops as float32 to ``output``."""
     from fpenet.kpi.predictions import predict_all
 
     runtime: Any = request["runtime"]
     predict = RUNTIMES[runtime].load(engine, request["source"], 1)
     if isinstance(predict, Pending):
-        answer.write(predict.reason.encode())
-        answer.close()
+        output.write(predict.reason.encode())
+        output.close()
         sys.exit(CANNOT_RUN)
-    for said in predict_all(predict, crops, request["batch"]):
-        answer.write(np.ascontiguousarray(said, np.float32).tobytes())
-    answer.close()
+    for array in predict_all(predict, crops, request["batch"]):
+        output.write(np.ascontiguousarray(array, np.float32).tobytes())
+    output.close()

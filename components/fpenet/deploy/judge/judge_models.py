@@ -1,7 +1,7 @@
-"""Any models on the judged faces of a crop folder: one judged by itself, or two compared.
+"""Judges one model on the judged faces of a crop folder, or compares two models.
 
-A model is given as the folder of a bundle or of one of its targets, of stage train, an ONNX file
-with the contract (ours or anybody's), or a folder with ``predictions.npz`` of those faces. Output:
+A model is the folder of a bundle or of one of its targets, a folder of stage train, an ONNX file
+with the inputs and outputs of FPENet, or a folder with ``predictions.npz`` of those faces. Output:
 ``kpi.json``, its CSV files and plot, ``predictions.npz`` and ``card.md``; or the rows of a
 comparison.
 """
@@ -32,6 +32,7 @@ from fpenet.kpi.predictions import (
     load_predictions,
 )
 from fpenet.kpi.report import KpiReport, plot_kpi, write_kpi, write_kpi_card
+from fpenet.model.nets.net_description import NET_FILE
 from fpenet.params import ComparisonParams, EvaluateParams
 from fpenet.provenance.checksums import DEFAULT_TRUST, SUMS, Trusted
 from fpenet.provenance.digest import digest_file
@@ -40,24 +41,25 @@ from fpenet.provenance.digest import digest_file
 def evaluate_model(
     candidate: CandidateModel, store: CropStore, params: EvaluateParams
 ) -> tuple[KpiReport, Predictions]:
-    """Everything that the judge measures, in the candidate model's own box.
+    """The KPI report and the predictions, with the candidate model's crop box.
 
     Raises:
-        InputError: its keypoints are numbered otherwise, or its points are no pixels of the crop.
+        InputError: its scheme has another numbering, or its points are not pixels of the crop.
     """
-    own = framed(candidate, store)
+    reframed = framed(candidate, store)
     params = params.model_copy(
         update={"batch_size": min(params.batch_size, candidate.max_batch_size)}
     )
-    kpi, found = judge(shared_predict(candidate, own), own, params, candidate.confidence_px)
-    check_frame(found, candidate.name)
+    predict = shared_predict(candidate, reframed)
+    kpi, predictions = judge(predict, reframed, params, candidate.confidence_px)
+    check_frame(predictions, candidate.name)
     assumed = list(candidate.assumed)
-    if own.num_keypoints != max(store.num_keypoints, candidate.num_keypoints):
+    if reframed.num_keypoints != max(store.num_keypoints, candidate.num_keypoints):
         assumed.append(
             f"the {candidate.num_keypoints} keypoints of the model and the {store.num_keypoints}"
-            f" of the labels share their first {own.num_keypoints}, which are judged"
+            f" of the labels share their first {reframed.num_keypoints}, which are judged"
         )
-    return dataclasses.replace(kpi, assumed=assumed), found
+    return dataclasses.replace(kpi, assumed=tuple(assumed)), predictions
 
 
 def write_evaluation(
@@ -67,28 +69,28 @@ def write_evaluation(
     out_dir: Path,
     trusted: Trusted = DEFAULT_TRUST,
 ) -> KpiReport:
-    """Judge the model at ``path`` and write all that there is to say into ``out_dir``."""
-    contestant = open_model(path, store.box_scale, trusted)
-    kpi, found = evaluate_model(contestant, store, params)
+    """Judge the model at ``path``; write report, predictions, plot and card into ``out_dir``."""
+    candidate = open_model(path, store.box_scale, trusted)
+    kpi, predictions = evaluate_model(candidate, store, params)
     out_dir.mkdir(parents=True, exist_ok=True)
     write_kpi(kpi, out_dir)
-    found.save(out_dir / "predictions.npz")
-    plot_kpi(kpi, framed(contestant, store), found, out_dir / "kpi.png")
+    predictions.save(out_dir / "predictions.npz")
+    plot_kpi(kpi, framed(candidate, store), predictions, out_dir / "kpi.png")
     files = (path, path / "model.safetensors", *sorted(path.rglob(SUMS)))
-    told = next(file for file in files if file.is_file())
-    digest = f"SHA-256 of {told.name}: {digest_file(told)}"
-    write_kpi_card(kpi, contestant.name, digest, out_dir / "card.md")
+    identity = next(file for file in files if file.is_file())
+    digest = f"SHA-256 of {identity.name}: {digest_file(identity)}"
+    write_kpi_card(kpi, candidate.name, digest, out_dir / "card.md")
     return kpi
 
 
 def open_model(path: Path, box_scale: float, trusted: Trusted = DEFAULT_TRUST) -> CandidateModel:
-    """The model of a bundle (its default engine that runs here), of a training, or of an ONNX file.
+    """The model of a bundle (the first engine that runs here), of a train folder, or an ONNX file.
 
     Args:
-        trusted: whose signature a bundle must bear; an ONNX file is anybody's.
+        trusted: keys of which one must have signed a bundle; an ONNX file needs no signature.
 
     Raises:
-        InputError: there is none, or none that runs here.
+        InputError: there is no model, or none that runs here.
     """
     if path.is_file():
         return open_onnx(path, box_scale)
@@ -101,18 +103,19 @@ def open_model(path: Path, box_scale: float, trusted: Trusted = DEFAULT_TRUST) -
 
 
 def _open_trained(folder: Path) -> CandidateModel:
-    """The net in a folder of stage train, or of the trainable model's version."""
+    """The net in a folder of stage train, or of a version of the trainable model."""
     from fpenet.model.checkpoint import load_net
     from fpenet.model.evaluate import torch_predict
 
     net, about = load_net(folder)
+    _, box_scale = about.trained_on(folder / NET_FILE)
     return CandidateModel(
-        f"{folder.name}: {about['net']}",
+        f"{folder.name}: {about.net}",
         torch_predict(net),
-        about["num_keypoints"],
-        about["box_scale"],
+        about.num_keypoints,
+        box_scale,
         MOST,
-        confidence_px=about.get("confidence_px"),
+        confidence_px=about.confidence_px,
     )
 
 
@@ -129,34 +132,36 @@ def compare_models(
     Args:
         first, second: a bundle, an ONNX file, or a folder with ``predictions.npz``.
     """
-    old, new = (_said(path, store, params, trusted) for path in (first, second))
+    old, new = (_predictions(path, store, params, trusted) for path in (first, second))
     shared = shared_keypoints(store, min(old.points.shape[1], new.points.shape[1]))
     return compare(shared, only_shared(old, shared), only_shared(new, shared), params, comparison)
 
 
-def _said(path: Path, store: CropStore, params: EvaluateParams, trusted: Trusted) -> Predictions:
-    """What a model said of the judged faces, then or now.
+def _predictions(
+    path: Path, store: CropStore, params: EvaluateParams, trusted: Trusted
+) -> Predictions:
+    """The saved predictions of a model for the judged faces, computed where there are none.
 
     Raises:
-        InputError: what it said is of other faces.
+        InputError: the saved predictions are of other faces.
     """
-    kept = path / "predictions.npz"
-    if not kept.is_file():
-        contestant = open_model(path, store.box_scale, trusted)
-        shared = shared_keypoints(store, contestant.num_keypoints)
-        return predict_model(contestant, shared, params.batch_size)
-    found = load_predictions(kept)
+    file = path / "predictions.npz"
+    if not file.is_file():
+        candidate = open_model(path, store.box_scale, trusted)
+        shared = shared_keypoints(store, candidate.num_keypoints)
+        return predict_model(candidate, shared, params.batch_size)
+    predictions = load_predictions(file)
     faces = digest_faces(store, judged_rows(store))
-    if found.faces != faces:
+    if predictions.faces != faces:
         raise InputError(
-            f"{kept}: of the faces {found.faces[:16]}; these are {faces[:16]}. Give its model"
-            " instead, to judge it on these faces"
+            f"{file}: predictions of the faces {predictions.faces[:16]}; the faces here are"
+            f" {faces[:16]}. Name the model instead, and it is judged on these faces"
         )
-    return found
+    return predictions
 
 
 def all_faces_judged(store: CropStore) -> CropStore:
-    """``store`` with every face judged, on the pipeline's crop alone."""
+    """``store`` with every face in the judged part, without the tight crops."""
     place = store.table.column_names.index("part")
     part = pa.array([store.judged_part] * len(store.table))
     return dataclasses.replace(

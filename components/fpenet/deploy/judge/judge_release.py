@@ -1,23 +1,24 @@
-"""Stage gate: does the release pass, and is it no worse than what is deployed?
+"""Stage gate: decides whether the release passes and is no worse than the deployed model.
 
 Input: crop, evaluate and build folders, and the champion's bundle. Does: runs the champion's
-engines on the candidate's own faces and compares engine by engine (``kpi.compare``); then
-``kpi.gate``. Output: ``gate.json``, and ``champion/<target>.<precision>.kpi.json`` and
+engines on the judged faces of the candidate, compares engine by engine (``kpi.compare``), and
+decides by ``kpi.gate``. Output: ``gate.json``, and ``champion/<target>.<precision>.kpi.json`` and
 ``.predictions.npz``.
 
-The paths. No champion (``gate.champion`` null): a first release, compared with none. Another data
-set: nothing special, for the champion is judged again on these faces. Another scheme: compared on
-the keypoints that both have, where they are numbered alike. A champion that is missing, damaged,
-of other keypoints, or that does not run here: not comparable, and the gate fails.
+The cases. No champion (``gate.champion`` null): first release, no comparison. Another data set: the
+champion is judged again on these faces. Another scheme with the same numbering: the two are
+compared on their common keypoints. A champion that is missing or damaged, that has another
+numbering, or that does not run here: not comparable, and the gate fails.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
+from fpenet.core.records import encode
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.deploy.engines.engine_table import ENGINES, EngineTable
 from fpenet.deploy.judge.candidate_model import (
@@ -30,9 +31,16 @@ from fpenet.deploy.judge.candidate_model import (
 from fpenet.deploy.judge.parity import PARITY, ParityTable
 from fpenet.kpi.compare import Difference, compare
 from fpenet.kpi.evaluate import judge as judge_kpi
-from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
+from fpenet.kpi.gate import (
+    GATE,
+    ChampionEngine,
+    ChampionResult,
+    ChampionState,
+    JudgedEngine,
+    decide,
+)
 from fpenet.kpi.predictions import Predictions, digest_faces, judged_rows, load_predictions
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import EvaluateParams, GateParams
 from fpenet.provenance.checksums import Trusted
 
@@ -47,13 +55,13 @@ def judge_release(
     trusted: Trusted,
     out_dir: Path,
 ) -> dict[str, Any]:
-    """Write ``gate.json``; returns the verdict without the single checks.
+    """Write ``gate.json``; returns the verdict without the list of checks.
 
     Args:
-        trusted: whose signature the champion must bear.
+        trusted: keys of which one must have signed the champion.
     """
     store = open_crops(crop_dir)
-    kpi = read_kpi(evaluate_dir / "kpi.json")
+    kpi = KpiReport.read(evaluate_dir / "kpi.json")
     engines = executed_engines(build_dir)
     candidates = {
         engine.name: load_predictions(build_dir / path) for engine, path in engines if path
@@ -62,22 +70,22 @@ def judge_release(
     judged = [
         replace(engine, differences=differences.get(engine.name, ())) for engine, _ in engines
     ]
-    verdict = decide(kpi, judged, champion, gate)
-    text = json.dumps(verdict, indent=1, allow_nan=False)
-    (out_dir / "gate.json").write_text(text + "\n", encoding="utf-8")
-    return {key: verdict[key] for key in ("passed", "reasons", "engines", "dataset", "champion")}
+    decision = decide(kpi, judged, champion, gate)
+    decision.write(out_dir / GATE)
+    summary: dict[str, Any] = encode(decision)
+    return {key: value for key, value in summary.items() if key not in ("checks", "comparisons")}
 
 
 def executed_engines(build_dir: Path) -> list[tuple[JudgedEngine, str | None]]:
     """Every engine that was executed, and the file of its predictions below the build folder."""
     parity = ParityTable.read(build_dir / PARITY)
-    found = []
+    engines = []
     for row in EngineTable.read(build_dir / ENGINES).engines:
         if not row.ready:
             continue
         name = str(row.id)
         check = parity.check(name)
-        report = read_kpi(build_dir / row.kpi) if row.kpi else None
+        report = KpiReport.read(build_dir / row.kpi) if row.kpi else None
         engine = JudgedEngine(
             name,
             report,
@@ -85,8 +93,8 @@ def executed_engines(build_dir: Path) -> list[tuple[JudgedEngine, str | None]]:
             check.mean_px if check else None,
             check.budget_px if check else None,
         )
-        found.append((engine, row.predictions))
-    return found
+        engines.append((engine, row.predictions))
+    return engines
 
 
 def _compare_all(
@@ -97,11 +105,15 @@ def _compare_all(
     trusted: Trusted,
     out_dir: Path,
 ) -> tuple[ChampionResult, dict[str, list[Difference]]]:
-    """Each candidate's engine beside the champion's."""
+    """The result of the comparison, and the differences of each engine of the candidate.
+
+    Args:
+        candidates: engine name -> its predictions.
+    """
     if gate.champion is None:
         return ChampionResult(
-            "first release",
-            "compared with none: gate.champion is null, or auto and the release pointer names none",
+            ChampionState.FIRST_RELEASE,
+            "no comparison: gate.champion is null, or auto and the release pointer has no version",
         ), {}
     folder = Path(gate.champion)
     faces = digest_faces(store, judged_rows(store))
@@ -110,49 +122,54 @@ def _compare_all(
         if not opened:
             raise InputError(f"none of its engines runs here: {'; '.join(absent)}")
         shared = shared_keypoints(store, opened[0].num_keypoints)
-        found: dict[str, Predictions] = {}
+        predictions: dict[str, Predictions] = {}
         differences, engines = {}, {}
         for name, candidate in candidates.items():
             if candidate.faces != faces:
                 raise InputError(f"build: {name} was judged on other faces than those of crop")
-            rival = _rival(name, opened)
-            if rival.name not in found:
-                found[rival.name] = predict_model(rival, shared, evaluate.batch_size)
-            engines[name] = _write(rival, found[rival.name], shared, evaluate, out_dir)
-            own = only_shared(candidate, shared)
-            differences[name] = compare(shared, found[rival.name], own, evaluate, gate.comparison)
+            rival = _champion_engine(name, opened)
+            if rival.name not in predictions:
+                predictions[rival.name] = predict_model(rival, shared, evaluate.batch_size)
+            old, new = predictions[rival.name], only_shared(candidate, shared)
+            engines[name] = _write(rival, old, shared, evaluate, out_dir)
+            differences[name] = compare(shared, old, new, evaluate, gate.comparison)
     except InputError as error:
-        return ChampionResult("not comparable", str(error), folder.name), {}
+        return ChampionResult(ChampionState.NOT_COMPARABLE, str(error), folder.name), {}
     why = "judged again on these faces, engine by engine"
     if shared.num_keypoints != store.num_keypoints:
-        why += f"; on the first {shared.num_keypoints} keypoints, which both have"
-    return ChampionResult("compared", why, folder.name, engines), differences
+        why += f"; on the first {shared.num_keypoints} keypoints, which both schemes have"
+    return ChampionResult(ChampionState.COMPARED, why, folder.name, engines), differences
 
 
-def _rival(name: str, opened: Sequence[CandidateModel]) -> CandidateModel:
-    """The champion's engine of the same target and precision; else its most precise one here."""
+def _champion_engine(name: str, opened: Sequence[CandidateModel]) -> CandidateModel:
+    """The champion's engine of the same target and precision, else its most precise engine here."""
     order = ("fp32", "fp16", "int8")
     return min(
-        opened, key=lambda one: (one.name != name, order.index(one.name.split("/")[1]), one.name)
+        opened,
+        key=lambda row: (
+            row.name != name,
+            order.index(EngineId.parse(row.name).precision),
+            row.name,
+        ),
     )
 
 
 def _write(
-    rival: CandidateModel,
-    rival_predictions: Predictions,
+    engine: CandidateModel,
+    engine_predictions: Predictions,
     store: CropStore,
     evaluate: EvaluateParams,
     out_dir: Path,
-) -> dict[str, str]:
-    """Keep the champion's report and predictions; returns where."""
-    stem = out_dir / "champion" / rival.name.replace("/", ".")
+) -> ChampionEngine:
+    """Write the report and predictions of a champion's engine; returns its name and the paths."""
+    stem = out_dir / "champion" / engine.name.replace("/", ".")
     kpi, predictions = (Path(f"{stem}.{kind}") for kind in ("kpi.json", "predictions.npz"))
     if not kpi.exists():
         kpi.parent.mkdir(exist_ok=True)
-        judge_kpi(store, rival_predictions, evaluate).save(kpi)
-        rival_predictions.save(predictions)
-    return {
-        "engine": rival.name,
-        "kpi": kpi.relative_to(out_dir).as_posix(),
-        "predictions": predictions.relative_to(out_dir).as_posix(),
-    }
+        judge_kpi(store, engine_predictions, evaluate).write(kpi)
+        engine_predictions.save(predictions)
+    return ChampionEngine(
+        engine.name,
+        kpi.relative_to(out_dir).as_posix(),
+        predictions.relative_to(out_dir).as_posix(),
+    )

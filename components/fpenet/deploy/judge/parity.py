@@ -1,9 +1,9 @@
-"""Parity checks: how far the points move from torch to FP32 ONNX to FP16 and INT8.
+"""Parity checks: the distance of the points from torch to FP32 ONNX, and from there to FP16, INT8.
 
-Input: points of the same faces from each rendering, executed by ONNX Runtime (``int8`` is what the
-CPU target ships, ``int8_signed`` the levels that the TensorRT renderings use), and from each engine
-that can run here. Output: one row a check with mean and largest distance in pixels of the 80x80
-crop, its budget, and the faces that moved most.
+Input: points of the same faces from each rendering, executed by ONNX Runtime (``int8`` is the
+rendering that the CPU target ships, ``int8_signed`` has the levels of the TensorRT renderings), and
+from each engine that can run here. Output: one row for each check, with mean and largest distance
+in pixels of the 80x80 crop, the budget, and the faces with the largest distance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ NUM_WORST = 5
 
 @dataclass(frozen=True, slots=True)
 class WorstFace:
-    """A face whose points moved much: its image and their mean distance, pixels of the crop."""
+    """A face with a large distance: its image, and the mean distance of its points in pixels."""
 
     face: str
     mean_px: float
@@ -31,12 +31,12 @@ class WorstFace:
 
 @dataclass(frozen=True, slots=True)
 class ParityCheck:
-    """One rendering or engine compared with the one that it was made from.
+    """The comparison of a rendering or engine with its reference.
 
     Attributes:
         name, reference: names of the two.
         mean_px, max_px: distance of a point, pixels of the 80x80 crop.
-        budget_px: largest mean that passes.
+        budget_px: the mean must be below it.
         worst_faces: the faces with the largest mean distance.
     """
 
@@ -56,12 +56,12 @@ class ParityTable(FileRecord):
     checks: tuple[ParityCheck, ...]
 
     def check(self, name: str) -> ParityCheck | None:
-        """The check of that name; None where there is none."""
+        """The check called ``name``; None where there is none."""
         return next((check for check in self.checks if check.name == name), None)
 
 
 def distances(points: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]]) -> Any:
-    """(N, K) distance between two sets of points (N, K, 2), in their pixels."""
+    """(N, K) distances between two sets of points (N, K, 2), in their pixels."""
     return np.linalg.norm(points.astype(np.float64) - reference.astype(np.float64), axis=2)
 
 
@@ -89,7 +89,7 @@ def engine_parity_check(
     faces: Sequence[str],
     budgets: ParityParams,
 ) -> ParityCheck:
-    """The check of an engine that was executed: against FP32 ONNX, by its precision's budget.
+    """The check of an executed engine: compared with FP32 ONNX, with the budget of its precision.
 
     Args:
         points: ``onnx`` and ``name`` -> (N, K, 2) pixels of the 80x80 crop.
@@ -105,7 +105,7 @@ def parity_check(
     faces: Sequence[str],
     budget_px: float,
 ) -> ParityCheck:
-    """How far the points ``name`` lie from those of ``reference``."""
+    """The check of the points ``name`` with the points ``reference``."""
     moved = np.nan_to_num(distances(points[name], points[reference]), nan=1e9, posinf=1e9)
     means = moved.mean(axis=1)
     worst = np.argsort(means)[::-1][:NUM_WORST]

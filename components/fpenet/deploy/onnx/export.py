@@ -1,8 +1,9 @@
-"""Stage export: the trained net as ONNX, FP32 and FP16, at every opset that the targets want.
+"""Stage export: the trained net as ONNX, FP32 and FP16, at every opset that the targets need.
 
-Input: a train folder. Does: torch to ONNX, constants folded, shapes inferred, checked. Output:
-``opset<NN>/fp32.onnx``, ``fp32_cpu.onnx`` (with the soft-argmax of a CPU) and ``fp16.onnx``; the
-crop as ONNX too (``preprocess``); and ``model.json``. The heat maps are no output.
+Input: a train folder. Does: exports from torch, folds constants, infers shapes, checks the result.
+Output: ``opset<NN>/fp32.onnx``, ``fp32_cpu.onnx`` (with a soft-argmax that is fast on a CPU) and
+``fp16.onnx``; the crop as ONNX (see ``preprocess``); ``model.json``. The heat maps are not an
+output.
 """
 
 import json
@@ -39,6 +40,7 @@ from fpenet.deploy.onnx.onnx_file import (
 from fpenet.deploy.onnx.preprocess import end_to_end, place, preprocess
 from fpenet.keypoints import scheme_for
 from fpenet.model.checkpoint import load_net
+from fpenet.model.nets.net_description import NET_FILE, NetDescription
 from fpenet.model.nets.recombinator import Recombinator
 from fpenet.params import ExportParams
 from fpenet.provenance.digest import digest_file
@@ -49,14 +51,14 @@ def onnx_from_net(net: Recombinator, opset: int, products: bool = False) -> Mode
 
     Args:
         net: in eval mode; (N, 1, 80, 80) to points (N, K, 2) and confidence (N, K).
-        products: the soft-argmax by matrix products, for a CPU.
+        products: compute the soft-argmax by matrix products, which is faster on a CPU.
 
     Raises:
-        InputError: the exporter gave another opset.
+        InputError: the exporter wrote another opset.
     """
     with tempfile.TemporaryDirectory(prefix="fpenet-onnx-") as scratch, warnings.catch_warnings():
-        # torch 2.13's new exporter cannot write opset 13; the old one writes all of 13 to 20, with
-        # the same tensor names, and says that it is old.
+        # torch 2.13's new exporter cannot write opset 13. The old exporter writes 13 to 20 with the
+        # same tensor names, and warns that it is deprecated.
         warnings.simplefilter("ignore")
         net.soft_argmax.products = products
         torch.onnx.export(
@@ -76,12 +78,12 @@ def onnx_from_net(net: Recombinator, opset: int, products: bool = False) -> Mode
     folded = gs.export_onnx(graph)
     _set_output_shapes(folded, net)
     if opset_of(folded) != opset:
-        raise InputError(f"asked for opset {opset}, the exporter wrote {opset_of(folded)}")
+        raise InputError(f"export.opsets has {opset}, the exporter wrote {opset_of(folded)}")
     return rebuilt(folded, folded.graph.node, folded.graph.initializer)
 
 
 def _set_output_shapes(model: ModelProto, net: torch.nn.Module) -> None:
-    """Say how many keypoints there are; behind a dynamic batch the exporter does not know."""
+    """Set the shapes of the outputs; with a dynamic batch the exporter leaves them open."""
     with torch.inference_mode():
         outputs = net(torch.zeros(1, 1, CROP_PX, CROP_PX))
     for value, output in zip(model.graph.output, outputs, strict=True):
@@ -89,25 +91,26 @@ def _set_output_shapes(model: ModelProto, net: torch.nn.Module) -> None:
         value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, shape))
 
 
-def about_network(about: dict[str, Any], weights: str, precision: str) -> dict[str, str]:
-    """What travels inside every ONNX file, so that one alone says how to use it.
+def about_network(about: NetDescription, weights: str, precision: str) -> dict[str, str]:
+    """The metadata of an ONNX file, so that the file can be used without ``model.json``.
 
     Args:
         about: ``model.json`` of the train folder.
         weights: SHA-256 of ``model.safetensors``.
+        precision: ``fp32`` or ``fp16``.
     """
-    within = about.get("confidence_px")
-    regions = about.get("regions") or scheme_for(int(about["num_keypoints"])).regions
+    dataset, box_scale = about.trained_on(NET_FILE)
+    regions = about.regions or scheme_for(about.num_keypoints).regions
     return {
         "fpenet": version("fpenet"),
-        "net": str(about["net"]),
-        "num_keypoints": str(about["num_keypoints"]),
+        "net": about.net,
+        "num_keypoints": str(about.num_keypoints),
         "regions": json.dumps(dict(regions)),
-        "dataset": str(about["dataset"]),
-        "box_scale": str(about["box_scale"]),
+        "dataset": dataset,
+        "box_scale": str(box_scale),
         "crop_px": str(CROP_PX),
-        "confidence": str(about.get("confidence", "peak")),
-        **({} if within is None else {"confidence_px": str(within)}),
+        "confidence": about.confidence,
+        **({} if about.confidence_px is None else {"confidence_px": str(about.confidence_px)}),
         "precision": precision,
         "input": "grey levels 0..255 of the 80x80 face crop; pixel centres at integers",
         "outputs": "points in pixels of the 80x80 crop, x right, y down; confidence 0..1",
@@ -119,44 +122,44 @@ def export_onnx(*, train_dir: Path, export: ExportParams, out_dir: Path) -> dict
     """Write the network at every opset; returns the file sizes.
 
     Raises:
-        InputError: the train folder or the exported network is not as it should be.
+        InputError: the train folder is damaged, or the exported network is not valid.
     """
     net, about = load_net(train_dir)
+    _, scale = about.trained_on(train_dir / NET_FILE)
     weights = digest_file(train_dir / "model.safetensors")
     sizes: dict[str, int] = {}
     for done, opset in enumerate(export.opsets, start=1):
         folder = out_dir / f"opset{opset}"
         folder.mkdir()
-        single = onnx_from_net(net, opset)
+        fp32 = onnx_from_net(net, opset)
         for_cpu = onnx_from_net(net, opset, products=True)
-        scale = float(about["box_scale"])
         for name, model in (
-            ("fp32", single),
+            ("fp32", fp32),
             ("fp32_cpu", for_cpu),
-            ("fp16", half_precision(single)),
+            ("fp16", half_precision(fp32)),
             ("preprocess", preprocess(scale, opset)),
             ("place", place(opset)),
             ("end_to_end", end_to_end(for_cpu, scale)),
         ):
-            said = about_network(about, weights, "fp16" if name == "fp16" else "fp32")
-            set_metadata(model, said | _OTHER_TENSORS.get(name, {}))
+            metadata = about_network(about, weights, "fp16" if name == "fp16" else "fp32")
+            set_metadata(model, metadata | _OTHER_TENSORS.get(name, {}))
             sizes[f"opset{opset}/{name}.onnx"] = _write(model, opset, folder / f"{name}.onnx")
         report(done, len(export.opsets), "opsets")
-    shutil.copy2(train_dir / "model.json", out_dir / "model.json")
-    return {"net": about["net"], "num_keypoints": about["num_keypoints"], "size_bytes": sizes}
+    shutil.copy2(train_dir / NET_FILE, out_dir / NET_FILE)
+    return {"net": about.net, "num_keypoints": about.num_keypoints, "size_bytes": sizes}
 
 
 def _write(model: ModelProto, opset: int, path: Path) -> int:
     """Write a network and read it again; returns its size in bytes.
 
     Raises:
-        InputError: the file is not valid, has data elsewhere, or is of another opset.
+        InputError: the file is not valid, has its weights in another file, or is of another opset.
     """
     data = model.SerializeToString(deterministic=True)
     path.write_bytes(data)
-    found = opset_of(read_network(path))
-    if found != opset:
-        raise InputError(f"{path}: is of opset {found}, not {opset}")
+    written = opset_of(read_network(path))
+    if written != opset:
+        raise InputError(f"{path}: has opset {written}, not {opset}")
     return len(data)
 
 
@@ -167,4 +170,4 @@ _OTHER_TENSORS: dict[str, dict[str, str]] = {
     "place": {"input": "points in crops, and the squares that they show", "outputs": _IMAGE_OUTPUT},
     "end_to_end": {"input": _IMAGE_INPUT, "outputs": _IMAGE_OUTPUT},
 }
-"""What the files say of their tensors where it is not what the network says."""
+"""Metadata about inputs and outputs, of the files whose tensors are not those of the network."""

@@ -1,7 +1,8 @@
 """The exported network as a graph: its body (convolutions) and its tail (soft-argmax).
 
-Input: an FP32 ModelProto. Output: which tensors are activations, and the same network in half
-precision. The last convolution makes the heat maps; what follows it is the tail, which stays FP32.
+Input: an FP32 ModelProto. Output: the names of its activations, and the same network in half
+precision. The last convolution computes the heat maps; the nodes after it are the tail, which stays
+FP32.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,13 +23,13 @@ def read_network(path: Path) -> ModelProto:
     """The network in an ONNX file, checked.
 
     Raises:
-        InputError: naming the file and what is wrong.
+        InputError: the file is not valid ONNX; the message names it.
     """
     data = read_onnx(path)
     try:
         model = onnx.load_from_string(data)
         onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # protobuf, checker and shape inference each have their own
+    except Exception as error:  # protobuf, checker and shape inference have different errors
         raise InputError(f"{path}: not a valid ONNX model: {_one_line(error)}") from None
     return model
 
@@ -41,7 +42,7 @@ def opset_of(model: ModelProto) -> int:
 
 
 def heatmap_convolution(model: ModelProto) -> NodeProto:
-    """The node that makes the heat maps: the last convolution.
+    """The node that computes the heat maps: the last convolution.
 
     Raises:
         InputError: the network has no convolution.
@@ -92,7 +93,7 @@ def shapes_of(model: ModelProto) -> dict[str, list[int]]:
 def half_precision(model: ModelProto) -> ModelProto:
     """The same network with weights and arithmetic of its body in FP16, its tail in FP32.
 
-    Inputs and outputs stay FP32: one Cast stands behind the input, one behind the heat maps.
+    Inputs and outputs stay FP32: there is one Cast after the input and one after the heat maps.
 
     Raises:
         InputError: a weight has no finite FP16 value.
@@ -140,7 +141,7 @@ def _half_tensor(tensor: TensorProto, name: str) -> TensorProto:
 def rebuilt(
     model: ModelProto, nodes: Iterable[NodeProto], weights: Iterable[TensorProto]
 ) -> ModelProto:
-    """``model`` with other nodes and weights (unused ones are left out), shapes inferred, checked.
+    """``model`` with new nodes and weights, without unused weights; shapes inferred, checked.
 
     Raises:
         InputError: the result is not a valid model.
@@ -157,7 +158,7 @@ def rebuilt(
     result = ModelProto()
     result.CopyFrom(model)
     result.graph.CopyFrom(graph)
-    # The oldest parser (TensorRT 8.2) knows no newer file format than its opset needs.
+    # The oldest parser (TensorRT 8.2) reads only the oldest file format that the opset allows.
     result.ir_version = helper.find_min_ir_version_for(list(model.opset_import))
     try:
         result = onnx.shape_inference.infer_shapes(result, strict_mode=True)
@@ -168,7 +169,7 @@ def rebuilt(
 
 
 def with_weights(model: ModelProto, weights: Mapping[str, NDArray[np.float32]]) -> ModelProto:
-    """The network with other values for the weights that are named; it need not have all."""
+    """A copy of the network with new values for ``weights``; names that it lacks are ignored."""
     changed = ModelProto()
     changed.CopyFrom(model)
     for tensor in changed.graph.initializer:
@@ -183,9 +184,9 @@ def weights_of(model: ModelProto) -> dict[str, NDArray[np.float32]]:
 
 
 def set_metadata(model: ModelProto, about: dict[str, str]) -> None:
-    """Add to the metadata that travels in the file; a key that is there already is replaced."""
-    known = {entry.key: entry.value for entry in model.metadata_props}
-    helper.set_model_props(model, known | about)
+    """Add ``about`` to the metadata of the file; existing keys are replaced."""
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    helper.set_model_props(model, metadata | about)
 
 
 def _copied(node: NodeProto) -> NodeProto:

@@ -1,7 +1,7 @@
-"""An ONNX file as everything here takes it: the names of its tensors, and no data outside the file.
+"""ONNX files: the names of their tensors, and the check that all weights are in the file.
 
-Input: bytes of unknown origin. Does: walks the protobuf wire format, without a protobuf library (an
-edge device has none). Output: the same bytes, or an InputError.
+Input: bytes of unknown origin. Does: parses the protobuf wire format without a protobuf library,
+because an edge device has none. Output: the same bytes, or an InputError.
 """
 
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ IMAGE = "image"
 BOXES = "boxes"
 """(N, 4) float32, N at least 1: x, y, width, height of the faces, image pixels."""
 SQUARES = "squares"
-"""(N, 3) float32: centre x, centre y and side of what a crop shows, image pixels."""
+"""(N, 3) float32: centre x, centre y and side of the square of a crop, image pixels."""
 KEYPOINTS_IMAGE = "keypoints_image"
 """(N, K, 2) float32, image pixels."""
 
 LARGEST_BYTES = 1 << 28
 
-# Message -> field number -> message inside it (onnx.proto); what is not listed holds no tensor.
+# Message -> field number -> message inside it (onnx.proto); fields not listed contain no tensor.
 _INSIDE: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -42,15 +42,16 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def read_onnx(path: Path) -> bytes:
-    """The bytes of an ONNX file that holds all of its weights.
+    """The bytes of an ONNX file that contains all of its weights.
 
     Raises:
-        InputError: naming the file: absent, too large, not ONNX, or with data elsewhere.
+        InputError: the file is absent, too large, not ONNX, or has weights in another file; the
+            message names it.
     """
     try:
         size = path.stat().st_size
         if size > LARGEST_BYTES:
-            raise InputError(f"{path}: {size} bytes; at most {LARGEST_BYTES} are read")
+            raise InputError(f"{path}: {size} bytes; at most {LARGEST_BYTES} are allowed")
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
@@ -59,33 +60,34 @@ def read_onnx(path: Path) -> bytes:
 
 
 def refuse_external_data(data: bytes, source: str) -> None:
-    """Check that no tensor of the ONNX model in ``data`` lies in another file.
+    """Check that every tensor of the ONNX model in ``data`` has its values there.
 
     Raises:
-        InputError: naming ``source``: a tensor does, or this is not ONNX.
+        InputError: a tensor is in another file, or ``data`` is not ONNX; the message names
+            ``source``.
     """
     try:
-        seen_graph = _check("model", memoryview(data), 0)
+        has_graph = _check("model", memoryview(data), 0)
     except _External:
         raise InputError(
-            f"{source}: its weights lie in another file; only ONNX files that hold all of their"
-            " weights are read"
+            f"{source}: its weights are in another file; only ONNX files that contain all of their"
+            " weights are allowed"
         ) from None
     except (IndexError, RecursionError):
-        seen_graph = False
-    if not seen_graph:
+        has_graph = False
+    if not has_graph:
         raise InputError(f"{source}: not an ONNX file")
 
 
 class _External(Exception):
-    """A tensor's data lies in another file."""
+    """The values of a tensor are in another file."""
 
 
 def _check(message: str, data: memoryview, depth: int) -> bool:
-    """Walk one message; whether it has any of the messages that are looked into."""
+    """Check one message and the messages of ``_INSIDE`` in it; returns whether it has any."""
     if depth > 50:
         raise RecursionError
-    found = False
+    has_inner = False
     for number, wire, value in _fields(data):
         if message == "tensor" and (
             number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
@@ -94,39 +96,39 @@ def _check(message: str, data: memoryview, depth: int) -> bool:
         inside = _INSIDE[message].get(number)
         if inside is not None and wire == _BYTES:
             assert isinstance(value, memoryview)
-            found = True
+            has_inner = True
             _check(inside, value, depth + 1)
-    return found
+    return has_inner
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
-    """(field number, wire type, value) of a message; IndexError where it is not one."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
+    """(field number, wire type, value) of a message; IndexError where the bytes are no message."""
+    offset = 0
+    while offset < len(data):
+        key, offset = _varint(data, offset)
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
-            value, at = _varint(data, at)
+            value, offset = _varint(data, offset)
             yield number, wire, value
             continue
         if wire == _BYTES:
-            length, at = _varint(data, at)
+            length, offset = _varint(data, offset)
         elif wire in (_FIXED64, _FIXED32):
             length = 8 if wire == _FIXED64 else 4
         else:
             raise IndexError(wire)
-        if at + length > len(data):
-            raise IndexError(at)
-        yield number, wire, data[at : at + length]
-        at += length
+        if offset + length > len(data):
+            raise IndexError(offset)
+        yield number, wire, data[offset : offset + length]
+        offset += length
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def _varint(data: memoryview, offset: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
+        byte = data[offset]
+        offset += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, at
-    raise IndexError(at)
+            return value, offset
+    raise IndexError(offset)

@@ -1,15 +1,16 @@
-"""The crop and its inverse as ONNX, so that whoever has ONNX Runtime needs no Python of ours.
+"""The crop and its inverse as ONNX, for programs that have ONNX Runtime but not this package.
 
 Output: ``preprocess.onnx`` (an image and face boxes to crops, by the rule of
-``data.crops.geometry``), ``place.onnx`` (points of the crops to points of the image), and both
-around a network, ``end_to_end.onnx``.
+``data.crops.geometry``), ``place.onnx`` (points of the crops to points of the image), and
+``end_to_end.onnx`` (a network between the two).
 
 An anti-aliased resize is a triangle filter in each direction, so a crop is two matrix products:
-filter of the rows x image x filter of the columns. Of the image only the part that holds all faces
-is read; what a filter reads beyond the image is its edge. A crop farther outside shows nothing but
-that edge wherever it lies, so it is moved to the edge. All is reckoned in double precision, so that
-a level that lies by a half falls to the same side as in ``data.crops.geometry``: a net in INT8
-moves its points by tenths of a pixel when one grey level changes by one.
+filter of the rows x image x filter of the columns. Only the part of the image that contains all
+faces is read; beyond the image a filter reads the pixels of its edge. A crop that is completely
+outside the image shows only edge pixels, independent of its distance, so it is moved to the edge.
+All arithmetic is in double precision, so that a value next to a half is rounded in the same
+direction as in ``data.crops.geometry``: the points of an INT8 net move by tenths of a pixel when
+one grey level changes by one.
 """
 
 import numpy as np
@@ -26,8 +27,8 @@ from fpenet.deploy.onnx.onnx_file import (
     SQUARES,
 )
 
-# Grey is ITU-R 601 luma in the whole numbers of Pillow; one grey channel, repeated in three, is
-# itself. Types: 1 is float, 7 int64, 11 double.
+# Grey is ITU-R 601 luma with the integer weights of Pillow; three equal channels give the grey
+# level of one. Types: 1 is float, 7 int64, 11 double.
 _PREPROCESS = """
 preprocess (uint8[H, W, C] image, float[N, 4] boxes)
     => (float[N, 1, CROP, CROP] input_face_images, float[N, 3] squares)
@@ -129,46 +130,49 @@ place (float[N, K, 2] keypoints, float[N, 3] squares) => (float[N, K, 2] keypoin
 
 
 def preprocess(box_scale: float, opset: int) -> ModelProto:
-    """(H, W, C) ``image`` and (N, 4) ``boxes`` to ``input_face_images`` and ``squares``.
+    """Network from (H, W, C) ``image`` and (N, 4) ``boxes`` to ``input_face_images``, ``squares``.
 
     Args:
-        box_scale: side of a crop by the longer side of its box.
+        box_scale: side of a crop divided by the longer side of its box.
     """
     places = np.arange(CROP_PX) - (CROP_PX - 1) / 2
     text = _PREPROCESS
     for axis, length in (("y", "height"), ("x", "width")):
-        written = _FILTER.replace("AXIS", axis).replace("LENGTH", length)
-        text = text.replace(f"FILTER({axis}, {length})", written)
+        nodes = _FILTER.replace("AXIS", axis).replace("LENGTH", length)
+        text = text.replace(f"FILTER({axis}, {length})", nodes)
     text = text.replace("PLACES", ", ".join(f"{place:.1f}" for place in places))
     text = text.replace("RAISE", repr(0.5 + A_HALF_IS_ABOVE))
     return _parsed(text.replace("SCALE", repr(float(box_scale))), opset)
 
 
 def place(opset: int) -> ModelProto:
-    """(N, K, 2) ``keypoints`` and ``squares`` to (N, K, 2) ``keypoints_image``."""
+    """Network from (N, K, 2) ``keypoints`` and ``squares`` to (N, K, 2) ``keypoints_image``."""
     return _parsed(_PLACE.replace("MIDDLE", repr((CROP_PX - 1) / 2)), opset)
 
 
 def end_to_end(network: ModelProto, box_scale: float) -> ModelProto:
-    """``image`` and ``boxes`` to ``keypoints_image`` and ``confidence``, around the network."""
+    """``preprocess``, ``network`` and ``place`` as one network.
+
+    Its inputs are ``image`` and ``boxes``, its outputs ``keypoints_image`` and ``confidence``.
+    """
     opset = opset_of(network)
     before = compose.add_prefix(preprocess(box_scale, opset), "preprocess/", rename_inputs=False)
     after = compose.add_prefix(place(opset), "place/", rename_outputs=False)
-    plain = ModelProto()  # without metadata, which would have to agree
+    plain = ModelProto()  # without metadata, because merge_models refuses different values
     plain.CopyFrom(network)
     plain.ClearField("metadata_props")
     for model in (before, after):
         model.ir_version = plain.ir_version
     crops, squares = f"preprocess/{INPUT}", f"preprocess/{SQUARES}"
-    kept = [KEYPOINTS, CONFIDENCE, squares]
-    whole = compose.merge_models(before, plain, [(crops, INPUT)], outputs=kept)
+    names = [KEYPOINTS, CONFIDENCE, squares]
+    merged = compose.merge_models(before, plain, [(crops, INPUT)], outputs=names)
     pairs = [(KEYPOINTS, f"place/{KEYPOINTS}"), (squares, f"place/{SQUARES}")]
-    whole = compose.merge_models(whole, after, pairs, outputs=[KEYPOINTS_IMAGE, CONFIDENCE])
-    whole.graph.name = "fpenet"
-    outputs = sorted(whole.graph.output, key=lambda value: value.name != KEYPOINTS_IMAGE)
-    del whole.graph.output[:]
-    whole.graph.output.extend(outputs)
-    return rebuilt(whole, whole.graph.node, whole.graph.initializer)
+    merged = compose.merge_models(merged, after, pairs, outputs=[KEYPOINTS_IMAGE, CONFIDENCE])
+    merged.graph.name = "fpenet"
+    outputs = sorted(merged.graph.output, key=lambda value: value.name != KEYPOINTS_IMAGE)
+    del merged.graph.output[:]
+    merged.graph.output.extend(outputs)
+    return rebuilt(merged, merged.graph.node, merged.graph.initializer)
 
 
 def _parsed(text: str, opset: int) -> ModelProto:

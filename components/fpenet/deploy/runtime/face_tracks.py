@@ -1,8 +1,9 @@
-"""Faces through the frames of a video: each keeps its number, and its points stop trembling.
+"""Face tracking in a video: each face has one number in all frames, and its points are smoothed.
 
-Input: frames in their order. Does: finds faces every few frames and when none is known; between,
-looks where each face's points were in the frame before; joins what it finds to the faces that it
-knows by the overlap of their boxes; smooths. Output: the faces of each frame.
+Input: frames in their order. Does: detects faces every few frames, and when there is no track; in
+the other frames the face box of a track is the box of its points in the previous frame; assigns
+detections to tracks by the overlap of their boxes; smooths the points. Output: the faces of each
+frame.
 """
 
 from dataclasses import dataclass, field, replace
@@ -24,16 +25,16 @@ from fpenet.deploy.runtime.one_euro import OneEuro, Smoothing
 
 SAME_FACE_OVERLAP = 0.3
 FEWEST_VISIBLE = 0.25
-"""Share of a face's points; below it, where the net tells, there is no face any more."""
+"""A track with a smaller share of visible points ends, if the net predicts visibility."""
 MOST_MISSED = 2
-"""Detections in a row that may miss a face that its points still follow."""
+"""A track ends when more detections in a row than this have no face for it."""
 
 
 @dataclass
 class _Track:
     number: int
     last: FaceKeypoints
-    """As the engine said it, not smoothed: where to look next."""
+    """The face of the previous frame, not smoothed; its points give the next face box."""
     smooth: OneEuro | None
     missed: int = 0
 
@@ -51,10 +52,10 @@ class FaceTracks:
     """The faces of one video; ``follow`` its frames in turn.
 
     Attributes:
-        face_box: where the face is in the first frame, image pixels; ``whole`` when each frame is
-            the face; ``detect`` finds all faces.
-        smoothing: None leaves the points as they are.
-        detect_every: frames from one search for faces to the next.
+        face_box: the face box in the first frame, image pixels; ``whole``: each whole frame is a
+            face; ``detect``: detect all faces.
+        smoothing: None: no smoothing.
+        detect_every: frames from one detection to the next.
     """
 
     landmarker: Landmarker
@@ -66,27 +67,27 @@ class FaceTracks:
     _faces: int = field(default=0, init=False)
 
     def follow(self, image: Path | str | NDArray[np.uint8], seconds: float) -> list[TrackedFace]:
-        """The faces of the next frame, those known longest first.
+        """The faces of the next frame, the oldest track first.
 
         Args:
-            image: as ``Landmarker.keypoints`` takes it.
-            seconds: since the start; more than for the frame before.
+            image: see ``Landmarker.keypoints``.
+            seconds: time since the start; larger than that of the previous frame.
         """
         grey = grey_levels(image)
         first, self._frames = self._frames == 0, self._frames + 1
         if self.face_box == "whole" or (first and self.face_box != "detect"):
-            self._join(self.landmarker.keypoints(grey, self.face_box), searched=False)
+            self._assign(self.landmarker.keypoints(grey, self.face_box), detected=False)
         elif self.face_box == "detect" and (
             not self._tracks or (self._frames - 1) % self.detect_every == 0
         ):
-            self._join(self.landmarker.keypoints(grey, "detect"), searched=True)
-            self._look_at([track for track in self._tracks if track.missed], grey)
+            self._assign(self.landmarker.keypoints(grey, "detect"), detected=True)
+            self._update([track for track in self._tracks if track.missed], grey)
         else:
-            self._look_at(self._tracks, grey)
+            self._update(self._tracks, grey)
         return [TrackedFace(track.number, self._smoothed(track, seconds)) for track in self._tracks]
 
-    def _join(self, faces: list[FaceKeypoints], searched: bool) -> None:
-        """Give each found face to the track that it overlaps most, else to a new one."""
+    def _assign(self, faces: list[FaceKeypoints], detected: bool) -> None:
+        """Assign each face to the track with the largest overlap, or to a new track."""
         pairs = sorted(
             (
                 (overlap(box_around(track.last), box_around(face)), t, f)
@@ -95,30 +96,30 @@ class FaceTracks:
             ),
             reverse=True,
         )
-        if self.face_box == "whole":  # there is one face, wherever its points are
+        if self.face_box == "whole":  # one face in each frame, independent of the overlap
             pairs = [(1.0, 0, 0)] if self._tracks else []
-        seen: dict[int, int] = {}
+        face_of: dict[int, int] = {}
         for shared, t, f in pairs:
-            if shared >= SAME_FACE_OVERLAP and t not in seen and f not in seen.values():
-                seen[t] = f
+            if shared >= SAME_FACE_OVERLAP and t not in face_of and f not in face_of.values():
+                face_of[t] = f
         for t, track in enumerate(self._tracks):
-            if t in seen:
-                track.last, track.missed = faces[seen[t]], 0
-            elif searched:
+            if t in face_of:
+                track.last, track.missed = faces[face_of[t]], 0
+            elif detected:
                 track.missed += 1
         self._tracks = [track for track in self._tracks if track.missed <= MOST_MISSED]
         for f, face in enumerate(faces):
-            if f not in seen.values():
+            if f not in face_of.values():
                 self._faces += 1
                 smooth = None if self.smoothing is None else OneEuro(self.smoothing)
                 self._tracks.append(_Track(self._faces, face, smooth))
 
-    def _look_at(self, tracks: list[_Track], grey: NDArray[np.uint8]) -> None:
-        """Find these faces again, each about its points of the frame before."""
+    def _update(self, tracks: list[_Track], grey: NDArray[np.uint8]) -> None:
+        """Predict these faces in the box of their previous points; remove those that are lost."""
         boxes = [box_around(track.last) for track in tracks]
-        for track, face in zip(tracks, self.landmarker.look(grey, boxes), strict=True):
-            gone = face.visible is not None and face.visible.mean() < FEWEST_VISIBLE
-            if gone or overlap(box_around(face), face.box) < SAME_FACE_OVERLAP:
+        for track, face in zip(tracks, self.landmarker.keypoints_in(grey, boxes), strict=True):
+            hidden = face.visible is not None and face.visible.mean() < FEWEST_VISIBLE
+            if hidden or overlap(box_around(face), face.box) < SAME_FACE_OVERLAP:
                 self._tracks.remove(track)
             track.last = face
 

@@ -1,9 +1,9 @@
-"""``fpenet infer``: keypoints of the faces in images, in folders of them, and in videos.
+"""``fpenet infer``: keypoints of the faces in images, in folders of images, and in videos.
 
-Input: files and a model. Output, for each image, ``<stem>.keypoints`` as ``.png`` (the picture with
-boxes and points), ``.json`` and ``.csv`` (a row a point); for each video ``.mp4``, ``.jsonl`` (a
-line a frame) and ``.csv``, its faces numbered and their points smoothed. All in pixels of the image
-or frame as it is shown: turned where the file asks for it.
+Input: files and a model. Output, for each image, ``<stem>.keypoints`` as ``.png`` (the image with
+boxes and points), ``.json`` and ``.csv`` (one row for each point); for each video ``.mp4``,
+``.jsonl`` (one line for each frame) and ``.csv``, with numbered faces and smoothed points. All
+coordinates are pixels of the image or frame after the rotation that its metadata defines.
 """
 
 import csv
@@ -30,7 +30,7 @@ from fpenet.deploy.runtime.video import SUFFIXES, Frame, VideoFile, count_frames
 
 LOGGER = logging.getLogger(__name__)
 
-SMALLEST_DRAWING_PX = 640
+SMALLEST_OVERLAY_PX = 640
 Kind = Literal["overlay", "json", "csv"]
 _IMAGES = (".png", ".jpg", ".jpeg")
 _COLUMNS = ("frame", "seconds", "face", "point", "x", "y", "confidence", "visible")
@@ -38,15 +38,17 @@ _COLUMNS = ("frame", "seconds", "face", "point", "x", "y", "confidence", "visibl
 
 @dataclass(frozen=True, slots=True)
 class InferOptions:
-    """How faces are looked for, and what is written.
+    """The face boxes, and the kinds of output.
 
     Attributes:
         face_box: (x, y, width, height) in image pixels, the same in every image and in the first
-            frame of every video; ``whole`` when the image is the face; ``detect`` finds all faces.
-        frames_per_second: a folder's images are the frames of one video, by name; None: they are
-            images.
-        smoothing: of videos; None leaves their points as they are.
-        detect_every: frames of a video from one search for faces to the next.
+            frame of every video; ``whole``: the whole image is the face; ``detect``: detect all
+            faces.
+        write: the kinds of output.
+        frames_per_second: the images of a folder are the frames of one video, in the order of
+            their names; None: they are separate images.
+        smoothing: smoothing of the points in videos; None: no smoothing.
+        detect_every: frames of a video from one detection to the next.
     """
 
     face_box: FaceBox | Literal["whole", "detect"] = "detect"
@@ -59,18 +61,18 @@ class InferOptions:
 def infer_files(
     inputs: Sequence[Path], landmarker: Landmarker, out: Path, options: InferOptions
 ) -> int:
-    """Write what ``options`` name into ``out``; all inputs are opened before any is processed.
+    """Write the outputs of ``options`` into ``out``; all inputs are opened before the first output.
 
     Returns:
-        of how many images and videos.
+        the number of images and videos.
 
     Raises:
-        InputError: naming the input or the box, and what is wrong with it.
+        InputError: an input or the box is refused; the message names it and the reason.
     """
     files = list(_files(inputs, options))
-    twice = [stem for stem, count in Counter(path.stem for path in files).items() if count > 1]
-    if twice:
-        raise InputError(f"{twice[0]}: two inputs with that name would write the same file")
+    repeated = [stem for stem, count in Counter(path.stem for path in files).items() if count > 1]
+    if repeated:
+        raise InputError(f"{repeated[0]}: two inputs with this name would write the same file")
     for path in files:
         if _is_image(path):
             grey_levels(path)
@@ -87,20 +89,20 @@ def infer_files(
     return len(files)
 
 
-def draw_keypoints(
+def overlay_keypoints(
     image: Image.Image, faces: Sequence[FaceKeypoints], names: Sequence[str] = ()
 ) -> Image.Image:
     """A copy of ``image`` in colour with the box and the points of each face.
 
-    A small picture is drawn a whole number of times larger, so that its points can be told apart.
+    A small image is enlarged by a whole number, so that its points can be distinguished.
 
     Args:
-        names: to write at the faces' boxes.
+        names: labels of the face boxes.
     """
-    factor = max(1, -(-SMALLEST_DRAWING_PX // max(image.size)))
+    factor = max(1, -(-SMALLEST_OVERLAY_PX // max(image.size)))
     size = (image.width * factor, image.height * factor)
-    drawn = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
-    canvas = ImageDraw.Draw(drawn)
+    overlay = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    canvas = ImageDraw.Draw(overlay)
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (x + 0.5) * factor - 0.5, (y + 0.5) * factor - 0.5
@@ -115,23 +117,23 @@ def draw_keypoints(
         for (u, v), colour in zip(face.keypoints.tolist(), colours, strict=True):
             a, b = place(u, v)
             canvas.ellipse((a - radius, b - radius, a + radius, b + radius), fill=colour)
-    return drawn
+    return overlay
 
 
 def _infer_image(path: Path, landmarker: Landmarker, out: Path, options: InferOptions) -> None:
     faces = landmarker.keypoints(path, options.face_box)
     if not faces:
-        LOGGER.warning("%s: no face found; give its box, or --detector whole", path)
+        LOGGER.warning("%s: no face detected; name its box, or use --detector whole", path)
     stem = out / f"{path.stem}.keypoints"
     with Image.open(path) as stored:
         image = ImageOps.exif_transpose(stored)
         if "overlay" in options.write:
-            draw_keypoints(image, faces).save(f"{stem}.png")
+            overlay_keypoints(image, faces).save(f"{stem}.png")
         width, height = image.size
     if "json" in options.write:
-        said = {"image": path.name, "width": width, "height": height}
-        said |= {"faces": [face.to_json() for face in faces]}
-        text = json.dumps(said, indent=1, allow_nan=False)
+        record = {"image": path.name, "width": width, "height": height}
+        record |= {"faces": [face.to_json() for face in faces]}
+        text = json.dumps(record, indent=1, allow_nan=False)
         Path(f"{stem}.json").write_text(text + "\n", encoding="utf-8")
     if "csv" in options.write:
         with Path(f"{stem}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -158,60 +160,58 @@ def _infer_video(path: Path, landmarker: Landmarker, out: Path, options: InferOp
         if "overlay" in options.write:
             video = open_files.enter_context(VideoFile(Path(f"{stem}.mp4")))
         for number, frame in enumerate(_frames(path, options)):
-            found = tracks.follow(frame.image, frame.seconds)
-            empty += not found
+            tracked = tracks.follow(frame.image, frame.seconds)
+            empty += not tracked
             if rows is not None:
-                rows.writerows(_rows(number, frame.seconds, found))
+                rows.writerows(_rows(number, frame.seconds, tracked))
             if lines is not None:
-                faces: list[Any] = [{"number": one.number} | one.face.to_json() for one in found]
-                said = {"frame": number, "seconds": round(frame.seconds, 6), "faces": faces}
-                lines.write(json.dumps(said, allow_nan=False) + "\n")
+                faces: list[Any] = [{"number": t.number} | t.face.to_json() for t in tracked]
+                record = {"frame": number, "seconds": round(frame.seconds, 6), "faces": faces}
+                lines.write(json.dumps(record, allow_nan=False) + "\n")
             if video is not None:
-                names = [str(one.number) for one in found]
-                picture = Image.fromarray(frame.image)
-                video.add(
-                    draw_keypoints(picture, [one.face for one in found], names), frame.seconds
-                )
+                names = [str(t.number) for t in tracked]
+                image = Image.fromarray(frame.image)
+                video.add(overlay_keypoints(image, [t.face for t in tracked], names), frame.seconds)
             report(number + 1, max(total, number + 1), "frames")
     if empty:
         LOGGER.warning("%s: no face in %d frames", path, empty)
 
 
 def _rows(frame: int, seconds: float, faces: Iterable[TrackedFace]) -> Iterator[tuple[Any, ...]]:
-    """A row a point; faces and points count from 1, frames from 0."""
-    for one in faces:
-        face = one.face
-        visible = [""] * len(face.keypoints) if face.visible is None else face.visible.astype(int)
-        for k, ((x, y), trust, seen) in enumerate(
-            zip(face.keypoints.tolist(), face.confidence.tolist(), visible, strict=True), start=1
+    """One row for each point; faces and points are numbered from 1, frames from 0."""
+    for tracked in faces:
+        face = tracked.face
+        flags = [""] * len(face.keypoints) if face.visible is None else face.visible.astype(int)
+        for k, ((x, y), confidence, visible) in enumerate(
+            zip(face.keypoints.tolist(), face.confidence.tolist(), flags, strict=True), start=1
         ):
             yield (
                 frame,
                 f"{seconds:.6f}",
-                one.number,
+                tracked.number,
                 k,
                 f"{x:.3f}",
                 f"{y:.3f}",
-                f"{trust:.5f}",
-                seen,
+                f"{confidence:.5f}",
+                visible,
             )
 
 
 def _files(inputs: Sequence[Path], options: InferOptions) -> Iterator[Path]:
-    """Images, videos, and folders that are one video; the content of other folders."""
+    """Images, videos and folders that are one video; for other folders the files in them."""
     for path in inputs:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(path.iterdir())
-        found = [one for one in inside if one.suffix.lower() in _IMAGES + SUFFIXES]
-        if not found:
-            raise InputError(f"{path}: no image and no video in it; wanted {_IMAGES + SUFFIXES}")
-        yield from [path] if options.frames_per_second else found
+        suffixes = _IMAGES + SUFFIXES
+        files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in suffixes]
+        if not files:
+            raise InputError(f"{path}: no image and no video in it; allowed are {suffixes}")
+        yield from [path] if options.frames_per_second else files
 
 
 def _is_image(path: Path) -> bool:
-    """Whatever is neither a folder nor a video is taken for an image, and refused as one."""
+    """Whether a path is read as an image: it is neither a folder nor a video."""
     return not path.is_dir() and path.suffix.lower() not in SUFFIXES
 
 
@@ -221,7 +221,7 @@ def _frames(path: Path, options: InferOptions) -> Iterator[Frame]:
         return
     assert options.frames_per_second is not None
     for number, image in enumerate(_images_in(path)):
-        grey_levels(image)  # refuses what is no image
+        grey_levels(image)  # refuses a file that is no image
         with Image.open(image) as stored:
             upright = ImageOps.exif_transpose(stored).convert("RGB")
         yield Frame(number / options.frames_per_second, np.asarray(upright))
@@ -232,5 +232,5 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _number_of_frames(path: Path, options: InferOptions) -> int:
-    """0 where the file does not say."""
+    """The number of frames; 0 where the file does not have it."""
     return len(_images_in(path)) if path.is_dir() else count_frames(path)

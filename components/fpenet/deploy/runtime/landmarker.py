@@ -1,7 +1,7 @@
-"""Landmarker: a bundle or an ONNX file as a function from pictures to keypoints in their pixels.
+"""Landmarker: a bundle or an ONNX file as a function from an image to keypoints in its pixels.
 
-Input: an image and where its face is. Does: the very crop of training, the engine, and the crop's
-inverse. Output: keypoints in image pixels with their confidence. Needs no torch.
+Input: an image and its face box. Does: the same crop as in training, the engine, and the inverse of
+the crop. Output: keypoints in image pixels with their confidence. Needs no torch.
 """
 
 from collections.abc import Sequence
@@ -35,9 +35,11 @@ class FaceKeypoints:
     Attributes:
         box: (x, y, width, height) of the face, image pixels.
         keypoints: (K, 2) image pixels, x right, y down, pixel centres at integers.
-        confidence: (K,), 0 to 1: of our nets the probability that the keypoint is visible and
-            rightly placed, of the original's the largest probability of a heat-map cell.
-        visible: (K,) whether each keypoint is taken for visible; None where the net does not tell.
+        confidence: (K,), 0 to 1: for a net with learned confidence the probability that the
+            keypoint is visible and correctly placed, else the largest probability of a heat-map
+            cell.
+        visible: (K,) whether each keypoint is predicted as visible; None where the net predicts no
+            visibility.
     """
 
     box: FaceBox
@@ -46,7 +48,7 @@ class FaceKeypoints:
     visible: NDArray[np.bool_] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, coordinates to a thousandth of a pixel."""
+        """The face as JSON values, coordinates rounded to 0.001 pixels."""
         return {
             "box": list(self.box),
             "keypoints": np.round(self.keypoints, 3).tolist(),
@@ -57,11 +59,11 @@ class FaceKeypoints:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What is known of the model of a landmarker.
+    """The metadata of the model of a landmarker.
 
     Attributes:
-        box_scale: side of the crop over the longer side of the face box.
-        confidence: ``learned``, ``peak``, or empty where the file does not tell.
+        box_scale: side of the crop divided by the longer side of the face box.
+        confidence: ``learned``, ``peak``, or empty where the file has no such metadata.
     """
 
     name: str
@@ -74,15 +76,16 @@ class Landmarker:
     """The engine of a bundle folder, or of one ONNX file, ready to run.
 
     Args:
-        path: the folder of one target in a bundle, or an ONNX file with its signature beside it.
-            Signature and digests are checked before anything is parsed.
-        precision: one of the bundle's engines; None takes its default.
-        threads: of the CPU; 0 takes all cores.
-        trusted: whose signature is wanted: a public key, a folder of them, or ``anyone``, who needs
-            not sign. By default the public keys in ``.keys/`` of the working directory.
+        path: the folder of one target in a bundle, or an ONNX file with its signature file in the
+            same folder. Signature and digests are checked before a file is parsed.
+        precision: precision of an engine of the bundle; None: the default engine.
+        threads: threads of the CPU; 0: all cores.
+        trusted: a public key or a folder of public keys, of which one must have signed; ``anyone``:
+            no signature needed. Default: the public keys in ``.keys/`` of the working directory.
 
     Raises:
-        InputError: naming the file and what is wrong, or why the engine cannot run here.
+        InputError: a file is refused, or the engine cannot run here; the message names the file and
+            the reason.
     """
 
     def __init__(
@@ -125,16 +128,17 @@ class Landmarker:
         """Keypoints of the faces in one image.
 
         Args:
-            image: a PNG or JPEG file, turned as its EXIF asks; or (H, W) grey or (H, W, 3) RGB,
-                uint8.
-            face_box: tight box (x, y, width, height) in image pixels; ``whole`` when the image is
-                the face; ``detect`` finds all faces (extra ``detect``) and looks at each twice.
+            image: a PNG or JPEG file, rotated by its EXIF orientation; or (H, W) grey or (H, W, 3)
+                RGB, uint8.
+            face_box: tight box (x, y, width, height) in image pixels; ``whole``: the whole image is
+                the face; ``detect``: detect all faces (extra ``detect``) and predict each a second
+                time in the box of its first points.
 
         Returns:
-            the faces, the largest first; none where none was found.
+            the faces, the largest first; empty where no face was detected.
 
         Raises:
-            InputError: naming the image or the box and what is wrong.
+            InputError: the image or the box is refused; the message names it and the reason.
         """
         grey = grey_levels(image)
         height, width = grey.shape
@@ -143,40 +147,47 @@ class Landmarker:
         elif face_box == "whole":
             boxes = [(-0.5, -0.5, float(width), float(height))]
         elif isinstance(face_box, str):
-            raise InputError(f"face_box is {face_box!r}; give four numbers, 'whole' or 'detect'")
+            raise InputError(
+                f"face_box is {face_box!r}; it must be four numbers, 'whole' or 'detect'"
+            )
         else:
             boxes = [_checked(face_box, width, height)]
-        faces = self.look(grey, boxes, 1.0 if face_box == "whole" else self.box_scale)
-        if face_box == "detect":  # again with the box of the points, as training had it
+        faces = self.keypoints_in(grey, boxes, 1.0 if face_box == "whole" else self.box_scale)
+        if face_box == "detect":  # second prediction in the box of the points, as in training
             near = [i for i, face in enumerate(faces) if overlap(box_around(face), face.box) > 0.4]
-            again = self.look(grey, [box_around(faces[i]) for i in near], self.box_scale)
-            for i, face in zip(near, again, strict=True):
+            second = self.keypoints_in(grey, [box_around(faces[i]) for i in near], self.box_scale)
+            for i, face in zip(near, second, strict=True):
                 faces[i] = face
         return faces
 
-    def look(
+    def keypoints_in(
         self, grey: NDArray[np.uint8], boxes: Sequence[FaceBox], scale: float | None = None
     ) -> list[FaceKeypoints]:
         """The keypoints of the faces in ``boxes`` of a grey image (H, W).
 
         Args:
-            scale: side of a crop by the longer side of its box; None takes the model's.
+            scale: side of a crop divided by the longer side of its box; None: the model's
+                ``box_scale``.
         """
         if not boxes:
             return []
         scale = self.box_scale if scale is None else scale
-        single = np.array(boxes, np.float32).tolist()  # as every other path takes its boxes
-        crops = [face_crop_box((x, y, width, height), scale) for x, y, width, height in single]
-        points, confidence = self.predict(np.stack([cut(grey, crop, 80)[None] for crop in crops]))
-        tells = self.model.confidence == "learned"
+        rounded = np.array(
+            boxes, np.float32
+        ).tolist()  # as in Triton and ONNX, whose boxes are FP32
+        crops = [face_crop_box((x, y, width, height), scale) for x, y, width, height in rounded]
+        points, confidences = self.predict(np.stack([cut(grey, crop, 80)[None] for crop in crops]))
+        predicts_visible = self.model.confidence == "learned"
         return [
             FaceKeypoints(
                 box,
-                crop.to_image(own.astype(np.float64)),
-                trust.astype(np.float32),
-                trust >= VISIBLE_FROM if tells else None,
+                crop.to_image(face_points.astype(np.float64)),
+                confidence.astype(np.float32),
+                confidence >= VISIBLE_FROM if predicts_visible else None,
             )
-            for box, crop, own, trust in zip(boxes, crops, points, confidence, strict=True)
+            for box, crop, face_points, confidence in zip(
+                boxes, crops, points, confidences, strict=True
+            )
         ]
 
 
@@ -186,21 +197,21 @@ def box_around(face: FaceKeypoints) -> FaceBox:
     return float(left), float(top), float(right - left), float(bottom - top)
 
 
-def overlap(one: FaceBox, reference: FaceBox) -> float:
+def overlap(box: FaceBox, reference: FaceBox) -> float:
     """Intersection over union of two boxes."""
-    width = min(one[0] + one[2], reference[0] + reference[2]) - max(one[0], reference[0])
-    height = min(one[1] + one[3], reference[1] + reference[3]) - max(one[1], reference[1])
+    width = min(box[0] + box[2], reference[0] + reference[2]) - max(box[0], reference[0])
+    height = min(box[1] + box[3], reference[1] + reference[3]) - max(box[1], reference[1])
     shared = max(width, 0.0) * max(height, 0.0)
-    return shared / (one[2] * one[3] + reference[2] * reference[3] - shared)
+    return shared / (box[2] * box[3] + reference[2] * reference[3] - shared)
 
 
 def _checked(box: FaceBox, width: int, height: int) -> FaceBox:
-    """A box that somebody gave, once it has an area and shows some of the image."""
+    """The box of a caller, after the check that it has an area and overlaps the image."""
     x, y, box_width, box_height = box
     if not (np.isfinite(box).all() and box_width > 0 and box_height > 0):
         raise InputError(f"face box {box}: width and height must be positive and finite")
     if not (x < width and y < height and x + box_width > 0 and y + box_height > 0):
-        raise InputError(f"face box {box}: lies outside the {width}x{height} image")
+        raise InputError(f"face box {box}: it is outside the {width}x{height} image")
     return box
 
 
@@ -208,7 +219,7 @@ def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W) grey levels of a file or an array.
 
     Raises:
-        InputError: naming the file, or the array's type and shape.
+        InputError: the file is no image, or the array has another type or shape.
     """
     if isinstance(image, (str, Path)):
         try:
@@ -218,7 +229,7 @@ def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if image.dtype == np.uint8 and image.size and image.ndim == 2:
         return image
     if image.dtype == np.uint8 and image.size and image.ndim == 3 and image.shape[2] == 3:
-        return np.asarray(Image.fromarray(image).convert("L"))  # as of files
+        return np.asarray(Image.fromarray(image).convert("L"))  # as for files
     raise InputError(
         f"the image is {image.dtype} {image.shape}; it must be uint8 (H, W) or (H, W, 3)"
     )
@@ -227,16 +238,16 @@ def grey_levels(image: Path | str | NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _open_bundle(
     folder: Path, precision: str | None, threads: int, trusted: Trusted
 ) -> tuple[ModelInfo, Predict]:
-    sums = verify_checksums(folder, trusted)
-    model = BundleModel.parse(sums.read(MODEL), folder / MODEL)
+    checksums = verify_checksums(folder, trusted)
+    model = BundleModel.parse(checksums.read(MODEL), folder / MODEL)
     precision = precision or model.default
     engine = model.engine(precision)
     if engine is None:
-        precisions = sorted(each.precision for each in model.engines)
+        precisions = sorted(row.precision for row in model.engines)
         raise InputError(f"{folder}: no {precision} engine; it has {precisions}")
     if engine.file is None:
         raise InputError(f"{folder}: its {precision} engine is not built yet; run its build.sh")
-    path, data = folder / engine.file, sums.read(engine.file)
+    path, data = folder / engine.file, checksums.read(engine.file)
     unfit = misfit(model.built_for(engine), this_machine(model.runtime))
     if unfit is not None:
         raise InputError(f"{path}: {unfit}")
@@ -252,7 +263,9 @@ def _open_file(path: Path, threads: int, trusted: Trusted) -> tuple[ModelInfo, P
     metadata: dict[str, Any] = dict(read_metadata(network, str(path)))
     missing = [key for key in ("num_keypoints", "box_scale") if key not in metadata]
     if missing:
-        raise InputError(f"{path}: its metadata has no {' and no '.join(missing)}; not ours")
+        raise InputError(
+            f"{path}: its metadata has no {' and no '.join(missing)}; it is not a model of fpenet"
+        )
     model = ModelInfo(
         str(metadata.get("name") or "model"),
         int(metadata["num_keypoints"]),

@@ -1,8 +1,8 @@
-"""The one-euro filter: still points stop trembling, moving points do not lag.
+"""The one-euro filter: removes temporal jitter from still points, without lag on moving points.
 
-Casiez, Roussel and Vogel, "1€ Filter", CHI 2012, equations 1 to 4: a low pass whose cutoff grows
-with the speed of what it filters. Speed is in face sides a second here, so that one setting serves
-near faces and far ones.
+Casiez, Roussel and Vogel, "1€ Filter", CHI 2012, equations 1 to 4: a low pass whose cutoff
+frequency grows with the speed of the point. Speed is in face sides per second here, so that one
+setting is valid for near and far faces.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,17 @@ from fpenet.core.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Smoothing:
-    """How strongly points are smoothed.
+    """Strength of the smoothing.
 
-    At 25 frames a second, on a small net's points of real faces under noise and shifts of the box,
-    the defaults leave 52 % of the trembling of a still face, and one that crosses its own side in a
-    second, or in five, lags by at most 0.8 % of its side.
+    The defaults were measured at 25 frames per second, with the points of a small net on real
+    faces under noise and shifts of the box: 52 % of the temporal jitter of a still face remains,
+    and a face that moves by its side in one second, or in five, lags by at most 0.8 % of its side.
 
     Attributes:
-        min_cutoff_hz: of a point that is still; less trembles less.
-        beta: Hz that the cutoff grows by for each face side a second; more lags less.
-        speed_cutoff_hz: of the speed itself.
+        min_cutoff_hz: cutoff frequency of a still point; a smaller value gives less jitter.
+        beta: increase of the cutoff, in Hz for each face side per second; a larger value gives less
+            lag.
+        speed_cutoff_hz: cutoff frequency of the speed.
     """
 
     min_cutoff_hz: float = 0.5
@@ -33,11 +34,11 @@ class Smoothing:
 
 
 class OneEuro:
-    """The filter of one face's points; call it once a frame."""
+    """The filter of the points of one face; call it once for each frame."""
 
     def __init__(self, smoothing: Smoothing) -> None:
-        self._how = smoothing
-        self._before: tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+        self._smoothing = smoothing
+        self._last: tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
         self._started = False
 
     def __call__(
@@ -47,34 +48,35 @@ class OneEuro:
 
         Args:
             points: (K, 2) image pixels.
-            seconds: when; later than at the call before.
-            side_px: of the face.
+            seconds: time of the frame; larger than that of the previous call.
+            side_px: side of the face box, pixels.
 
         Raises:
-            InputError: time did not go on.
+            InputError: ``seconds`` is not larger than that of the previous call.
         """
         if not self._started:
             self._started = True
-            self._before = (seconds, points, points, np.zeros((len(points), 1)))
+            self._last = (seconds, points, points, np.zeros((len(points), 1)))
             return points
-        then, raw, smooth, speed = self._before
-        step = seconds - then
+        last_seconds, raw, smooth, speed = self._last
+        step = seconds - last_seconds
         if step <= 0:
-            raise InputError(f"a frame at {seconds} s comes after one at {then} s")
+            raise InputError(f"a frame at {seconds} s comes after one at {last_seconds} s")
         moved = np.linalg.norm(points - raw, axis=1, keepdims=True) / side_px / step  # (K, 1)
-        speed = _mixed(moved, speed, self._how.speed_cutoff_hz, step)
-        smooth = _mixed(points, smooth, self._how.min_cutoff_hz + self._how.beta * speed, step)
-        self._before = (seconds, points, smooth, speed)
+        speed = _low_pass(moved, speed, self._smoothing.speed_cutoff_hz, step)
+        cutoff_hz = self._smoothing.min_cutoff_hz + self._smoothing.beta * speed
+        smooth = _low_pass(points, smooth, cutoff_hz, step)
+        self._last = (seconds, points, smooth, speed)
         return smooth
 
 
-def _mixed(
+def _low_pass(
     new: NDArray[np.float64],
     old: NDArray[np.float64],
     cutoff_hz: float | NDArray[np.float64],
     step: float,
 ) -> NDArray[np.float64]:
-    """A first-order low pass, one step on."""
-    share = 1 / (1 + 1 / (2 * np.pi * cutoff_hz * step))
-    mixed: NDArray[np.float64] = share * new + (1 - share) * old
-    return mixed
+    """The next value of a first-order low pass; ``step`` in seconds."""
+    alpha = 1 / (1 + 1 / (2 * np.pi * cutoff_hz * step))
+    filtered: NDArray[np.float64] = alpha * new + (1 - alpha) * old
+    return filtered

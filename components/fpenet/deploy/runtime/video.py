@@ -1,4 +1,4 @@
-"""Videos as frames, and frames as a video, by FFmpeg (extra ``video``)."""
+"""Reads the frames of a video and writes frames as a video, by FFmpeg (extra ``video``)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,25 +28,26 @@ class Frame:
 
 
 def read_frames(path: Path | str) -> Iterator[Frame]:
-    """The frames of a video in their order, turned as the file asks, in quarters.
+    """The frames of a video in their order, rotated by the file's metadata in steps of 90 degrees.
 
     Raises:
-        InputError: naming the file: not a video, damaged, or PyAV is not installed.
+        InputError: the file is not a video or is damaged, or PyAV is not installed; the message
+            names the file.
     """
     av = _av()
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise InputError(f"{path}: holds no video")
+                raise InputError(f"{path}: has no video stream")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             first = last = None
             for number, frame in enumerate(container.decode(stream)):
-                told = frame.time
-                seconds = number / frames_per_second(stream) if told is None else float(told)
+                time = frame.time
+                seconds = number / frames_per_second(stream) if time is None else float(time)
                 first = seconds if first is None else first
                 if last is not None and seconds <= last:
-                    continue  # a frame that is shown no time
+                    continue  # a frame with no duration
                 last = seconds
                 quarters = round(frame.rotation / 90)  # counterclockwise
                 yield Frame(seconds - first, np.rot90(frame.to_ndarray(format="rgb24"), quarters))
@@ -55,18 +56,18 @@ def read_frames(path: Path | str) -> Iterator[Frame]:
 
 
 def count_frames(path: Path) -> int:
-    """How many frames the file says it has; 0 where it does not say."""
+    """The number of frames in the file's metadata; 0 where it is absent."""
     with _av().open(str(path)) as container:
         return int(container.streams.video[0].frames)
 
 
 def frames_per_second(stream: Any) -> float:
-    """What the file says, or what is usual."""
+    """The frame rate in the file's metadata, or ``_USUAL_FPS`` where it is absent."""
     return float(stream.average_rate or _USUAL_FPS)
 
 
 class VideoFile:
-    """A video to write frames into, one after the other; its end is written on leaving."""
+    """Writes frames to a video file, one after the other; leaving the context finishes the file."""
 
     def __init__(self, path: Path) -> None:
         self._container = _av().open(str(path), "w")
@@ -85,17 +86,17 @@ class VideoFile:
             self._container.mux(self._stream.encode())
         self._container.close()
 
-    def add(self, picture: Image.Image, seconds: float) -> None:
-        """Add an RGB picture; all are as large as the first, less an odd row or column."""
+    def add(self, image: Image.Image, seconds: float) -> None:
+        """Add an RGB image of the size of the first; an odd last row or column is cut off."""
         av = _av()
-        width, height = (side // 2 * 2 for side in picture.size)
+        width, height = (side // 2 * 2 for side in image.size)
         if self._stream is None:
             self._stream = self._container.add_stream("libx264", rate=25)
             self._stream.width, self._stream.height = width, height
             self._stream.pix_fmt = "yuv420p"
             self._stream.codec_context.time_base = _MILLISECOND
             self._stream.options = {"crf": "20"}
-        frame = av.VideoFrame.from_ndarray(np.asarray(picture)[:height, :width], format="rgb24")
+        frame = av.VideoFrame.from_ndarray(np.asarray(image)[:height, :width], format="rgb24")
         frame.pts, frame.time_base = round(seconds * 1000), _MILLISECOND
         self._container.mux(self._stream.encode(frame))
 
@@ -105,6 +106,6 @@ def _av() -> Any:
         return import_module("av")
     except ImportError:
         raise InputError(
-            "reading a video needs PyAV: pip install 'fpenet[video]'; or give a folder of its"
-            " frames, and --fps"
+            "reading a video needs PyAV: pip install 'fpenet[video]'; or name a folder of its"
+            " frames, with --fps"
         ) from None

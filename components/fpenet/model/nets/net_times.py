@@ -27,9 +27,11 @@ def cpu_predict(train_dir: Path, threads: int) -> Predict:
 def gpu_times(
     train_dir: Path, faces: NDArray[np.uint8], batches: Sequence[int], warmup: int, runs: int
 ) -> Iterator[tuple[int, bool, bool, NDArray[np.float64]]]:
-    """Times of the net in FP16: batch size, with copies?, as a CUDA graph?, (runs,) milliseconds.
+    """Times of the net in FP16.
 
-    Yields nothing without a GPU.
+    Yields:
+        batch size, whether with copies, whether as a CUDA graph, (runs,) milliseconds; nothing
+        without a GPU.
     """
     if not torch.cuda.is_available():
         return

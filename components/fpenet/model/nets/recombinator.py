@@ -1,9 +1,10 @@
-"""The Recombinator network (Honari 2016) in FPENet's variants (docs/fpenet.md, Network) and ours.
+"""The Recombinator network (Honari 2016): FPENet's variants and those of this project.
 
 Input (N, 1, 80, 80), grey levels 0..255. The output of an encoder block is concatenated to the
 input of the decoder block of the same resolution: [upsampled, skip]. Output: points (N, K, 2) in
-crop pixels and confidence (N, K). For our nets the confidence is the probability that the keypoint
-is visible and correct, for the original's the largest probability of a heat-map cell.
+crop pixels and confidence (N, K). A learned confidence is the probability that the keypoint is
+visible and correct; else the confidence is the largest probability of a heat-map cell. FPENet's
+variants: docs/fpenet.md, Network.
 """
 
 from dataclasses import dataclass
@@ -36,9 +37,9 @@ class NetSpec:
         head: a 1x1 convolution before the heat maps.
         batch_norm: batch norm in training; folded into the deployed convolutions.
         beta: inverse temperature of the soft-argmax.
-        ours: soft-argmax without border bias, a learned temperature (folded into the deployed
-            convolution of the maps), and a second map per keypoint, whose mean under the heat map
-            is the logit of the confidence.
+        learned_confidence: soft-argmax without border bias, a learned temperature (folded into the
+            deployed convolution of the maps), and a second map per keypoint, whose mean under the
+            heat map is the logit of the confidence.
     """
 
     encoder: tuple[int, ...]
@@ -50,7 +51,7 @@ class NetSpec:
     head: bool = True
     batch_norm: bool = False
     beta: float = 0.1
-    ours: bool = False
+    learned_confidence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,11 @@ class Recombinator(nn.Module):
     def __init__(self, spec: NetSpec, num_keypoints: int, batch_norm: bool) -> None:
         super().__init__()
         norm = batch_norm and spec.batch_norm
-        self.ours = spec.ours
+        self.learned_confidence = spec.learned_confidence
         self.num_keypoints = num_keypoints
-        self.log_temperature = nn.Parameter(torch.zeros(1)) if batch_norm and spec.ours else None
+        self.log_temperature = (
+            nn.Parameter(torch.zeros(1)) if batch_norm and spec.learned_confidence else None
+        )
         size, channels = CROP_PX, 1
         self.stem: nn.Module = nn.Identity()
         if spec.stem > 1:
@@ -112,7 +115,7 @@ class Recombinator(nn.Module):
         self.upsample = nn.ModuleList()
         self.decoder = nn.ModuleList()
         joined = reversed(spec.encoder[-len(spec.decoder) :])
-        for width, kept in zip(spec.decoder, joined, strict=True):
+        for width, skip in zip(spec.decoder, joined, strict=True):
             self.upsample.append(
                 nn.ConvTranspose2d(channels, channels, 2, 2, bias=False)
                 if spec.deconvolution
@@ -120,22 +123,28 @@ class Recombinator(nn.Module):
             )
             self.decoder.append(
                 nn.Sequential(
-                    _conv(channels + kept, width, spec.decoder_kernel, norm),
+                    _conv(channels + skip, width, spec.decoder_kernel, norm),
                     _conv(width, width, 1, norm),
                 )
             )
             channels = width
         self.head = _conv(channels, channels, 1, norm) if spec.head else nn.Identity()
-        # Our nets: K heat maps, then K maps of the confidence.
-        self.heatmaps = nn.Conv2d(channels, num_keypoints * (2 if spec.ours else 1), 1)
+        # With learned confidence: K heat maps, then K maps of the confidence.
+        self.heatmaps = nn.Conv2d(
+            channels, num_keypoints * (2 if spec.learned_confidence else 1), 1
+        )
         self.soft_argmax = SoftArgmax(
-            num_keypoints, heatmap_size, CROP_PX // heatmap_size, spec.beta, unbiased=spec.ours
+            num_keypoints,
+            heatmap_size,
+            CROP_PX // heatmap_size,
+            spec.beta,
+            unbiased=spec.learned_confidence,
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1, 80, 80) grey levels 0..255 to points (N, K, 2) and confidence (N, K)."""
         features = self.features(images)
-        if not self.ours:
+        if not self.learned_confidence:
             points, cells = self.soft_argmax(self.maps(features))
             return points, cells.amax(dim=2)
         if self.soft_argmax.products:
@@ -145,10 +154,10 @@ class Recombinator(nn.Module):
         marks = self.soft_argmax.flat(maps[:, self.num_keypoints :], self.num_keypoints)
         return points, (cells * marks).sum(dim=2).sigmoid()
 
-    def answer(self, images: Tensor) -> NetOutput:
+    def outputs(self, images: Tensor) -> NetOutput:
         """(N, 1, 80, 80) grey levels to the outputs that the losses use."""
         maps = self.maps(self.features(images))
-        if self.ours:
+        if self.learned_confidence:
             marginals, logits = ReadMaps.apply(maps)  # type: ignore[no-untyped-call]
             points = self.soft_argmax.from_marginals(marginals)
             return NetOutput(points, logits, marginals)
@@ -158,18 +167,18 @@ class Recombinator(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """(N, 1, 80, 80) grey levels 0..255 to the features (N, C, S, S) before the maps."""
         features = self.stem(images)
-        kept = []
+        skips = []
         for block in self.encoder:
             features = block(features)
-            kept.append(features)
+            skips.append(features)
             features = self.pool(features)
         features = self.trunk(features)
         for upsample, block in zip(self.upsample, self.decoder, strict=True):
-            features = block(torch.cat((upsample(features), kept.pop()), dim=1))
+            features = block(torch.cat((upsample(features), skips.pop()), dim=1))
         return self.head(features)  # type: ignore[no-any-return]
 
     def maps(self, features: Tensor) -> Tensor:
-        """(N, C, S, S) features to heat maps (N, K, S, S); our nets add K confidence maps."""
+        """(N, C, S, S) features to heat maps (N, K, S, S), and K maps of a learned confidence."""
         if self.log_temperature is None:
             maps: Tensor = self.heatmaps(features)
             return maps
@@ -219,9 +228,19 @@ NETS: dict[str, NetSpec] = {
     "base_5x5": NetSpec(_WIDE, 64, _WIDE, decoder_kernel=5, deconvolution=True, head=False),
     "release": NetSpec(_WIDE, 64, _WIDE),
     "public": NetSpec(_WIDE, 64, _WIDE, deconvolution=True, head=False),
-    "nano": NetSpec((32, 64, 128), 128, (128, 64), stem=2, batch_norm=True, beta=1.0, ours=True),
-    "small": NetSpec((24, 48, 80), 80, (64, 40, 32), stem=2, batch_norm=True, beta=1.0, ours=True),
+    "nano": NetSpec(
+        (32, 64, 128), 128, (128, 64), stem=2, batch_norm=True, beta=1.0, learned_confidence=True
+    ),
+    "small": NetSpec(
+        (24, 48, 80), 80, (64, 40, 32), stem=2, batch_norm=True, beta=1.0, learned_confidence=True
+    ),
     "large": NetSpec(
-        (48, 96, 160), 192, (128, 96, 64), stem=2, batch_norm=True, beta=1.0, ours=True
+        (48, 96, 160),
+        192,
+        (128, 96, 64),
+        stem=2,
+        batch_norm=True,
+        beta=1.0,
+        learned_confidence=True,
     ),
 }

@@ -46,18 +46,18 @@ class SoftArgmax(nn.Module):
         self.beta = beta
         self.unbiased = unbiased
         self.products = False
-        places = (torch.arange(size) + 0.5) * stride - 0.5
-        self.limits = float(places[0]) - stride, float(places[-1]) + stride
-        functions = places[None]
+        centres = (torch.arange(size) + 0.5) * stride - 0.5
+        self.limits = float(centres[0]) - stride, float(centres[-1]) + stride
+        functions = centres[None]
         if unbiased:
             # Trapezoid rule between the centres of the first and the last cell.
             within = torch.ones(size)
             within[0] = within[-1] = 0.5
             first, last = torch.zeros(2, size)
             first[0] = last[-1] = 1 / stride  # density there
-            share = within + places[0] * first - places[-1] * last
+            share = within + centres[0] * first - centres[-1] * last
             slope = last - first
-            functions = torch.stack((within, within * places, within * places**2, slope, share))
+            functions = torch.stack((within, within * centres, within * centres**2, slope, share))
         self.register_buffer("functions", functions, persistent=False)
         columns = functions[:, None, :].expand(-1, size, size)
         plane = torch.cat((columns, columns.mT)).flatten(1).T  # (H * W, 2 * functions)

@@ -4,7 +4,6 @@ A source says what an alias or a version stands for, and brings files of it, goi
 bytes that lie there. Nothing that it says is believed: whoever asks checks signatures and digests.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from fpenet.release.store.artifacts import RECORD_DIGEST, stored_name
 from fpenet.release.store.interface import Store
 from fpenet.release.store.pointer import (
     LINK_TAG,
+    LedgerAction,
     LedgerEntry,
     check_entry,
-    parse_entry,
     read_history,
 )
 
@@ -92,9 +91,9 @@ class RegistryClient:
         if LINK_TAG not in tags:
             raise InputError(f"{called}, but the gate did not promote it")
         try:
-            link = parse_entry(json.loads(tags[LINK_TAG]))
+            link = LedgerEntry.parse(tags[LINK_TAG], LINK_TAG)
             check_entry(link, trusted)
-        except (KeyError, TypeError, ValueError) as error:
+        except InputError as error:
             raise InputError(f"{called}, but its tag {LINK_TAG} does not hold: {error}") from None
         if (link.model, link.version) != (expected.model, version):
             raise InputError(f"{called}, but the gate's word is of {link.model} {link.version}")
@@ -129,7 +128,11 @@ class StoreClient:
         asked = f"version {expected.version}" if expected.version else DEPLOYABLE
         version = expected.version or history.links[0].version
         # a refusal repeats what stays; the word that chose it is an earlier one
-        links = [one for one in links if one.version == version and one.action != "refused"]
+        links = [
+            one
+            for one in links
+            if one.version == version and one.action is not LedgerAction.REFUSED
+        ]
         if not links:
             raise InputError(f"no {asked} of {expected.model} in this release store")
         link = links[0]

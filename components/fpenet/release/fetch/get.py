@@ -6,7 +6,6 @@ came of an earlier try is used. Output: a folder with the bundle, the record, it
 gate's word (``link.json``), put there by one rename; it needs no network afterwards.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from fpenet.provenance.signing import PublicKey
 from fpenet.release.fetch.clients import RECORD_FILES, ReleaseClient, ReleaseFiles, VersionQuery
 from fpenet.release.release_manifest import RECORD, Release, StoredFile, read_release
 from fpenet.release.store.encryption import open_file
-from fpenet.release.store.pointer import LedgerEntry, check_entry, entry_json, parse_entry
+from fpenet.release.store.pointer import LedgerEntry, check_entry, entry_json
 
 LINK = "link.json"
 
@@ -98,9 +97,9 @@ def _refuse_older(out_dir: Path, link: LedgerEntry | None, trusted: Sequence[Pub
     if link is None or not path.is_file():
         return
     try:
-        before = parse_entry(json.loads(path.read_text(encoding="utf-8")))
+        before = LedgerEntry.read(path)
         check_entry(before, trusted)
-    except (KeyError, TypeError, ValueError) as error:
+    except InputError as error:
         raise InputError(f"{path}: {error}; remove {out_dir} and get it again") from None
     if link.sequence < before.sequence:
         raise InputError(
@@ -173,7 +172,7 @@ def _bring(
 
 def _targets(release: Release) -> str:
     shipped = {name.split("/")[1] for name in release.files if name.startswith("deployable/")}
-    targets = sorted({row["target"] for row in release.said["engines"]} & shipped)
+    targets = sorted({engine.target for engine in release.manifest.engines} & shipped)
     return f"it has {', '.join(targets) or 'nothing'}"
 
 

@@ -1,6 +1,5 @@
 """MLflow's model registry: one version a release and model, however often it is registered."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from mlflow.exceptions import MlflowException
 from fpenet.core.errors import InputError
 from fpenet.release.evidence import NAME_TAG, RELEASE_TAG
 from fpenet.release.registry import tracking
+from fpenet.release.release_manifest import ReleaseManifest
 from fpenet.release.store.encryption import open_folder
-from fpenet.release.store.pointer import LINK_TAG
+from fpenet.release.store.pointer import LINK_TAG, entry_sequence
 
 _ALIAS_EVENTS: tuple[Any, ...] = (
     "model_version_alias.created",
@@ -169,7 +169,7 @@ def set_description(model: str, version: str, description: str) -> None:
 def latest_sequence(model: str) -> int:
     """The latest sequence of the release pointer that a version of ``model`` was tagged with."""
     found = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{LINK_TAG}` != ''")
-    return max((int(json.loads(one.tags[LINK_TAG])["sequence"]) for one in found), default=0)
+    return max((entry_sequence(one.tags[LINK_TAG]) for one in found), default=0)
 
 
 def ensure_webhook(name: str, url: str, secret: str, refresh: bool) -> None:
@@ -217,16 +217,16 @@ def _ensure_model(client: MlflowClient, model: str) -> None:
 FLOW_RUN_TAG = "fpenet.flow_run"
 
 
-def link_release(release: Mapping[str, Any], url: str) -> None:
+def link_release(release: ReleaseManifest, url: str) -> None:
     """Have the run and both versions of a release name the page ``url``.
-
-    Args:
-        release: what release.json says.
 
     Raises:
         ConnectionError: MLflow is away.
     """
     with tracking.mlflow_errors():
-        tracking.link_run(release["run_id"], FLOW_RUN_TAG, url)
-        for model, version in (("model", "version"), ("trainable_model", "trainable_version")):
-            tag_version(release[model], release[version], {FLOW_RUN_TAG: url})
+        tracking.link_run(release.run_id, FLOW_RUN_TAG, url)
+        for model, version in (
+            (release.model, release.version),
+            (release.trainable_model, release.trainable_version),
+        ):
+            tag_version(model, version, {FLOW_RUN_TAG: url})

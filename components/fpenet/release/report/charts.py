@@ -5,7 +5,7 @@ Each is drawn so narrow that its letters can be read on a phone.
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 
 from fpenet.keypoints import scheme_for
 from fpenet.kpi.metrics import Floats
+from fpenet.kpi.report import KpiReport, SliceMetrics
+from fpenet.kpi.robustness import RobustnessCurve, RobustnessErrors
 
 OURS, CHAMPION, QUIET = "#0a58a6", "#c2570c", "#8a939e"
 _INK = "#1b1f24"
@@ -72,26 +74,26 @@ def png_of(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def draw_cumulative_error(kpi: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Figure:
+def draw_cumulative_error(kpi: KpiReport, champion: KpiReport | None) -> Figure:
     """Share of the faces with at most so much NME, of the whole face, the eyes and the mouth."""
     with _figure(3.3) as (figure, axes):
-        curve = kpi["curve"]
-        percent = 100 * np.array(curve["nme"])
+        curve = kpi.curve
+        percent = 100 * np.array(curve.nme)
         styles = {"all": (OURS, "-"), "eyes": (OURS, "--"), "mouth": (OURS, ":")}
         for region, (colour, line) in styles.items():
-            if region in curve["share"]:
-                axes.plot(percent, curve["share"][region], line, color=colour, label=region)
+            if region in curve.share:
+                axes.plot(percent, curve.share[region], line, color=colour, label=region)
         if champion is not None:
             axes.plot(
-                100 * np.array(champion["curve"]["nme"]),
-                champion["curve"]["share"]["all"],
+                100 * np.array(champion.curve.nme),
+                champion.curve.share["all"],
                 color=CHAMPION,
                 label="champion, all",
             )
         for limit in (8, 10):
             axes.axvline(limit, color=QUIET, linewidth=0.8, linestyle=(0, (2, 3)))
         axes.set(
-            xlabel=f"NME of a face, % of {kpi['normalisers'][kpi['normaliser']].split(',')[0]}",
+            xlabel=f"NME of a face, % of {kpi.normalisers[kpi.normaliser].split(',')[0]}",
             ylabel="share of the faces",
             xlim=(0, percent[-1]),
             ylim=(0, 1),
@@ -101,7 +103,7 @@ def draw_cumulative_error(kpi: Mapping[str, Any], champion: Mapping[str, Any] | 
 
 
 def draw_slices(
-    slices: Sequence[Mapping[str, Any]], metric: str, champion: Sequence[Mapping[str, Any]]
+    slices: Sequence[SliceMetrics], metric: str, champion: Sequence[SliceMetrics]
 ) -> Figure:
     """The error of each slice of one attribute with its interval; none where faces are too few.
 
@@ -109,16 +111,16 @@ def draw_slices(
         champion: the champion's slices of the same attribute, or none.
     """
     with _figure(2.9) as (figure, axes):
-        names = [str(each["value"]) for each in slices]
+        names = [each.value for each in slices]
         drawn = [(slices, OURS, -0.12 if champion else 0.0, "this release")]
         if champion:
             drawn.append((champion, CHAMPION, 0.12, "champion"))
         for rows, colour, shift, who in drawn:
-            known = {str(each["value"]): each for each in rows if each["metrics"].get(metric)}
+            known = {each.value: each for each in rows if each.metrics.get(metric)}
             places = [index for index, name in enumerate(names) if name in known]
             found = [known[names[index]] for index in places]
-            values = np.array([100 * each["metrics"][metric] for each in found])
-            ends = np.array([each["intervals"].get(metric) or [np.nan] * 2 for each in found])
+            values = np.array([100 * (each.metrics[metric] or 0.0) for each in found])
+            ends = np.array([each.intervals.get(metric) or [np.nan] * 2 for each in found])
             whiskers = np.abs(100 * ends.reshape(-1, 2).T - values)
             axes.errorbar(
                 np.array(places) + shift,
@@ -132,7 +134,7 @@ def draw_slices(
                 label=who,
             )
         for index, each in enumerate(slices):
-            if not each["metrics"].get(metric):
+            if not each.metrics.get(metric):
                 axes.annotate(
                     "too few",
                     (index, 0),
@@ -152,7 +154,7 @@ def draw_slices(
     return figure
 
 
-def draw_mean_face(kpi: Mapping[str, Any], mean_points: Floats) -> Figure:
+def draw_mean_face(kpi: KpiReport, mean_points: Floats) -> Figure:
     """Each keypoint on the mean face, with a circle whose radius is its mean error, to scale.
 
     Args:
@@ -163,7 +165,7 @@ def draw_mean_face(kpi: Mapping[str, Any], mean_points: Floats) -> Figure:
         for line in _LINES if scheme_for(len(mean_points)).of_fpenet else ():
             axes.plot(*mean_points[list(line)].T, color="#d3d9df", linewidth=1, zorder=1)
         errors = np.array(
-            [np.nan if value is None else value for value in kpi["per_point"]["crop_px"]]
+            [np.nan if value is None else value for value in kpi.per_point["crop_px"]]
         )
         order = np.argsort(-errors)  # the largest circle lies lowest
         known = order[np.isfinite(errors[order]) & np.isfinite(mean_points[order, 0])]
@@ -207,49 +209,45 @@ _LINES = (
 """What belongs together on a face of FPENet's keypoints: jaw, eyebrows, nose, eyes, lips."""
 
 
-def draw_robustness(curve: Mapping[str, Any], clean: Mapping[str, Any], metric: str) -> Figure:
+def draw_robustness(curve: RobustnessCurve, clean: RobustnessErrors, metric: str) -> Figure:
     """How the error grows with one corruption; the band is the interval.
 
     Args:
         clean: the same faces as they are, drawn first.
     """
     with _figure(2.5, 3.6) as (figure, axes):
-        levels = [{"level": None, **clean}, *curve["levels"]]
-        levels = [each for each in levels if each["metrics"].get(metric) is not None]
-        values = [each["metrics"][metric] for each in levels]
-        ends = np.array([each["intervals"].get(metric) or [np.nan] * 2 for each in levels])
+        levels = [("clean", clean), *((f"{each.level:g}", each) for each in curve.levels)]
+        levels = [(name, each) for name, each in levels if each.metrics.get(metric) is not None]
+        values = [float(each.metrics[metric] or 0.0) for _, each in levels]
+        ends = np.array([each.intervals.get(metric) or (np.nan, np.nan) for _, each in levels])
         places = np.arange(len(levels))
         axes.fill_between(places, *ends.reshape(-1, 2).T, color=OURS, alpha=0.15, linewidth=0)
         axes.plot(places, values, "o-", color=OURS, markersize=4)
-        named = [_level(each["level"]) for each in levels]
+        named = [name for name, _ in levels]
         axes.set_xticks(places, named, rotation=30 if len(named) > 7 else 0)
-        axes.set(xlabel=curve["unit"], ylabel="mean error, crop px", ylim=(0, None))
+        axes.set(xlabel=curve.unit, ylabel="mean error, crop px", ylim=(0, None))
     return figure
 
 
-def draw_reliability(confidence: Mapping[str, Any]) -> Figure:
+def draw_reliability(confidence: ConfidenceMetrics) -> Figure:
     """What share of the keypoints was right, by the confidence that the net gave them."""
     with _figure(3.3) as (figure, axes):
-        bins = [each for each in confidence["reliability"] if each["points"] >= FEWEST]
-        said = [each["told"] for each in bins]
-        most = max((each["points"] for each in bins), default=1)
+        bins = [each for each in confidence.reliability if each.points >= FEWEST]
+        said = [each.told for each in bins]
+        most = max((each.points for each in bins), default=1)
         axes.plot((0, 1), (0, 1), color=QUIET, linewidth=0.8, linestyle=(0, (2, 3)))
-        axes.plot(said, [each["happened"] for each in bins], color=OURS)
+        axes.plot(said, [each.happened for each in bins], color=OURS)
         axes.scatter(
             said,
-            [each["happened"] for each in bins],
-            s=[8 + 90 * each["points"] / most for each in bins],
+            [each.happened for each in bins],
+            s=[8 + 90 * each.points / most for each in bins],
             color=OURS,
             alpha=0.8,
         )
         axes.set(
             xlabel="confidence that the net gave (area: number of keypoints)",
-            ylabel=f"share visible and within {confidence['within_px']:g} px",
+            ylabel=f"share visible and within {confidence.within_px:g} px",
             xlim=(0, 1),
             ylim=(0, 1),
         )
     return figure
-
-
-def _level(level: float | None) -> str:
-    return "clean" if level is None else f"{level:g}"

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from fpenet.release.evidence import EngineSummary, Evidence, engine_rows
+from fpenet.release.evidence import Evidence, engine_rows
+from fpenet.release.release_manifest import EngineSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class EngineRow:
 def engine_table(evidence: Evidence) -> list[EngineRow]:
     """One row an engine."""
     rows: list[EngineRow] = []
-    metric = f"nme_{evidence.kpi['normaliser']}/all"
+    metric = f"nme_{evidence.kpi.normaliser}/all"
     for summary, engine in zip(engine_rows(evidence), evidence.engines, strict=True):
         times = evidence.timings.of_engine(engine.id)
         single = next((timing for timing in times if timing.batch_size == 1), None)

@@ -5,9 +5,11 @@ evidence file that it stands in and that file's SHA-256; no number comes from an
 outside of links are names (`fp16`), in code spans.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from fpenet.data.split import PartSize
+from fpenet.kpi.report import SliceMetrics
+from fpenet.params import TrainParams, ValidateParams
 from fpenet.provenance.digest import digest_file
 from fpenet.release.evidence import Evidence, engine_rows
 from fpenet.release.report import nvidia_card
@@ -62,63 +64,58 @@ def _verdict(reasons: Sequence[str]) -> str:
 
 
 def _architecture(evidence: Evidence) -> str:
-    training = evidence.manifests["train"].summary
-    how = evidence.manifests["train"].params["train"]
-    heat_maps = f" and `{how['heatmap_loss']}` of the heat maps" if how["heatmap_weight"] else ""
-    parameters = cite(training["parameters"], "training", ",d")
+    training = evidence.training
+    params = TrainParams.model_validate(evidence.manifests["train"].params["train"])
+    heat_maps = f" and `{params.heatmap_loss}` of the heat maps" if params.heatmap_weight else ""
+    parameters = cite(training.parameters, "training", ",d")
     return (
-        f"A Recombinator network, `{training['net']}`, of {parameters} parameters. In: a grey"
-        f" `80x80` crop, {cite(training['box_scale'], 'training', 'g')} times the face box. Out:"
-        f" {cite(training['num_keypoints'], 'training', 'd')} keypoints and the confidence"
-        f" ({training['confidence']}) of each. Loss: `{how['loss']}`{heat_maps}."
+        f"A Recombinator network, `{training.net}`, of {parameters} parameters. In: a grey"
+        f" `80x80` crop, {cite(training.box_scale, 'training', 'g')} times the face box. Out:"
+        f" {cite(training.num_keypoints, 'training', 'd')} keypoints and the confidence"
+        f" ({training.confidence}) of each. Loss: `{params.loss}`{heat_maps}."
     )
 
 
 def _training_data(evidence: Evidence) -> str:
-    labels, split = evidence.validation, evidence.manifests["split"].summary
-    training, rules = evidence.manifests["train"].summary, evidence.manifests["validate"].params
-    limits = rules["validate"]
-    dropped = [f"{cite(count, 'labels', ',d')} {why}" for why, count in labels["dropped"].items()]
+    labels, split, training = evidence.validation, evidence.split, evidence.training
+    limits = ValidateParams.model_validate(evidence.manifests["validate"].params["validate"])
+    dropped = [f"{cite(count, 'labels', ',d')} {why}" for why, count in labels.dropped.items()]
     digest = evidence.manifests["validate"].inputs["labels"]
     return (
-        f"`{labels['dataset']}` (labels `{digest[:16]}`): {cite(labels['faces'], 'labels', ',d')}"
-        f" labelled faces of {cite(labels['subjects'], 'labels', ',d')} people, of which"
-        f" {cite(labels['kept'], 'labels', ',d')} are used; dropped:"
+        f"`{labels.dataset}` (labels `{digest[:16]}`): {cite(labels.faces, 'labels', ',d')}"
+        f" labelled faces of {cite(labels.subjects, 'labels', ',d')} people, of which"
+        f" {cite(labels.kept, 'labels', ',d')} are used; dropped:"
         f" {', '.join(dropped) or 'none'}. Rules: an occlusion level of at most"
-        f" {cite(limits['max_occlusion_level'], 'rules', 'd')},"
-        f" at least {cite(limits['min_visible_fraction'], 'rules', '.0%')} of the face box in the"
-        f" picture. Split by people (`{split['rule']}`), so that nobody is in two parts:"
-        f" {_part(split, 'train')} to train, {_part(split, 'val')} to choose by. Trained for"
-        f" {cite(training['epochs'], 'training', 'd')} epochs,"
-        f" {cite(training['minutes'], 'training', '.1f')} minutes."
+        f" {cite(limits.max_occlusion_level, 'rules', 'd')},"
+        f" at least {cite(limits.min_visible_fraction, 'rules', '.0%')} of the face box in the"
+        f" picture. Split by people (`{split.rule}`), so that nobody is in two parts:"
+        f" {_part(split.train)} to train, {_part(split.val)} to choose by. Trained for"
+        f" {cite(training.epochs, 'training', 'd')} epochs,"
+        f" {cite(training.minutes, 'training', '.1f')} minutes."
     )
 
 
-def _part(split: Mapping[str, Any], part: str) -> str:
-    counts = split[part]
-    return (
-        f"{cite(counts['faces'], 'split', ',d')} faces of"
-        f" {cite(counts['subjects'], 'split', ',d')} people"
-    )
+def _part(size: PartSize) -> str:
+    return f"{cite(size.faces, 'split', ',d')} faces of {cite(size.subjects, 'split', ',d')} people"
 
 
 def _evaluation_data(evidence: Evidence) -> str:
     kpi = evidence.kpi
     return (
-        f"Part `{kpi['part']}` of `{kpi['dataset']}`:"
-        f" {cite(kpi['num_faces'], 'kpi', ',d')} faces of"
-        f" {cite(kpi['num_subjects'], 'kpi', ',d')} people whom the net never saw (faces"
-        f" `{kpi['faces'][:16]}`)."
+        f"Part `{kpi.part}` of `{kpi.dataset}`:"
+        f" {cite(kpi.num_faces, 'kpi', ',d')} faces of"
+        f" {cite(kpi.num_subjects, 'kpi', ',d')} people whom the net never saw (faces"
+        f" `{kpi.faces[:16]}`)."
     )
 
 
 def _kpi(evidence: Evidence) -> str:
-    kpi, headline = evidence.kpi, evidence.kpi["normaliser"]
-    metrics: Mapping[str, Any] = kpi["metrics"]
-    comparable = kpi["dataset"] == nvidia_card.DATASET
+    kpi, headline = evidence.kpi, evidence.kpi.normaliser
+    metrics = kpi.metrics
+    comparable = kpi.dataset == nvidia_card.DATASET
 
     def cell(name: str, fmt: str) -> str:
-        return cite_interval(metrics.get(name), kpi["intervals"].get(name), "kpi", fmt)
+        return cite_interval(metrics.get(name), kpi.intervals.get(name), "kpi", fmt)
 
     rows = [
         (
@@ -128,24 +125,24 @@ def _kpi(evidence: Evidence) -> str:
             cell(f"image_px/{region}", ".2f"),
             cell(f"nme_{headline}/{region}", ".2%"),
         )
-        for region in kpi["regions"]
+        for region in kpi.regions
     ]
     other = "" if comparable else " (of Multi-PIE: not comparable)"
     head = ("region", "tight crop, px", f"NVIDIA's card, px{other}", "shipped crop, px", "NME")
-    confidence = kpi["confidence"]
+    confidence = kpi.confidence
     failed, area = (metrics.get(f"{unit}_{headline}_8/all") for unit in ("failure_rate", "auc"))
     return "\n\n".join(
         [
             "Errors are means over faces of each keypoint, then over the keypoints of a region, in"
             " pixels of the source image; NME is the error of a face over the"
-            f" {kpi['normalisers'][headline].split(',')[0]}. In parentheses the"
-            f" {cite(kpi['interval']['level'], 'kpi', '.0%')} interval, a bootstrap of people"
-            f" ({cite(kpi['interval']['resamples'], 'kpi', ',d')} resamples).",
+            f" {kpi.normalisers[headline].split(',')[0]}. In parentheses the"
+            f" {cite(kpi.interval.level, 'kpi', '.0%')} interval, a bootstrap of people"
+            f" ({cite(kpi.interval.resamples, 'kpi', ',d')} resamples).",
             citation_table(head, rows),
             f"Faces with an NME above `8 %`: {cite(failed, 'kpi', '.1%')}; AUC up to there:"
             f" {cite(area, 'kpi', '.3f')}. Confidence: AUROC of large errors"
-            f" {cite(confidence['auroc_large_error'], 'kpi', '.3f')}, expected calibration error"
-            f" {cite(confidence['ece'], 'kpi', '.3f')}.",
+            f" {cite(confidence.auroc_large_error, 'kpi', '.3f')}, expected calibration error"
+            f" {cite(confidence.ece, 'kpi', '.3f')}.",
         ]
     )
 
@@ -176,7 +173,7 @@ def _performance(evidence: Evidence) -> str:
 
 
 def _limitations(evidence: Evidence) -> str:
-    turned = next((s for s in evidence.kpi["slices"] if s["value"] == "above 60"), None)
+    turned = next((s for s in evidence.kpi.slices if s.value == "above 60"), None)
     lines = []
     if turned is not None:
         lines.append(f"Faces turned by more than `60` degrees: {_slice_error(evidence, turned)}.")
@@ -185,21 +182,21 @@ def _limitations(evidence: Evidence) -> str:
 
 
 def _ethics(evidence: Evidence) -> str:
-    slices: dict[str, list[Mapping[str, Any]]] = {}
-    for one in evidence.kpi["slices"]:
-        slices.setdefault(one["attribute"], []).append(one)
-    metric = f"nme_{evidence.kpi['normaliser']}/all"
+    slices: dict[str, list[SliceMetrics]] = {}
+    for one in evidence.kpi.slices:
+        slices.setdefault(one.attribute, []).append(one)
+    metric = f"nme_{evidence.kpi.normaliser}/all"
     rows = []
     for attribute, every in slices.items():
-        judged = [one for one in every if one["metrics"].get(metric) is not None]
-        worst = sorted(judged, key=lambda one: -one["metrics"][metric])[:1]
+        judged = [one for one in every if one.metrics.get(metric) is not None]
+        worst = sorted(judged, key=lambda one: -(one.metrics[metric] or 0.0))[:1]
         for one in every if attribute in PERSONAL else worst:
             rows.append(
                 (
                     attribute.replace("_", " "),
-                    f"`{one['value']}`",
-                    cite(one["num_faces"], "kpi", ",d"),
-                    cite(one["num_subjects"], "kpi", ",d"),
+                    f"`{one.value}`",
+                    cite(one.num_faces, "kpi", ",d"),
+                    cite(one.num_subjects, "kpi", ",d"),
                     _slice_error(evidence, one),
                 )
             )
@@ -212,25 +209,25 @@ def _ethics(evidence: Evidence) -> str:
     )
 
 
-def _slice_error(evidence: Evidence, one: Mapping[str, Any]) -> str:
-    metric = f"nme_{evidence.kpi['normaliser']}/all"
-    if one["too_few"]:
+def _slice_error(evidence: Evidence, one: SliceMetrics) -> str:
+    metric = f"nme_{evidence.kpi.normaliser}/all"
+    if one.too_few:
         return "too few"
-    return cite_interval(one["metrics"][metric], one["intervals"][metric], "kpi", ".2%")
+    return cite_interval(one.metrics[metric], one.intervals[metric], "kpi", ".2%")
 
 
 def _versions(evidence: Evidence) -> str:
     tools: dict[str, str] = {}
     for manifest in evidence.manifests.values():
         tools |= manifest.tools
-    champion = evidence.verdict["champion"]
+    champion = evidence.verdict.champion
     return "\n".join(
         [
             f"- Release `{evidence.release}`",
             f"- Weights `{evidence.manifests['train'].content[:16]}`, bundles"
             f" `{evidence.manifests['bundle'].content[:16]}`",
-            f"- Champion: {champion['state']}"
-            + (f", `{champion['name']}`" if champion["name"] else ""),
+            f"- Champion: {champion.state.words}"
+            + (f", `{champion.name}`" if champion.name else ""),
             f"- Made with {', '.join(f'`{tool} {one}`' for tool, one in sorted(tools.items()))}",
         ]
     )

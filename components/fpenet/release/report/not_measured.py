@@ -4,9 +4,12 @@ Everything here is read off the evidence; what nobody measured must not look lik
 """
 
 from collections.abc import Mapping
-from typing import Any
 
+from fpenet.data.validation.validation_report import ValidationReport
 from fpenet.deploy.engines.engine_table import EngineStatus
+from fpenet.kpi.gate import ChampionResult, ChampionState
+from fpenet.kpi.report import KpiReport
+from fpenet.kpi.temporal import TemporalKind
 from fpenet.release.evidence import Evidence
 from fpenet.release.report import nvidia_card
 
@@ -19,12 +22,12 @@ def not_measured(evidence: Evidence) -> list[str]:
     kpi = evidence.kpi
     return [
         *_engines(evidence),
-        *_champion(evidence.verdict),
+        *_champion(evidence.verdict.champion),
         *_card(kpi),
         *_slices(kpi),
         *_curves(kpi),
-        *_metrics(kpi["metrics"]),
-        *(f"Assumed: {each}." for each in kpi["assumed"]),
+        *_metrics(kpi.metrics),
+        *(f"Assumed: {each}." for each in kpi.assumed),
         *_validation(evidence.validation),
     ]
 
@@ -45,45 +48,44 @@ def _engines(evidence: Evidence) -> list[str]:
     return said + ([f"Latency of {', '.join(untimed)}."] if untimed else [])
 
 
-def _champion(verdict: Mapping[str, Any]) -> list[str]:
-    champion = verdict["champion"]
-    if champion["state"] == "compared":
+def _champion(champion: ChampionResult) -> list[str]:
+    if champion.state is ChampionState.COMPARED:
         return []
-    return [f"Comparison with a champion: {champion['state']}, {champion['why']}."]
+    return [f"Comparison with a champion: {champion.state.words}, {champion.why}."]
 
 
-def _card(kpi: Mapping[str, Any]) -> list[str]:
-    if kpi["dataset"] == nvidia_card.DATASET:
+def _card(kpi: KpiReport) -> list[str]:
+    if kpi.dataset == nvidia_card.DATASET:
         return []
     return [
         "NVIDIA's own KPI: it is defined on the KPI subjects of Multi-PIE, and this release was"
-        f" judged on {kpi['dataset']}."
+        f" judged on {kpi.dataset}."
     ]
 
 
-def _slices(kpi: Mapping[str, Any]) -> list[str]:
-    there = {one["attribute"] for one in kpi["slices"]}
+def _slices(kpi: KpiReport) -> list[str]:
+    there = {one.attribute for one in kpi.slices}
     absent = [name for name in PERSONAL if name not in there]
     said = []
     if absent:
         said.append(f"Error by {', '.join(absent)}: the labels do not tell.")
-    few = [f"{one['attribute']} {one['value']}" for one in kpi["slices"] if one["too_few"]]
+    few = [f"{one.attribute} {one.value}" for one in kpi.slices if one.too_few]
     if few:
         said.append(f"Slices with too few faces or people: {', '.join(few)}.")
-    said += [f"Slices by {name}: {why}." for name, why in kpi["slices_left_out"].items()]
+    said += [f"Slices by {name}: {why}." for name, why in kpi.slices_left_out.items()]
     return said
 
 
-def _curves(kpi: Mapping[str, Any]) -> list[str]:
+def _curves(kpi: KpiReport) -> list[str]:
     said = []
-    if kpi["robustness"] is None:
+    if kpi.robustness is None:
         said.append("Robustness to worse boxes and worse pictures.")
-    temporal = kpi["temporal"]
+    temporal = kpi.temporal
     if temporal is None:
         said.append("How still the keypoints stand on a video.")
-    elif temporal["kind"] != "sequences of the set":
-        said.append(f"How still the keypoints stand on a real video: {temporal['kind']} only.")
-    if kpi["confidence"]["ece"] is None:
+    elif temporal.kind is not TemporalKind.SEQUENCES:
+        said.append(f"How still the keypoints stand on a real video: {temporal.kind.words} only.")
+    if kpi.confidence.ece is None:
         said.append("Whether a confidence is a probability.")
     return said
 
@@ -101,9 +103,9 @@ def _metrics(metrics: Mapping[str, float | None]) -> list[str]:
     ]
 
 
-def _validation(validation: Mapping[str, Any]) -> list[str]:
+def _validation(validation: ValidationReport) -> list[str]:
     return [
-        f"Check of the labels {name!r}: {check['skipped']}."
-        for name, check in validation["checks"].items()
-        if check["skipped"]
+        f"Check of the labels {name!r}: {check.skipped}."
+        for name, check in validation.checks.items()
+        if check.skipped
     ]

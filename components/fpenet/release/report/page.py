@@ -1,6 +1,6 @@
 """The page of a report: every value that its template names, taken from the evidence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -10,12 +10,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from fpenet.core.engine_id import EngineId
+from fpenet.core.records import fields_of
 from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
+from fpenet.kpi.gate import EngineDifference
 from fpenet.kpi.metrics import Floats, face_errors, nme
 from fpenet.kpi.predictions import Predictions, judged_rows, load_predictions
+from fpenet.kpi.report import KpiReport, SliceMetrics
 from fpenet.release.evidence import (
     Evidence,
-    read_stage_json,
     unfinished_targets,
 )
 from fpenet.release.report import charts, nvidia_card
@@ -56,7 +58,7 @@ class ChampionSummary:
     name: str
     why: str
     engine: str = ""
-    kpi: Mapping[str, Any] | None = None
+    kpi: KpiReport | None = None
     theirs: Predictions | None = None
     own: Predictions | None = None
 
@@ -76,10 +78,10 @@ class Page:
     @cached_property
     def champion(self) -> ChampionSummary:
         """The champion, by the most precise of our engines that was compared with it."""
-        told: Mapping[str, Any] = self.evidence.verdict["champion"]
-        name, compared = told["name"] or "", told["engines"]
+        champion = self.evidence.verdict.champion
+        name, compared = champion.name or "", champion.engines
         if not compared:
-            return ChampionSummary(name, told["why"])
+            return ChampionSummary(name, champion.why)
         own = min(
             compared,
             key=lambda each: ("fp32", "fp16", "int8").index(EngineId.parse(each).precision),
@@ -88,10 +90,10 @@ class Page:
         files = {str(row.id): row.predictions for row in self.evidence.engines}
         return ChampionSummary(
             name,
-            told["why"],
-            compared[own]["engine"],
-            read_stage_json(gate / compared[own]["kpi"]),
-            load_predictions(gate / compared[own]["predictions"]),
+            champion.why,
+            compared[own].engine,
+            KpiReport.read(gate / compared[own].kpi),
+            load_predictions(gate / compared[own].predictions),
             load_predictions(build / str(files[own])),
         )
 
@@ -104,7 +106,7 @@ class Page:
                 "cumulative_error",
                 "evaluate",
                 "Cumulative error",
-                f"Share of the {kpi['num_faces']} faces whose NME is at most so much; dotted: the"
+                f"Share of the {kpi.num_faces} faces whose NME is at most so much; dotted: the"
                 " bounds of failure rate and AUC.",
                 charts.draw_cumulative_error(kpi, champion),
             ),
@@ -117,7 +119,7 @@ class Page:
                 charts.draw_mean_face(kpi, mean_face(self.store)),
             ),
         ]
-        if kpi["confidence"]["reliability"]:
+        if kpi.confidence.reliability:
             found.append(
                 Chart(
                     "reliability",
@@ -125,7 +127,7 @@ class Page:
                     "What a confidence means",
                     "On the diagonal, of the keypoints with a confidence of 0.8 eight in ten are"
                     f" visible and near their label. A dot rests on {charts.FEWEST} or more.",
-                    charts.draw_reliability(kpi["confidence"]),
+                    charts.draw_reliability(kpi.confidence),
                 )
             )
         found += [
@@ -134,20 +136,22 @@ class Page:
                 "slices",
                 f"By {attribute.replace('_', ' ')}",
                 "",
-                charts.draw_slices(rows, f"nme_{kpi['normaliser']}/all", theirs),
+                charts.draw_slices(rows, f"nme_{kpi.normaliser}/all", theirs),
             )
             for attribute, rows, theirs in _charted(kpi, champion)
         ]
-        robustness = kpi["robustness"] or {"curves": ()}
+        if kpi.robustness is None:
+            return found
+        clean = kpi.robustness.clean
         found += [
             Chart(
-                f"robustness_{curve['corruption']}",
+                f"robustness_{curve.corruption}",
                 "robustness",
-                curve["corruption"].replace("_", " ").capitalize(),
+                curve.corruption.replace("_", " ").capitalize(),
                 "",
-                charts.draw_robustness(curve, robustness["clean"], "crop_px/all"),
+                charts.draw_robustness(curve, clean, "crop_px/all"),
             )
-            for curve in robustness["curves"]
+            for curve in kpi.robustness.curves
         ]
         return found
 
@@ -177,23 +181,23 @@ class Page:
             )
         engines = engine_table(evidence)
         judged = [row for row in engines if row.engine.p50_ms and row.engine.passed]
-        checks = sorted(evidence.verdict["checks"], key=lambda one: one["passed"])
-        comparisons = comparison_table(evidence.verdict["comparisons"])
+        checks = sorted(evidence.verdict.checks, key=lambda one: one.passed)
+        comparisons = comparison_table(evidence.verdict.comparisons)
         return {
             "release": evidence.release,
             "reasons": self.reasons,
             "kpi": kpi,
             "normaliser": short(kpi),
-            "comparable": kpi["dataset"] == nvidia_card.DATASET,
+            "comparable": kpi.dataset == nvidia_card.DATASET,
             "card": nvidia_card,
             "champion": self.champion,
             "charts": drawn,
             "slices": slice_table(kpi, self.champion.kpi),
-            "checks": [one for one in checks if not one["evidence"].startswith("champion/")],
+            "checks": [one for one in checks if not one.evidence.startswith("champion/")],
             "num_checks": len(checks),
-            "num_passed": sum(one["passed"] for one in checks),
+            "num_passed": sum(one.passed for one in checks),
             "comparisons": comparisons,
-            "metrics": list(dict.fromkeys(r["metric"] for r in evidence.verdict["comparisons"])),
+            "metrics": list(dict.fromkeys(row.metric for row in evidence.verdict.comparisons)),
             "parity": evidence.parity,
             "engines": engines,
             "fastest": min(judged, key=lambda row: row.engine.p50_ms or np.inf, default=None),
@@ -202,58 +206,63 @@ class Page:
             "worst": [asdict(one) for one in worst],
             "lost": [asdict(one) for one in lost],
             "validation": evidence.validation,
-            "split": evidence.manifests["split"].summary,
-            "training": evidence.manifests["train"].summary,
+            "split": evidence.split,
+            "training": evidence.training,
             "manifests": evidence.manifests,
             "gaps": not_measured(evidence),
         }
 
 
 def comparison_table(
-    rows: Sequence[Mapping[str, Any]],
-) -> dict[str, dict[str, dict[str, Mapping[str, Any]]]]:
+    rows: Sequence[EngineDifference],
+) -> dict[str, dict[str, dict[str, EngineDifference]]]:
     """Engine -> faces in words -> metric -> the row of gate.json.
 
     Faces are shown that the verdict rests on, and others where a loss is not ruled out.
     """
     shown = {
-        (row["engine"], row["slice"])
+        (row.engine, row.slice)
         for row in rows
-        if row["required"] or (row["change"] is not None and not row["passed"])
+        if row.required or (row.change is not None and not row.passed)
     }
-    table: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
+    table: dict[str, dict[str, dict[str, EngineDifference]]] = {}
     for row in rows:
-        if (row["engine"], row["slice"]) in shown:
-            attribute, _, value = (row["slice"] or "all faces").partition("=")
+        if (row.engine, row.slice) in shown:
+            attribute, _, value = (row.slice or "all faces").partition("=")
             faces = f"{attribute.replace('_', ' ')} {value}".strip()
-            table.setdefault(row["engine"], {}).setdefault(faces, {})[row["metric"]] = row
+            table.setdefault(row.engine, {}).setdefault(faces, {})[row.metric] = row
     return table
 
 
-def slices_of(kpi: Mapping[str, Any], attribute: str) -> list[Mapping[str, Any]]:
+def slices_of(kpi: KpiReport, attribute: str) -> list[SliceMetrics]:
     """The slices of one attribute."""
-    return [one for one in kpi["slices"] if one["attribute"] == attribute]
+    return [one for one in kpi.slices if one.attribute == attribute]
 
 
-def slice_table(
-    kpi: Mapping[str, Any], champion: Mapping[str, Any] | None
-) -> dict[str, list[dict[str, Any]]]:
+@dataclass(frozen=True, slots=True)
+class SliceRow(SliceMetrics):
+    """A slice, and the champion's error on it; None where there is none."""
+
+    champion: float | None
+
+
+def slice_table(kpi: KpiReport, champion: KpiReport | None) -> dict[str, list[SliceRow]]:
     """Attribute -> its slices, with the champion's error on each."""
-    metric = f"nme_{kpi['normaliser']}/all"
+    metric = f"nme_{kpi.normaliser}/all"
     theirs = {
-        (one["attribute"], one["value"]): one["metrics"].get(metric)
-        for one in (champion or {"slices": ()})["slices"]
+        (one.attribute, one.value): one.metrics.get(metric)
+        for one in (champion.slices if champion else ())
     }
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for one in kpi["slices"]:
-        found = theirs.get((one["attribute"], one["value"]))
-        rows.setdefault(one["attribute"], []).append({**one, "champion": found})
+    rows: dict[str, list[SliceRow]] = {}
+    for one in kpi.slices:
+        found = theirs.get((one.attribute, one.value))
+        rows.setdefault(one.attribute, []).append(SliceRow(**fields_of(one), champion=found))
     return rows
 
 
-def short(kpi: Mapping[str, Any]) -> str:
+def short(kpi: KpiReport) -> str:
     """The headline normaliser, in a few words."""
-    return str(kpi["normalisers"][kpi["normaliser"]].split(",")[0])
+    return str(kpi.normalisers[kpi.normaliser].split(",")[0])
 
 
 def nme_of_faces(store: CropStore, points: Floats) -> Floats:
@@ -264,13 +273,13 @@ def nme_of_faces(store: CropStore, points: Floats) -> Floats:
 
 
 def _charted(
-    kpi: Mapping[str, Any], champion: Mapping[str, Any] | None
-) -> list[tuple[str, list[Mapping[str, Any]], list[Mapping[str, Any]]]]:
+    kpi: KpiReport, champion: KpiReport | None
+) -> list[tuple[str, list[SliceMetrics], list[SliceMetrics]]]:
     """Attributes with two or more judged slices, yaw first, and the champion's slices of each."""
-    names = dict.fromkeys(("yaw", "yaw_range", *(one["attribute"] for one in kpi["slices"])))
+    names = dict.fromkeys(("yaw", "yaw_range", *(one.attribute for one in kpi.slices)))
     found = []
     for name in names:
         rows = slices_of(kpi, name)
-        if sum(not row["too_few"] for row in rows) >= 2:
+        if sum(not row.too_few for row in rows) >= 2:
             found.append((name, rows, slices_of(champion, name) if champion else []))
     return found

@@ -1,4 +1,4 @@
-"""Neck, shirt and long hair, as tubes over elliptic rings (mm)."""
+"""Neck, shirt and long hair as tubes through elliptic rings (mm)."""
 
 import itertools
 from functools import cache
@@ -39,7 +39,7 @@ LONG_HAIR_RINGS = (
 
 @cache
 def tube(rings: tuple[Ring, ...]) -> Floats:
-    """(3, rows, columns) skin over elliptic ``rings`` (y, half width, centre z, half depth)."""
+    """(3, rows, columns) surface through the elliptic ``rings``."""
     around = np.array([circle(-180.0 + 10.0 * column) for column in range(37)])
     steps = 3
     surface = []

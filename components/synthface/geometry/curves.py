@@ -1,7 +1,7 @@
-"""The drawn lines of a face: brows, lids and lips as functions of x on the frontal head, in mm.
+"""The curves of brows, lids and lips as functions of x on the frontal head, in mm.
 
-Labels and colours both read these curves, so a label lies on its line by construction. All are
-symmetric: ``x`` is the distance |x| from the midline.
+Labels and albedo are computed from the same curves, so a label is exactly on its curve. All curves
+are symmetric: ``x`` is the distance |x| from the midline.
 """
 
 import numpy as np
@@ -10,12 +10,12 @@ from synthface.exact import bump
 from synthface.spec import Expression, Floats, Identity
 
 INNER_CORNER = 0.9
-"""Where the inner lips meet, as a share of the mouth's half width."""
+"""Position where the inner lip edges meet, as a share of the mouth's half width."""
 NEUTRAL = Expression()
 
 
 def eye_parameter(identity: Identity, x: Floats) -> Floats:
-    """-1 at the inner eye corner, +1 at the outer one."""
+    """-1 at the inner eye corner, +1 at the outer eye corner."""
     return (x - identity.eye_x) / identity.eye_half_width
 
 
@@ -25,7 +25,7 @@ def eye_axis(identity: Identity, t: Floats) -> Floats:
 
 
 def upper_lid(identity: Identity, expression: Expression, t: Floats) -> Floats:
-    """y of the edge of the upper lid; highest a little toward the nose."""
+    """y of the edge of the upper lid; its highest point is slightly toward the nose."""
     inside = np.maximum(1.0 - t * t, 0.0)
     return eye_axis(identity, t) - 0.62 * identity.eye_height * expression.eye_open * inside * (
         1.0 - 0.2 * t
@@ -33,7 +33,7 @@ def upper_lid(identity: Identity, expression: Expression, t: Floats) -> Floats:
 
 
 def lower_lid(identity: Identity, expression: Expression, t: Floats) -> Floats:
-    """y of the edge of the lower lid; lowest a little toward the temple."""
+    """y of the edge of the lower lid; its lowest point is slightly toward the temple."""
     inside = np.maximum(1.0 - t * t, 0.0)
     return eye_axis(identity, t) + 0.38 * identity.eye_height * expression.eye_open * inside * (
         1.0 + 0.25 * t
@@ -47,12 +47,12 @@ def lid_crease(identity: Identity, expression: Expression, t: Floats) -> Floats:
 
 
 def iris_y(identity: Identity) -> float:
-    """Height of a straight-looking iris: midway between the neutral lids."""
+    """y of the iris for a straight gaze: halfway between the neutral lids."""
     return -0.12 * identity.eye_height
 
 
 def brow_parameter(identity: Identity, x: Floats) -> Floats:
-    """-1 at the inner end of a brow, +1 at the outer one."""
+    """-1 at the inner end of a brow, +1 at the outer end."""
     return (x - identity.eye_x - 2.0) / identity.brow_half_width
 
 
@@ -70,7 +70,7 @@ def brow_half_thickness(identity: Identity, t: Floats) -> Floats:
 
 
 def mouth_half_width(identity: Identity, expression: Expression) -> float:
-    """From the midline to the outer lip corner, mm."""
+    """Distance from the midline to the outer lip corner, mm."""
     return identity.mouth_half_width + expression.mouth_widen
 
 

@@ -1,32 +1,32 @@
 """The skin as a surface: its depth z at any (x, y) of the head frame, in mm.
 
-A horizontal cut of the head is two half ellipses that share the half width a(y): the front one
-reaches f(y) before, the back one r(y) behind, the plane z = c(y). Nose, sockets, brow ridge,
-cheeks, chin and lips stand out from that shell. The jaw line is the curve (a(y), y, c(y)): the
-outline of a frontal head, from the ear to the chin.
+A horizontal cut of the head is two half ellipses with the common half width a(y): the front one
+extends by f(y) in front of the plane z = c(y), the back one by r(y) behind it. Nose, sockets, brow
+ridge, cheeks, chin and lips are a relief on that shell. The jaw line is the curve (a(y), y, c(y)):
+the contour of a frontal head, from the ear to the chin.
 """
 
 import numpy as np
 
 from synthface.exact import bump, ellipse, smooth_step
-from synthface.head.curves import lip_curves, mouth_half_width
+from synthface.geometry.curves import lip_curves, mouth_half_width
 from synthface.spec import Expression, Floats, Identity
 
 WIDEST_Y = -25.0
-"""Where the head is widest."""
+"""y of the widest cut of the head."""
 VERTEX_Y = -120.0
-"""Top of the head."""
+"""y of the top of the head."""
 
 
 def chin_y(identity: Identity, expression: Expression) -> float:
-    """Height of the chin's lowest point."""
+    """y of the lowest point of the chin."""
     return identity.chin_y + expression.jaw_drop
 
 
 def cut_plane(
     identity: Identity, expression: Expression, y: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """(a, c, f, r) of the horizontal cuts at ``y``, each of its shape."""
+    """(a, c, f, r) of the horizontal cuts at ``y``; each has the shape of ``y``."""
     chin = chin_y(identity, expression)
     above = np.minimum(np.maximum((WIDEST_Y - y) / (WIDEST_Y - VERTEX_Y), 0.0), 1.0)
     below = np.minimum(np.maximum((y - WIDEST_Y) / (chin - WIDEST_Y), 0.0), 1.0)
@@ -43,18 +43,18 @@ def cut_plane(
 
 
 def front_depth(identity: Identity, expression: Expression, x: Floats, y: Floats) -> Floats:
-    """z of the front half of the skin at (x, y); beyond the outline, the outline's z."""
+    """z of the front half of the skin at (x, y); beyond the contour, z of the contour."""
     a, c, f, _ = cut_plane(identity, expression, y)
     across = np.minimum(np.abs(x) / np.maximum(a, 1e-6), 1.0)
     shell = np.sqrt(1.0 - across * across)
-    # The relief fades out toward the outline, so that the jaw line stays the outline.
+    # The relief decreases to 0 at the contour, so that the jaw line is the contour.
     fade = np.minimum(2.0 * shell, 1.0)
     depth: Floats = c + f * shell + relief(identity, expression, np.abs(x), y) * fade
     return depth
 
 
 def relief(identity: Identity, expression: Expression, x: Floats, y: Floats) -> Floats:
-    """What stands out from (+) or sinks into (-) the shell at ``x`` = |x|."""
+    """Height of the relief above (+) or below (-) the shell at ``x`` = |x|, mm."""
     eye_x, cheek_y = identity.eye_x, 32.0 - 4.0 * expression.cheek_raise
     total: Floats = (
         _nose(identity, expression, x, y)
@@ -70,7 +70,7 @@ def relief(identity: Identity, expression: Expression, x: Floats, y: Floats) -> 
 
 
 def nose_tip_y(identity: Identity, expression: Expression) -> float:
-    """Height of the nose's tip."""
+    """y of the tip of the nose."""
     return identity.nose_tip_y - expression.nose_wrinkle
 
 
@@ -79,11 +79,11 @@ def _nose(identity: Identity, expression: Expression, x: Floats, y: Floats) -> F
     along = np.minimum(np.maximum((y + 12.0) / (tip + 12.0), 0.0), 1.0)
     height = identity.nose_height * along * (0.55 + 0.45 * along)
     height = height * (1.0 - smooth_step((y - tip + 2.5) / 13.5))
-    aside = x / (identity.nose_half_width * (0.62 + 0.43 * along * along))
+    across = x / (identity.nose_half_width * (0.62 + 0.43 * along * along))
     wing_x = 0.72 * identity.nose_half_width
     wing = bump(ellipse(x, y, wing_x, tip + 3.5, 0.5 * identity.nose_half_width, 7.5))
     ball = bump(ellipse(x, y, 0.0, tip + 1.0, 0.62 * identity.nose_half_width, 9.0))
-    nose: Floats = height * bump(aside * aside) + 7.5 * wing + 2.5 * ball
+    nose: Floats = height * bump(across * across) + 7.5 * wing + 2.5 * ball
     return nose
 
 

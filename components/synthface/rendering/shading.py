@@ -1,4 +1,4 @@
-"""Multi-PIE's 20 illuminations, with at most one lamp each, and the shading of a surface."""
+"""Shading of a surface under Multi-PIE's 20 illuminations, which have at most one flash each."""
 
 import math
 
@@ -16,15 +16,15 @@ FLASHES: dict[int, tuple[float, float]] = {
     17: (0.0, 60.0),
     18: (25.0, 55.0),
 }
-"""Illumination -> (yaw, elevation) of the flash in degrees. 1-13 stand by the 13 level cameras from
--90 to +90 (7 is frontal), 14 and 15 by the overhead ones, 16-18 above; 0 and 19 have none.
+"""Illumination -> (yaw, elevation) of the flash in degrees. 1-13 are at the 13 level cameras from
+-90 to +90 (7 is frontal), 14 and 15 at the overhead cameras, 16-18 above; 0 and 19 have no flash.
 """
 
 
-def lamp(illumination: int) -> tuple[float, float, float] | None:
-    """Unit direction toward the flash in the head frame, or None without one.
+def flash_direction(illumination: int) -> tuple[float, float, float] | None:
+    """Unit direction toward the flash in the head frame; None where there is no flash.
 
-    A camera at +yaw sees the subject's right cheek, so it stands on the side of negative x.
+    The right cheek of the subject is visible from a camera at +yaw, so x is negative there.
     """
     if illumination not in FLASHES:
         return None
@@ -33,8 +33,8 @@ def lamp(illumination: int) -> tuple[float, float, float] | None:
     return -sin_yaw * cos_up, -sin_up, cos_yaw * cos_up
 
 
-def light_window(seed: int) -> tuple[float, float, float]:
-    """Direction of the room's light, head frame; the length of the vector is the strength."""
+def room_light(seed: int) -> tuple[float, float, float]:
+    """Direction of the room light, head frame; the length of the vector is its strength."""
     rng = SeededRng(seed, 5)
     strength = rng.between(0.15, 0.7)
     (sin_yaw, cos_yaw) = circle(rng.between(-75.0, 75.0))
@@ -42,36 +42,37 @@ def light_window(seed: int) -> tuple[float, float, float]:
     return -sin_yaw * cos_up * strength, -sin_up * strength, cos_yaw * cos_up * strength
 
 
-def lit(
+def shade(
     albedo: Floats,
     normal: tuple[Floats, Floats, Floats],
     toward_camera: tuple[float, float, float],
     illumination: int,
     gloss: Floats,
-    window: tuple[float, float, float],
-    reached: tuple[Floats, Floats],
+    room_direction: tuple[float, float, float],
+    visibility: tuple[Floats, Floats],
 ) -> Floats:
-    """(M,) displayed grey, 1 is white, of (M,) albedos under the room's light and the flash.
+    """(M,) displayed grey, 1 is white, of (M,) albedos under the room light and the flash.
 
     Args:
         normal: components of (M,) unit normals, head frame.
         toward_camera: unit direction, head frame.
         gloss: (M,) strength of the highlight.
-        window: direction that the room's light comes from, head frame; its length is the strength.
-        reached: (M,) share of the room's light, and of the flash, that gets there.
+        room_direction: see ``room_light``.
+        visibility: (M,) visible share of the room light, and of the flash (``light_visibility``).
     """
     nx, ny, nz = normal
-    openness, reach = reached
+    room_share, flash_share = visibility
+    wx, wy, wz = room_direction
     room = 0.3 - 0.16 * ny + 0.1 * nz
-    room = room + np.maximum(nx * window[0] + ny * window[1] + nz * window[2] + 0.1, 0.0)
-    room = room * openness
-    flash = lamp(illumination)
+    room = room + np.maximum(nx * wx + ny * wy + nz * wz + 0.1, 0.0)
+    room = room * room_share
+    flash = flash_direction(illumination)
     if flash is None:
-        evenly: Floats = albedo * np.sqrt(np.maximum(1.25 * room, 0.015))
-        return evenly
-    # Light enters skin and leaves it a little farther on: it wraps around an edge.
+        without_flash: Floats = albedo * np.sqrt(np.maximum(1.25 * room, 0.015))
+        return without_flash
+    # Subsurface scattering: light reaches the skin slightly beyond the edge of a shadow.
     facing = (nx * flash[0] + ny * flash[1] + nz * flash[2] + 0.18) / 1.18
-    facing = np.maximum(facing, 0.0) * reach
+    facing = np.maximum(facing, 0.0) * flash_share
     hx, hy, hz = (f + c for f, c in zip(flash, toward_camera, strict=True))
     length = math.sqrt(hx * hx + hy * hy + hz * hz)
     shine = np.maximum(nx * (hx / length) + ny * (hy / length) + nz * (hz / length), 0.0)

@@ -1,4 +1,4 @@
-"""Head, ears, neck, shirt and hair as one set of triangles in the head frame, mm."""
+"""Head, ears, neck, shirt and hair as one triangle mesh in the head frame, mm."""
 
 import itertools
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthface.exact import circle, smooth_step, unit
-from synthface.head.body import LONG_HAIR_RINGS, NECK_RINGS, SHIRT_RINGS, tube
-from synthface.head.ear import ear_surface
-from synthface.head.surface import VERTEX_Y, WIDEST_Y, chin_y, cut_plane, front_depth
+from synthface.geometry.body import LONG_HAIR_RINGS, NECK_RINGS, SHIRT_RINGS, tube
+from synthface.geometry.ear import ear_surface
+from synthface.geometry.surface import VERTEX_Y, WIDEST_Y, chin_y, cut_plane, front_depth
 from synthface.spec import Expression, Floats, Identity
 
 SKIN, EAR, NECK, SHIRT, HAIR = range(5)
@@ -23,49 +23,48 @@ class Mesh:
     Attributes:
         vertices: (3, V) x, y, z.
         normals: (3, V) unit, outward.
-        paint: (3, V) coordinates that colours are looked up with: the head frame without hair, or
-            an ear's own (u, v, n).
+        texture: (3, V) texture coordinates: the head frame without hair, or (u, v, n) of an ear.
         part: (V,) SKIN, EAR, NECK, SHIRT or HAIR.
         triangles: (3, T) vertex indices.
     """
 
     vertices: Floats
     normals: Floats
-    paint: Floats
+    texture: Floats
     part: NDArray[np.int64]
     triangles: NDArray[np.int64]
 
 
 def build_mesh(identity: Identity, expression: Expression) -> Mesh:
-    """All parts of one head."""
+    """The mesh of one head with all parts."""
     skin, bare = _skin(identity, expression)
     ears = [_ear(identity, side) for side in (-1.0, 1.0)]
     grids = [
         (SKIN, skin, bare),
-        *((EAR, surface, own) for surface, own in ears),
+        *((EAR, surface, texture) for surface, texture in ears),
         *((kind, tube, tube) for kind, tube in _tubes(identity.long_hair)),
     ]
-    vertices, normals, paint, part, triangles = [], [], [], [], []
+    vertices, normals, textures, part, triangles = [], [], [], [], []
     start = 0
-    for kind, surface, own in grids:
+    for kind, surface, texture in grids:
         _, rows, columns = surface.shape
         vertices.append(surface.reshape(3, -1))
         normals.append(_grid_normals(surface).reshape(3, -1))
-        paint.append(own.reshape(3, -1))
+        textures.append(texture.reshape(3, -1))
         part.append(np.full(rows * columns, kind))
         triangles.append(_grid_triangles(rows, columns) + start)
         start += rows * columns
     return Mesh(
         np.concatenate(vertices, axis=1),
         np.concatenate(normals, axis=1),
-        np.concatenate(paint, axis=1),
+        np.concatenate(textures, axis=1),
         np.concatenate(part),
         np.concatenate(triangles, axis=1),
     )
 
 
 def hairline(identity: Identity, z: Floats) -> Floats:
-    """Height y above which the skin at depth ``z`` is hair: temples, sideburns, nape."""
+    """y of the hairline at depth ``z``; skin above it is covered by hair."""
     front = identity.hairline_y
     knots = (
         (78.0, front),
@@ -83,7 +82,7 @@ def hairline(identity: Identity, z: Floats) -> Floats:
 
 
 def _skin(identity: Identity, expression: Expression) -> tuple[Floats, Floats]:
-    """(3, rows, columns) closed skin with its hair's thickness, and the same without it."""
+    """(3, rows, columns) closed skin surface with the thickness of the hair, and without it."""
     sin_rows, (sin_columns, cos_columns) = _row_sines(), _column_circle()
     below = chin_y(identity, expression) - WIDEST_Y
     y = WIDEST_Y + sin_rows * np.where(sin_rows < 0.0, WIDEST_Y - VERTEX_Y, below)
@@ -95,14 +94,14 @@ def _skin(identity: Identity, expression: Expression) -> tuple[Floats, Floats]:
     )
     bare = np.stack([x, grid_y, z])
     lift = identity.hair_thickness * smooth_step((hairline(identity, z) - grid_y) / 14.0)
-    lift = lift * (1.0 - 0.8 * smooth_step((grid_y + 45.0) / 40.0))  # flat beside the ears
+    lift = lift * (1.0 - 0.8 * smooth_step((grid_y + 45.0) / 40.0))  # flat near the ears
     out = unit(x, np.minimum(grid_y - WIDEST_Y, 0.0), z)
     return bare + lift * np.stack(out), bare
 
 
 @cache
 def _row_sines() -> Floats:
-    """Heights from the vertex (-1) over the widest cut (0) to the chin (1), denser at the nose."""
+    """Heights from the vertex (-1) past the widest cut (0) to the chin (1), denser at the nose."""
     return np.array(
         [circle(angle)[0] for angle in _angles((-90, 16), (0, 14), (21, 18), (36, 34), (90, 0))]
     )
@@ -110,14 +109,14 @@ def _row_sines() -> Floats:
 
 @cache
 def _column_circle() -> tuple[Floats, Floats]:
-    """(sin, cos) once around a cut: ear to ear over the face, denser at the nose, then the back."""
+    """(sin, cos) around a cut: ear to ear across the face, denser at the nose, then the back."""
     angles = _angles((-90, 26), (-16, 24), (16, 26), (90, 24), (270, 0))
     sines, cosines = zip(*(circle(angle) for angle in angles), strict=True)
     return np.array(sines), np.array(cosines)
 
 
 def _angles(*stops: tuple[int, int]) -> list[float]:
-    """Degrees from the first stop to the last; each says in how many steps the next is reached."""
+    """Degrees from the first stop to the last; a stop is (degrees, steps to the next stop)."""
     angles = [
         start + (stop - start) * step / steps
         for (start, steps), (stop, _) in itertools.pairwise(stops)
@@ -127,17 +126,17 @@ def _angles(*stops: tuple[int, int]) -> list[float]:
 
 
 def _ear(identity: Identity, side: float) -> tuple[Floats, Floats]:
-    """(3, rows, columns) ear and its own (u, v, n)."""
-    own = _ear_coordinates(side)
-    u, v, n = own
-    # The rim stands higher than the hollow inside it.
+    """(3, rows, columns) surface of an ear, and its (u, v, n)."""
+    coordinates = _ear_coordinates(side)
+    u, v, n = coordinates
+    # The rim is higher than the hollow inside it.
     hollow = np.where(n > 0.0, 1.0 - 0.9 * (1.0 - u * u - v * v), 1.0)
-    return ear_surface(identity, side, u, v, n * hollow), own
+    return ear_surface(identity, side, u, v, n * hollow), coordinates
 
 
 @cache
 def _ear_coordinates(side: float) -> Floats:
-    """(3, rows, columns) of u, v, n over a ball."""
+    """(3, rows, columns) of u, v, n on a sphere."""
     sines, cosines = np.array([circle(-360.0 * side * column / 28) for column in range(29)]).T
     down, wide = np.array([circle(-90.0 + 180.0 * row / 18) for row in range(19)]).T
     v = np.repeat(down[:, None], len(sines), axis=1)
@@ -150,7 +149,7 @@ def _tubes(long_hair: bool) -> list[tuple[int, Floats]]:
 
 
 def _grid_normals(surface: Floats) -> Floats:
-    """(3, rows, columns) unit normals of a grid whose first column lies again at its end."""
+    """(3, rows, columns) unit normals of a closed grid: its last column equals its first."""
     ring = np.concatenate([surface[:, :, -2:-1], surface, surface[:, :, 1:2]], axis=2)
     ax, ay, az = ring[:, :, 2:] - ring[:, :, :-2]
     tall = np.concatenate([surface[:, :1], surface, surface[:, -1:]], axis=1)

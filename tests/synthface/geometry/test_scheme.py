@@ -14,9 +14,9 @@ from fpenet.data.synth import render
 from fpenet.params import Params
 from fpenet.params.scheme import SchemeParams, read_scheme
 from synthface import EXPRESSIONS, FaceSpec, Occluder, render_dataset, render_face
-from synthface.head.landmarks import landmarks
-from synthface.head.scheme import head_obj, mean_head, scheme_points, with_scheme
-from synthface.population import sample_identity
+from synthface.geometry.landmarks import landmarks
+from synthface.geometry.scheme import head_obj, mean_head, scheme_points, with_scheme
+from synthface.sampling import sample_identity
 
 TEN = Path(__file__).parents[3] / "schemes" / "ten.yaml"
 OF_THE_CARD = [36, 39, 42, 45, 30, 31, 35, 48, 54, 8]
@@ -96,8 +96,8 @@ def test_the_mean_head_can_be_looked_at() -> None:
     ("change", "said"),
     [
         ({"keypoints": []}, "keypoints is []: Tuple should have at least 1 item"),
-        ({"mirror": [[1, 11]]}, "mirror: 11 is no keypoint; choose of 1 to 10"),
-        ({"mirror": [[1, 2], [2, 3]]}, "mirror: a keypoint is there twice"),
+        ({"mirror": [[1, 11]]}, "mirror: 11 is no keypoint; must be 1 to 10"),
+        ({"mirror": [[1, 2], [2, 3]]}, "mirror: a keypoint is repeated"),
         ({"regions": {"eyes": [0]}}, "regions.eyes.0 is 0: Input should be greater than 0"),
         ({"eye_corner": [1, 4]}, "eye_corner is [1, 4]: Extra inputs are not permitted"),
     ],
@@ -115,7 +115,10 @@ def test_a_wrong_scheme_file_is_named(
 @pytest.mark.parametrize(
     ("vertices", "said"),
     [
-        ({99999: 1.0}, "keypoint 2 (b): vertex 99999 is none; the mean head has 0 to "),
+        (
+            {99999: 1.0},
+            "keypoint 2 (b): there is no vertex 99999; the mean head has the vertices 0 to ",
+        ),
         (None, "has no"),
     ],
 )

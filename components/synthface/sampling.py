@@ -10,11 +10,11 @@ KINDS: tuple[OccluderKind, ...] = ("box", "hand", "mic")
 LIGHT_OCCLUDER_SHARE = 0.12
 BLINK_SHARE = 0.05
 HEAVY_OCCLUDER_SHARE = 0.016
-"""Fraction of faces with an occlusion level above 5, which the validation rules drop."""
+"""Share of faces with an occlusion level above 5, which stage validate drops."""
 
 
 def sample_identity(seed: int, subject: int) -> Identity:
-    """The subject numbered ``subject`` of the population ``seed``."""
+    """The shape and appearance of subject number ``subject`` for a ``seed``."""
     rng = SeededRng(seed, 11, subject)
     between = rng.between
     skin = between(0.34, 0.74)
@@ -23,10 +23,10 @@ def sample_identity(seed: int, subject: int) -> Identity:
     hair = between(0.45, 0.75) if grey_haired else between(0.07, 0.07 + 0.6 * skin)
     bearded = not long_hair and rng.bernoulli(0.35)
     eye_half_width = between(13.8, 16.2)
-    more = SeededRng(seed, 12, subject)
-    male = bearded or (not long_hair and more.bernoulli(0.55))
-    full_beard = more.between(0.55, 0.95) if bearded and more.bernoulli(0.45) else 0.0
-    bald = male and more.bernoulli(0.15)
+    rng_2 = SeededRng(seed, 12, subject)
+    male = bearded or (not long_hair and rng_2.bernoulli(0.55))
+    full_beard = rng_2.between(0.55, 0.95) if bearded and rng_2.bernoulli(0.45) else 0.0
+    bald = male and rng_2.bernoulli(0.15)
     return Identity(
         face_half_width=between(65.0, 75.0),
         chin_y=between(102.0, 118.0),
@@ -60,14 +60,14 @@ def sample_identity(seed: int, subject: int) -> Identity:
         stubble=between(0.15, 0.55) if bearded else 0.0,
         glasses=rng.bernoulli(0.15),
         shirt_albedo=between(0.1, 0.8),
-        age=more.between(50.0, 78.0) if grey_haired else more.between(18.0, 62.0),
+        age=rng_2.between(50.0, 78.0) if grey_haired else rng_2.between(18.0, 62.0),
         sex="male" if male else "female",
-        fullness=more.between(-0.8, 1.0),
-        fringe=more.between(8.0, 36.0) if not bald and more.bernoulli(0.35) else 0.0,
+        fullness=rng_2.between(-0.8, 1.0),
+        fringe=rng_2.between(8.0, 36.0) if not bald and rng_2.bernoulli(0.35) else 0.0,
         beard=full_beard,
-        hat=more.between(0.08, 0.7) if more.bernoulli(0.1) else None,
-        freckles=more.between(0.03, 0.1) if more.bernoulli(0.2) else 0.0,
-        suit=more.bernoulli(0.35),
+        hat=rng_2.between(0.08, 0.7) if rng_2.bernoulli(0.1) else None,
+        freckles=rng_2.between(0.03, 0.1) if rng_2.bernoulli(0.2) else 0.0,
+        suit=rng_2.bernoulli(0.35),
     )
 
 
@@ -78,18 +78,18 @@ def sample_face(
     illumination: int,
     seed: tuple[int, ...],
 ) -> FaceSpec:
-    """A photograph of ``identity`` from ``camera_deg`` (yaw, height), by the ``seed``."""
+    """The parameters of a photograph of ``identity`` from ``camera_deg`` (yaw, height)."""
     rng = SeededRng(*seed)
     yaw = camera_deg[0] + rng.between(-5.0, 5.0)
     pitch = camera_deg[1] + rng.between(-6.0, 6.0)
     scale = rng.between(1.18, 1.4)
-    aside = circle(yaw)[0] * 45.0 * scale
-    lower = circle(pitch)[0] * 45.0 * scale
+    shift_x = circle(yaw)[0] * 45.0 * scale
+    shift_y = circle(pitch)[0] * 45.0 * scale
     centre = (
-        320.0 + rng.between(-25.0, 25.0) - aside,
-        212.0 + rng.between(-16.0, 16.0) - lower,
+        320.0 + rng.between(-25.0, 25.0) - shift_x,
+        212.0 + rng.between(-16.0, 16.0) - shift_y,
     )
-    face_px = (centre[0] + 1.5 * aside, centre[1] + 42.0 * scale + 1.5 * lower)
+    face_px = (centre[0] + 1.5 * shift_x, centre[1] + 42.0 * scale + 1.5 * shift_y)
     return FaceSpec(
         identity=identity,
         expression=_blinking(_varied(expression, rng), SeededRng(*seed, 6)),
@@ -101,35 +101,35 @@ def sample_face(
         camera_mm=SeededRng(*seed, 7).between(650.0, 1500.0),
         illumination=illumination,
         gaze_mm=(rng.between(-2.5, 2.5), rng.between(-1.0, 1.0)),
-        occluder=_draw_occluder(rng, face_px, scale),
+        occluder=_sample_occluder(rng, face_px, scale),
         seed=int(rng.between(0.0, float(1 << 31))),
     )
 
 
 def _varied(expression: Expression, rng: SeededRng) -> Expression:
-    """``expression`` stronger or weaker, with small changes of brows, lids and lip corners."""
+    """``expression`` with a random strength and small changes of brows, lids and lip corners."""
     strength = rng.between(0.7, 1.1)
-    moved = {
+    changed = {
         field.name: strength * getattr(expression, field.name)
         for field in dataclasses.fields(expression)
     }
-    moved["eye_open"] = 1.0 + strength * (expression.eye_open - 1.0) + rng.between(-0.1, 0.08)
-    moved["brow_raise"] += rng.between(-1.0, 1.5)
-    moved["corner_raise"] += rng.between(-1.0, 1.5)
-    moved["mouth_widen"] += rng.between(-0.8, 0.8)
-    return Expression(**moved)
+    changed["eye_open"] = 1.0 + strength * (expression.eye_open - 1.0) + rng.between(-0.1, 0.08)
+    changed["brow_raise"] += rng.between(-1.0, 1.5)
+    changed["corner_raise"] += rng.between(-1.0, 1.5)
+    changed["mouth_widen"] += rng.between(-0.8, 0.8)
+    return Expression(**changed)
 
 
 def _blinking(expression: Expression, rng: SeededRng) -> Expression:
-    """``expression``, with closed or nearly closed lids in a fraction BLINK_SHARE of the faces."""
+    """``expression``, with closed or nearly closed lids in a share BLINK_SHARE of the faces."""
     if not rng.bernoulli(BLINK_SHARE):
         return expression
     return dataclasses.replace(expression, eye_open=rng.between(0.02, 0.3))
 
 
-def _draw_occluder(rng: SeededRng, face_px: tuple[float, float], scale: float) -> Occluder | None:
-    lot = rng.between(0.0, 1.0)
-    if lot < HEAVY_OCCLUDER_SHARE:
+def _sample_occluder(rng: SeededRng, face_px: tuple[float, float], scale: float) -> Occluder | None:
+    sample = rng.between(0.0, 1.0)
+    if sample < HEAVY_OCCLUDER_SHARE:
         return Occluder(
             kind="box",
             x=face_px[0] + rng.between(-15.0, 15.0),
@@ -138,7 +138,7 @@ def _draw_occluder(rng: SeededRng, face_px: tuple[float, float], scale: float) -
             angle_deg=rng.between(-15.0, 15.0),
             albedo=rng.between(0.2, 0.9),
         )
-    if lot < HEAVY_OCCLUDER_SHARE + LIGHT_OCCLUDER_SHARE:
+    if sample < HEAVY_OCCLUDER_SHARE + LIGHT_OCCLUDER_SHARE:
         return Occluder(
             kind=KINDS[rng.index(len(KINDS))],
             x=face_px[0] + rng.between(-75.0, 75.0) * scale,

@@ -4,32 +4,32 @@
 
 =======  =======================================================================================
 0-16     jaw line from the left ear to the chin (8) to the right ear, evenly spaced along it.
-         Where it is turned away, ``contour`` moves the points to the outline that is seen.
+         Where it is hidden, ``contour`` moves the points to the visible contour.
 17-26    middle line of the left brow, outer to inner end, then of the right brow, inner to outer
 27-35    ridge of the nose from its root to its tip (30); lower edge: left wing, left nostril,
          middle, right nostril, right wing
-36-47    lid edges, six an eye: left eye from its outer corner over the upper lid and back along the
-         lower; right eye from its inner corner the same way
-48-67    lips in iBUG's order: outer edge from the left corner over the upper lip and back, then
-         the inner edge the same way
+36-47    lid edges, six for each eye: left eye from its outer corner along the upper lid and back
+         along the lower lid; right eye from its inner corner in the same order
+48-67    lips in iBUG's order: outer edge from the left corner along the upper lip and back, then
+         the inner edge in the same order
 68-75    edge of the iris: left, top, right, bottom of the left eye, then of the right eye; hidden
          where a lid covers it
 76-79    left ear: top, lobe; right ear: top, lobe
-80-82    edge of the left lower lid between 36, 41, 40 and 39, outer to inner; 91-93 the right eye's
-83-89    fold above the left upper lid, image left to right; 94-100 the right eye's
-90       left eye, where the white begins beside the inner corner; 101 the right eye's
-102      centre of the left pupil; 103 of the right
+80-82    edge of the left lower lid between 36, 41, 40 and 39, outer to inner; 91-93 the right eye
+83-89    fold above the left upper lid, image left to right; 94-100 the right eye
+90       left eye, edge of the white next to the inner corner; 101 the right eye
+102      centre of the left pupil; 103 of the right pupil
 =======  =======================================================================================
 
-FPENet's card names 68-103 only as pupils, ears and further eye points; the places above are ours,
-chosen so that FPENet's mirror map holds.
+FPENet's model card describes 68-103 only as pupils, ears and further eye points. The positions
+above are defined by this project, consistent with FPENet's flip map.
 """
 
 import numpy as np
 
-from synthface.head import curves
-from synthface.head.ear import ear_surface
-from synthface.head.surface import WIDEST_Y, chin_y, cut_plane, front_depth, nose_tip_y
+from synthface.geometry import curves
+from synthface.geometry.ear import ear_surface
+from synthface.geometry.surface import WIDEST_Y, chin_y, cut_plane, front_depth, nose_tip_y
 from synthface.spec import Expression, Floats, Identity
 
 NUM_KEYPOINTS = 104
@@ -38,7 +38,7 @@ EARS = slice(76, 80)
 IRISES = [*range(68, 76), 102, 103]
 JAW_TOP_Y = -6.0
 CARUNCLE = -0.8
-"""Eye parameter where the white begins beside the inner corner."""
+"""Eye parameter of the edge of the white next to the inner corner."""
 
 
 def landmarks(identity: Identity, expression: Expression, gaze_mm: tuple[float, float]) -> Floats:
@@ -82,7 +82,7 @@ def _stack(x: Floats, y: Floats) -> Floats:
 
 def _jaw(identity: Identity, expression: Expression) -> Floats:
     """(9, 2) from the ear to the chin on the right side."""
-    # Dense toward the chin, where the outline runs level: below = sqrt(1 - w**2), w falling to 0.
+    # Dense near the chin, where the contour is horizontal: below = sqrt(1 - w**2), w down to 0.
     w = np.arange(400, -1, -1) / 400.0
     w = w * w
     below = np.sqrt(1.0 - w * w)
@@ -93,9 +93,9 @@ def _jaw(identity: Identity, expression: Expression) -> Floats:
     x, y = x[keep], y[keep]
     dx, dy = x[1:] - x[:-1], y[1:] - y[:-1]
     length = np.concatenate([np.zeros(1), np.cumsum(np.sqrt(dx * dx + dy * dy))])
-    wanted = length[-1] * (np.arange(9) / 8.0)
-    after = np.minimum(np.maximum(np.searchsorted(length, wanted), 1), len(length) - 1)
-    share = (wanted - length[after - 1]) / (length[after] - length[after - 1])
+    target = length[-1] * (np.arange(9) / 8.0)
+    after = np.minimum(np.maximum(np.searchsorted(length, target), 1), len(length) - 1)
+    share = (target - length[after - 1]) / (length[after] - length[after - 1])
     return _stack(
         x[after - 1] + share * dx[after - 1],
         y[after - 1] + share * dy[after - 1],
@@ -110,7 +110,7 @@ def _brow(identity: Identity, expression: Expression) -> Floats:
 
 
 def _nose(identity: Identity, expression: Expression) -> Floats:
-    """(9, 2) ridge, then lower edge from left to right."""
+    """(9, 2) ridge from root to tip, then the lower edge from left to right."""
     tip = nose_tip_y(identity, expression)
     root = -4.0
     ridge = [(0.0, root + step / 3.0 * (tip - root)) for step in range(4)]

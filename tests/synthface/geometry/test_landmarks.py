@@ -3,7 +3,7 @@
 import numpy as np
 
 from fpenet.keypoints import SCHEMES
-from synthface.head.landmarks import landmarks
+from synthface.geometry.landmarks import landmarks
 from synthface.spec import EXPRESSIONS, Expression, Identity
 
 MEAN_HEAD = landmarks(Identity(), Expression(), (0.0, 0.0))
