@@ -99,7 +99,7 @@ def try_corruption() -> None:
         return np.repeat(FIVE, len(images), axis=0), np.ones((len(images), 5))
 
     curves = robustness_of(predict, store_of(FIVE), np.array([0]), {"all": range(5)}, evaluate)
-    assert [curve["corruption"] for curve in curves["curves"]] == ["negative"]
+    assert [curve.corruption for curve in curves.curves] == ["negative"]
     assert sorted(seen) == [5, 250]  # grey levels of the plain crop and of its negative
 
 
@@ -114,7 +114,7 @@ def try_keypoint_scheme() -> None:
     kpi = kpi_of(store, FIVE + np.array([3.0, 0.0]), evaluate)
     assert kpi.metrics["crop_px/eyes"] == 3.0
     assert kpi.metrics["nme_interocular/all"] == 3.0 / 24.0  # between (20, 24) and (44, 24)
-    draw_mean_face(kpi.to_json(), FIVE[0])
+    draw_mean_face(kpi, FIVE[0])
     assert "<td>eyes</td><td>1-2</td>" in guide_page(5)
     assert not store.scheme.of_fpenet  # its points are not the first 5 of the 68
 

@@ -157,7 +157,7 @@ def _slice_rows(
     return tuple(rows)
 
 
-def _per_point(table: MetricTable) -> dict[str, list[float | None]]:
+def _per_point(table: MetricTable) -> dict[str, tuple[float | None, ...]]:
     """Unit -> the mean of each keypoint, for the errors that have one column per keypoint."""
     units = [unit for unit, metric in ERRORS.items() if not metric.per_face]
     per_point = {}

@@ -136,7 +136,8 @@ class GateParams(Section):
     """The deployed model: ``auto`` (the release pointer), a bundle's folder,
     ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; null: a first release."""
     thresholds: dict[str, dict[LimitedName, PositiveFloat]]
-    """Data set (``other``: any not named) -> metric of the KPI report -> upper limit."""
+    """Data set (``other``: every data set without a key) -> metric of the KPI report -> upper
+    limit."""
     min_faces: PositiveInt
     min_subjects: PositiveInt
     comparison: ComparisonParams

@@ -16,6 +16,7 @@ from fpenet.deploy.bundle.bundle import bundle_targets, reason_left_out
 from fpenet.deploy.bundle.trtexec import trtexec_options
 from fpenet.deploy.engines.engine_table import Engine, EngineStatus
 from fpenet.deploy.engines.targets import TARGETS, Precision
+from fpenet.kpi.gate import GATE, GateDecision
 from fpenet.params import Params, TargetName
 from fpenet.provenance.checksums import verify_checksums
 from fpenet.provenance.digest import digest_file

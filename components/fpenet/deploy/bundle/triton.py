@@ -48,7 +48,7 @@ class _Tensor:
 
 
 def engine_place(target: GpuTarget) -> Path | None:
-    """Where the engine lies in the repository; None where Triton does not run the runtime."""
+    """The engine's path in the repository; None where Triton has no backend for the runtime."""
     triton = RUNTIMES[target.runtime].triton
     return None if triton is None else Path(ENGINE) / "1" / triton[1]
 

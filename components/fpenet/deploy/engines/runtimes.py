@@ -14,18 +14,20 @@ class Runtime:
     """Software that executes engines.
 
     Attributes:
-        build: network files, target and precision to an engine, or why it is pending.
-        load: an engine's bytes, whose signature and digest were checked, the file's name for
-            messages and a number of threads to a predict function, or why it cannot run here.
-        suffix: of the engine's file name.
-        needs_gpu: whether it executes engines on a GPU, whose driver maps a large address space.
+        build: takes network files, target, precision and params; returns an engine, or why it is
+            pending.
+        load: takes an engine's bytes, whose signature and digest were checked, the file's name for
+            messages, and a number of threads; returns a predict function, or why the engine cannot
+            run here.
+        suffix: suffix of the engine's file name.
+        needs_gpu: whether it executes engines on a GPU; no limit of address space applies then.
         distributions: the packages that it may be installed from; their version must be the one
             that built an engine. Empty: any version runs it. Stage ``build`` lists them as tools.
-        triton: Triton's backend, and the file that it looks for; None where it has none.
-        deepstream: whether a bundle holds a configuration for it.
-        in_python: whether ``fpenet.Landmarker`` is what most use it by.
-        fixed_profile: whether an engine takes no larger batch than its target's profile has.
-        trtexec: whether NVIDIA's trtexec can time it.
+        triton: Triton's backend and its model file name; None: Triton has no backend for it.
+        deepstream: whether a bundle has a configuration for DeepStream.
+        in_python: whether the README of a bundle shows ``fpenet.Landmarker``.
+        fixed_profile: whether the largest batch of an engine is that of its target's profile.
+        trtexec: whether NVIDIA's trtexec can time its engines.
     """
 
     build: Callable[[Network, GpuTarget, Precision, BuildParams], Built | Pending]

@@ -33,16 +33,17 @@ class GpuTarget:
     Attributes:
         device: product name.
         compute_capability: (major, minor) of the GPU; None for the CPU.
-        runtime: what executes the engine, and builds it.
-        versions: (major, minor, patch) of every ``tensorrt`` that exists for the device and reads
-            the opset, the one that a bundle is made for first; of ``tensorrt_rtx``, the pinned one.
-        opset: of the ONNX file that its parser reads.
-        precisions: to build.
-        batch: smallest, best and largest batch of the engine's profile.
-        dla_cores: deep-learning accelerators beside the GPU.
-        pool: the work pool whose worker builds it.
-        card: what NVIDIA's model card says of the device.
-        built_on_device: whether only the device itself can build its engines.
+        runtime: the software that builds and executes the engine.
+        versions: (major, minor, patch) of every TensorRT that exists for the device and reads the
+            opset; the first is the version that a bundle is made for. For TensorRT-RTX the pinned
+            version.
+        opset: opset of the ONNX file that the engine is built from.
+        precisions: precisions to build.
+        batch: smallest, optimal and largest batch of the engine's profile.
+        dla_cores: number of deep-learning accelerators (DLA).
+        pool: the work pool whose worker builds the engine.
+        card: the times of the device in NVIDIA's model card.
+        built_on_device: whether its engines can be built only on the device itself.
     """
 
     device: str
@@ -213,7 +214,7 @@ def _on_device(
         batch,
         pool,
         built_on_device=True,
-        **more,
+        **options,
     )
 
 

@@ -99,10 +99,11 @@ def shared_keypoints(store: CropStore, num_keypoints: int) -> CropStore:
     labelled = store.num_keypoints
     if num_keypoints == labelled:
         return store
-    if not (scheme_for(own).of_fpenet and scheme_for(num_keypoints).of_fpenet):
+    if not (scheme_for(labelled).of_fpenet and scheme_for(num_keypoints).of_fpenet):
         alike = sorted(count for count, scheme in SCHEMES.items() if scheme.of_fpenet)
         raise InputError(
-            f"it has {num_keypoints} keypoints, the faces {own}; only {alike} are numbered alike"
+            f"it has {num_keypoints} keypoints, the faces {labelled}; only {alike} have the same"
+            " numbering"
         )
     return first_keypoints(store, min(labelled, num_keypoints))
 

@@ -16,6 +16,7 @@ from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 
 from fpenet.keypoints import scheme_for
+from fpenet.kpi.confidence import ConfidenceMetrics
 from fpenet.kpi.metrics import Floats
 from fpenet.kpi.report import KpiReport, SliceMetrics
 from fpenet.kpi.robustness import RobustnessCurve, RobustnessErrors
