@@ -68,7 +68,7 @@ def test_f43_a_put_that_fails_for_a_while_moves_the_pointer_once(
 @pytest.mark.parametrize(
     ("faults", "said"),
     [
-        ([(PUT, CONFLICT)] * 5, "409 at every one of 5 tries"),
+        ([(PUT, CONFLICT)] * 5, "status 409 at each of 5 tries"),
         ([(PUT, refused(403, "AccessDenied"))], "AccessDenied"),
         # what the server says it holds after the move is not what was sent
         ([(POINTER, passed), (POINTER, cut(20)), *[(POINTER, cut(20))] * 4], "pointer"),
@@ -112,6 +112,8 @@ def test_f43_a_server_that_takes_every_put_is_refused_before_anything_moves(
     behind: Store, faulty_proxy: FaultyProxy, key: SigningKey
 ) -> None:
     faulty_proxy.faults += [("PUT conditions", passed), ("PUT conditions", taken)]
-    with pytest.raises(ValueError, match="the server ignores IfNoneMatch of a put, so that two"):
+    with pytest.raises(
+        ValueError, match="the server ignores the header IfNoneMatch of a put, so two"
+    ):
         promote(behind, key, "1")
     assert read_head(behind, (key.public,)).link is None

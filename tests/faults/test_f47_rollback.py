@@ -63,7 +63,9 @@ def test_f47_a_promotion_that_came_first_stays(
 
     with monkeypatch.context() as patch:
         patch.setattr(rollback, "publish", meanwhile)
-        with pytest.raises(Superseded, match=r"moved to deployable_v3\.3 \(sequence 3\) meanwhile"):
+        with pytest.raises(
+            Superseded, match=r"moved to deployable_v3\.3 \(sequence 3\) in the mean"
+        ):
             roll_back(gate.params, None, "maria", "eyes drift")
     assert (gate.alias, gate.head.version) == ("3", "3")
     assert answers_of(gate) == [("promoted", "3"), ("promoted", "2"), ("promoted", "1")]
@@ -88,15 +90,15 @@ def test_f47_what_is_missing_is_named_and_nothing_moves(
 
     engine.rename(tmp_path / "away")
     assert said().startswith(
-        "fpenet rollback: deployable_v3.1 (version 1) does not hold:"
+        "fpenet rollback: deployable_v3.1 (version 1) is refused:"
         " deployable/cpu/fp32.onnx is missing"
     )
     engine.write_bytes(b"another")
-    assert "deployable/cpu/fp32.onnx is not the file that was released" in said()
+    assert "deployable/cpu/fp32.onnx is not the released file" in said()
     (tmp_path / "away").replace(engine)
     good = stored.read_bytes()
     stored.write_bytes(b"another")
-    assert f"{stored}: holds other bytes than it should; remove it" in said()
+    assert f"{stored}: the store already has other content; remove it" in said()
     stored.unlink()  # what only the store lacks is put there again
     MlflowClient().delete_model_version(gate.model, "3")
     assert roll_back(gate.params, "1", "maria", "eyes drift").version == "1"

@@ -1,7 +1,7 @@
-"""``release.json`` and its signature: what a release holds, by digest, and who released it.
+"""The release manifest ``release.json`` and its signature: the digest of every file of a release.
 
-Everything that is fetched or promoted later is checked against this one signed file: the evidence
-through the digest of each stage, the artifacts through ``files``.
+Every later download and promotion is checked against this signed file: the evidence by the digest
+of each stage, the artifacts by ``files``.
 """
 
 import json
@@ -17,15 +17,15 @@ from fpenet.provenance.signing import PublicKey, verify_file
 RECORD = "release.json"
 _KIND = "release"
 ARTIFACTS = ("trainable", "deployable")
-"""Folders of the MLflow run that a version of each model stands for."""
+"""The folders of the MLflow run that the versions of the two registered models contain."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of the release as it is stored: its SHA-256 and its size in bytes.
+    """A stored file of the release: its SHA-256 and its size in bytes.
 
     Attributes:
-        plain_sha256: of what was encrypted; None where the file is stored as it is.
+        plain_sha256: SHA-256 of the file before encryption; None where it is not encrypted.
     """
 
     sha256: str
@@ -35,16 +35,16 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release whose record was signed by a trusted key.
+    """A release whose manifest is signed by a trusted key.
 
     Attributes:
-        digest: of the content of every stage.
-        name: as the model card names its versions, e.g. ``deployable_v3.0``.
-        model, version: where it is registered.
+        digest: of the release, computed from ``digests``.
+        name: of the deployable version, e.g. ``deployable_v3.0``.
+        model, version: the registered model and the number of the version.
         digests: stage -> digest of its content.
         files: path in the run, below ``trainable/`` or ``deployable/`` -> the stored file.
-        released_by: the key that signed the record.
-        said: all that the record says.
+        released_by: the key that signed the manifest.
+        said: the whole content of the manifest.
     """
 
     digest: str
@@ -60,13 +60,13 @@ class Release:
 def stored_files(
     artifacts: Iterable[tuple[Path, str]], plain: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
-    """What the record says of each file below ``ARTIFACTS``.
+    """The rows of the manifest for the files below ``ARTIFACTS``: path in the run -> its row.
 
     Args:
-        artifacts: files and folders, each with the folder of the run that it goes to.
-        plain: name in the run -> SHA-256 of what was encrypted.
+        artifacts: files and folders, each with its folder in the run.
+        plain: path in the run -> SHA-256 of the file before encryption.
     """
-    found: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for path, folder in artifacts:
         if folder not in ARTIFACTS:
             continue
@@ -74,10 +74,10 @@ def stored_files(
         for file in inside:
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
             name = f"{folder}/{name}"
-            found[name] = {"sha256": digest_file(file), "size_bytes": file.stat().st_size}
+            rows[name] = {"sha256": digest_file(file), "size_bytes": file.stat().st_size}
             if name in plain:
-                found[name]["plain_sha256"] = plain[name]
-    return found
+                rows[name]["plain_sha256"] = plain[name]
+    return rows
 
 
 def record_text(record: Mapping[str, Any]) -> str:
@@ -86,10 +86,11 @@ def record_text(record: Mapping[str, Any]) -> str:
 
 
 def read_release(folder: Path, trusted: Sequence[PublicKey]) -> Release:
-    """The release whose record and signature lie in ``folder``.
+    """Read the release manifest in ``folder`` and check its signature.
 
     Raises:
-        InputError: naming the file: missing, not signed by a trusted key, changed, or no record.
+        InputError: the manifest or its signature is missing, no trusted key signed it, or it is
+            not a release manifest; the message names the file.
     """
     path = folder / RECORD
     payload, public = verify_file(path, trusted)
@@ -109,12 +110,12 @@ def read_release(folder: Path, trusted: Sequence[PublicKey]) -> Release:
             said,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not the record of a release: {error}") from None
+        raise InputError(f"{path}: not a release manifest: {error}") from None
     if digest_json(dict(release.digests)) != release.digest:
         raise InputError(f"{path}: its digests are not those of release {release.digest[:12]}")
-    leaving = [name for name in files if not _inside(name)]
-    if leaving:
-        raise InputError(f"{path}: names a file outside of the release: {leaving[0]}")
+    outside = [name for name in files if not _inside(name)]
+    if outside:
+        raise InputError(f"{path}: lists a file outside the release: {outside[0]}")
     return release
 
 

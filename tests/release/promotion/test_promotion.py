@@ -125,8 +125,8 @@ def test_a_target_that_is_required_by_now_is_missed(
     answer = decide_request(gate.params)
     assert answer is not None
     assert answer.reasons == (
-        "required target h200 is not ready: not built at all",
-        "required target h200: its bundle holds no engine that was judged",
+        "required target h200 is not ready: not built",
+        "required target h200: its bundle contains no judged engine",
     )
 
 
@@ -139,7 +139,7 @@ def _of_the_run(gate: Promoting) -> Path:
     [
         (
             lambda run: (run / "deployable/cpu/fp32.onnx").write_bytes(b"another"),
-            ("deployable/cpu/fp32.onnx is not the file that was released",),
+            ("deployable/cpu/fp32.onnx is not the released file",),
         ),
         (
             lambda run: (run / "deployable/cpu/fp32.onnx").unlink(),
@@ -147,15 +147,15 @@ def _of_the_run(gate: Promoting) -> Path:
         ),
         (
             lambda run: (run / "trainable/more.bin").write_bytes(b""),
-            ("trainable/more.bin was not released",),
+            ("trainable/more.bin is not in the release",),
         ),
         (
             lambda run: (run / "gate/gate.json").write_text('{"passed": true, "reasons": []}'),
-            ("gate/gate.json: is not the one that the gate saw",),
+            ("gate/gate.json: its digest is not that of stage gate",),
         ),
         (
             lambda run: (run / "model_card.md").write_text("# The best model"),
-            ("model_card.md is not the one that was released",),
+            ("model_card.md is not the released file",),
         ),
         (
             lambda run: (run / "release.json.sig").unlink(),
@@ -163,7 +163,7 @@ def _of_the_run(gate: Promoting) -> Path:
         ),
         (
             lambda run: (run / "release.json").unlink(),
-            ("it has no release.json: it was not made and signed by this pipeline",),
+            ("it has no release.json: this pipeline did not register it",),
         ),
         (
             lambda run: shutil.rmtree(run / "manifests/gate"),
@@ -265,10 +265,10 @@ def test_promote_asks_and_says_what_was_answered(
         (0, f"{model} version 1: is deployable (sequence 1)"),
         (3, f"{model} version 2: refused, deployable_v3.1 stays deployable (sequence 2)"),
         (0, f"{model} version 1: is deployable (sequence 2)"),
-        (2, f"fpenet promote: {model}: has no version 3; the page of the model lists them"),
+        (2, f"fpenet promote: {model}: has no version 3; its page in MLflow lists them"),
     ]
     assert main(["promote", "2", "--wait", "0", *gate.options]) == 1
-    assert "the gate has not answered within 0 s" in capsys.readouterr().err
+    assert "no decision within 0 s" in capsys.readouterr().err
     assert gate.alias == "2"
 
 

@@ -40,7 +40,7 @@ def test_pointer_and_alias_go_back_together_and_the_chain_tells_it(
     ]
     assert lines[2][-1] == "deployable_v3.2 promoted"
     assert main(["rollback", *gate.options]) == 2  # not forward to what was left
-    assert "nothing was deployable before version 1; name one" in capsys.readouterr().err
+    assert "no version was deployable before version 1; use --to" in capsys.readouterr().err
     assert roll_back(gate.params, "deployable_v3.2", "maria", "mended").sequence == 4
     assert (gate.alias, gate.head.version) == ("2", "2")
 
@@ -100,10 +100,10 @@ def test_history_tells_links_that_are_missing_and_a_pointer_that_mlflow_knows_be
     first = store / "history/00000001.json"
     first.unlink()
     assert main(["history", *gate.options]) == 1
-    assert "fpenet history: link 1 was removed" in capsys.readouterr().err
+    assert "fpenet history: ledger entry 1 was removed" in capsys.readouterr().err
     first.write_bytes(kept[first].replace(b'"who": "unknown"', b'"who": "maria"'))
     assert main(["history", *gate.options]) == 1
-    assert "fpenet history: link 1 was edited" in capsys.readouterr().err
+    assert "fpenet history: ledger entry 1 was edited" in capsys.readouterr().err
     first.write_bytes(kept[first])
     assert main(["history", "--json", *gate.options]) == 0
     links = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -116,7 +116,7 @@ def test_history_tells_links_that_are_missing_and_a_pointer_that_mlflow_knows_be
         path.write_bytes(data)
     assert main(["history", *gate.options]) == 1
     said = capsys.readouterr().err
-    assert "the pointer is at sequence 2, but 3 was reached: it was put back" in said
+    assert "the pointer is at sequence 2, but sequence 3 existed: the pointer was reset" in said
     shutil.rmtree(store)
     assert main(["history", *gate.options]) == 1
-    assert "the pointer is at sequence 0, but 3 was reached" in capsys.readouterr().err
+    assert "the pointer is at sequence 0, but sequence 3 existed" in capsys.readouterr().err

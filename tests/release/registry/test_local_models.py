@@ -44,7 +44,11 @@ def test_a_version_that_is_not_there_is_named(
     mlflow_store: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
     for asked, error, said in (
-        ("models:/nobody", ValueError, r"train\.teacher: models:/nobody; wanted models:/NAME/VERS"),
+        (
+            "models:/nobody",
+            ValueError,
+            r"train\.teacher: models:/nobody; must be models:/NAME/VERS",
+        ),
         ("models:/nobody/7", ConnectionError, "nobody"),
         ("models:/nobody@best", ConnectionError, "nobody"),
     ):

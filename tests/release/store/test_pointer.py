@@ -45,7 +45,7 @@ def test_a_run_whose_token_is_not_the_latest_changes_nothing(
     promote(store, key, "1")
     zombie, living = take_token(store, trusted), take_token(store, trusted)
     before = contents(store)
-    with pytest.raises(Superseded, match="token 3 was given out after this run's 2"):
+    with pytest.raises(Superseded, match="has token 2, but another run took token 3"):
         move(store, zombie, link("2"), key, trusted)
     assert contents(store) == before
     assert move(store, living, link("3"), key, trusted).sequence == 2
@@ -56,13 +56,13 @@ def test_a_removed_link_is_told(key: SigningKey, trusted: Trusted, tmp_path: Pat
     moved = promote(store, key, "1", "2", "3", "4")
     (tmp_path / "releases/history/00000002.json").unlink()
     history = read_history(store, trusted)
-    assert history.problems == ("link 2 was removed",)
+    assert history.problems == ("ledger entry 2 was removed",)
     assert history.links == (moved[3], moved[2], moved[0])
 
 
 @pytest.mark.parametrize(
     ("sequence", "key_of", "said"),
-    [(1, "gate", "link 1 was replaced"), (2, "stranger", "is not trusted here")],
+    [(1, "gate", "ledger entry 1 was replaced"), (2, "stranger", "is not trusted here")],
 )
 def test_an_edited_link_is_told(
     key: SigningKey, trusted: Trusted, tmp_path: Path, sequence: int, key_of: str, said: str
@@ -75,7 +75,7 @@ def test_an_edited_link_is_told(
     text = path.read_text()
     path.write_text(text.replace("asked for in MLflow", "a better reason"))
     (problem,) = read_history(store, trusted).problems
-    assert problem.startswith(f"link {sequence} was edited")
+    assert problem.startswith(f"ledger entry {sequence} was edited")
     assert problem.endswith("is not what the gate key " + key.public.id + " signed")
     # and signed again, by the gate's own key or by another's
     signer = key if key_of == "gate" else make_key(tmp_path / "keys/stranger.pem")
@@ -94,12 +94,16 @@ def test_a_pointer_that_was_put_back_is_told(
     promote(store, key, "2", "3")
     (tmp_path / "releases" / POINTER).write_bytes(old)
     (problem,) = read_history(store, trusted).problems
-    assert problem == "the pointer is at sequence 1, but 3 was reached: it was put back"
+    assert problem.startswith(
+        "the pointer is at sequence 1, but sequence 3 existed: the pointer was reset"
+    )
     for path in (tmp_path / "releases/history").iterdir():
         path.unlink()
     assert read_history(store, trusted).problems == ()  # nothing here can tell
     (problem,) = read_history(store, trusted, witnessed=3).problems
-    assert problem == "the pointer is at sequence 1, but 3 was reached: it was put back"
+    assert problem.startswith(
+        "the pointer is at sequence 1, but sequence 3 existed: the pointer was reset"
+    )
 
 
 def test_a_pointer_of_a_stranger_or_changed_is_refused(
@@ -124,12 +128,12 @@ def test_what_is_kept_is_kept_once(store: Store, tmp_path: Path) -> None:
     for _ in range(2):
         store.keep("one", b"1")
         store.keep_file("files/engine", path)
-    with pytest.raises(ValueError, match="holds other bytes than it should"):
+    with pytest.raises(ValueError, match="the store already has other content"):
         store.keep("one", b"2")
     store.fetch("files/engine", tmp_path / "again/engine")
     assert (tmp_path / "again/engine").read_bytes() == b"engine" * 1000
     path.write_bytes(b"other")
-    with pytest.raises(ValueError, match="files/engine: holds other bytes than it should"):
+    with pytest.raises(ValueError, match="files/engine: the store already has other content"):
         store.keep_file("files/engine", path)
     with pytest.raises(ValueError, match="nowhere"):
         store.fetch("nowhere", tmp_path / "nowhere")

@@ -1,9 +1,10 @@
-"""``fpenet get``: the bundle of one target, out of MLflow or the release store, into a folder.
+"""``fpenet get``: download the bundle of one target from MLflow or the release store.
 
-Input: a source, a version or alias, a target. Does: brings the signed record of the release, then
-each file of the target's bundle, held to the record before anything is parsed or decrypted; what
-came of an earlier try is used. Output: a folder with the bundle, the record, its signature and the
-gate's word (``link.json``), put there by one rename; it needs no network afterwards.
+Input: a client, a version or alias, and a target. Does: downloads the signed release manifest, then
+each file of the bundle, and compares its digest with the manifest before the file is parsed or
+decrypted; files of an earlier, unfinished download are reused. Output: a folder with the bundle,
+the release manifest, its signature and the ledger entry (``link.json``). The folder appears by one
+rename and needs no network afterwards.
 """
 
 import json
@@ -30,11 +31,11 @@ LINK = "link.json"
 
 @dataclass(frozen=True, slots=True)
 class FetchedRelease:
-    """What lies in the folder now.
+    """The release in the output folder.
 
     Attributes:
-        link: the gate's word; None where a version or another alias was asked for.
-        fresh: whether anything was brought for it.
+        link: its ledger entry; None for a version or another alias.
+        fresh: whether this call downloaded the bundle; False: the folder already contained it.
     """
 
     release: Release
@@ -49,13 +50,13 @@ def get_release(
     out_dir: Path,
     trusted: Sequence[PublicKey],
 ) -> FetchedRelease:
-    """Bring the bundle of ``target`` to ``out_dir``, in place of what an earlier call brought.
+    """Download the bundle of ``target`` to ``out_dir``; it replaces the bundle of an earlier call.
 
     Raises:
-        InputError: no such version or target, a signature or digest that does not hold, an older
-            word of the gate than that of ``out_dir``, or a folder that is not of this command;
-            ``out_dir`` is as it was.
-        ConnectionError: the source failed at every try; another call goes on from here.
+        InputError: the version or target does not exist, a signature or digest is wrong, the ledger
+            entry is older than the one in ``out_dir``, or this command did not write ``out_dir``;
+            ``out_dir`` is not changed.
+        ConnectionError: the download failed at every try; another call continues it.
     """
     out_dir = out_dir.resolve()
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,7 @@ def get_release(
 
 
 def _require_ours(out_dir: Path) -> None:
-    """End what a killed call left half-done, and refuse a folder with something else in it."""
+    """Finish the rename of an interrupted call; refuse a folder that this command did not write."""
     old = _old(out_dir)
     if old.exists():
         if out_dir.exists():
@@ -89,11 +90,11 @@ def _require_ours(out_dir: Path) -> None:
             old.rename(out_dir)
     empty = not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir()))
     if not empty and not (out_dir / RECORD).is_file():
-        raise InputError(f"{out_dir}: holds something that `fpenet get` did not bring")
+        raise InputError(f"{out_dir}: not empty, and not written by `fpenet get`")
 
 
 def _refuse_older(out_dir: Path, link: LedgerEntry | None, trusted: Sequence[PublicKey]) -> None:
-    """A source that is behind what it said before was put back, or is another one."""
+    """Refuse a ledger entry that is older than the one in ``out_dir``."""
     path = out_dir / LINK
     if link is None or not path.is_file():
         return
@@ -101,12 +102,12 @@ def _refuse_older(out_dir: Path, link: LedgerEntry | None, trusted: Sequence[Pub
         before = parse_entry(json.loads(path.read_text(encoding="utf-8")))
         check_entry(before, trusted)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: {error}; remove {out_dir} and get it again") from None
+        raise InputError(f"{path}: {error}; remove {out_dir} and run again") from None
     if link.sequence < before.sequence:
         raise InputError(
-            f"the source is at sequence {link.sequence}, but {out_dir} came from sequence"
-            f" {before.sequence}: it was put back, or is another one; to start anew remove"
-            f" {out_dir}"
+            f"the ledger entry of the source has sequence {link.sequence}, but {out_dir} has"
+            f" sequence {before.sequence}: the source was reset, or it is another source; remove"
+            f" {out_dir} to accept it"
         )
 
 
@@ -124,13 +125,13 @@ def _bring_record(
     release = read_release(partial, trusted)
     if (release.model, release.version) != (expected.model, choice.version):
         raise InputError(
-            f"{expected.model} version {choice.version}: its signed record is of {release.model}"
-            f" version {release.version}"
+            f"{expected.model} version {choice.version}: its signed release manifest is for"
+            f" {release.model} version {release.version}"
         )
     if choice.link is not None and choice.link.release != release.digest:
         raise InputError(
-            f"{expected.model} version {choice.version}: its signed record is of release"
-            f" {release.digest[:12]}, the gate promoted {str(choice.link.release)[:12]}"
+            f"{expected.model} version {choice.version}: its signed release manifest is for release"
+            f" {release.digest[:12]}, but release {str(choice.link.release)[:12]} was promoted"
         )
     return release
 
@@ -138,47 +139,47 @@ def _bring_record(
 def _bring_bundle(
     source: ReleaseClient, choice: ReleaseFiles, release: Release, target: str, partial: Path
 ) -> Path:
-    """The target's bundle below ``partial``: every file as the record lists it, then decrypted."""
-    above = f"deployable/{target}/"
-    wanted = {name: stored for name, stored in release.files.items() if name.startswith(above)}
-    if not wanted:
-        raise InputError(f"{release.name} ships nothing for target {target}; {_targets(release)}")
+    """Download the files that the manifest lists for the target, check and decrypt them."""
+    prefix = f"deployable/{target}/"
+    files = {name: stored for name, stored in release.files.items() if name.startswith(prefix)}
+    if not files:
+        raise InputError(f"{release.name} has no bundle for {target}; {_targets(release)}")
     bundle = partial / "bundle"
     shutil.rmtree(bundle, ignore_errors=True)
     megabytes = 0.0
-    for done, (name, stored) in enumerate(wanted.items(), start=1):
+    for done, (name, stored) in enumerate(files.items(), start=1):
         file = _bring(source, choice, name, stored, partial / "files" / stored.sha256)
-        path = bundle / name.removeprefix(above)
+        path = bundle / name.removeprefix(prefix)
         path.parent.mkdir(parents=True, exist_ok=True)
         open_file(file, path, name)
         if path.suffix == ".sh":
-            path.chmod(0o755)  # neither MLflow nor S3 keeps modes
+            path.chmod(0o755)  # neither MLflow nor S3 stores file modes
         megabytes += stored.size_bytes / 1e6
-        report(done, len(wanted), "files", mb=megabytes)
+        report(done, len(files), "files", mb=megabytes)
     return bundle
 
 
 def _bring(
     source: ReleaseClient, choice: ReleaseFiles, name: str, stored: StoredFile, path: Path
 ) -> Path:
-    """One file, brought once more where other bytes came."""
+    """Download one file; a file with another digest is downloaded a second time."""
     for _ in range(2):
         if not path.exists() or path.stat().st_size < stored.size_bytes:
             source.fetch(choice, name, stored, path)
         if digest_file(path) == stored.sha256:
             return path
         path.unlink()
-    raise InputError(f"{name}: other bytes came than the signed record lists, twice over")
+    raise InputError(f"{name}: two downloads had another digest than the signed release manifest")
 
 
 def _targets(release: Release) -> str:
     shipped = {name.split("/")[1] for name in release.files if name.startswith("deployable/")}
     targets = sorted({row["target"] for row in release.said["engines"]} & shipped)
-    return f"it has {', '.join(targets) or 'nothing'}"
+    return f"its targets: {', '.join(targets) or 'none'}"
 
 
 def _holds(out_dir: Path, release: Release, target: str, trusted: Sequence[PublicKey]) -> bool:
-    """Whether that very bundle lies there, whole."""
+    """Whether ``out_dir`` contains the complete bundle of this release and target."""
     try:
         verify_checksums(out_dir, trusted)
         model = BundleModel.read(out_dir / MODEL)
@@ -189,7 +190,7 @@ def _holds(out_dir: Path, release: Release, target: str, trusted: Sequence[Publi
 
 
 def _write_link(folder: Path, link: LedgerEntry | None) -> None:
-    """Put the gate's word there, whole, or take the old one away."""
+    """Replace ``link.json`` by the ledger entry, or remove it where ``link`` is None."""
     if link is None:
         (folder / LINK).unlink(missing_ok=True)
         return

@@ -1,9 +1,9 @@
-"""Approvals: who else than the one who asked wants a release to be deployable, and why.
+"""Approvals: signed statements of other people that a release may become deployable.
 
-Input: a signed release, and a person's own key. Does: signs digest, reason and end with it.
-Output: one file in the release store. The gate counts those which a key of ``promote.approvers``
-signed that did not sign the release itself, for this very digest, and which are not over: by the
-clock of the machine that counts.
+Input: a signed release, and the private key of the approver. Does: signs the digest of the release,
+the reason and the end time. Output: one file in the release store. The promotion watcher counts an
+approval if it is for the digest of this release, a key of ``promote.approvers`` signed it that did
+not sign the release, and it has not expired by the clock of the machine that counts.
 """
 
 import json
@@ -37,7 +37,12 @@ _KIND = "approval"
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What one person signed; ``until`` is when it ends."""
+    """A signed approval.
+
+    Attributes:
+        by: the key of the approver.
+        until: when the approval expires.
+    """
 
     by: PublicKey
     reason: str
@@ -52,19 +57,19 @@ def sign_approval(
     promote: PromoteParams,
     now: datetime,
 ) -> Approval:
-    """Sign that ``release`` may be deployable, and keep it in the store.
+    """Sign an approval of ``release`` and write it into the store.
 
     Raises:
-        InputError: the key may not approve this release, or no reason is given.
+        InputError: the key may not approve this release, or the reason is empty.
     """
     if not reason.strip():
-        raise InputError("--reason: say why; it stays in the history of the release")
+        raise InputError("--reason is empty; give the reason, which the history shows")
     approvers = read_trusted(promote.approvers)
     if key.public.id not in {one.id for one in approvers}:
         known = ", ".join(map(str, approvers)) or "none"
-        raise InputError(f"the {key.public} may not approve; promote.approvers: {known}")
+        raise InputError(f"the {key.public} is not one of promote.approvers: {known}")
     if key.public.id == release.released_by.id:
-        raise InputError(f"the {key.public} released {release.name}; another person must approve")
+        raise InputError(f"the {key.public} signed {release.name}; another person must approve")
     until = now + timedelta(hours=promote.approval_hours)
     said = {
         "kind": _KIND,
@@ -85,10 +90,11 @@ def sign_approval(
 def count_approvals(
     store: Store, release: Release, promote: PromoteParams, now: datetime
 ) -> tuple[list[Approval], list[str]]:
-    """The approvals of a release that count, one a person, and the reason why they do not suffice.
+    """Count the valid approvals of a release, at most one per key.
 
     Returns:
-        the approvals; no reason where there are as many as ``promote.approvals``.
+        the valid approvals, and the reasons why they are too few: empty where there are at least
+        ``promote.approvals``.
     """
     if not promote.approvals:
         return [], []
@@ -116,10 +122,10 @@ def count_approvals(
 
 
 def _checked(data: bytes, name: str, release: Release, approvers: Sequence[PublicKey]) -> Approval:
-    """The approval in a file of the store, whatever its time.
+    """The approval in a file of the store; its end time is not checked.
 
     Raises:
-        InputError: it is none, or none of an approver, or not for this release.
+        InputError: it is not an approval, no approver signed it, or it is for another release.
     """
     try:
         signed: dict[str, Any] = json.loads(data)
@@ -140,28 +146,28 @@ def _checked(data: bytes, name: str, release: Release, approvers: Sequence[Publi
             f"the approval by the {found.by} is for release {digest[:12]}, not this one"
         )
     if found.by.id == release.released_by.id:
-        raise InputError(f"the {found.by} released it; its own approval does not count")
+        raise InputError(f"the {found.by} signed the release; its approval does not count")
     return found
 
 
 def _check_time(approval: Approval, promote: PromoteParams, now: datetime) -> None:
-    """Raise InputError for what is over, or ends later than an approval that is made now could."""
+    """Raise InputError for an expired approval, or one that expires too late to be made by now."""
     latest = now + timedelta(hours=promote.approval_hours, seconds=promote.event_seconds)
     if approval.until <= now:
-        raise InputError(f"the approval by the {approval.by} ended at {_text(approval.until)}")
+        raise InputError(f"the approval by the {approval.by} expired at {_text(approval.until)}")
     if approval.until > latest:
         raise InputError(
-            f"the approval by the {approval.by} would end at {_text(approval.until)}, more than"
-            f" {promote.approval_hours:g} h from {_text(now)}: one of the two clocks is wrong"
+            f"the approval by the {approval.by} expires at {_text(approval.until)}, more than"
+            f" {promote.approval_hours:g} h after {_text(now)}: one of the two clocks is wrong"
         )
 
 
 def approve_version(params: Params, version: str, reason: str, key: SigningKey) -> str:
-    """Approve the release of a registered version; what was signed, in words.
+    """Approve the release of a registered version; returns the line that the command prints.
 
     Raises:
-        InputError: there is no such release that a trusted key signed, or the key may not.
-        ConnectionError: MLflow or the store is away.
+        InputError: no trusted key signed the release, or the key may not approve it.
+        ConnectionError: MLflow or the store cannot be reached.
     """
     trusted = read_trusted(params.trust.public_keys)
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-approve-") as folder:
@@ -171,7 +177,7 @@ def approve_version(params: Params, version: str, reason: str, key: SigningKey) 
             versions.fetch_run_files(registered.run_id, names, Path(folder))
         release = read_release(Path(folder), trusted)
     if (release.model, release.version) != (registered.model, registered.version):
-        raise InputError(f"version {version}: its {RECORD} is that of version {release.version}")
+        raise InputError(f"version {version}: its {RECORD} is for version {release.version}")
     now = datetime.now(timezone.utc)
     approval = sign_approval(release_store(params), release, reason, key, params.promote, now)
     return (

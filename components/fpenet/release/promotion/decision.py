@@ -1,4 +1,4 @@
-"""The answer to a promotion request, and how the page of the version in MLflow tells it."""
+"""The decision on a promotion request, and its text on the version's page in MLflow."""
 
 import re
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ _ANSWER = re.compile(rf"\A({'|'.join(_WORDS.values())})[^\n]*\n\n?")
 
 @dataclass(frozen=True, slots=True)
 class PromotionDecision:
-    """What became of one request.
+    """The decision on one promotion request.
 
     Attributes:
-        asked: the version that the alias pointed to; None: the alias was removed.
-        deployable: the version that is deployable now.
-        reasons: why not.
-        sequence: of the pointer's link that tells of it; None: nothing was changed.
+        asked: the requested version, to which the alias pointed; None: the alias was removed.
+        name: of the requested version, e.g. ``deployable_v3.0``.
+        deployable: the version that is deployable after the decision.
+        reasons: the reasons of a refusal.
+        sequence: number of the ledger entry; None: nothing was changed.
     """
 
     action: Literal["promoted", "refused", "superseded"]
@@ -41,7 +42,7 @@ class PromotionDecision:
 
 
 def write_on_page(answer: PromotionDecision, version: RegisteredVersion, link: LedgerEntry) -> None:
-    """Write the answer on the page of a version, as its description's first lines and as a tag."""
+    """Write the decision on a version's page: the first line of its description, and a tag."""
     why = f": {'; '.join(answer.reasons)}" if answer.reasons else ""
     said = f"{answer.action} at {link.when}, sequence {answer.sequence}{why}"
     description = with_decision(version.description, answer, link.when)
@@ -53,7 +54,9 @@ def write_on_page(answer: PromotionDecision, version: RegisteredVersion, link: L
 
 
 def with_decision(description: str, answer: PromotionDecision, when: str) -> str:
-    """A version's description that begins with the latest answer, in place of one before.
+    """The description of a version with the decision as its first line.
+
+    The line of an earlier decision is replaced.
 
     >>> refused = PromotionDecision("refused", "faces", "2", None, "1", ("too few", "too old"), 7)
     >>> print(with_decision("# Model card", refused, "2026-11-26T12:00:00+00:00"))

@@ -1,11 +1,11 @@
-"""What is answered when the alias ``deployable`` moves: a promotion request, whoever made it.
+"""Decide a promotion request: the alias ``deployable`` in MLflow differs from the release pointer.
 
-Input: the alias in MLflow and the release pointer; where they differ, the alias is a request.
-Does: inspects the version and moves the pointer to it by compare-and-swap, or puts the alias back.
-Output: one signed link more in the pointer's chain, and on the version's page what became of it.
+Input: the alias and the release pointer. Does: inspects the requested version, then moves the
+pointer to it by compare-and-swap, or resets the alias. Output: a signed ledger entry, and the
+decision on the version's page.
 
-Only a refusal puts an alias back: whatever goes wrong on the way (MLflow away, a full disk, a key
-of ours missing) is raised, leaves the alias, and is asked again later.
+Only a refusal resets the alias. Every other failure (MLflow cannot be reached, the disk is full, a
+key is missing) raises an error and leaves the alias, so that the request is decided later.
 """
 
 from collections.abc import Sequence
@@ -30,18 +30,21 @@ from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import POINTER, Head, LedgerEntry, move, read_head, take_token
 
-ASKED_IN_MLFLOW = f"asked for by the alias {DEPLOYABLE} in MLflow"
+ASKED_IN_MLFLOW = f"requested by the alias {DEPLOYABLE} in MLflow"
 UNKNOWN = "unknown"
-"""Who asked: MLflow's events and aliases carry no name."""
+"""The requester: MLflow's events and aliases do not contain a user name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found of a request.
+    """The result of the inspection of a requested version.
 
     Attributes:
-        folder: with the files of the version.
-        version: whose page tells the answer: what was asked for, or else what stays.
+        folder: contains the files of the version.
+        version: the decision is written on its page: the requested version, or, where the alias
+            was removed, the deployable one.
+        release: None where no trusted key signed it.
+        reasons: against the promotion; empty where there are none.
     """
 
     folder: Path
@@ -52,10 +55,10 @@ class Inspection:
 
 
 def deployable_version(params: Params) -> str | None:
-    """The version of the deployable model that the release pointer names, whatever the alias says.
+    """The deployable version by the release pointer, not by the alias; None if there is none.
 
     Raises:
-        InputError: the pointer is not one that was signed by a trusted key.
+        InputError: no trusted key signed the pointer.
     """
     store = release_store(params)
     if store.read(POINTER) is None:
@@ -65,11 +68,11 @@ def deployable_version(params: Params) -> str | None:
 
 
 def pending_request(params: Params) -> bool:
-    """Whether the alias ``deployable`` is not where the release pointer is.
+    """Whether the alias ``deployable`` differs from the release pointer.
 
     Raises:
-        ConnectionError: MLflow or the store could not be asked.
-        InputError: the pointer is not one that was signed by a trusted key.
+        ConnectionError: MLflow or the store cannot be reached.
+        InputError: no trusted key signed the pointer.
     """
     trusted = read_trusted(params.trust.public_keys)
     with mlflow_errors():
@@ -78,11 +81,11 @@ def pending_request(params: Params) -> bool:
 
 
 def decide_request(params: Params) -> PromotionDecision | None:
-    """Answer what the alias asks for now; None where it asks for nothing.
+    """Decide the pending promotion request; None where there is none.
 
     Raises:
-        ConnectionError: MLflow or the store is away; the alias stays, the answer is still to come.
-        InputError: a key of ours, or the pointer, is not readable; the alias stays as well.
+        ConnectionError: MLflow or the store cannot be reached; the request stays pending.
+        InputError: a key or the pointer cannot be read; the request stays pending.
     """
     key = read_signing_key(params.trust.signing_key)
     trusted = read_trusted(params.trust.public_keys)
@@ -92,7 +95,7 @@ def decide_request(params: Params) -> PromotionDecision | None:
     head = take_token(store, trusted)
     if head.link and head.link.model != model:
         raise InputError(
-            f"{params.promote.store}: the pointer is of {head.link.model}, not {model}"
+            f"{params.promote.store}: the pointer is for {head.link.model}, not {model}"
         )
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-promotion-") as folder:
         asked = versions.find_alias(model, DEPLOYABLE)
@@ -105,7 +108,7 @@ def decide_request(params: Params) -> PromotionDecision | None:
                 assert judged.release is not None
                 record = publish(store, judged.release, judged.folder)
             if versions.find_alias(model, DEPLOYABLE) != asked:
-                raise Superseded(f"the alias {DEPLOYABLE} moved on meanwhile")
+                raise Superseded(f"the alias {DEPLOYABLE} changed during the decision")
             link = move(store, head, _link(model, asked, judged, head, record), key, trusted)
         except Superseded as error:
             name = judged.release.name if judged.release else None
@@ -127,11 +130,11 @@ def _judge(
     folder: Path,
     trusted: Sequence[PublicKey],
 ) -> Inspection:
-    """The version that was asked for, and every reason that there is against it."""
+    """Inspect the requested version, and collect every reason against its promotion."""
     model = params.register_.deployable_model
     if requested is None:
-        assert head.version is not None  # else the two agree
-        said = f"the alias {DEPLOYABLE} was removed; ask for another version, or roll back"
+        assert head.version is not None  # otherwise alias and pointer agree
+        said = f"the alias {DEPLOYABLE} was removed; request another version, or roll back"
         return Inspection(folder, versions.read_version(model, head.version), None, (said,))
     version = versions.read_version(model, requested)
     fetch_release(version, folder)
@@ -146,10 +149,10 @@ def _judge(
 def _link(
     model: str, requested: str | None, judged: Inspection, head: Head, record: str | None
 ) -> LedgerEntry:
-    """The link to be signed; a refusal leaves what was deployable before.
+    """The ledger entry to be signed; after a refusal the deployable version stays the same.
 
     Args:
-        record: digest of the record that was published.
+        record: digest of the published release manifest; None after a refusal.
     """
     refused, release, before = bool(judged.reasons), judged.release, head.link
     now: Release | LedgerEntry | None = before if refused or release is None else release
@@ -185,9 +188,9 @@ def _answer(link: LedgerEntry, requested: str | None, judged: Inspection) -> Pro
 
 
 def _put_back(answer: PromotionDecision) -> None:
-    """Let the alias point to what is deployable, unless somebody has moved it on."""
+    """Point the alias to the deployable version, unless the alias has changed again."""
     if versions.find_alias(answer.model, DEPLOYABLE) != answer.asked:
-        return  # a request of its own
+        return  # a new request
     if answer.deployable is None or not versions.has_version(answer.model, answer.deployable):
         versions.delete_alias(answer.model, DEPLOYABLE)
     else:

@@ -1,4 +1,4 @@
-"""The page of a report: every value that its template names, taken from the evidence."""
+"""The values of the report page: all variables of its template, computed from the evidence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ from fpenet.release.report.engine_rows import engine_table
 from fpenet.release.report.faces import ReportFace, faces_lost, mean_face, worst_faces
 from fpenet.release.report.not_measured import not_measured
 
-_SHOWN = 10  # faces a row of pictures
+_SHOWN = 10  # largest number of faces in each of the two lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Chart:
     """A figure of the report.
 
     Attributes:
-        name: of its PNG.
-        section: of the page.
+        name: file name of its PNG, without the suffix.
+        section: section of the page: evaluate, slices or robustness.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class ChampionSummary:
-    """What the release was compared with.
+    """The champion that the release was compared with.
 
     Attributes:
-        why: what became of the comparison, in words.
-        engine: the champion's, ``target/precision``, that is shown beside ours.
-        kpi: of that engine; None where there is no champion to compare with.
-        theirs, own: what it and our engine said of the judged faces.
+        why: the result of the comparison, or the reason why there is none.
+        engine: the champion's engine that the page shows, ``target/precision``.
+        kpi: KPI report of that engine; None where there is no champion.
+        theirs, own: predictions of that engine and of our engine on the judged faces.
     """
 
     name: str
@@ -62,7 +62,7 @@ class ChampionSummary:
 
 
 class Page:
-    """What the template asks for, each thing worked out once."""
+    """Computes the variables of the template, each one once."""
 
     def __init__(self, evidence: Evidence, reasons: Sequence[str]) -> None:
         self.evidence = evidence
@@ -70,12 +70,12 @@ class Page:
 
     @cached_property
     def store(self) -> CropStore:
-        """The crops that were judged."""
+        """The crop store, which contains the judged faces."""
         return open_crops(self.evidence.folders["crop"])
 
     @cached_property
     def champion(self) -> ChampionSummary:
-        """The champion, by the most precise of our engines that was compared with it."""
+        """The champion, compared by the most precise of our engines that has a comparison."""
         told: Mapping[str, Any] = self.evidence.verdict["champion"]
         name, compared = told["name"] or "", told["engines"]
         if not compared:
@@ -104,16 +104,16 @@ class Page:
                 "cumulative_error",
                 "evaluate",
                 "Cumulative error",
-                f"Share of the {kpi['num_faces']} faces whose NME is at most so much; dotted: the"
-                " bounds of failure rate and AUC.",
+                f"Share of the {kpi['num_faces']} faces with an NME up to the value on the x axis;"
+                " dotted: the limits of failure rate and AUC.",
                 charts.draw_cumulative_error(kpi, champion),
             ),
             Chart(
                 "error_on_mean_face",
                 "evaluate",
                 "Error of each keypoint",
-                "On the mean of the judged faces; a circle's radius is the keypoint's mean error,"
-                " to scale.",
+                "On the mean of the judged faces; the radius of a circle is the mean error of the"
+                " keypoint, to scale.",
                 charts.draw_mean_face(kpi, mean_face(self.store)),
             ),
         ]
@@ -122,9 +122,10 @@ class Page:
                 Chart(
                     "reliability",
                     "evaluate",
-                    "What a confidence means",
-                    "On the diagonal, of the keypoints with a confidence of 0.8 eight in ten are"
-                    f" visible and near their label. A dot rests on {charts.FEWEST} or more.",
+                    "Calibration of the confidence",
+                    "On the diagonal a confidence is a probability: 80 % of the keypoints with a"
+                    " confidence of 0.8 are visible and near their label. Each dot represents"
+                    f" {charts.FEWEST} or more keypoints.",
                     charts.draw_reliability(kpi["confidence"]),
                 )
             )
@@ -152,7 +153,7 @@ class Page:
         return found
 
     def faces(self) -> tuple[list[ReportFace], list[ReportFace]]:
-        """The worst faces, and those where most was lost to the champion."""
+        """The faces with the largest errors, and those with the largest loss to the champion."""
         found = load_predictions(self.evidence.folders["evaluate"] / "predictions.npz")
         errors = nme_of_faces(self.store, found.points)
         worst = worst_faces(self.store, found.points, errors, _SHOWN)
@@ -166,7 +167,11 @@ class Page:
         return worst, faces_lost(both, points, after, theirs.points, before, _SHOWN)
 
     def context(self, with_faces: bool) -> dict[str, Any]:
-        """Everything that the template names."""
+        """The variables of the template.
+
+        Args:
+            with_faces: whether the page shows faces of the labelled set.
+        """
         evidence, kpi = self.evidence, self.evidence.kpi
         worst, lost = self.faces() if with_faces else ([], [])
         drawn: dict[str, list[dict[str, Any]]] = {"evaluate": [], "slices": [], "robustness": []}
@@ -212,9 +217,9 @@ class Page:
 def comparison_table(
     rows: Sequence[Mapping[str, Any]],
 ) -> dict[str, dict[str, dict[str, Mapping[str, Any]]]]:
-    """Engine -> faces in words -> metric -> the row of gate.json.
+    """Engine -> slice in words -> metric -> the row of gate.json.
 
-    Faces are shown that the verdict rests on, and others where a loss is not ruled out.
+    The table has the slices that the verdict depends on, and others where a loss is possible.
     """
     shown = {
         (row["engine"], row["slice"])
@@ -238,7 +243,7 @@ def slices_of(kpi: Mapping[str, Any], attribute: str) -> list[Mapping[str, Any]]
 def slice_table(
     kpi: Mapping[str, Any], champion: Mapping[str, Any] | None
 ) -> dict[str, list[dict[str, Any]]]:
-    """Attribute -> its slices, with the champion's error on each."""
+    """Attribute -> its slices, each with the champion's error."""
     metric = f"nme_{kpi['normaliser']}/all"
     theirs = {
         (one["attribute"], one["value"]): one["metrics"].get(metric)
@@ -252,12 +257,12 @@ def slice_table(
 
 
 def short(kpi: Mapping[str, Any]) -> str:
-    """The headline normaliser, in a few words."""
+    """The first normaliser, in a few words."""
     return str(kpi["normalisers"][kpi["normaliser"]].split(",")[0])
 
 
 def nme_of_faces(store: CropStore, points: Floats) -> Floats:
-    """(N,) NME of each judged face, by the headline normaliser."""
+    """(N,) NME of each judged face, by the first normaliser."""
     found = face_errors(store, judged_rows(store), points)
     norm = next(iter(found.norms.values()))
     return nme(found.errors, np.isfinite(found.errors), norm)
@@ -266,7 +271,7 @@ def nme_of_faces(store: CropStore, points: Floats) -> Floats:
 def _charted(
     kpi: Mapping[str, Any], champion: Mapping[str, Any] | None
 ) -> list[tuple[str, list[Mapping[str, Any]], list[Mapping[str, Any]]]]:
-    """Attributes with two or more judged slices, yaw first, and the champion's slices of each."""
+    """The attributes with two or more judged slices, yaw first: name, slices, champion's slices."""
     names = dict.fromkeys(("yaw", "yaw_range", *(one["attribute"] for one in kpi["slices"])))
     found = []
     for name in names:
