@@ -95,7 +95,7 @@ def test_compare_prints_every_difference_and_writes_it(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("evaluate", "--labels", "faces"), "--labels and --all-faces go with --model"),
+        (("evaluate", "--labels", "faces"), "--labels and --all-faces need --model"),
         (("evaluate", "--model", "nowhere"), "nowhere: no such file or folder"),
         (("compare", "nowhere", "nobody"), "nowhere: no such file or folder"),
         (("compare", "models:/nobody", "x"), "models:/nobody; must be models:/NAME/VERSION"),
