@@ -1,6 +1,6 @@
-"""What a finished run says: KPI by region, parity checks, engines by target, the gate's verdict.
+"""The summary of a release: KPI by region, parity checks, engines by target, the gate's verdict.
 
-Input: release.json of the register stage. Output: its tables, and the same as Markdown.
+Input: release.json of the register stage. Output: tables for the terminal, and a Markdown page.
 """
 
 import json
@@ -26,7 +26,7 @@ class Table:
 
 
 def read_release(folders: Mapping[str, Path]) -> dict[str, Any]:
-    """What the register stage wrote down, and ``folders``: stage -> its finished folder."""
+    """The content of release.json, with ``folders``: stage -> its finished folder."""
     release: dict[str, Any] = json.loads(
         (folders["register"] / "release.json").read_text(encoding="utf-8")
     )
@@ -43,7 +43,7 @@ def tables_of(release: Mapping[str, Any]) -> list[Table]:
 
 
 def verdict_of(release: Mapping[str, Any]) -> str:
-    """The registered version and why it is a candidate or not, line by line."""
+    """Lines on the training, the registered version, and why it is a candidate or not."""
     training: Mapping[str, Any] = release["training"]
     lines = [
         f"trained {training['net']}, {training['parameters']:,} parameters:"
@@ -57,9 +57,9 @@ def verdict_of(release: Mapping[str, Any]) -> str:
     else:
         lines += ["gate: refused", *(f"  {reason}" for reason in release["refused"])]
     if release["pending"]:
-        lines.append(f"partial release: no worker built for {', '.join(release['pending'])}")
+        lines.append(f"partial release, pending targets: {', '.join(release['pending'])}")
     if release["failed"]:
-        lines.append(f"partial release: failed to build for {', '.join(release['failed'])}")
+        lines.append(f"partial release, failed targets: {', '.join(release['failed'])}")
     return "\n".join(lines)
 
 
@@ -81,7 +81,7 @@ def _kpi_table(kpi: Mapping[str, Any]) -> Table:
     rows = [(region, *(_cell(metrics.get(f"{u}/{region}")) for u in units)) for region in regions]
     title = (
         f"KPI on {kpi['dataset']}, part {kpi['part']}: {kpi['num_faces']} faces of"
-        f" {kpi['num_subjects']} people"
+        f" {kpi['num_subjects']} subjects"
     )
     return Table(title, ("region", *units), tuple(rows))
 

@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from flows.automations import register_automations
-from flows.notify import run_page, tell, tell_of_release, version_page
+from flows.notify import emit_events_of, emit_release_event, run_page, version_page
 from flows.tasks import link_with_mlflow
 from tests.waiting import join
 
@@ -72,17 +72,17 @@ def test_a_release_that_waits_was_refused_or_promoted_is_told_to_people(
         "fpenet: pending",
         "fpenet: promoted",
         "fpenet: refused",
-        "fpenet: runs that died",
+        "fpenet: lost heartbeat",
     ]
     release = {"model": "faces", "version": "3", "name": "deployable_v3.3"}
 
     @flow
     def finish() -> None:
-        tell_of_release(
+        emit_events_of(
             {**release, "candidate": False, "refused": ["5 px", "n/a"], "pending": ["h200", "nano"]}
         )
-        tell_of_release({**release, "candidate": True, "refused": [], "pending": []})
-        tell("promoted", **release, text="promoted, sequence 7")
+        emit_events_of({**release, "candidate": True, "refused": [], "pending": []})
+        emit_release_event("promoted", **release, text="promoted, sequence 7")
 
     finish()
     told = {}
@@ -93,13 +93,13 @@ def test_a_release_that_waits_was_refused_or_promoted_is_told_to_people(
         assert mlflow == "http://mlflow:5000/#/models/faces/versions/3"
         assert "/runs/flow-run/" in prefect
     assert told == {
-        "fpenet: deployable_v3.3 waits for a target": "no worker built for h200, nano",
-        "fpenet: deployable_v3.3 was refused": "no candidate: 5 px; n/a",
+        "fpenet: deployable_v3.3 waits for a target": "no worker built the engines of h200, nano",
+        "fpenet: deployable_v3.3 was refused": "not a candidate: 5 px; n/a",
         "fpenet: deployable_v3.3 is deployable": "promoted, sequence 7",
     }
     assert inbox.empty()
     register_automations(None)
-    assert automations() == ["fpenet: runs that died"]
+    assert automations() == ["fpenet: lost heartbeat"]
 
 
 def test_prefect_shows_the_way_to_mlflow_and_mlflow_the_way_back(
@@ -145,9 +145,9 @@ def test_a_block_that_is_not_made_yet_is_named_and_stops_nothing(
 ) -> None:
     register_automations("slack-webhook/nobody")
     assert (
-        "promote.notify is slack-webhook/nobody, and Prefect has no such" in capsys.readouterr().err
+        "promote.notify is slack-webhook/nobody, but Prefect has no such" in capsys.readouterr().err
     )
-    assert automations() == ["fpenet: runs that died"]
+    assert automations() == ["fpenet: lost heartbeat"]
 
 
 def test_a_page_in_mlflow_is_there_only_where_mlflow_is_a_server(

@@ -31,7 +31,7 @@ def use_free_ports(monkeypatch: pytest.MonkeyPatch) -> Ports:
     found = free_ports()
     monkeypatch.setenv("FPENET_PREFECT_PORT", str(found.prefect))
     monkeypatch.setenv("FPENET_MLFLOW_PORT", str(found.mlflow))
-    monkeypatch.setenv("FPENET_GATE_PORT", str(found.gate))
+    monkeypatch.setenv("FPENET_WATCHER_PORT", str(found.watcher))
     for name in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     return found
