@@ -251,7 +251,7 @@ def networks_of(
         out_dir=root / "calibrate",
     )
     nano, about = load_net(train_dir)
-    keypoints = about["num_keypoints"]
+    keypoints = about.num_keypoints
     (root / "base" / "crop").symlink_to(crop_dir.resolve())
     torch.manual_seed(0)  # how long a face takes does not depend on the weights
     base = fold(build_net("base", keypoints, batch_norm=True), "base", keypoints)

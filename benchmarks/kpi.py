@@ -32,6 +32,7 @@ from fpenet.kpi.metric_table import metric_table
 from fpenet.kpi.metrics import regions_of
 from fpenet.kpi.predictions import Predict, Predictions, predict_all, predict_judged
 from fpenet.model.checkpoint import fold, save_net
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import build_net
 from fpenet.params import ExportParams, load_params
 
@@ -97,7 +98,7 @@ def engine_of(folder: Path, export: ExportParams) -> Predict:
     (folder / "export").mkdir()
     torch.manual_seed(0)
     net = fold(build_net("small", KEYPOINTS, batch_norm=True), "small", KEYPOINTS)
-    about = {"net": "small", "num_keypoints": KEYPOINTS, "dataset": "noise", "box_scale": 1.2}
+    about = NetDescription("small", KEYPOINTS, dataset="noise", box_scale=1.2)
     save_net(net, about, folder / "train")
     export_onnx(train_dir=folder / "train", export=export, out_dir=folder / "export")
     return open_engine(folder / "export/opset17/fp32_cpu.onnx")

@@ -24,6 +24,7 @@ from fpenet.deploy.int8.calibrate import calibrate_ranges
 from fpenet.deploy.onnx.export import export_onnx
 from fpenet.kpi.evaluate import Predict
 from fpenet.model.checkpoint import fold, save_net
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import NETS, Recombinator, build_net
 from fpenet.params import Params, load_params
 
@@ -65,7 +66,7 @@ def networks(net: Recombinator, name: str, keypoints: int, params: Params, folde
     """Write the FP32 and the INT8 network below ``folder``."""
     for stage in ("train", "export", "calibrate"):
         (folder / stage).mkdir(parents=True)
-    about = {"net": name, "num_keypoints": keypoints, "dataset": "synthetic", "box_scale": 1.2}
+    about = NetDescription(name, keypoints, dataset="synthetic", box_scale=1.2)
     save_net(net, about, folder / "train")
     export_onnx(train_dir=folder / "train", export=params.export, out_dir=folder / "export")
     calibrate_ranges(

@@ -20,9 +20,11 @@ import torch
 
 from benchmarks.kpi import KEYPOINTS, crops_of
 from benchmarks.result_file import run_benchmark
+from fpenet.core.records import encode
 from fpenet.data.sample import fixed_lists, write_table
 from fpenet.execution import run_stage
 from fpenet.model.checkpoint import save_net
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import build_net
 from fpenet.params import Params, load_params
 from fpenet.provenance.manifest import Manifest, seal
@@ -57,7 +59,9 @@ def given(root: Path, faces: int, params: Params) -> None:
     np.save(root / "crop/tight.npy", store.tight_crops[:faces])
     write_table(store.tight_table[:faces], root / "crop/tight.parquet")
     torch.manual_seed(0)
-    about = {"net": "nano", "num_keypoints": KEYPOINTS, "dataset": "noise", "box_scale": 1.2}
+    about = NetDescription(
+        "nano", KEYPOINTS, dataset="noise", box_scale=1.2, confidence="learned", parameters=1
+    )
     save_net(build_net("nano", KEYPOINTS), about, root / "train")
     labels = {"dataset": "noise", "faces": count, "kept": count, "subjects": count // 10}
     report = labels | {"dropped": {}, "checks": {}}
@@ -65,8 +69,7 @@ def given(root: Path, faces: int, params: Params) -> None:
     part = {"faces": faces, "subjects": faces // 10}
     said: dict[str, dict[str, Any]] = {
         "split": {"rule": "hash", "train": part, "val": part, "kpi": part},
-        "train": about
-        | {"parameters": 1, "epochs": 1, "minutes": 1.0, "faces_seen": 1, "confidence": "learned"},
+        "train": encode(about) | {"epochs": 1, "minutes": 1.0, "faces_seen": 1},
     }
     for name in ("validate", "split", "crop", "train"):
         sections = {

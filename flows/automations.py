@@ -20,9 +20,9 @@ MISSED_HEARTBEATS = 3
 HEARTBEAT_SECONDS = 30
 """``PREFECT_FLOWS_HEARTBEAT_FREQUENCY`` of the processes of flow runs; Prefect's minimum."""
 SUBJECTS: dict[ReleaseEvent, str] = {
-    "promoted": "is deployable",
-    "refused": "was refused",
-    "pending": "waits for a target",
+    ReleaseEvent.PROMOTED: "is deployable",
+    ReleaseEvent.REFUSED: "was refused",
+    ReleaseEvent.PENDING: "waits for a target",
 }
 """Event -> the end of the subject line of its notification."""
 _FINAL_STATES = (

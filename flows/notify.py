@@ -7,15 +7,23 @@ the version in MLflow and of the flow run in Prefect.
 
 import os
 import re
-from collections.abc import Mapping
-from typing import Any, Literal
 
 from prefect import runtime
 from prefect.events import emit_event
 from prefect.utilities.urls import url_for
 
-ReleaseEvent = Literal["promoted", "refused", "pending"]
+from fpenet.core.records import Identifier
+from fpenet.release.release_manifest import ReleaseManifest
+
 EVENT = "fpenet.release."
+
+
+class ReleaseEvent(Identifier):
+    """An event of a release; the value is the end of the event's name."""
+
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    PENDING = "pending"
 
 
 def emit_release_event(event: ReleaseEvent, model: str, version: str, name: str, text: str) -> None:
@@ -26,7 +34,7 @@ def emit_release_event(event: ReleaseEvent, model: str, version: str, name: str,
         text: the text of the notification.
     """
     emit_event(
-        EVENT + event,
+        f"{EVENT}{event}",
         resource={
             "prefect.resource.id": f"fpenet.model.{model}.{version}",
             "prefect.resource.name": name,
@@ -39,15 +47,15 @@ def emit_release_event(event: ReleaseEvent, model: str, version: str, name: str,
     )
 
 
-def emit_events_of(release: Mapping[str, Any]) -> None:
+def emit_events_of(release: ReleaseManifest) -> None:
     """Emit the events of a finished release: pending targets, and a refusal by the gate."""
-    version = release["model"], str(release["version"]), release.get("name") or release["model"]
-    if release["pending"]:
-        text = f"no worker built the engines of {', '.join(release['pending'])}"
-        emit_release_event("pending", *version, text)
-    if not release["candidate"]:
-        text = f"not a candidate: {'; '.join(release['refused'])}"
-        emit_release_event("refused", *version, text)
+    version = release.model, release.version, release.name
+    if release.pending:
+        text = f"no worker built the engines of {', '.join(release.pending)}"
+        emit_release_event(ReleaseEvent.PENDING, *version, text)
+    if not release.candidate:
+        text = f"not a candidate: {'; '.join(release.refused)}"
+        emit_release_event(ReleaseEvent.REFUSED, *version, text)
 
 
 def version_page(model: str, version: str) -> str | None:

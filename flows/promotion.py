@@ -6,17 +6,17 @@ A refusal is a result, not a failure. After a failed run the request is still pe
 run decides it.
 """
 
-from dataclasses import asdict
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows.notify import emit_release_event, version_page
+from flows.notify import ReleaseEvent, emit_release_event, version_page
 from flows.request import project_params
 from flows.tasks import model_key
+from fpenet.core.records import encode
 from fpenet.provenance.encryption import model_key_context
-from fpenet.release.promotion.decision import PromotionDecision
+from fpenet.release.promotion.decision import PromotionDecision, PromotionOutcome
 from fpenet.release.promotion.promotion import decide_request
 
 FLOW = "fpenet-promotion"
@@ -39,10 +39,12 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
         return {"action": NO_REQUEST}
     get_run_logger().info("%s", decision)
     create_markdown_artifact(markdown_of(decision), key="promotion", description=str(decision))
-    if decision.action != "superseded" and decision.asked:
+    if decision.action is not PromotionOutcome.SUPERSEDED and decision.asked:
         name = decision.name or f"{decision.model} version {decision.asked}"
-        emit_release_event(decision.action, decision.model, decision.asked, name, str(decision))
-    return asdict(decision)
+        event = ReleaseEvent(decision.action.value)
+        emit_release_event(event, decision.model, decision.asked, name, str(decision))
+    result: dict[str, Any] = encode(decision)
+    return result
 
 
 def markdown_of(decision: PromotionDecision) -> str:

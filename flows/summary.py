@@ -3,14 +3,15 @@
 Input: release.json of the register stage. Output: tables for the terminal, and a Markdown page.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from fpenet.core.records import decode
-from fpenet.release.evidence import EngineSummary
+from fpenet.release.release_manifest import (
+    EngineSummary,
+    KpiSummary,
+    ParitySummary,
+    ReleaseManifest,
+)
 
 KPI_UNITS = ("image_px", "image_px_visible", "crop_px", "tight/image_px")
 NOTHING = "-"
@@ -25,75 +26,80 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def read_release(folders: Mapping[str, Path]) -> dict[str, Any]:
-    """The content of release.json, with ``folders``: stage -> its finished folder."""
-    release: dict[str, Any] = json.loads(
-        (folders["register"] / "release.json").read_text(encoding="utf-8")
-    )
-    return release | {"folders": {name: folder.as_posix() for name, folder in folders.items()}}
+@dataclass(frozen=True, slots=True)
+class RunResult(ReleaseManifest):
+    """The result of a flow run: the release manifest, the stage folders and the summary.
+
+    Attributes:
+        folders: stage -> its finished folder.
+        summary: path of the Markdown file.
+    """
+
+    folders: Mapping[str, str] = field(kw_only=True)
+    summary: str = field(kw_only=True)
 
 
-def tables_of(release: Mapping[str, Any]) -> list[Table]:
+def tables_of(release: ReleaseManifest) -> list[Table]:
     """The three tables of a summary: KPI by region, parity checks, engines by target."""
     return [
-        _kpi_table(release["kpi"]),
-        _parity_table(release["parity"]),
-        _engine_table(decode(release["engines"], tuple[EngineSummary, ...], "release.json")),
+        _kpi_table(release.kpi),
+        _parity_table(release.parity),
+        _engine_table(release.engines),
     ]
 
 
-def verdict_of(release: Mapping[str, Any]) -> str:
+def verdict_of(release: ReleaseManifest) -> str:
     """Lines on the training, the registered version, and why it is a candidate or not."""
-    training: Mapping[str, Any] = release["training"]
+    training = release.training
     lines = [
-        f"trained {training['net']}, {training['parameters']:,} parameters:"
-        f" {training['faces_seen']:,} faces seen in {training['epochs']} epochs,"
-        f" {training['minutes']:.1f} minutes",
-        f"registered {release['model']} version {release['version']}",
-        f"signed by {release['signed_by']}",
+        f"trained {training.net}, {training.parameters:,} parameters:"
+        f" {training.faces_seen:,} faces seen in {training.epochs} epochs,"
+        f" {training.minutes:.1f} minutes",
+        f"registered {release.model} version {release.version}",
+        f"signed by {release.signed_by}",
     ]
-    if release["candidate"]:
-        lines.append(f"gate: passed; it is now the {release['alias']}")
+    if release.candidate:
+        lines.append(f"gate: passed; it is now the {release.alias}")
     else:
-        lines += ["gate: refused", *(f"  {reason}" for reason in release["refused"])]
-    if release["pending"]:
-        lines.append(f"partial release, pending targets: {', '.join(release['pending'])}")
-    if release["failed"]:
-        lines.append(f"partial release, failed targets: {', '.join(release['failed'])}")
+        lines += ["gate: refused", *(f"  {reason}" for reason in release.refused)]
+    if release.pending:
+        lines.append(f"partial release, pending targets: {', '.join(release.pending)}")
+    if release.failed:
+        lines.append(f"partial release, failed targets: {', '.join(release.failed)}")
     return "\n".join(lines)
 
 
-def markdown_of(release: Mapping[str, Any]) -> str:
+def markdown_of(release: ReleaseManifest) -> str:
     """The summary as a Markdown page."""
     parts = ["# Release\n", *(f"{line.strip()}  " for line in verdict_of(release).splitlines())]
     for table in tables_of(release):
         lines = [table.header, tuple("---" for _ in table.header), *table.rows]
         parts.append(f"\n## {table.title}\n")
         parts += ["| " + " | ".join(cells) + " |" for cells in lines]
-    parts.append(f"\nReport: `{release['report']}`; model card: `{release['model_card']}`")
+    parts.append(f"\nReport: `{release.report}`; model card: `{release.model_card}`")
     return "\n".join(parts) + "\n"
 
 
-def _kpi_table(kpi: Mapping[str, Any]) -> Table:
-    metrics: Mapping[str, float | None] = kpi["metrics"]
-    units = [u for u in (*KPI_UNITS, f"nme_{kpi['normaliser']}") if f"{u}/all" in metrics]
+def _kpi_table(kpi: KpiSummary) -> Table:
+    metrics = kpi.metrics
+    units = [u for u in (*KPI_UNITS, f"nme_{kpi.normaliser}") if f"{u}/all" in metrics]
     regions = dict.fromkeys(name.rpartition("/")[2] for name in metrics)
     rows = [(region, *(_cell(metrics.get(f"{u}/{region}")) for u in units)) for region in regions]
     title = (
-        f"KPI on {kpi['dataset']}, part {kpi['part']}: {kpi['num_faces']} faces of"
-        f" {kpi['num_subjects']} subjects"
+        f"KPI on {kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of {kpi.num_subjects}"
+        " subjects"
     )
     return Table(title, ("region", *units), tuple(rows))
 
 
-def _parity_table(checks: list[Mapping[str, Any]]) -> Table:
+def _parity_table(checks: Sequence[ParitySummary]) -> Table:
     rows = [
         (
-            check["name"],
-            check["reference"],
-            _cell(check["mean_px"]),
-            _cell(check["max_px"]),
-            "passed" if check["passed"] else "failed",
+            check.name,
+            check.reference,
+            _cell(check.mean_px),
+            _cell(check.max_px),
+            "passed" if check.passed else "failed",
         )
         for check in checks
     ]

@@ -35,6 +35,7 @@ from fpenet.provenance.encryption import ModelKey, key_in, model_key_context
 from fpenet.release.registry.live_metrics import live_metrics
 from fpenet.release.registry.local_models import local_weights
 from fpenet.release.registry.versions import link_release
+from fpenet.release.release_manifest import ReleaseManifest
 from fpenet.stages import STAGES
 
 WORK = Path("work")
@@ -135,16 +136,16 @@ def model_key() -> ModelKey | None:
     return ModelKey(str(secret.get()))
 
 
-def link_with_mlflow(release: Mapping[str, Any]) -> None:
+def link_with_mlflow(release: ReleaseManifest) -> None:
     """Link this flow run to MLflow, and MLflow to this flow run.
 
     If MLflow cannot be reached, a warning is logged.
     """
-    page = version_page(release["model"], release["version"])
+    page = version_page(release.model, release.version)
     if page is None:
         return  # MLflow is not a server, so it has no pages
-    create_link_artifact(page, key="mlflow", link_text=f"{release['name']} in MLflow")
-    run = run_page(release["experiment_id"], release["run_id"])
+    create_link_artifact(page, key="mlflow", link_text=f"{release.name} in MLflow")
+    run = run_page(release.experiment_id, release.run_id)
     assert run is not None
     create_link_artifact(run, key="mlflow-run", link_text="the run in MLflow")
     try:

@@ -17,7 +17,7 @@ from prefect.states import Failed
 from flows.build_engine import engine_from_worker, engines_of_devices
 from flows.notify import emit_events_of
 from flows.request import may_render, rendered_to, requested_params
-from flows.summary import markdown_of, read_release
+from flows.summary import RunResult, markdown_of
 from flows.tasks import (
     STAGE_TASKS,
     WORK,
@@ -27,11 +27,13 @@ from flows.tasks import (
     render_labels,
 )
 from fpenet.core.errors import BAD_INPUT
+from fpenet.core.records import fields_of
 from fpenet.data.sources.s3_labels import on_s3
 from fpenet.deploy.engines.merge_builds import merge_builds
 from fpenet.params import Params
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.registry.local_models import in_registry
+from fpenet.release.release_manifest import RECORD, ReleaseManifest
 
 BAD_INPUT_STATE = "BadInput"
 
@@ -71,14 +73,14 @@ def train_and_release(
                 folders[name] = merge_engines(folders[name], engines, params)
     except BAD_INPUT as error:
         return Failed(message=str(error), name=BAD_INPUT_STATE)
-    release = read_release({name: Path(folder) for name, folder in folders.items()})
+    release = ReleaseManifest.read(Path(folders["register"]) / RECORD)
     summary = WORK / "summaries" / f"{runtime.flow_run.name}.md"
     summary.parent.mkdir(exist_ok=True)
     summary.write_text(markdown_of(release), encoding="utf-8")
     create_markdown_artifact(markdown_of(release), key="release", description="the release")
     link_with_mlflow(release)
     emit_events_of(release)
-    return release | {"summary": summary.as_posix()}
+    return RunResult(**fields_of(release), folders=folders, summary=summary.as_posix()).tree()
 
 
 def render_if_absent(params: Params) -> Params:

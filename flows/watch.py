@@ -152,7 +152,7 @@ def _print_outcome(run: "FlowRun", ports: Ports, json_output: TextIO | None) -> 
     from rich.console import Console
     from rich.table import Table
 
-    from flows.summary import tables_of, verdict_of
+    from flows.summary import RunResult, tables_of, verdict_of
     from flows.train_and_release import BAD_INPUT_STATE
 
     state = run.state
@@ -163,9 +163,10 @@ def _print_outcome(run: "FlowRun", ports: Ports, json_output: TextIO | None) -> 
         name = "" if bad_input or state is None else f"{state.name}: "
         print(f"release: {name}{message}", file=sys.stderr)
         return BAD_INPUT if bad_input else FAILED
-    release: dict[str, Any] = state.result()
+    result = state.result()
+    release = RunResult.from_tree(result, f"the result of run {run.name}")
     if json_output:
-        print(json.dumps(release, indent=1), file=json_output)
+        print(json.dumps(result, indent=1), file=json_output)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     for table in tables_of(release):
         console.print(f"\n{table.title}", markup=False)
@@ -177,10 +178,10 @@ def _print_outcome(run: "FlowRun", ports: Ports, json_output: TextIO | None) -> 
     for name, address in (
         ("MLflow", ports.mlflow_url),
         ("Prefect", f"{ports.prefect_url}/runs/flow-run/{run.id}"),
-        ("report", release["report"]),
+        ("report", release.report),
     ):
         console.print(f"{name:<8} {address}", markup=False)
-    return DONE if release["candidate"] else REFUSED
+    return DONE if release.candidate else REFUSED
 
 
 def _stop_services(root: Path) -> None:

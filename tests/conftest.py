@@ -5,7 +5,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel, GoldenLimits, 
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.judge.golden import GOLDEN, Golden
 from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
+from fpenet.kpi.gate import GATE, ChampionResult, ChampionState, GateDecision
 from fpenet.params import Params, Precision, load_params
 from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.digest import digest_bytes
@@ -37,6 +38,16 @@ pytest_plugins = (
 )
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 DEVELOPMENT_KEY = Path(__file__).parents[1] / ".keys" / "development.pem"
+PASSED = GateDecision(
+    passed=True,
+    reasons=(),
+    checks=(),
+    engines={"cpu/fp32": True},
+    dataset="synthetic",
+    champion=ChampionResult(ChampionState.FIRST_RELEASE, "none"),
+    comparisons=(),
+)
+"""The gate's decision on a first release whose one engine passed."""
 FIVE_POINTS = [(20.0, 24.0), (43.0, 24.0), (32.0, 34.0), (24.0, 44.0), (40.0, 44.5)]
 
 
@@ -159,8 +170,6 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
         for folder in folders.values():
             folder.mkdir(parents=True)
         engines = [READY_CPU] if engines is None else engines
-        verdict = {"passed": True, "reasons": [], "checks": [], **(verdict or {})}
-        verdict.setdefault("engines", {"cpu/fp32": True})
         write(folders["validate"] / "report.json", {"kept": 20})
         write(folders["evaluate"] / "kpi.json", kpi_of(kpi_all))
         (folders["evaluate"] / "kpi.png").write_bytes(b"\x89PNG")
@@ -182,7 +191,7 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
             Timing("cpu", "fp32", 8, 20.0, 3.5, 4.0, 330.0, threads=1, runs=9),
         )
         TimingTable(rows).write(folders["benchmark"] / TIMINGS)
-        write(folders["gate"] / "gate.json", verdict)
+        replace(PASSED, **(verdict or {})).write(folders["gate"] / GATE)
         write(folders["bundle"] / "bundle.json", {"version": "v0.1"})
         (folders["bundle"] / "cpu").mkdir()
         (folders["bundle"] / "cpu/fp32.onnx").write_bytes(engine_bytes)
@@ -193,7 +202,7 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
         for stage, folder in folders.items():
             params = {stage: {"seed": 35, "nested": {"zoom": 0.2}, "nothing": None}}
             params |= {"bundle": {"version": "v3"}} if stage == "bundle" else {}
-            summary = {"epochs": 2, "faces_seen": 64} if stage == "train" else {}
+            summary = TRAINED if stage == "train" else {}
             seal(folder, Manifest(stage, f"key-{stage}", {}, params, "code", {}, {}, summary))
         return folders
 
@@ -245,6 +254,7 @@ def empty_bundle() -> BundleModel:
     )
 
 
+TRAINED = {"net": "small", "parameters": 300_000, "epochs": 2, "faces_seen": 64, "minutes": 0.5}
 READY_CPU = engine("cpu", "fp32", "ready")
 
 
@@ -324,10 +334,8 @@ def register(
             signing_key=development_key,
             out_dir=out_dir,
         )
-        assert read_release(out_dir, [development_key.public]).said == {
-            "kind": "release",
-            **release,
-        }
+        manifest = read_release(out_dir, [development_key.public]).manifest
+        assert manifest.tree() == release
         return release
 
     return run

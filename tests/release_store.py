@@ -12,7 +12,14 @@ from fpenet.release.release_manifest import read_release
 from fpenet.release.store.artifacts import RECORD_DIGEST, publish
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import open_store
-from fpenet.release.store.pointer import LINK_TAG, LedgerEntry, entry_json, move, take_token
+from fpenet.release.store.pointer import (
+    LINK_TAG,
+    LedgerAction,
+    LedgerEntry,
+    entry_json,
+    move,
+    take_token,
+)
 
 
 @pytest.fixture
@@ -54,7 +61,7 @@ def link(version: str, **other: object) -> LedgerEntry:
     wanted = LedgerEntry(
         sequence=0,
         token=0,
-        action="promoted",
+        action=LedgerAction.PROMOTED,
         asked=version,
         model="faces",
         version=version,

@@ -11,6 +11,7 @@ import pytest
 
 from fpenet.data.crops.geometry import CropBox, cut, face_crop_box, tight_crop_box
 from fpenet.data.sample import fixed_lists, write_table
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.params import Params, load_params
 from fpenet.provenance.signing import SigningKey
 from synthface import FaceSpec, render_face
@@ -106,8 +107,7 @@ def train_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         first_convolution(net).weight /= 255.0
         net.heatmaps.weight *= 10.0
-    about = {"net": "small", "num_keypoints": 68, "dataset": "rendered", "box_scale": 1.2}
-    about |= {"confidence": "learned", "confidence_px": 4.0}
+    about = NetDescription("small", 68, "rendered", 1.2, "learned", confidence_px=4.0)
     save_net(net, about, folder)
     return folder
 

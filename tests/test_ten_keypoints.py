@@ -12,6 +12,7 @@ import pytest
 from fpenet.data.crops.store import open_crops
 from fpenet.deploy.onnx.onnx_file import INPUT, KEYPOINTS
 from fpenet.execution import run_stage
+from fpenet.kpi.gate import GATE, ChampionState, GateDecision
 from fpenet.kpi.predictions import load_predictions
 from fpenet.kpi.report import read_kpi
 from fpenet.params import Params, load_params
@@ -70,15 +71,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def gate(root: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def gate(root: Path, tmp_path: Path) -> Callable[..., GateDecision]:
     """Run stage gate again with other settings; what ``gate.json`` says."""
 
-    def run(settings: dict[str, Any]) -> dict[str, Any]:
+    def run(settings: dict[str, Any]) -> GateDecision:
         params: Params = load_params(PARAMS, overrides={**SETTINGS, **settings})
         inputs = {each: root / each for each in STAGES["gate"].inputs}
         run_stage("gate", tmp_path / "gate", inputs, params)
-        verdict: dict[str, Any] = json.loads((tmp_path / "gate/gate.json").read_text())
-        return verdict
+        return GateDecision.read(tmp_path / "gate" / GATE)
 
     return run
 
@@ -104,10 +104,10 @@ def test_the_kpi_is_of_the_ten_and_of_the_regions_of_their_scheme(root: Path) ->
 
 
 def test_the_gate_judges_each_engine_on_the_ten(root: Path) -> None:
-    verdict = json.loads((root / "gate/gate.json").read_text())
-    assert verdict["passed"], verdict["reasons"]
-    assert verdict["engines"] == {"cpu/fp32": True, "cpu/int8": True}
-    checked = {one["name"] for one in verdict["checks"] if one["engine"] == "cpu/int8"}
+    verdict = GateDecision.read(root / "gate" / GATE)
+    assert verdict.passed, verdict.reasons
+    assert verdict.engines == {"cpu/fp32": True, "cpu/int8": True}
+    checked = {one.name for one in verdict.checks if one.engine == "cpu/int8"}
     assert checked == {"parity px", *(f"crop_px/{name}" for name in ("all", *REGIONS))}
     for precision in ("fp32", "int8"):
         points = load_predictions(root / f"build/cpu/{precision}.predictions.npz").points
@@ -115,7 +115,7 @@ def test_the_gate_judges_each_engine_on_the_ten(root: Path) -> None:
 
 
 def test_the_gate_refuses_an_engine_whose_mouth_is_at_the_limit(
-    root: Path, gate: Callable[..., dict[str, Any]]
+    root: Path, gate: Callable[..., GateDecision]
 ) -> None:
     mouths = {
         name: read_kpi(root / f"build/cpu/{name}.kpi.json").metrics["crop_px/mouth"]
@@ -124,25 +124,25 @@ def test_the_gate_refuses_an_engine_whose_mouth_is_at_the_limit(
     assert None not in mouths.values()
     limit = min(value for value in mouths.values() if value is not None)
     verdict = gate({"gate.thresholds": {"synthetic-ten": {"crop_px/mouth": limit}}})
-    assert verdict["engines"] == {"cpu/fp32": False, "cpu/int8": False}
-    assert not verdict["passed"]
-    assert all("crop_px/mouth is " in reason for reason in verdict["reasons"])
+    assert verdict.engines == {"cpu/fp32": False, "cpu/int8": False}
+    assert not verdict.passed
+    assert all("crop_px/mouth is " in reason for reason in verdict.reasons)
 
 
 def test_the_gate_compares_the_ten_with_a_champion_of_ten(
-    root: Path, gate: Callable[..., dict[str, Any]]
+    root: Path, gate: Callable[..., GateDecision]
 ) -> None:
     comparison: dict[str, Any] = {"gate.comparison.slices": {"other": []}}
     verdict = gate({"gate.champion": str(root / "bundle"), **comparison})
-    assert verdict["passed"], verdict["reasons"]
-    assert verdict["champion"]["state"] == "compared"
-    rows = [row for row in verdict["comparisons"] if row["slice"] is None]
-    assert {(row["engine"], row["metric"]) for row in rows} == {
+    assert verdict.passed, verdict.reasons
+    assert verdict.champion.state is ChampionState.COMPARED
+    rows = [row for row in verdict.comparisons if row.slice is None]
+    assert {(row.engine, row.metric) for row in rows} == {
         (f"cpu/{precision}", f"crop_px/{region}")
         for precision in ("fp32", "int8")
         for region in ("all", "eyes", "mouth")
     }
-    assert all(abs(row["change"]) < 1e-6 for row in rows)
+    assert all(row.change is not None and abs(row.change) < 1e-6 for row in rows)
 
 
 def test_the_bundle_and_the_report_are_of_the_ten(root: Path) -> None:

@@ -78,7 +78,10 @@ def test_a_number_that_is_not_finite_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "whole.json").exists()
 
 
-@pytest.mark.parametrize(("version", "words"), [(2, "format is 2"), (None, "format is missing")])
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [(2, "format is 2"), (None, "format is missing (written before formats were numbered)")],
+)
 def test_a_file_of_another_format_is_refused_with_both_versions(
     version: int | None, words: str
 ) -> None:

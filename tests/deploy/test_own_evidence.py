@@ -16,6 +16,7 @@ from fpenet.data.sample import numbers_of
 from fpenet.deploy.engines.build import build_engines
 from fpenet.deploy.judge.judge_release import judge_release
 from fpenet.deploy.onnx.onnx_file import INPUT, KEYPOINTS
+from fpenet.kpi.gate import GATE, GateDecision
 from fpenet.params import Params
 from fpenet.provenance.signing import SigningKey
 
@@ -89,7 +90,7 @@ def gate(
 ) -> Any:
     """Run the stage on the build, ``parity`` pixels allowed; what ``gate.json`` says."""
 
-    def run(**changes: Any) -> dict[str, Any]:
+    def run(**changes: Any) -> GateDecision:
         judge_release(
             crop_dir=stages.crop,
             evaluate_dir=stages.evaluate,
@@ -99,8 +100,7 @@ def gate(
             trusted=[signing_key.public],
             out_dir=tmp_path,
         )
-        verdict: dict[str, Any] = json.loads((tmp_path / "gate.json").read_text())
-        return verdict
+        return GateDecision.read(tmp_path / GATE)
 
     return run
 
@@ -117,9 +117,9 @@ def nme_of(engine: Path, crop_dir: Path) -> float:
     return float((distance.mean(axis=1) / box).mean())
 
 
-def failed_checks(verdict: dict[str, Any]) -> list[tuple[str, str]]:
+def failed_checks(verdict: GateDecision) -> list[tuple[str | None, str]]:
     """Engine and name of each check that did not pass."""
-    return [(one["engine"], one["name"]) for one in verdict["checks"] if not one["passed"]]
+    return [(one.engine, one.name) for one in verdict.checks if not one.passed]
 
 
 def test_an_engine_fails_by_its_own_report_and_the_other_one_passes(
@@ -130,16 +130,16 @@ def test_an_engine_fails_by_its_own_report_and_the_other_one_passes(
     assert errors[lost] > 1.02 * errors[good]
     limit = (errors["fp32"] + errors["int8"]) / 2
     verdict = gate(thresholds={"rendered": {"nme_box/all": limit}})
-    assert verdict["engines"] == {f"cpu/{good}": True, f"cpu/{lost}": False}
+    assert verdict.engines == {f"cpu/{good}": True, f"cpu/{lost}": False}
     assert failed_checks(verdict) == [(f"cpu/{lost}", "nme_box/all")]
     for precision, error in errors.items():
         (check,) = (
             one
-            for one in verdict["checks"]
-            if (one["engine"], one["name"]) == (f"cpu/{precision}", "nme_box/all")
+            for one in verdict.checks
+            if (one.engine, one.name) == (f"cpu/{precision}", "nme_box/all")
         )
-        assert check["value"] == pytest.approx(error, rel=1e-4)
-        assert check["evidence"] == f"build/cpu/{precision}.kpi.json"
+        assert check.value == pytest.approx(error, rel=1e-4)
+        assert check.evidence == f"build/cpu/{precision}.kpi.json"
 
 
 def test_an_engine_fails_by_its_own_parity_and_the_other_one_passes(
@@ -152,11 +152,9 @@ def test_an_engine_fails_by_its_own_parity_and_the_other_one_passes(
         check["budget_px"] = 5.0  # INT8 is 0.1 px off by itself
     (tight / "parity.json").write_text(json.dumps(parity))
     verdict = gate(build_dir=tight)
-    assert verdict["engines"] == {f"cpu/{OTHER[lost]}": True, f"cpu/{lost}": False}
+    assert verdict.engines == {f"cpu/{OTHER[lost]}": True, f"cpu/{lost}": False}
     assert failed_checks(verdict) == [(f"cpu/{lost}", "parity px")]
-    values = {
-        one["engine"]: one["value"] for one in verdict["checks"] if one["name"] == "parity px"
-    }
+    values = {one.engine: one.value for one in verdict.checks if one.name == "parity px"}
     assert values[f"cpu/{lost}"] == pytest.approx(LOST_PX * 2**0.5, abs=2.0)
     assert values[f"cpu/{OTHER[lost]}"] < 2.0
 
@@ -165,13 +163,13 @@ def test_an_engine_is_compared_with_the_champion_by_its_own_predictions(
     gate: Any, lost: str, stages: SimpleNamespace
 ) -> None:
     verdict = gate(champion=stages.bundle.as_posix())
-    assert verdict["engines"] == {f"cpu/{OTHER[lost]}": True, f"cpu/{lost}": False}
+    assert verdict.engines == {f"cpu/{OTHER[lost]}": True, f"cpu/{lost}": False}
     assert {engine for engine, _ in failed_checks(verdict)} == {f"cpu/{lost}"}
     assert (f"cpu/{lost}", "crop_px/all relative to the champion") in failed_checks(verdict)
     changes = {
-        row["engine"]: row["change"]
-        for row in verdict["comparisons"]
-        if (row["metric"], row["slice"]) == ("crop_px/all", None)
+        row.engine: row.change
+        for row in verdict.comparisons
+        if (row.metric, row.slice) == ("crop_px/all", None)
     }
     assert changes[f"cpu/{lost}"] > 0.05
     assert changes[f"cpu/{OTHER[lost]}"] == pytest.approx(0.0, abs=1e-6)

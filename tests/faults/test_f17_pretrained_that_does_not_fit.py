@@ -7,6 +7,7 @@ import pytest
 
 from fpenet.cli.main import main
 from fpenet.model.checkpoint import save_net
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import build_net
 from fpenet.model.start_from import save_trainable
 
@@ -15,7 +16,7 @@ Command = Callable[..., list[str]]
 
 def trained(folder: Path, net: str, keypoints: int) -> Path:
     folder.mkdir()
-    about = {"net": net, "num_keypoints": keypoints}
+    about = NetDescription(net, keypoints)
     save_net(build_net(net, keypoints), about, folder)
     save_trainable(build_net(net, keypoints, batch_norm=True), folder)
     return folder

@@ -9,7 +9,7 @@ import numpy as np
 
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.evaluate import evaluate
-from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
+from fpenet.kpi.gate import ChampionResult, ChampionState, JudgedEngine, decide
 from fpenet.kpi.report import KpiReport, write_kpi
 from fpenet.params import ComparisonParams, EvaluateParams, GateParams
 
@@ -58,9 +58,9 @@ def test_f21_the_gate_fails_closed(store_of: Callable[..., CropStore], how: Eval
     )
     kpi = hidden_mouths(store_of, how)
     engine = JudgedEngine("cpu/fp32", kpi, "build/cpu/fp32.kpi.json", 0.0, 0.1)
-    found = decide(kpi, [engine], ChampionResult("first release", ""), gate)
-    assert not found["passed"]
-    assert found["reasons"] == [
+    found = decide(kpi, [engine], ChampionResult(ChampionState.FIRST_RELEASE, ""), gate)
+    assert not found.passed
+    assert found.reasons == (
         "cpu/fp32: crop_px_visible/mouth was not measured; must be below 9"
-        " (build/cpu/fp32.kpi.json)"
-    ]
+        " (build/cpu/fp32.kpi.json)",
+    )

@@ -1,29 +1,28 @@
 """A champion that is missing, damaged or of other keypoints: no comparison, and no release."""
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from fpenet.deploy.judge.judge_release import judge_release
+from fpenet.kpi.gate import GATE, ChampionState, GateDecision
 from fpenet.kpi.predictions import load_predictions
 from fpenet.kpi.report import read_kpi
 from fpenet.params import Params
 from fpenet.provenance.signing import SigningKey
 
-Gate = Callable[..., dict[str, Any]]
+Gate = Callable[..., GateDecision]
 
 
 @pytest.fixture
 def gate(stages: SimpleNamespace, params: Params, signing_key: SigningKey, tmp_path: Path) -> Gate:
     """Run stage gate beside a champion; what ``gate.json`` says."""
 
-    def run(champion: Path | None, build_dir: Path = stages.build) -> dict[str, Any]:
+    def run(champion: Path | None, build_dir: Path = stages.build) -> GateDecision:
         out_dir = tmp_path / "gate"
         out_dir.mkdir()
         named = {"champion": None if champion is None else champion.as_posix()}
@@ -36,29 +35,28 @@ def gate(stages: SimpleNamespace, params: Params, signing_key: SigningKey, tmp_p
             trusted=[signing_key.public],
             out_dir=out_dir,
         )
-        verdict: dict[str, Any] = json.loads((out_dir / "gate.json").read_text())
-        return verdict
+        return GateDecision.read(out_dir / GATE)
 
     return run
 
 
 def test_f22_a_first_release_is_said_to_be_one(gate: Gate) -> None:
     found = gate(None)
-    assert found["passed"]
-    assert found["champion"]["state"] == "first release"
-    assert found["champion"]["why"].startswith("compared with none: gate.champion is null")
+    assert found.passed
+    assert found.champion.state is ChampionState.FIRST_RELEASE
+    assert found.champion.why.startswith("compared with none: gate.champion is null")
 
 
 def test_f22_a_missing_champion_refuses(gate: Gate, tmp_path: Path) -> None:
     found = gate(tmp_path / "nowhere")
-    assert not found["passed"]
-    assert found["champion"]["state"] == "not comparable"
-    assert found["comparisons"] == []
+    assert not found.passed
+    assert found.champion.state is ChampionState.NOT_COMPARABLE
+    assert found.comparisons == ()
     assert all(
         "not compared with the champion" in why and "nowhere: no bundle" in why
-        for why in found["reasons"]
+        for why in found.reasons
     )
-    assert {row["engine"] for row in found["checks"] if row["name"] == "champion"} == {
+    assert {row.engine for row in found.checks if row.name == "champion"} == {
         "cpu/fp32",
         "cpu/int8",
     }
@@ -72,9 +70,9 @@ def test_f22_a_damaged_champion_refuses(
     shutil.copytree(stages.bundle / "cpu", champion)
     (champion / part).write_bytes((champion / part).read_bytes()[:-9])
     found = gate(champion)
-    assert not found["passed"]
-    assert found["champion"]["state"] == "not comparable"
-    assert str(champion) in found["reasons"][0]
+    assert not found.passed
+    assert found.champion.state is ChampionState.NOT_COMPARABLE
+    assert str(champion) in found.reasons[0]
 
 
 def test_f22_predictions_of_other_faces_are_not_compared(
@@ -85,8 +83,8 @@ def test_f22_predictions_of_other_faces_are_not_compared(
     path = build / "cpu/fp32.predictions.npz"
     replace(load_predictions(path), faces="0" * 64).save(path)
     found = gate(stages.bundle / "cpu", build)
-    assert not found["passed"]
-    assert "cpu/fp32 was judged on other faces than those of crop" in found["reasons"][0]
+    assert not found.passed
+    assert "cpu/fp32 was judged on other faces than those of crop" in found.reasons[0]
 
 
 def test_f22_an_engine_judged_on_other_faces_is_refused_without_any_champion(
@@ -98,14 +96,14 @@ def test_f22_an_engine_judged_on_other_faces_is_refused_without_any_champion(
         path = build / f"cpu/{precision}.kpi.json"
         replace(read_kpi(path), faces="0" * 64).save(path)
     found = gate(None, build)
-    assert not found["passed"]
+    assert not found.passed
     expected = "cpu/fp32: judged on different faces: 0000000000000000; must be of"
-    assert expected in found["reasons"][0]
+    assert expected in found.reasons[0]
 
 
 def test_f22_a_champion_without_an_engine_that_runs_here_refuses(
     gate: Gate, stages: SimpleNamespace
 ) -> None:
     found = gate(stages.bundle / "xavier-nx")
-    assert not found["passed"]
-    assert "none of its engines runs here" in found["reasons"][0]
+    assert not found.passed
+    assert "none of its engines runs here" in found.reasons[0]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.compare import compare
 from fpenet.kpi.evaluate import judge as judge_kpi
-from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
+from fpenet.kpi.gate import ChampionResult, ChampionState, GateDecision, JudgedEngine, decide
 from fpenet.kpi.predictions import Predictions, predict_judged
 from fpenet.params import ComparisonParams, EvaluateParams, GateParams
 
@@ -41,7 +40,7 @@ def verdict(
     how: EvaluateParams,
     limit: float,
     champion: Predictions | None = None,
-) -> dict[str, Any]:
+) -> GateDecision:
     gate = GateParams(
         champion=None,
         min_faces=10,
@@ -52,7 +51,9 @@ def verdict(
     rows = () if champion is None else compare(store, champion, found, how, AGAINST)
     kpi = judge_kpi(store, found, how)
     engine = JudgedEngine("cpu/fp32", kpi, "kpi.json", 0.0, 0.1, rows)
-    state = ChampionResult("first release" if champion is None else "compared", "")
+    state = ChampionResult(
+        ChampionState.FIRST_RELEASE if champion is None else ChampionState.COMPARED, ""
+    )
     return decide(kpi, [engine], state, gate)
 
 
@@ -61,18 +62,16 @@ def test_f23_exactly_at_the_threshold_does_not_pass(store: CropStore, how: Evalu
     value = judge_kpi(store, found, how).metrics["crop_px/all"]
     assert value is not None
     at = verdict(store, found, how, value)
-    assert not at["passed"]
-    assert "crop_px/all is 2 (interval 2 to 2); must be below 2" in at["reasons"][0]
-    assert verdict(store, found, how, math.nextafter(value, math.inf))["passed"]
+    assert not at.passed
+    assert "crop_px/all is 2 (interval 2 to 2); must be below 2" in at.reasons[0]
+    assert verdict(store, found, how, math.nextafter(value, math.inf)).passed
 
 
 def test_f23_one_prediction_that_is_no_number_does_not_pass(
     store: CropStore, how: EvaluateParams
 ) -> None:
     found = verdict(store, said(store, 0.1, lost=True), how, 50.0)
-    assert found["reasons"] == [
-        "cpu/fp32: crop_px/all was not measured; must be below 50 (kpi.json)"
-    ]
+    assert found.reasons == ("cpu/fp32: crop_px/all was not measured; must be below 50 (kpi.json)",)
 
 
 def test_f23_a_required_slice_of_too_few_people_is_insufficient_evidence(
@@ -81,12 +80,12 @@ def test_f23_a_required_slice_of_too_few_people_is_insufficient_evidence(
     few = how.slices.model_copy(update={"min_faces": 2, "min_subjects": 3})
     how = how.model_copy(update={"slices": few})
     found = verdict(store, said(store, 1.0), how, 50.0, champion=said(store, 2.0))
-    assert found["reasons"] == [
+    assert found.reasons == (
         "cpu/fp32: crop_px/all relative to the champion, pose=side: insufficient evidence: too few:"
-        " 3 faces of 2 subjects; must be at least 2 of 3 (gate.champion)"
-    ]
-    front = next(row for row in found["comparisons"] if row["slice"] == "pose=front")
-    assert front["passed"]
+        " 3 faces of 2 subjects; must be at least 2 of 3 (gate.champion)",
+    )
+    front = next(row for row in found.comparisons if row.slice == "pose=front")
+    assert front.passed
 
 
 def test_f23_a_change_exactly_at_the_margin_does_not_pass(

@@ -12,6 +12,7 @@ from fpenet.deploy.bundle.bundle import bundle_targets
 from fpenet.deploy.engines.build import build_engines
 from fpenet.deploy.judge.judge_release import judge_release
 from fpenet.deploy.onnx.onnx_file import KEYPOINTS
+from fpenet.kpi.gate import GATE, GateDecision
 from fpenet.params import Params
 from fpenet.provenance.signing import SigningKey
 
@@ -61,8 +62,8 @@ def test_the_gate_refuses_int8_and_the_bundle_has_the_other_precision(
         trusted=[signing_key.public],
         out_dir=tmp_path / "gate",
     )
-    gate = json.loads((tmp_path / "gate" / "gate.json").read_text())
-    assert gate["engines"] == {"cpu/fp32": True, "cpu/int8": False}
+    gate = GateDecision.read(tmp_path / "gate" / GATE)
+    assert gate.engines == {"cpu/fp32": True, "cpu/int8": False}
     shipped = bundle_targets(
         export_dir=stages.export,
         calibrate_dir=calibrate_dir,

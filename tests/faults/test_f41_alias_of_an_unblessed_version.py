@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from fpenet.kpi.gate import GATE
 from fpenet.provenance.signing import make_key, read_signing_key, read_trusted, sign_file
 from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import read_history
+from tests.conftest import PASSED
 from tests.promoting import Promoting
 
 Register = Callable[..., dict[str, Any]]
@@ -79,8 +81,7 @@ def test_f41_a_refused_release_that_says_it_passed_goes_back(
 ) -> None:
     register(stage_folders("bad", verdict={"passed": False, "reasons": ["7 px"]}))
     run = Path(gate.page("2").source).parent
-    verdict = {"passed": True, "reasons": [], "engines": {"cpu/fp32": True}}
-    (run / "gate/gate.json").write_text(json.dumps(verdict))
+    PASSED.write(run / "gate" / GATE)
     assert refused(gate, "2") == ("gate/gate.json: its digest is not that of stage gate",)
     stranger = make_key(tmp_path / "keys/stranger.pem")
     sign_file(run / "release.json", stranger)

@@ -75,7 +75,7 @@ def test_f44_the_alias_is_set_only_once_the_signed_record_is_stored(
             stored.mkdir()
             for name in ("release.json", "release.json.sig"):
                 client.download_artifacts(run_id, name, str(stored))
-            assert read_release(stored, [signing_key.public]).said["run_id"] == run_id
+            assert read_release(stored, [signing_key.public]).manifest.run_id == run_id
     release = register(folders)
     assert aliases_of(names) == (["candidate"], ["candidate"])
     assert (release["version"], release["trainable_version"]) == ("1", "1")

@@ -107,8 +107,16 @@ def write(gate: Promoting, release: Release, said: dict[str, Any], key: Path) ->
     from fpenet.provenance.digest import canonical_json
     from fpenet.provenance.signing import read_signing_key, sign
 
-    signature = str(sign(canonical_json(said), read_signing_key(key)))
-    data = json.dumps({"approval": said, "signature": signature}).encode()
+    content = {
+        "kind": "approval",
+        "model": release.model,
+        "version": release.version,
+        "name": release.name,
+        "when": NOW.isoformat(),
+        **said,
+    }
+    signature = str(sign(canonical_json(content), read_signing_key(key)))
+    data = json.dumps({"approval": content, "signature": signature, "format": 1}).encode()
     release_store(gate.params).keep(f"approvals/{release.digest}/{digest_bytes(data)}.json", data)
 
 
@@ -158,9 +166,9 @@ def test_f46_an_approval_of_other_bytes_of_a_stranger_or_edited_does_not_count(
     for words in (
         f"the approval by the {bob.public} is for release {first.digest[:12]}, not this one",
         f"is not what the {bob.public} signed",
-        "not an approval",
+        "format is missing",
         f"signed by key {stranger.public.id}, which is not trusted here",
-        "a signed release pointer, not an approval",
+        "approval, kind is 'release pointer'; must be one of ['approval']",
     ):
         assert any(words in reason for reason in reasons), words
 

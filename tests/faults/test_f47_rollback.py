@@ -44,7 +44,7 @@ def test_f47_a_promotion_under_way_is_superseded(
     assert answer is not None
     assert (answer.action, answer.sequence) == ("superseded", None)
     assert (gate.alias, gate.head.version) == ("1", "1")
-    assert answers_of(gate) == [("rolled back", "1"), ("promoted", "2"), ("promoted", "1")]
+    assert answers_of(gate) == [("rolled_back", "1"), ("promoted", "2"), ("promoted", "1")]
     assert decide_request(gate.params) is None
 
 

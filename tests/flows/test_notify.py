@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import Queue
@@ -16,8 +17,16 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from flows.automations import register_automations
-from flows.notify import emit_events_of, emit_release_event, run_page, version_page
+from flows.notify import (
+    ReleaseEvent,
+    emit_events_of,
+    emit_release_event,
+    run_page,
+    version_page,
+)
 from flows.tasks import link_with_mlflow
+from fpenet.release.release_manifest import ReleaseManifest
+from tests.manifests import MANIFEST
 from tests.waiting import join
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -74,15 +83,15 @@ def test_a_release_that_waits_was_refused_or_promoted_is_told_to_people(
         "fpenet: refused",
         "fpenet: lost heartbeat",
     ]
-    release = {"model": "faces", "version": "3", "name": "deployable_v3.3"}
 
     @flow
     def finish() -> None:
         emit_events_of(
-            {**release, "candidate": False, "refused": ["5 px", "n/a"], "pending": ["h200", "nano"]}
+            replace(MANIFEST, candidate=False, refused=("5 px", "n/a"), pending=("h200", "nano"))
         )
-        emit_events_of({**release, "candidate": True, "refused": [], "pending": []})
-        emit_release_event("promoted", **release, text="promoted, sequence 7")
+        emit_events_of(MANIFEST)
+        version = MANIFEST.model, MANIFEST.version, MANIFEST.name
+        emit_release_event(ReleaseEvent.PROMOTED, *version, text="promoted, sequence 7")
 
     finish()
     told = {}
@@ -90,7 +99,7 @@ def test_a_release_that_waits_was_refused_or_promoted_is_told_to_people(
         message = inbox.get(timeout=60)
         text, mlflow, prefect = message["body"].split("\n")
         told[message["subject"]] = text
-        assert mlflow == "http://mlflow:5000/#/models/faces/versions/3"
+        assert mlflow == "http://mlflow:5000/#/models/fpenet-deployable/versions/3"
         assert "/runs/flow-run/" in prefect
     assert told == {
         "fpenet: deployable_v3.3 waits for a target": "no worker built the engines of h200, nano",
@@ -115,8 +124,9 @@ def test_prefect_shows_the_way_to_mlflow_and_mlflow_the_way_back(
 
     @flow
     def finish() -> UUID:
-        link_with_mlflow(release)
-        link_with_mlflow(release)  # one link above the description, however often
+        manifest = ReleaseManifest.from_tree(release, "release.json")
+        link_with_mlflow(manifest)
+        link_with_mlflow(manifest)  # one link above the description, however often
         return UUID(runtime.flow_run.id)
 
     run_id = finish()

@@ -1,72 +1,16 @@
 """The tables that end a run."""
 
+from dataclasses import replace
+
 import pytest
 
-from flows.summary import markdown_of, tables_of, verdict_of
-
-RELEASE = {
-    "model": "fpenet-deployable",
-    "signed_by": "release key 0123456789abcdef",
-    "version": "3",
-    "candidate": True,
-    "alias": "candidate",
-    "refused": [],
-    "pending": [],
-    "failed": [],
-    "report": "dvc/register/report.html",
-    "model_card": "dvc/register/model_card.md",
-    "training": {
-        "net": "small",
-        "parameters": 310000,
-        "epochs": 17,
-        "faces_seen": 50592,
-        "minutes": 9.98,
-    },
-    "kpi": {
-        "dataset": "faces",
-        "part": "val",
-        "num_faces": 359,
-        "num_subjects": 30,
-        "num_keypoints": 68,
-        "normaliser": "interocular",
-        "metrics": {
-            "crop_px/all": 1.864,
-            "nme_interocular/all": 0.05148,
-            "nme_interocular/eyes": None,
-        },
-    },
-    "parity": [
-        {"name": "int8", "reference": "onnx", "mean_px": 0.1151, "max_px": 1.42, "passed": False}
-    ],
-    "engines": [
-        {
-            "reason": None,
-            "sha256": None,
-            "passed": True,
-            "target": "cpu",
-            "precision": "int8",
-            "runtime": "onnxruntime",
-            "size_bytes": 380_000,
-            "p50_ms": 0.843,
-            "status": "ready",
-        },
-        {
-            "reason": "no worker",
-            "sha256": None,
-            "passed": None,
-            "target": "nano",
-            "precision": "fp16",
-            "runtime": "tensorrt",
-            "size_bytes": None,
-            "p50_ms": None,
-            "status": "built_not_judged",
-        },
-    ],
-}
+from flows.summary import RunResult, markdown_of, tables_of, verdict_of
+from fpenet.core.records import fields_of
+from tests.manifests import MANIFEST
 
 
 def test_the_tables_say_kpi_by_region_parity_checks_and_engines_by_target() -> None:
-    kpi, parity, engines = tables_of(RELEASE)
+    kpi, parity, engines = tables_of(MANIFEST)
     assert kpi.title == "KPI on faces, part val: 359 faces of 30 subjects"
     assert kpi.header == ("region", "crop_px", "nme_interocular")
     assert kpi.rows[:2] == (("all", "1.864", "0.05148"), ("eyes", "n/a", "n/a"))
@@ -78,7 +22,7 @@ def test_the_tables_say_kpi_by_region_parity_checks_and_engines_by_target() -> N
 
 
 def test_a_candidate_is_named_with_its_training() -> None:
-    assert verdict_of(RELEASE).splitlines() == [
+    assert verdict_of(MANIFEST).splitlines() == [
         "trained small, 310,000 parameters: 50,592 faces seen in 17 epochs, 10.0 minutes",
         "registered fpenet-deployable version 3",
         "signed by release key 0123456789abcdef",
@@ -87,8 +31,14 @@ def test_a_candidate_is_named_with_its_training() -> None:
 
 
 def test_a_refusal_gives_every_reason_and_a_partial_release_says_so() -> None:
-    refused = {"candidate": False, "refused": ["nme/all is 0.2", "too few"], "pending": ["nano"]}
-    lines = verdict_of(RELEASE | refused | {"failed": ["t4"]}).splitlines()
+    refused = replace(
+        MANIFEST,
+        candidate=False,
+        refused=("nme/all is 0.2", "too few"),
+        pending=("nano",),
+        failed=("t4",),
+    )
+    lines = verdict_of(refused).splitlines()
     assert lines[3:] == [
         "gate: refused",
         "  nme/all is 0.2",
@@ -100,4 +50,14 @@ def test_a_refusal_gives_every_reason_and_a_partial_release_says_so() -> None:
 
 @pytest.mark.parametrize("line", ["| all | 1.864 | 0.05148 |", "## Parity, px of the 80x80 crop"])
 def test_the_page_holds_the_same_tables(line: str) -> None:
-    assert line in markdown_of(RELEASE).splitlines()
+    assert line in markdown_of(MANIFEST).splitlines()
+
+
+def test_the_result_of_a_run_comes_back_from_its_json() -> None:
+    result = RunResult(**fields_of(MANIFEST), folders={"gate": "work/gate"}, summary="run.md")
+    assert result.tree() == {
+        **MANIFEST.tree(),
+        "folders": {"gate": "work/gate"},
+        "summary": "run.md",
+    }
+    assert RunResult.from_tree(result.tree(), "run") == result

@@ -8,9 +8,11 @@ from typing import Any
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
+from fpenet.core.records import fields_of
 from fpenet.deploy.benchmark.timings import TIMINGS, Timing, TimingTable
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
+from fpenet.kpi.gate import GATE, ChampionResult, ChampionState, GateDecision
 from fpenet.params import (
     GateParams,
     Precision,
@@ -19,6 +21,7 @@ from fpenet.params import (
     TrainParams,
     ValidateParams,
 )
+from fpenet.release.release_manifest import RECORD, ReleaseManifest
 from tests import failing
 
 
@@ -121,9 +124,13 @@ def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> di
     """Refuses when it is asked for more faces than there are."""
     faces = json.loads((evaluate_dir / "kpi.json").read_text())["num_faces"]
     passed = faces >= gate.min_faces
-    reasons = [] if passed else [f"insufficient evidence: {faces} faces"]
-    verdict = {"passed": passed, "reasons": reasons, "engines": {"cpu/fp32": passed}}
-    return _write(out_dir, "gate.json", verdict)
+    reasons = () if passed else (f"insufficient evidence: {faces} faces",)
+    champion = ChampionResult(ChampionState.FIRST_RELEASE, "none")
+    decision = GateDecision(
+        passed, reasons, (), {"cpu/fp32": passed}, "synthetic", champion, comparisons=()
+    )
+    decision.write(out_dir / GATE)
+    return {"file": GATE}
 
 
 def register(
@@ -136,20 +143,31 @@ def register(
     """What the real stage writes down, with no registry; in the experiment `crash` it crashes."""
     from fpenet.provenance.encryption import current_model_key
     from fpenet.release.evidence import read_evidence, refusals
-    from fpenet.release.registry.register import release_record
+    from fpenet.release.registry.register import summarise
 
     evidence = read_evidence(inputs)
-    record = release_record(evidence, refusals(evidence, register.required_targets))
-    files = {
-        key: (inputs["report"] / name).as_posix()
-        for key, name in (("report", "report.html"), ("model_card", "model_card.md"))
-    }
+    summary = summarise(evidence, refusals(evidence, register.required_targets))
     key = current_model_key()
     if register.experiment == "crash":
         raise InputError(f"no space left, {key}")  # which is not tried again
-    record["encryption"] = key.id(b"salt") if key else "none"
-    said = {"model": "tiny", "version": 7, "signed_by": signing_key.public.described}
-    return _write(out_dir, "release.json", record | files | said)
+    manifest = ReleaseManifest(
+        **fields_of(summary),
+        model="tiny",
+        version="7",
+        name="tiny",
+        trainable_model="tiny-trainable",
+        trainable_version="7",
+        signed_by=signing_key.public.described,
+        run_id="run",
+        experiment_id="experiment",
+        encryption=key.id(b"salt") if key else "none",
+        files={},
+        report=(inputs["report"] / "report.html").as_posix(),
+        model_card=(inputs["report"] / "model_card.md").as_posix(),
+        model_card_sha256="0" * 64,
+    )
+    manifest.write(out_dir / RECORD)
+    return {"file": RECORD}
 
 
 def _wait_for(path: Path) -> None:

@@ -49,7 +49,7 @@ def test_make_release_ends_with_0_when_the_candidate_is_set(served: Path) -> Non
     done = ended(make(*limits("1000")), served)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert "KPI on synthetic, part kpi: 115 faces of 23 people" in lines
+    assert "KPI on synthetic, part kpi: 115 faces of 23 subjects" in lines
     assert "Parity, px of the 80x80 crop" in lines
     assert "Engines, latency at batch 1" in lines
     assert engine_rows(done.stdout) == {"cpu/fp32": "ready"}

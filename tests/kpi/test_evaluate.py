@@ -16,7 +16,7 @@ from fpenet.data.crops.geometry import tight_crop_box
 from fpenet.data.crops.store import CropStore
 from fpenet.keypoints import scheme_for
 from fpenet.kpi.evaluate import evaluate, judge
-from fpenet.kpi.gate import ChampionResult, JudgedEngine, check_kpi
+from fpenet.kpi.gate import ChampionResult, ChampionState, JudgedEngine, check_kpi
 from fpenet.kpi.gate import decide as judge_gate
 from fpenet.kpi.metrics import regions_of
 from fpenet.kpi.predictions import Predictions, load_predictions, predict_judged
@@ -222,5 +222,5 @@ def test_multi_pie_meets_the_card_s_bar_on_the_original_s_crop(
     just = {"tight/image_px/all": 6.09, "tight/image_px/eyes": 3.33, "tight/image_px/mouth": 2.95}
     at: KpiReport = dataclasses.replace(kpi, metrics=just, num_faces=500, num_subjects=23)
     engine = JudgedEngine("cpu/fp32", at, "kpi.json", 0.0, 0.1)
-    found = judge_gate(at, [engine], ChampionResult("first release", ""), gate)
-    assert [row["name"] for row in found["checks"] if not row["passed"]] == ["tight/image_px/eyes"]
+    found = judge_gate(at, [engine], ChampionResult(ChampionState.FIRST_RELEASE, ""), gate)
+    assert [row.name for row in found.checks if not row.passed] == ["tight/image_px/eyes"]

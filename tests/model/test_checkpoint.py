@@ -18,12 +18,12 @@ from fpenet.model.checkpoint import (
     fold,
     load_checkpoint,
     load_net,
-    read_about,
     resume_run,
     save_checkpoint,
     save_net,
     save_run,
 )
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import build_net
 from fpenet.model.step import EpochSoFar, Training, start, take_step
 from fpenet.params import Params, TrainParams
@@ -147,19 +147,20 @@ def test_the_folded_net_has_no_batch_norm_and_gives_the_same_for_grey_levels(nam
 def test_a_saved_net_is_loaded_in_eval_mode_with_what_it_is(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = build_net("nano", 2)
-    save_net(net, {"num_keypoints": 2, "net": "nano", "dataset": "dots"}, tmp_path)
+    description = NetDescription("nano", 2, dataset="dots", regions={"all": (0, 1)})
+    save_net(net, description, tmp_path)
     found, about = load_net(tmp_path)
-    assert about == {"net": "nano", "num_keypoints": 2, "dataset": "dots"}
+    assert about == description
     assert not found.training
     for name, value in net.state_dict().items():
         assert torch.equal(found.state_dict()[name], value)
     text = (tmp_path / "model.json").read_text()
     assert text.endswith("}\n")
-    assert list(json.loads(text)) == sorted(about)  # one order of keys, whatever was said first
+    assert list(json.loads(text)) == sorted(json.loads(text))
 
 
 def test_a_net_that_does_not_fit_and_words_that_are_no_json_are_named(tmp_path: Path) -> None:
-    save_net(build_net("nano", 2), {"net": "nano", "num_keypoints": 3}, tmp_path)
+    save_net(build_net("nano", 2), NetDescription("nano", 3), tmp_path)
     with pytest.raises(ValueError, match=r"model\.safetensors: .*heatmaps\.weight") as failed:
         load_net(tmp_path)
     assert "\n" not in str(failed.value)
@@ -168,7 +169,7 @@ def test_a_net_that_does_not_fit_and_words_that_are_no_json_are_named(tmp_path: 
         load_net(tmp_path)
     (tmp_path / "model.json").write_text("{")
     with pytest.raises(ValueError, match=r"model\.json: not JSON: "):
-        read_about(tmp_path)
+        load_net(tmp_path)
 
 
 def a_training(train: TrainParams, seed: int) -> Training:

@@ -15,6 +15,7 @@ from fpenet.data.sample import fixed_lists, points_of, read_table, write_table
 from fpenet.keypoints import scheme_for
 from fpenet.model.augment import Batch
 from fpenet.model.checkpoint import fold, save_net
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import build_net
 from fpenet.model.start_from import load_teacher, load_weights, save_trainable
 from fpenet.model.targets import targets_of
@@ -31,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     torch.manual_seed(3)
     net = build_net("nano", 12, batch_norm=True).train()
     net(torch.rand(4, 1, 80, 80))
-    about = {"net": "nano", "num_keypoints": 12}
+    about = NetDescription("nano", 12)
     folder = tmp_path / "trained"
     folder.mkdir()
     save_net(fold(net.eval(), "nano", 12), about, folder)
@@ -101,7 +102,7 @@ def test_a_teacher_is_in_use_and_does_not_learn(folder: Path) -> None:
 def test_a_net_without_batch_norm_starts_from_what_ships(tmp_path: Path) -> None:
     torch.manual_seed(3)
     shipped = build_net("release", 5)
-    save_net(shipped, {"net": "release", "num_keypoints": 5}, tmp_path)
+    save_net(shipped, NetDescription("release", 5), tmp_path)
     net = build_net("release", 5, batch_norm=True)
     load_weights(net, "release", tmp_path, new_head=False)
     images = torch.rand(2, 1, 80, 80)

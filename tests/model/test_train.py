@@ -80,7 +80,7 @@ def test_the_net_learns_where_the_dot_is(
     assert summary["val_crop_px"] < 4.0  # the centre of the crop alone: about 15
     assert summary["epochs"] == 25
     _, about = load_net(out_dir)
-    assert about["num_keypoints"] == 1
+    assert about.num_keypoints == 1
 
 
 def test_flips_without_a_flip_map_are_refused(

@@ -357,6 +357,7 @@ def test_the_folder_says_what_the_net_is(
     about = json.loads((tmp_path / "out/model.json").read_text())
     count = sum(value.numel() for value in shipped(tmp_path / "out").values())
     assert about == {
+        "format": 1,
         "net": "nano",
         "num_keypoints": 1,
         "regions": {"all": [0]},

@@ -166,7 +166,7 @@ def test_a_graph_of_tao_becomes_our_net_with_the_same_points(
     assert (summary["net"], summary["num_keypoints"]) == (net, keypoints)
     assert summary["largest_difference_px"] < 0.02
     loaded, about = load_net(tmp_path / "out")
-    assert about["net"] == net
+    assert about.net == net
     fresh = build_net(net, keypoints, batch_norm=True)
     assert load_weights(fresh, net, tmp_path / "out", new_head=False) == []
     with pytest.raises(ValueError, match="exists; give another folder"):

@@ -77,8 +77,6 @@ def promote(
     ] = _PATIENCE_SECONDS,
 ) -> CommandResult:
     """Request that a version becomes deployable, and wait for the decision."""
-    from dataclasses import asdict
-
     from fpenet.release.promotion.request import request_promotion
 
     number, link = request_promotion(options.load(), version, wait)
@@ -87,7 +85,7 @@ def promote(
     text = f"{link.model} version {number}: {words} (sequence {link.sequence})"
     if refused:
         text += f"\n  {link.why}"
-    return CommandResult(asdict(link), text, REFUSED if refused else 0)
+    return CommandResult(link.tree(), text, REFUSED if refused else 0)
 
 
 def approve(
@@ -119,7 +117,6 @@ def rollback(
 ) -> CommandResult:
     """Make an earlier version deployable again."""
     import getpass
-    from dataclasses import asdict
 
     from fpenet.release.promotion.rollback import roll_back
     from fpenet.release.store.interface import Superseded
@@ -129,7 +126,7 @@ def rollback(
     except Superseded as error:
         return CommandResult(None, "", SUPERSEDED, [f"superseded: {error}"])
     words = f"{link.model} version {link.version} ({link.name})"
-    return CommandResult(asdict(link), f"{words} is deployable (sequence {link.sequence})")
+    return CommandResult(link.tree(), f"{words} is deployable (sequence {link.sequence})")
 
 
 def history(options: ParamsOptions) -> CommandResult:
@@ -137,11 +134,9 @@ def history(options: ParamsOptions) -> CommandResult:
 
     With ``--json``, one entry per line.
     """
-    from dataclasses import asdict
-
     from fpenet.provenance.signing import read_trusted
     from fpenet.release.store.open_store import release_store
-    from fpenet.release.store.pointer import read_history
+    from fpenet.release.store.pointer import LedgerAction, read_history
 
     params = options.load()
     latest, messages = 0, []
@@ -153,15 +148,16 @@ def history(options: ParamsOptions) -> CommandResult:
     ledger = read_history(release_store(params), trusted, latest)
     lines = []
     for link in ledger.links:
-        stays = f", {link.name} stays" if link.action == "refused" and link.name else ""
-        version = link.name if link.action != "refused" else f"version {link.asked}"
-        lines.append(f"{link.sequence:4}  {link.when}  {version} {link.action}{stays}")
+        refused = link.action is LedgerAction.REFUSED
+        stays = f", {link.name} stays" if refused and link.name else ""
+        version = f"version {link.asked}" if refused else link.name
+        lines.append(f"{link.sequence:4}  {link.when}  {version} {link.action.words}{stays}")
         approved = f"; approved by {', '.join(link.approvals)}" if link.approvals else ""
         lines.append(f"      by {link.who}: {link.why}{approved}")
     if not (ledger.links or ledger.problems):
         lines.append("no version was ever deployable")
     return CommandResult(
-        [asdict(link) for link in ledger.links],
+        [link.tree() for link in ledger.links],
         "\n".join(lines),
         BROKEN_CHAIN if ledger.problems else 0,
         [*messages, *ledger.problems],
@@ -232,19 +228,19 @@ def get(
     keys = read_trusted(trusted)
     query = VersionQuery(model, alias or DEPLOYABLE, version)
     fetched = get_release(client, query, target, out, keys)
-    manifest, link = fetched.release, fetched.link
+    release, link = fetched.release, fetched.link
     lines = [
-        f"{manifest.name}: version {manifest.version} of {manifest.model}, for {target},"
+        f"{release.name}: version {release.version} of {release.model}, for {target},"
         f" in {out}{'' if fetched.fresh else ' (already downloaded)'}",
-        f"signed by the {manifest.released_by}",
+        f"signed by the {release.released_by}",
     ]
-    lines += [f"{link.action} {link.when} by {link.who}: {link.why}"] if link else []
-    refusals = list(manifest.said["refused"])
+    lines += [f"{link.action.words} {link.when} by {link.who}: {link.why}"] if link else []
+    refusals = list(release.manifest.refused)
     lines += [f"not a candidate: {reason}" for reason in refusals]
     value = {
-        "name": manifest.name,
-        "version": manifest.version,
-        "model": manifest.model,
+        "name": release.name,
+        "version": release.version,
+        "model": release.model,
         "target": target,
         "out": out.as_posix(),
         "fresh": fetched.fresh,

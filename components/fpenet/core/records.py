@@ -76,18 +76,33 @@ class FileRecord:
             tree = json.loads(data)
         except ValueError as error:
             raise InputError(f"{source}: not JSON: {error}") from None
-        if not isinstance(tree, dict):
-            tree = {}
-        version = tree.pop(FORMAT, None)
+        return cls.from_tree(tree, source)
+
+    @classmethod
+    def from_tree(cls: type[_T], tree: Any, source: Path | str) -> _T:
+        """The record of a JSON value that ``tree`` made; ``source`` as for ``parse``.
+
+        Raises:
+            InputError: as ``read``.
+        """
+        values = dict(tree) if isinstance(tree, dict) else {}
+        version = values.pop(FORMAT, None)
         if version != cls.format_version:
+            actual = repr(version)
+            if version is None:
+                actual = "missing (written before formats were numbered)"
             raise InputError(
-                f"{source}: {FORMAT} is {'missing' if version is None else repr(version)}, this"
-                f" version of fpenet reads {FORMAT} {cls.format_version} of {cls.__name__};"
+                f"{source}: {FORMAT} is {actual}, this version of fpenet reads"
+                f" {FORMAT} {cls.format_version} of {cls.__name__};"
                 " make the file again with this version, or read it with the one that wrote it"
             )
-        record = decode(tree, cls, str(source))
+        record = decode(values, cls, str(source))
         assert isinstance(record, cls)
         return record
+
+    def tree(self) -> dict[str, Any]:
+        """The JSON object of the file."""
+        return {FORMAT: self.format_version, **encode(self)}
 
     def text(self) -> str:
         """The content of the file.
@@ -95,12 +110,16 @@ class FileRecord:
         Raises:
             ValueError: a number is not finite.
         """
-        tree = encode(self) | {FORMAT: self.format_version}
-        return json.dumps(tree, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        return json.dumps(self.tree(), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     def write(self, path: Path) -> None:
         """Write the file; the folder must exist."""
         path.write_text(self.text(), encoding="utf-8")
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """Field name -> value of a dataclass, for another one that has the same fields and more."""
+    return {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
 
 
 def encode(value: Any) -> Any:
@@ -110,7 +129,7 @@ def encode(value: Any) -> Any:
         TypeError: the value has a type that no record may have.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: encode(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        return {name: encode(item) for name, item in fields_of(value).items()}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Path):

@@ -5,14 +5,24 @@ champion's engine. Output: every check with its value, limit, interval and evide
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
 
+from fpenet.core.engine_id import EngineId
+from fpenet.core.records import FileRecord, Identifier, fields_of
+from fpenet.kpi.bootstrap import Interval
 from fpenet.kpi.compare import Difference
 from fpenet.kpi.report import KpiReport
 from fpenet.params import GateParams
 
-ChampionState = Literal["first release", "compared", "not comparable"]
+GATE = "gate.json"
+
+
+class ChampionState(Identifier):
+    """Result of the comparison with the champion; ``first_release``: there is no champion."""
+
+    FIRST_RELEASE = "first_release"
+    COMPARED = "compared"
+    NOT_COMPARABLE = "not_comparable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,7 @@ class GateCheck:
     name: str
     value: float | None
     limit: float | None
-    interval: Sequence[float] | None
+    interval: Interval | None
     evidence: str
     passed: bool
     why: str
@@ -58,18 +68,63 @@ class JudgedEngine:
 
 
 @dataclass(frozen=True, slots=True)
+class ChampionEngine:
+    """An engine of the champion that an engine of the candidate was compared with.
+
+    Attributes:
+        engine: ``target/precision``.
+        kpi, predictions: the files of its report and of its points, below the gate folder.
+    """
+
+    engine: str
+    kpi: str
+    predictions: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChampionResult:
     """The champion that the candidate was compared with.
 
     Attributes:
         why: explanation of the state.
-        engines: engine of the candidate -> the champion's engine, and its files.
+        engines: engine of the candidate, ``target/precision`` -> the champion's engine.
     """
 
     state: ChampionState
     why: str
     name: str | None = None
-    engines: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    engines: Mapping[str, ChampionEngine] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDifference(Difference):
+    """A ``Difference`` of one engine, ``target/precision``, from the champion's."""
+
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateDecision(FileRecord):
+    """``gate.json``.
+
+    Attributes:
+        reasons: why the release does not pass; empty if it passed.
+        engines: executed engine, ``target/precision`` -> whether it passed.
+        dataset: of the evaluation faces.
+        comparisons: every engine's differences from the champion's engine.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+    checks: tuple[GateCheck, ...]
+    engines: Mapping[str, bool]
+    dataset: str
+    champion: ChampionResult
+    comparisons: tuple[EngineDifference, ...]
+
+    def engine_passed(self, engine: EngineId) -> bool | None:
+        """Whether an engine passed; None if the gate did not judge it."""
+        return self.engines.get(str(engine))
 
 
 def check_at_most(
@@ -87,7 +142,8 @@ def check_at_most(
     elif not value < limit:
         spread = f" (interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
         why = f"{engine}: {name} is {value:.4g}{spread}; must be below {limit:g} ({evidence})"
-    return GateCheck(engine, name, value, limit, interval, evidence, not why, why)
+    ends = (float(interval[0]), float(interval[1])) if interval else None
+    return GateCheck(engine, name, value, limit, ends, evidence, not why, why)
 
 
 def check_at_least(name: str, count: int, least: int, evidence: str) -> GateCheck:
@@ -123,9 +179,10 @@ def check_kpi(engine: JudgedEngine, faces: str, gate: GateParams) -> list[GateCh
 
 def check_differences(engine: JudgedEngine, champion: ChampionResult) -> list[GateCheck]:
     """The required rows of the comparison with the champion's engine."""
-    if champion.state == "first release":
+    if champion.state is ChampionState.FIRST_RELEASE:
         return []
-    evidence = champion.engines.get(engine.name, {}).get("kpi", "gate.champion")
+    rival = champion.engines.get(engine.name)
+    evidence = rival.kpi if rival else "gate.champion"
     required = [row for row in engine.differences if row.required]
     if not required:
         why = f"{engine.name}: not compared with the champion: {champion.why} ({evidence})"
@@ -144,17 +201,15 @@ def check_differences(engine: JudgedEngine, champion: ChampionResult) -> list[Ga
 
 def decide(
     trained: KpiReport, engines: Sequence[JudgedEngine], champion: ChampionResult, gate: GateParams
-) -> dict[str, Any]:
+) -> GateDecision:
     """The gate's decision.
+
+    The release passes when there are enough faces and, of each target with an executed engine, one
+    precision passes; a precision that fails is not shipped.
 
     Args:
         trained: the trained net's report; all engines must be evaluated on the same faces.
         engines: all engines that were executed; an engine that was only built is not judged.
-
-    Returns:
-        ``passed``, ``reasons``, ``checks``, ``engines``: name -> whether it passed, ``champion``
-        and ``comparisons``. The release passes when there are enough faces and, of each target with
-        an executed engine, one precision passes; a precision that fails is not shipped.
     """
     evidence = "evaluate/kpi.json"
     checks = [
@@ -177,24 +232,24 @@ def decide(
         engine_checks += check_differences(engine, champion)
         shipped[engine.name] = all(check.passed for check in engine_checks)
         checks += engine_checks
-    passing = {name.split("/")[0] for name, passed in shipped.items() if passed}
+    passing = {EngineId.parse(name).target for name, passed in shipped.items() if passed}
     reasons += [
         check.why
         for check in checks
-        if check.engine and not check.passed and check.engine.split("/")[0] not in passing
+        if check.engine and not check.passed and EngineId.parse(check.engine).target not in passing
     ]
     if not shipped:
         reasons.append("no engine was executed and judged (build/engines.json)")
-    return {
-        "passed": not reasons,
-        "reasons": reasons,
-        "checks": [asdict(check) for check in checks],
-        "engines": shipped,
-        "dataset": trained.dataset,
-        "champion": asdict(champion),
-        "comparisons": [
-            {"engine": engine.name, **row.to_json()}
+    return GateDecision(
+        not reasons,
+        tuple(reasons),
+        tuple(checks),
+        shipped,
+        trained.dataset,
+        champion,
+        tuple(
+            EngineDifference(engine=engine.name, **fields_of(row))
             for engine in engines
             for row in engine.differences
-        ],
-    }
+        ),
+    )

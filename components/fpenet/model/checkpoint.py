@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from fpenet.core.errors import InputError
 from fpenet.core.files import write_whole
 from fpenet.model.distributed import from_first, rank
+from fpenet.model.nets.net_description import NET_FILE, NetDescription
 from fpenet.model.nets.recombinator import (
     GREY_LEVELS,
     Recombinator,
@@ -68,36 +69,21 @@ def fold(net: Recombinator, name: str, num_keypoints: int) -> Recombinator:
     return folded.eval()
 
 
-def save_net(net: Recombinator, about: Mapping[str, Any], out_dir: Path) -> None:
+def save_net(net: Recombinator, about: NetDescription, out_dir: Path) -> None:
     """Write ``model.safetensors`` (float32) and ``model.json``."""
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
     write_whole(out_dir / "model.safetensors", save(weights))
-    text = json.dumps(dict(about), indent=1, sort_keys=True)
-    write_whole(out_dir / "model.json", f"{text}\n".encode())
+    write_whole(out_dir / NET_FILE, about.text().encode())
 
 
-def read_about(train_dir: Path) -> dict[str, Any]:
-    """The content of ``model.json``: net, number of keypoints and settings.
-
-    Raises:
-        InputError: names the file; it is not JSON.
-    """
-    path = train_dir / "model.json"
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
-    return about
-
-
-def load_net(train_dir: Path) -> tuple[Recombinator, dict[str, Any]]:
+def load_net(train_dir: Path) -> tuple[Recombinator, NetDescription]:
     """The trained net in eval mode, and its ``model.json``.
 
     Raises:
         InputError: names the file and the tensors that do not match.
     """
-    about = read_about(train_dir)
-    net = build_net(about["net"], about["num_keypoints"])
+    about = NetDescription.read(train_dir / NET_FILE)
+    net = build_net(about.net, about.num_keypoints)
     path = train_dir / "model.safetensors"
     try:
         net.load_state_dict(load_file(path))

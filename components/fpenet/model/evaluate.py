@@ -36,7 +36,7 @@ def evaluate_net(
     """Evaluate the trained net on the evaluation part; returns the headline metrics."""
     store = open_crops(crop_dir)
     net, about = load_net(train_dir)
-    kpi, predictions = judge(torch_predict(net), store, evaluate, about.get("confidence_px"))
+    kpi, predictions = judge(torch_predict(net), store, evaluate, about.confidence_px)
     write_kpi(kpi, out_dir)
     predictions.save(out_dir / "predictions.npz")
     plot_kpi(kpi, store, predictions, out_dir / "kpi.png")

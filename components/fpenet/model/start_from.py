@@ -15,7 +15,8 @@ from torch import Tensor
 
 from fpenet.core.errors import InputError
 from fpenet.core.files import write_whole
-from fpenet.model.checkpoint import load_net, read_about
+from fpenet.model.checkpoint import load_net
+from fpenet.model.nets.net_description import NET_FILE, NetDescription
 from fpenet.model.nets.recombinator import GREY_LEVELS, NETS, Recombinator, first_convolution
 
 LOGGER = logging.getLogger(__name__)
@@ -70,12 +71,12 @@ def load_teacher(folder: Path, num_keypoints: int) -> Recombinator:
     Raises:
         InputError: missing, damaged, or with another number of keypoints.
     """
-    if not (folder / "model.json").is_file():
+    if not (folder / NET_FILE).is_file():
         raise InputError(f"train.teacher {folder}: no model.json; give a folder of stage train")
     net, about = load_net(folder)
-    if about["num_keypoints"] != num_keypoints:
+    if about.num_keypoints != num_keypoints:
         raise InputError(
-            f"train.teacher {folder}: {about['num_keypoints']} keypoints; the data have"
+            f"train.teacher {folder}: {about.num_keypoints} keypoints; the data have"
             f" {num_keypoints}"
         )
     return net.requires_grad_(False)
@@ -83,15 +84,13 @@ def load_teacher(folder: Path, num_keypoints: int) -> Recombinator:
 
 def _read(folder: Path, name: str) -> dict[str, Tensor]:
     """The weights in ``folder`` in the training form of the net ``name``."""
-    if not (folder / "model.json").is_file():
+    if not (folder / NET_FILE).is_file():
         raise InputError(
             f"train.start_from {folder}: no model.json; give a folder of stage train or an import"
         )
-    about = read_about(folder)
-    if about.get("net") != name:
-        raise InputError(
-            f"train.start_from {folder}: its net is {about.get('net')}; train.net is {name}"
-        )
+    about = NetDescription.read(folder / NET_FILE)
+    if about.net != name:
+        raise InputError(f"train.start_from {folder}: its net is {about.net}; train.net is {name}")
     path = folder / TRAINABLE
     if not path.is_file() and NETS[name].batch_norm:
         raise InputError(f"{path}: missing; deployed weights have no batch norm to train with")

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fpenet.core.errors import Diverged, InputError
 from fpenet.core.progress import EpochEnd, notify_epoch, report
+from fpenet.core.records import encode
 from fpenet.core.stopping import deferred_sigterm
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.keypoints import KeypointScheme
@@ -33,6 +34,7 @@ from fpenet.model.distributed import device_of, from_first, joined, rank, summed
 from fpenet.model.evaluate import torch_predict
 from fpenet.model.faces import open_faces
 from fpenet.model.losses import point_weights
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.start_from import load_teacher, load_weights, save_trainable
 from fpenet.model.step import EpochSoFar, Stepper, Training, start
 from fpenet.params import TrainParams
@@ -223,23 +225,24 @@ def _finish(
     training: Training, store: CropStore, train: TrainParams, out_dir: Path
 ) -> dict[str, Any]:
     net = fold(training.average, train.net, store.num_keypoints)
-    about = {
-        "net": train.net,
-        "num_keypoints": store.num_keypoints,
-        "regions": dict(store.scheme.regions),
-        "dataset": store.dataset,
-        "box_scale": store.box_scale,
-        "confidence": "learned" if net.ours else "peak",
-        "confidence_px": train.confidence_px if net.ours else None,
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
+    about = NetDescription(
+        net=train.net,
+        num_keypoints=store.num_keypoints,
+        regions=dict(store.scheme.regions),
+        dataset=store.dataset,
+        box_scale=store.box_scale,
+        confidence="learned" if net.ours else "peak",
+        confidence_px=train.confidence_px if net.ours else None,
+        parameters=sum(p.numel() for p in net.parameters()),
+    )
     save_net(net, about, out_dir)
     save_trainable(training.average, out_dir)
     lines = "".join(json.dumps(line) + "\n" for line in training.curve)
     (out_dir / "curve.jsonl").write_text(lines, encoding="utf-8")
     for leftover in out_dir.glob("checkpoint*"):
         leftover.unlink()
-    return about | {
+    summary: dict[str, Any] = encode(about)
+    return summary | {
         "epochs": training.epoch,
         "faces_seen": training.faces_seen,
         "minutes": training.seconds / 60,

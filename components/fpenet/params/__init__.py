@@ -51,7 +51,7 @@ SIGNING_KEY_VARIABLE = "FPENET_SIGNING_KEY"
 """Environment variable with the path of the private key; cli and flows read it and override
 ``trust.signing_key``."""
 CalibrationMethod = Annotated[str, Registered(("fpenet.deploy.int8.histogram:METHODS",))]
-RecoveryRung = Annotated[str, Registered(("fpenet.deploy.int8.recover:RECOVERY_STEPS",))]
+RecoveryStepName = Annotated[str, Registered(("fpenet.deploy.int8.recover:RECOVERY_STEPS",))]
 
 
 class TrustParams(Section):
@@ -116,7 +116,7 @@ class RecoveryParams(Section):
 
     budget_px: PositiveFloat
     faces: PositiveInt
-    rungs: tuple[RecoveryRung, ...]
+    steps: tuple[RecoveryStepName, ...]
     """Applied in this order until the error is within the budget."""
     exclude: PositiveInt
     epochs: Annotated[int, Field(ge=1, le=3)]

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
 from fpenet.deploy.benchmark.timings import TIMINGS, TimingTable
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
-from fpenet.deploy.engines.targets import Precision, RuntimeName
 from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
+from fpenet.kpi.gate import GATE, GateDecision
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import Manifest, read_manifest
+from fpenet.release.release_manifest import EngineSummary
 
 RELEASE_TAG = "fpenet.release"
 NAME_TAG = "fpenet.name"
@@ -30,31 +30,6 @@ DEPLOYABLE = "deployable"
 REPORT, CARD, PUBLISHED = "report.html", "model_card.md", "published"
 """Outputs of stage report: the report, the model card, and the folder that MLflow stores."""
 MAIN_REGIONS = ("all", "eyes", "mouth")
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSummary:
-    """An engine in ``release.json``.
-
-    Attributes:
-        p50_ms: median latency of a call with one face; None where it was not timed.
-        passed: whether the gate passed the engine; None where it was not judged.
-    """
-
-    target: str
-    runtime: RuntimeName
-    precision: Precision
-    status: EngineStatus
-    reason: str | None
-    size_bytes: int | None
-    sha256: str | None
-    p50_ms: float | None
-    passed: bool | None
-
-    @property
-    def id(self) -> EngineId:
-        """Its target and precision."""
-        return EngineId(self.target, self.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +54,7 @@ class Evidence:
     engines: Sequence[Engine]
     parity: Sequence[ParityCheck]
     timings: TimingTable
-    verdict: Mapping[str, Any]
+    verdict: GateDecision
 
     @property
     def release(self) -> str:
@@ -99,10 +74,9 @@ def version_name(evidence: Evidence, kind: str, version: str) -> str:
 
 def shipped_precisions(evidence: Evidence) -> dict[str, list[str]]:
     """Target -> the precisions of its engines that ran and passed the gate."""
-    judged = evidence.verdict.get("engines", {})
     shipped: dict[str, list[str]] = {}
     for row in evidence.engines:
-        if row.ready and judged.get(str(row.id)) is True:
+        if row.ready and evidence.verdict.engine_passed(row.id):
             shipped.setdefault(row.target, []).append(row.precision)
     return shipped
 
@@ -121,7 +95,7 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
         EngineTable.read(folders["build"] / ENGINES).engines,
         ParityTable.read(folders["build"] / PARITY).checks,
         TimingTable.read(folders["benchmark"] / TIMINGS),
-        read_stage_json(folders["gate"] / "gate.json"),
+        GateDecision.read(folders["gate"] / GATE),
     )
 
 
@@ -139,7 +113,7 @@ def refusals(evidence: Evidence, required_targets: Sequence[str]) -> list[str]:
 
 
 def objections(
-    verdict: Mapping[str, Any],
+    verdict: GateDecision,
     engines: Sequence[Engine],
     required_targets: Sequence[str],
 ) -> list[str]:
@@ -147,24 +121,22 @@ def objections(
 
     A required target needs at least one engine that ran and passed the gate.
     """
-    reasons = [] if verdict["passed"] is True else list(verdict["reasons"])
-    if verdict["passed"] is not True and not reasons:
+    reasons = [] if verdict.passed else list(verdict.reasons)
+    if not verdict.passed and not reasons:
         reasons.append("the gate refused it")
-    judged = verdict.get("engines", {})
     for target in required_targets:
         rows = [row for row in engines if row.target == target]
         ready = [row for row in rows if row.ready]
         if not ready:
             states = ", ".join(sorted({row.status.words for row in rows})) or "not built"
             reasons.append(f"required target {target} is not ready: {states}")
-        elif not any(judged.get(str(row.id)) is True for row in ready):
+        elif not any(verdict.engine_passed(row.id) for row in ready):
             reasons.append(f"required target {target} has no engine that passed the gate")
     return reasons
 
 
 def engine_rows(evidence: Evidence) -> list[EngineSummary]:
     """Each engine with the gate's verdict and the median latency at batch 1, in milliseconds."""
-    judged = evidence.verdict.get("engines", {})
     return [
         EngineSummary(
             row.target,
@@ -175,7 +147,7 @@ def engine_rows(evidence: Evidence) -> list[EngineSummary]:
             row.size_bytes,
             row.sha256,
             next((t.p50_ms for t in evidence.timings.of_engine(row.id) if t.batch_size == 1), None),
-            judged.get(str(row.id)),
+            evidence.verdict.engine_passed(row.id),
         )
         for row in evidence.engines
     ]
@@ -193,7 +165,7 @@ def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
     tags = {
         RELEASE_TAG: evidence.release,
         "fpenet.dataset": str(evidence.kpi["dataset"]),
-        "fpenet.gate": "passed" if evidence.verdict["passed"] else "refused",
+        "fpenet.gate": "passed" if evidence.verdict.passed else "refused",
         "fpenet.engines": "partial" if unfinished else "complete",
         "fpenet.int8": _int8_words(evidence).rstrip("."),
         "fpenet.refused": "; ".join(reasons)[:5000],

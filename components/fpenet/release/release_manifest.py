@@ -4,18 +4,20 @@ Every later download and promotion is checked against this signed file: the evid
 of each stage, the artifacts by ``files``.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
+from fpenet.core.records import FileRecord, Identifier
+from fpenet.deploy.engines.engine_table import EngineStatus
+from fpenet.deploy.engines.targets import Precision, RuntimeName
 from fpenet.provenance.digest import digest_file, digest_json, files_of
 from fpenet.provenance.signing import PublicKey, verify_file
 
 RECORD = "release.json"
-_KIND = "release"
 ARTIFACTS = ("trainable", "deployable")
 """The folders of the MLflow run that the versions of the two registered models contain."""
 
@@ -33,90 +35,218 @@ class StoredFile:
     plain_sha256: str | None = None
 
 
+class ReleaseState(Identifier):
+    """``partial``: an engine is pending, or its build failed."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+
+
 @dataclass(frozen=True, slots=True)
-class Release:
-    """A release whose manifest is signed by a trusted key.
+class GateSummary:
+    """Whether the gate passed the release, and the reasons why not."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSummary:
+    """The training of a release; ``minutes`` is its duration."""
+
+    net: str
+    parameters: int
+    epochs: int
+    faces_seen: int
+    minutes: float
+
+
+@dataclass(frozen=True, slots=True)
+class KpiSummary:
+    """The KPI of the trained net; the attributes are those of ``KpiReport``."""
+
+    dataset: str
+    part: str
+    num_faces: int
+    num_subjects: int
+    num_keypoints: int
+    normaliser: str
+    metrics: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ParitySummary:
+    """A parity check; the attributes are those of ``ParityCheck``."""
+
+    name: str
+    reference: str
+    mean_px: float
+    max_px: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSummary:
+    """An engine.
 
     Attributes:
-        digest: of the release, computed from ``digests``.
-        name: of the deployable version, e.g. ``deployable_v3.0``.
-        model, version: the registered model and the number of the version.
-        digests: stage -> digest of its content.
-        files: path in the run, below ``trainable/`` or ``deployable/`` -> the stored file.
-        released_by: the key that signed the manifest.
-        said: the whole content of the manifest.
+        p50_ms: of a call with one face; None where it was not timed.
+        passed: whether the gate passed it; None where it was not judged.
     """
 
-    digest: str
-    name: str
+    target: str
+    runtime: RuntimeName
+    precision: Precision
+    status: EngineStatus
+    reason: str | None
+    size_bytes: int | None
+    sha256: str | None
+    p50_ms: float | None
+    passed: bool | None
+
+    @property
+    def id(self) -> EngineId:
+        """Its target and precision."""
+        return EngineId(self.target, self.precision)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSummary:
+    """The part of ``release.json`` that is known before the release is registered.
+
+    Attributes:
+        release: digest of the content of every stage.
+        candidate: whether it may be promoted.
+        alias: that the registered versions get; None where it is no candidate.
+        refused: why it is no candidate.
+        pending, failed: targets that have such an engine.
+        digests: stage -> digest of its content.
+    """
+
+    release: str
+    candidate: bool
+    alias: str | None
+    refused: tuple[str, ...]
+    gate: GateSummary
+    state: ReleaseState
+    pending: tuple[str, ...]
+    failed: tuple[str, ...]
+    training: TrainingSummary
+    kpi: KpiSummary
+    parity: tuple[ParitySummary, ...]
+    engines: tuple[EngineSummary, ...]
+    digests: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseManifest(ReleaseSummary, FileRecord):
+    """``release.json``.
+
+    Attributes:
+        model, version: the registered deployable model.
+        name: of that version, as the model card names it, e.g. ``deployable_v3.0``.
+        trainable_model, trainable_version: the registered trainable model.
+        signed_by: description of the key that signed the release.
+        run_id, experiment_id: of MLflow.
+        encryption: id of the model key, or ``none``.
+        files: path in the run, below ``trainable/`` or ``deployable/`` -> the stored file.
+        report, model_card: files on the machine that made the release.
+    """
+
     model: str
     version: str
-    digests: Mapping[str, str]
+    name: str
+    trainable_model: str
+    trainable_version: str
+    signed_by: str
+    run_id: str
+    experiment_id: str
+    encryption: str
     files: Mapping[str, StoredFile]
+    report: str
+    model_card: str
+    model_card_sha256: str
+    kind: Literal["release"] = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release manifest that a trusted key signed.
+
+    Attributes:
+        released_by: the key that signed it.
+    """
+
+    manifest: ReleaseManifest
     released_by: PublicKey
-    said: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Of the content of every stage."""
+        return self.manifest.release
+
+    @property
+    def name(self) -> str:
+        """As the model card names the version."""
+        return self.manifest.name
+
+    @property
+    def model(self) -> str:
+        """The registered deployable model."""
+        return self.manifest.model
+
+    @property
+    def version(self) -> str:
+        """Its version in the registry."""
+        return self.manifest.version
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Stage -> digest of its content."""
+        return self.manifest.digests
+
+    @property
+    def files(self) -> Mapping[str, StoredFile]:
+        """Path in the run -> the stored file."""
+        return self.manifest.files
 
 
 def stored_files(
     artifacts: Iterable[tuple[Path, str]], plain: Mapping[str, str]
-) -> dict[str, dict[str, Any]]:
-    """The rows of the manifest for the files below ``ARTIFACTS``: path in the run -> its row.
+) -> dict[str, StoredFile]:
+    """Path in the run -> the stored file, for each file below ``ARTIFACTS``.
 
     Args:
         artifacts: files and folders, each with its folder in the run.
         plain: path in the run -> SHA-256 of the file before encryption.
     """
-    rows: dict[str, dict[str, Any]] = {}
+    stored: dict[str, StoredFile] = {}
     for path, folder in artifacts:
         if folder not in ARTIFACTS:
             continue
-        inside = files_of(path) if path.is_dir() else [path]
-        for file in inside:
+        for file in files_of(path) if path.is_dir() else [path]:
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
             name = f"{folder}/{name}"
-            rows[name] = {"sha256": digest_file(file), "size_bytes": file.stat().st_size}
-            if name in plain:
-                rows[name]["plain_sha256"] = plain[name]
-    return rows
-
-
-def record_text(record: Mapping[str, Any]) -> str:
-    """The text of ``release.json``."""
-    return json.dumps({"kind": _KIND, **record}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+            stored[name] = StoredFile(digest_file(file), file.stat().st_size, plain.get(name))
+    return stored
 
 
 def read_release(folder: Path, trusted: Sequence[PublicKey]) -> Release:
     """Read the release manifest in ``folder`` and check its signature.
 
     Raises:
-        InputError: the manifest or its signature is missing, no trusted key signed it, or it is
-            not a release manifest; the message names the file.
+        InputError: the manifest or its signature is missing, no trusted key signed it, it has
+            another format version, or it is not a release manifest; the message names the file.
     """
     path = folder / RECORD
     payload, public = verify_file(path, trusted)
-    try:
-        said = json.loads(payload)
-        if said["kind"] != _KIND:
-            raise InputError(f"a signed {said['kind']}, not a release")
-        files = {name: StoredFile(**row) for name, row in said["files"].items()}
-        release = Release(
-            said["release"],
-            said["name"],
-            said["model"],
-            said["version"],
-            said["digests"],
-            files,
-            public,
-            said,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a release manifest: {error}") from None
-    if digest_json(dict(release.digests)) != release.digest:
-        raise InputError(f"{path}: its digests are not those of release {release.digest[:12]}")
-    outside = [name for name in files if not _inside(name)]
+    manifest = ReleaseManifest.parse(payload, path)
+    if digest_json(dict(manifest.digests)) != manifest.release:
+        raise InputError(f"{path}: its digests are not those of release {manifest.release[:12]}")
+    outside = [name for name in manifest.files if not _inside(name)]
     if outside:
         raise InputError(f"{path}: lists a file outside the release: {outside[0]}")
-    return release
+    return Release(manifest, public)
 
 
 def _inside(name: str) -> bool:

@@ -21,6 +21,7 @@ from fpenet.data.crops.store import CROP_PX
 from fpenet.deploy.onnx.network import CONVOLUTIONS, read_network
 from fpenet.kpi.evaluate import Predict
 from fpenet.model.evaluate import torch_predict
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import NETS
 from fpenet.tao.weights import NetLayer, layers_of, net_of, save_import
 
@@ -100,7 +101,7 @@ def import_onnx(path: Path, out_dir: Path) -> dict[str, Any]:
             f"{path}: its layers are those of {name}, but on random crops its points differ from"
             f" that net's by up to {largest:.3g} px; at most {TOLERANCE_PX} is allowed"
         )
-    about = {"net": name, "num_keypoints": num_keypoints, "confidence": "peak"}
+    about = NetDescription(name, num_keypoints)
     save_import(net, about, out_dir)
     return {"net": name, "num_keypoints": num_keypoints, "largest_difference_px": largest}
 

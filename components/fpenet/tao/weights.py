@@ -6,7 +6,7 @@ Used by ``tao.onnx`` to compare a graph with our nets, and to write it.
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 
 from fpenet.data.crops.store import CROP_PX
 from fpenet.model.checkpoint import save_net
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import Recombinator, build_net
 
 _OPERATORS: dict[type[nn.Module], str] = {
@@ -61,7 +62,7 @@ def net_of(
     return net.eval()
 
 
-def save_import(net: Recombinator, about: Mapping[str, Any], out_dir: Path) -> None:
+def save_import(net: Recombinator, about: NetDescription, out_dir: Path) -> None:
     """Write a deployed net into the new folder ``out_dir``, for ``train.start_from``."""
     out_dir.mkdir(parents=True)
     save_net(net, about, out_dir)

@@ -18,7 +18,15 @@ from fpenet.deploy.benchmark.benchmark import (
     time_calls,
 )
 from fpenet.deploy.benchmark.benchmark_table import TimedModel, benchmark_table
-from fpenet.deploy.benchmark.machine_state import machine_state, throttling
+from fpenet.deploy.benchmark.machine_state import (
+    MACHINE,
+    CpuState,
+    GpuState,
+    MachineReport,
+    MachineState,
+    machine_state,
+    throttling,
+)
 from fpenet.deploy.benchmark.timings import Mode
 from fpenet.deploy.benchmark.trtexec_times import read_times, time_engine, trtexec
 from fpenet.deploy.engines.engine_table import Engine, EngineStatus
@@ -96,10 +104,11 @@ def test_one_table_has_all_engines_beside_the_card(stages: SimpleNamespace) -> N
 
 
 def test_the_clocks_before_and_after_are_kept(stages: SimpleNamespace) -> None:
-    told = json.loads((stages.benchmark / "machine.json").read_text())
-    assert told["before"].keys() == told["after"].keys() == {"cpu", "gpu", "power_mode"}
-    assert told["before"]["cpu"]["model"] == machine_state()["cpu"]["model"]
-    assert told["held_down"] == stages.summary["benchmark"]["held_down"]
+    machine = MachineReport.read(stages.benchmark / MACHINE)
+    assert machine.before.cpu.model == machine.after.cpu.model == machine_state().cpu.model
+    assert list(machine.held_down) == stages.summary["benchmark"]["held_down"]
+    tree = json.loads((stages.benchmark / MACHINE).read_text())
+    assert tree["before"].keys() == tree["after"].keys() == {"cpu", "gpu", "power_mode"}
 
 
 def test_the_power_mode_is_that_of_nvpmodel_or_absent_where_it_does_not_end(
@@ -109,16 +118,18 @@ def test_the_power_mode_is_that_of_nvpmodel_or_absent_where_it_does_not_end(
     program.write_text("#!/bin/sh\necho 'NV Power Mode: MAXN'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert machine_state()["power_mode"] == "MAXN"
+    assert machine_state().power_mode == "MAXN"
     program.write_text("#!/bin/sh\nexec sleep 600\n")
     monkeypatch.setattr("fpenet.deploy.benchmark.machine_state.QUERY_SECONDS", 0.2)
-    assert machine_state()["power_mode"] is None
+    assert machine_state().power_mode is None
 
 
 def test_what_held_a_gpu_down_is_said() -> None:
-    cpu = {"throttled": None, "load": 0.1}
-    free, hot = ({"cpu": cpu, "gpu": {"throttled": why}} for why in ((), ("thermal, hardware",)))
-    silent = {"cpu": cpu, "gpu": {"throttled": None}}
+    def state(throttled: tuple[str, ...] | None) -> MachineState:
+        gpu = GpuState("T4", (7, 5), False, None, None, None, None, None, None, None, throttled)
+        return MachineState(CpuState("any", 2, None, None, None, 0.1), gpu, None)
+
+    free, hot, silent = state(()), state(("thermal, hardware",)), state(None)
     assert throttling(free, free) == throttling(silent, silent) == []
     assert throttling(free, hot) == ["the GPU's clock was held down: thermal, hardware"]
 

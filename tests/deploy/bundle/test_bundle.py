@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +16,12 @@ from fpenet.deploy.bundle.bundle import bundle_targets, reason_left_out
 from fpenet.deploy.engines.engine_table import Engine, EngineStatus
 from fpenet.deploy.engines.targets import TARGETS, Precision
 from fpenet.deploy.engines.trtexec import trtexec_options
+from fpenet.kpi.gate import GATE, GateDecision
 from fpenet.params import Params, TargetName
 from fpenet.provenance.checksums import verify_checksums
 from fpenet.provenance.digest import digest_file
 from fpenet.provenance.signing import SigningKey, make_key
-from tests.conftest import DEVELOPMENT_KEY
+from tests.conftest import DEVELOPMENT_KEY, PASSED
 
 RECORDING_TRTEXEC = """#!/bin/sh
 if [ "$1" = --help ]; then
@@ -254,7 +256,7 @@ def test_options_are_those_of_the_tensorrt_on_the_device(
 
 
 def test_what_the_gate_refused_or_what_failed_does_not_ship() -> None:
-    gate = {"engines": {"cpu/fp32": True, "cpu/int8": False}}
+    gate = replace(PASSED, engines={"cpu/fp32": True, "cpu/int8": False})
 
     def why(
         precision: Precision, status: str, target: TargetName = "cpu", reason: str | None = None
@@ -277,9 +279,8 @@ def test_f35_a_refused_precision_is_left_out_and_the_other_ships(
 ) -> None:
     gate_dir = tmp_path / "gate"
     gate_dir.mkdir()
-    gate = json.loads((stages.gate / "gate.json").read_text())
-    gate["engines"]["cpu/int8"] = False
-    (gate_dir / "gate.json").write_text(json.dumps(gate))
+    gate = GateDecision.read(stages.gate / GATE)
+    replace(gate, engines={**gate.engines, "cpu/int8": False}).write(gate_dir / GATE)
     out_dir = tmp_path / "bundle"
     out_dir.mkdir()
     summary = bundle_targets(

@@ -1,4 +1,4 @@
-"""The recovery ladder on a net that INT8 hurts: one channel's range dwarfs all others'."""
+"""The recovery steps on a net that INT8 hurts: one channel's range dwarfs all others'."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto
 
 from fpenet.data.crops.store import open_crops
 from fpenet.deploy.engines.onnxruntime_engine import load_engine
-from fpenet.deploy.int8.calibrate import calibrate_ranges
+from fpenet.deploy.int8.calibrate import RECOVERY, RecoveryTable, calibrate_ranges
 from fpenet.deploy.int8.calibration_cache import read_cache
 from fpenet.deploy.int8.quantise import render_cache, render_qdq
 from fpenet.deploy.int8.quantise_cpu import render_cpu
@@ -30,12 +30,13 @@ from fpenet.deploy.int8.recover import (
 )
 from fpenet.deploy.int8.recover_weights import channel_means, corrected_biases, equalised
 from fpenet.deploy.onnx.network import read_network, weights_of, with_weights
+from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.nets.recombinator import Recombinator
 from fpenet.model.qat import net_with, quantised, train_quantised
-from fpenet.params import Params, RecoveryRung
+from fpenet.params import Params, RecoveryStepName
 
-Climb = Callable[..., RecoveryInputs]
-ABOUT = {"net": "small", "num_keypoints": 68}
+Escalate = Callable[..., RecoveryInputs]
+ABOUT = NetDescription("small", 68)
 
 
 def outlier(model: ModelProto) -> dict[str, NDArray[np.float32]]:
@@ -55,17 +56,17 @@ def outlier(model: ModelProto) -> dict[str, NDArray[np.float32]]:
 
 
 @pytest.fixture
-def hurt(stages: SimpleNamespace, params: Params) -> Climb:
-    """Evidence of the hurt net: ``hurt(budget_px, *rungs)``."""
+def hurt(stages: SimpleNamespace, params: Params) -> Escalate:
+    """Evidence of the hurt net: ``hurt(budget_px, *steps)``."""
     networks = [
         read_network(stages.export / "opset17" / f"{name}.onnx") for name in ("fp32", "fp32_cpu")
     ]
     networks = [with_weights(one, outlier(networks[0])) for one in networks]
     rows = np.arange(6)
 
-    def make(budget_px: float, *rungs: RecoveryRung) -> RecoveryInputs:
+    def make(budget_px: float, *steps: RecoveryStepName) -> RecoveryInputs:
         recovery = params.calibrate.recovery.model_copy(
-            update={"budget_px": budget_px, "rungs": rungs}
+            update={"budget_px": budget_px, "steps": steps}
         )
         calibrate = params.calibrate.model_copy(update={"recovery": recovery, "method": "minmax"})
         store = open_crops(stages.crop)
@@ -80,15 +81,15 @@ def ranges(evidence: RecoveryInputs) -> Quantisation:
     )
 
 
-def test_a_budget_that_holds_is_not_climbed_for(hurt: Climb) -> None:
+def test_a_budget_that_holds_needs_no_step(hurt: Escalate) -> None:
     evidence = hurt(100.0, "exclude", "equalise")
-    made, rungs = escalate(ranges(evidence), evidence)
-    assert [(rung.rung, rung.held, rung.kept) for rung in rungs] == [("ranges", True, True)]
+    made, steps = escalate(ranges(evidence), evidence)
+    assert [(step.name, step.held, step.kept) for step in steps] == [("ranges", True, True)]
     assert not made.weights
     assert not made.single
 
 
-def test_equalising_gives_back_what_one_channel_took(hurt: Climb) -> None:
+def test_equalising_gives_back_what_one_channel_took(hurt: Escalate) -> None:
     evidence = hurt(1e-6, "equalise")
     made, (first, second) = escalate(ranges(evidence), evidence)
     assert second.kept
@@ -103,7 +104,7 @@ def test_equalising_gives_back_what_one_channel_took(hurt: Climb) -> None:
     assert mean_distance(points, evidence.points) < 1e-3
 
 
-def test_a_channel_s_range_is_set_against_the_weights_that_read_it(hurt: Climb) -> None:
+def test_a_channel_s_range_is_set_against_the_weights_that_read_it(hurt: Escalate) -> None:
     evidence = hurt(1.0)
     images = evidence.store.images(np.arange(6)).astype(np.float32)
     changed = equalised(evidence.network, images)
@@ -120,7 +121,7 @@ def test_a_channel_s_range_is_set_against_the_weights_that_read_it(hurt: Climb) 
     }
 
 
-def test_the_layers_that_alone_move_the_points_farthest_stay_in_single(hurt: Climb) -> None:
+def test_the_layers_that_alone_move_the_points_farthest_stay_in_single(hurt: Escalate) -> None:
     evidence = hurt(1e-6, "exclude")
     made, (first, second) = escalate(ranges(evidence), evidence)
     assert len(made.single) == evidence.calibrate.recovery.exclude == 3
@@ -141,7 +142,7 @@ def test_the_layers_that_alone_move_the_points_farthest_stay_in_single(hurt: Cli
     assert len(scales) > 20
 
 
-def test_excluding_stops_as_soon_as_the_budget_holds(hurt: Climb) -> None:
+def test_excluding_stops_as_soon_as_the_budget_holds(hurt: Escalate) -> None:
     evidence = hurt(1.0)
     start = ranges(evidence)
     one = RECOVERY_STEPS["exclude"](
@@ -150,7 +151,7 @@ def test_excluding_stops_as_soon_as_the_budget_holds(hurt: Climb) -> None:
     assert len(one.single) == 1
 
 
-def test_corrected_biases_give_the_channels_their_means(hurt: Climb) -> None:
+def test_corrected_biases_give_the_channels_their_means(hurt: Escalate) -> None:
     evidence = hurt(1.0)
     start = ranges(evidence)
     images = evidence.store.images(np.arange(6)).astype(np.float32)
@@ -170,7 +171,7 @@ def test_corrected_biases_give_the_channels_their_means(hurt: Climb) -> None:
     assert off(changed) < 0.2 * off({})
 
 
-def test_the_net_that_is_trained_rounds_as_the_rendering_does(hurt: Climb) -> None:
+def test_the_net_that_is_trained_rounds_as_the_rendering_does(hurt: Escalate) -> None:
     evidence = hurt(1.0)
     start = ranges(evidence)
     student = quantised(net_of(evidence.network), paths(evidence, start))
@@ -184,7 +185,7 @@ def test_the_net_that_is_trained_rounds_as_the_rendering_does(hurt: Climb) -> No
     assert mean_distance(points, rendered) < 0.5 * lost
 
 
-def test_training_with_the_rounding_brings_the_points_nearer_to_fp32_s(hurt: Climb) -> None:
+def test_training_with_the_rounding_brings_the_points_nearer_to_fp32_s(hurt: Escalate) -> None:
     evidence = hurt(1.0)
     start = ranges(evidence)
     torch.manual_seed(0)
@@ -203,7 +204,7 @@ def test_training_with_the_rounding_brings_the_points_nearer_to_fp32_s(hurt: Cli
 
 
 def test_a_rung_that_makes_it_worse_is_told_and_not_kept(
-    hurt: Climb, monkeypatch: pytest.MonkeyPatch
+    hurt: Escalate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def worse(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
         return dataclasses.replace(made, amax={n: v * 50 for n, v in made.amax.items()}), "worse"
@@ -211,16 +212,16 @@ def test_a_rung_that_makes_it_worse_is_told_and_not_kept(
     monkeypatch.setitem(RECOVERY_STEPS, "equalise", worse)
     evidence = hurt(1e-6, "equalise")
     start = ranges(evidence)
-    made, rungs = escalate(start, evidence)
-    assert [rung.kept for rung in rungs] == [True, False]
+    made, steps = escalate(start, evidence)
+    assert [step.kept for step in steps] == [True, False]
     assert made is start
 
 
-def test_the_stage_keeps_each_rung_and_what_other_draws_give(
+def test_the_stage_keeps_each_step_and_what_other_draws_give(
     stages: SimpleNamespace, params: Params, tmp_path: Path
 ) -> None:
     recovery = params.calibrate.recovery.model_copy(
-        update={"budget_px": 1e-6, "rungs": ("exclude", "correct_biases", "equalise", "train")}
+        update={"budget_px": 1e-6, "steps": ("exclude", "correct_biases", "equalise", "train")}
     )
     summary = calibrate_ranges(
         crop_dir=stages.crop,
@@ -228,16 +229,16 @@ def test_the_stage_keeps_each_rung_and_what_other_draws_give(
         calibrate=params.calibrate.model_copy(update={"recovery": recovery}),
         out_dir=tmp_path,
     )
-    found = json.loads((tmp_path / "recovery.json").read_text())
-    names = [rung["rung"] for rung in found["rungs"]]
+    found = RecoveryTable.read(tmp_path / RECOVERY)
+    names = [step.name for step in found.steps]
     assert names == ["ranges", "exclude", "correct_biases", "equalise", "train"]
-    assert not any(rung["held"] for rung in found["rungs"])
+    assert not any(step.held for step in found.steps)
     assert summary["held"] is False
-    assert [draw["seed"] for draw in found["draws"]] == [35, 1035]
-    assert set(found["spread_px"]) == {"int8", "int8_cpu"}
+    assert [draw.seed for draw in found.draws] == [35, 1035]
+    assert set(found.spread_px) == {"int8", "int8_cpu"}
     for name in names:
         assert f"| {name} |" in (tmp_path / "recovery.md").read_text()
-    kept = [rung["rung"] for rung in found["rungs"] if rung["kept"]]
+    kept = [step.name for step in found.steps if step.kept]
     model = read_network(tmp_path / "opset17" / "int8_cpu.onnx")
     said = {entry.key: entry.value for entry in model.metadata_props}
     assert said["recovery"] == ", ".join(kept)

@@ -5,13 +5,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from fpenet.data.crops.store import open_crops
 from fpenet.deploy.judge.judge_release import judge_release
+from fpenet.kpi.gate import GATE, ChampionState, GateDecision
 from fpenet.kpi.predictions import load_predictions
 from fpenet.kpi.report import read_kpi
 from fpenet.params import Params
@@ -20,14 +20,14 @@ from fpenet.provenance.signing import SigningKey, read_signing_key
 from tests.conftest import DEVELOPMENT_KEY
 from tests.deploy.judge.test_judge_models import write_foreign
 
-Gate = Callable[..., dict[str, Any]]
+Gate = Callable[..., GateDecision]
 
 
 @pytest.fixture
 def gate(stages: SimpleNamespace, params: Params, signing_key: SigningKey, tmp_path: Path) -> Gate:
     """Run the stage beside a champion; what ``gate.json`` says."""
 
-    def run(champion: Path, slices: tuple[str, ...] = ()) -> dict[str, Any]:
+    def run(champion: Path, slices: tuple[str, ...] = ()) -> GateDecision:
         (tmp_path / "gate").mkdir()
         comparison = params.gate.comparison.model_copy(update={"slices": {"other": slices}})
         judge_release(
@@ -41,8 +41,7 @@ def gate(stages: SimpleNamespace, params: Params, signing_key: SigningKey, tmp_p
             trusted=[signing_key.public],
             out_dir=tmp_path / "gate",
         )
-        verdict: dict[str, Any] = json.loads((tmp_path / "gate/gate.json").read_text())
-        return verdict
+        return GateDecision.read(tmp_path / "gate" / GATE)
 
     return run
 
@@ -72,32 +71,35 @@ def test_a_release_is_no_worse_than_itself(
     gate: Gate, stages: SimpleNamespace, tmp_path: Path
 ) -> None:
     found = gate(stages.bundle)
-    assert found["passed"], found["reasons"]
-    champion = found["champion"]
-    assert champion["state"] == "compared"
-    assert {name: own["engine"] for name, own in champion["engines"].items()} == {
+    assert found.passed, found.reasons
+    champion = found.champion
+    assert champion.state is ChampionState.COMPARED
+    assert {name: own.engine for name, own in champion.engines.items()} == {
         "cpu/fp32": "cpu/fp32",
         "cpu/int8": "cpu/int8",
     }
-    kept = champion["engines"]["cpu/int8"]
+    kept = champion.engines["cpu/int8"]
     own = read_kpi(stages.build / "cpu/int8.kpi.json")
-    kpi = read_kpi(tmp_path / "gate" / kept["kpi"])
+    kpi = read_kpi(tmp_path / "gate" / kept.kpi)
     assert kpi.faces == own.faces
     assert kpi.metrics == pytest.approx(own.metrics, abs=1e-4)
-    found_again = load_predictions(tmp_path / "gate" / kept["predictions"])
+    found_again = load_predictions(tmp_path / "gate" / kept.predictions)
     assert found_again.points.shape == (4, 68, 2)
-    assert all(abs(row["change"]) < 1e-6 for row in found["comparisons"])
+    changes = [row.change for row in found.comparisons]
+    assert all(change is not None and abs(change) < 1e-6 for change in changes)
 
 
 def test_a_better_champion_refuses_each_engine_with_the_number(
     gate: Gate, stages: SimpleNamespace, tmp_path: Path
 ) -> None:
     found = gate(champion_of(stages, tmp_path / "v3", mean_shape(stages)))
-    assert found["engines"] == {"cpu/fp32": False, "cpu/int8": False}
-    assert "its upper end must be below +5.0% (champion/cpu.fp32.kpi.json)" in found["reasons"][0]
-    row = next(row for row in found["comparisons"] if row["slice"] is None)
-    assert row["second"] > 1.2 * row["first"]
-    assert row["change"] == pytest.approx(row["second"] / row["first"] - 1)
+    assert found.engines == {"cpu/fp32": False, "cpu/int8": False}
+    assert "its upper end must be below +5.0% (champion/cpu.fp32.kpi.json)" in found.reasons[0]
+    row = next(row for row in found.comparisons if row.slice is None)
+    assert row.first is not None
+    assert row.second is not None
+    assert row.second > 1.2 * row.first
+    assert row.change == pytest.approx(row.second / row.first - 1)
 
 
 def test_a_champion_of_another_data_set_is_judged_again_on_these_faces(
@@ -105,9 +107,9 @@ def test_a_champion_of_another_data_set_is_judged_again_on_these_faces(
 ) -> None:
     worse = mean_shape(stages) + 60.0
     found = gate(champion_of(stages, tmp_path / "v3", worse, dataset="of last year"))
-    assert found["passed"], found["reasons"]
-    assert found["champion"]["why"] == "judged again on these faces, engine by engine"
-    assert found["champion"]["name"] == "v3"
+    assert found.passed, found.reasons
+    assert found.champion.why == "judged again on these faces, engine by engine"
+    assert found.champion.name == "v3"
 
 
 def test_a_champion_of_another_scheme_is_compared_on_the_points_that_both_have(
@@ -115,8 +117,8 @@ def test_a_champion_of_another_scheme_is_compared_on_the_points_that_both_have(
 ) -> None:
     worse = np.concatenate([mean_shape(stages) + 60.0, np.zeros((12, 2))])
     found = gate(champion_of(stages, tmp_path / "v3", worse))
-    assert found["passed"], found["reasons"]
-    assert found["champion"]["state"] == "compared"
+    assert found.passed, found.reasons
+    assert found.champion.state is ChampionState.COMPARED
     assert load_predictions(tmp_path / "gate/champion/cpu.fp32.predictions.npz").points.shape == (
         4,
         68,
@@ -128,16 +130,16 @@ def test_a_champion_whose_points_are_numbered_otherwise_is_not_comparable(
     gate: Gate, stages: SimpleNamespace, tmp_path: Path
 ) -> None:
     found = gate(champion_of(stages, tmp_path / "v3", np.zeros((10, 2))))
-    assert found["champion"]["state"] == "not comparable"
-    assert "it has 10 keypoints, the faces 68" in found["reasons"][0]
+    assert found.champion.state is ChampionState.NOT_COMPARABLE
+    assert "it has 10 keypoints, the faces 68" in found.reasons[0]
 
 
 def test_a_slice_that_must_hold_and_is_not_known_refuses(
     gate: Gate, stages: SimpleNamespace
 ) -> None:
     found = gate(stages.bundle, slices=("tattoo",))
-    assert not found["passed"]
+    assert not found.passed
     assert (
         "tattoo=?: insufficient evidence: no slices: the data set has no such attribute"
-        in "".join(found["reasons"])
+        in "".join(found.reasons)
     )

@@ -1,4 +1,4 @@
-"""The parity ladder, with distances worked out by hand."""
+"""The parity checks, with distances worked out by hand."""
 
 import numpy as np
 import pytest

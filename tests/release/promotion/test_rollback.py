@@ -12,7 +12,7 @@ from fpenet.provenance.signing import read_trusted
 from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.promotion.rollback import choose, roll_back
 from fpenet.release.store.open_store import release_store
-from fpenet.release.store.pointer import History, LedgerEntry, read_history
+from fpenet.release.store.pointer import History, LedgerAction, LedgerEntry, read_history
 from tests.promoting import Promoting
 from tests.release_store import link
 
@@ -66,7 +66,9 @@ def test_an_alias_that_fell_behind_is_brought_along(gate_of_three: Promoting) ->
 
 def chain(*answers: tuple[str, str]) -> History:
     """Links of (action, version now), the first one first."""
-    links: Sequence[LedgerEntry] = [link(now, action=action) for action, now in answers]
+    links: Sequence[LedgerEntry] = [
+        link(now, action=LedgerAction(action)) for action, now in answers
+    ]
     return History(tuple(reversed(links)), ())
 
 
@@ -76,7 +78,7 @@ def chain(*answers: tuple[str, str]) -> History:
         ([("promoted", "1"), ("promoted", "2")], None, "1"),
         ([("promoted", "1"), ("promoted", "2"), ("refused", "2")], None, "1"),
         (
-            [("promoted", "1"), ("promoted", "2"), ("promoted", "3"), ("rolled back", "2")],
+            [("promoted", "1"), ("promoted", "2"), ("promoted", "3"), ("rolled_back", "2")],
             None,
             "1",
         ),

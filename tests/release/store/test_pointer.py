@@ -13,9 +13,9 @@ from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.pointer import (
     POINTER,
     Head,
+    LedgerEntry,
     entry_json,
     move,
-    parse_entry,
     read_head,
     read_history,
     take_token,
@@ -36,7 +36,7 @@ def test_each_move_is_one_link_more(store: Store, key: SigningKey, trusted: Trus
     history = read_history(store, trusted)
     assert history.links == (moved[2], moved[1], moved[0])
     assert history.problems == ()
-    assert parse_entry(json.loads(entry_json(moved[1]))) == moved[1]
+    assert LedgerEntry.parse(entry_json(moved[1]), "link") == moved[1]
 
 
 def test_a_run_whose_token_is_not_the_latest_changes_nothing(
@@ -79,10 +79,26 @@ def test_an_edited_link_is_told(
     assert problem.endswith("is not what the gate key " + key.public.id + " signed")
     # and signed again, by the gate's own key or by another's
     signer = key if key_of == "gate" else make_key(tmp_path / "keys/stranger.pem")
-    edited = replace(parse_entry(json.loads(text)), why="a better reason", signature="")
+    edited = replace(LedgerEntry.parse(text, "link"), why="a better reason", signature="")
     path.write_text(entry_json(replace(edited, signature=str(sign(edited.content, signer)))))
     (problem,) = read_history(store, trusted).problems
     assert said in problem
+
+
+def test_a_link_of_an_older_format_is_named_with_both_versions(
+    key: SigningKey, trusted: Trusted, tmp_path: Path
+) -> None:
+    store = FileStore(tmp_path / "releases")
+    promote(store, key, "1", "2")
+    path = tmp_path / "releases/history/00000001.json"
+    tree = json.loads(path.read_text())
+    assert tree.pop("format") == 1
+    path.write_text(json.dumps(tree | {"action": "rolled back"}))
+    (problem,) = read_history(store, trusted).problems
+    assert problem.startswith(
+        "link 1 cannot be read: history/00000001.json: format is missing (written before formats"
+        " were numbered), this version of fpenet reads format 1 of LedgerEntry"
+    )
 
 
 def test_a_pointer_that_was_put_back_is_told(
@@ -117,7 +133,7 @@ def test_a_pointer_of_a_stranger_or_changed_is_refused(
         with pytest.raises(ValueError, match="release pointer, sequence 1: is not what the gate"):
             call(store, trusted)
     path.write_text("{}")
-    with pytest.raises(ValueError, match="not a pointer"):
+    with pytest.raises(ValueError, match=r"pointer\.json of the release store: format is missing"):
         read_head(store, trusted)
     assert read_history(store, trusted).problems[0].startswith("pointer.json of the release store")
 

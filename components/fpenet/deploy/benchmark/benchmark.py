@@ -7,7 +7,6 @@ and throttling before and after; ``benchmark.md``, one table of all engines, tho
 here too.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +22,7 @@ from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.crops.store import open_crops
 from fpenet.deploy.benchmark.benchmark_table import TimedModel, benchmark_table
-from fpenet.deploy.benchmark.machine_state import machine_state, throttling
+from fpenet.deploy.benchmark.machine_state import MACHINE, MachineReport, machine_state, throttling
 from fpenet.deploy.benchmark.timings import (
     MODES,
     TIMINGS,
@@ -37,6 +36,7 @@ from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineTable
 from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import Pending
 from fpenet.kpi.predictions import Predict
+from fpenet.kpi.report import read_kpi
 from fpenet.params import BenchmarkParams
 from fpenet.provenance.digest import digest_bytes
 
@@ -109,8 +109,8 @@ def benchmark_engines(
     modes: list[Mode] = []
     absent: list[str] = []
     total = (len(models) + 1) * len(benchmark.batch_sizes)
-    kpi = json.loads((evaluate_dir / "kpi.json").read_text(encoding="utf-8"))
-    trained, torch_predict = _trained(train_dir, kpi["metrics"], benchmark.threads)
+    kpi = read_kpi(evaluate_dir / "kpi.json")
+    trained, torch_predict = _trained(train_dir, kpi.metrics, benchmark.threads)
     for index, model in enumerate([trained, *models]):
         predict = (
             torch_predict
@@ -130,8 +130,8 @@ def benchmark_engines(
     TimingTable(tuple(timings)).write(out_dir / TIMINGS)
     ModeTable(tuple(modes)).write(out_dir / MODES)
     slow = throttling(before, after)
-    _write_json(out_dir / "machine.json", {"before": before, "after": after, "held_down": slow})
-    text = benchmark_table([trained, *models], kpi["normaliser"], timings, modes)
+    MachineReport(before, after, tuple(slow)).write(out_dir / MACHINE)
+    text = benchmark_table([trained, *models], kpi.normaliser, timings, modes)
     (out_dir / "benchmark.md").write_text(text, encoding="utf-8")
     return {
         "p50_ms": {str(t.id): t.p50_ms for t in timings if t.batch_size == 1},
@@ -190,8 +190,3 @@ def _opened(engine: Engine, build_dir: Path, threads: int) -> Predict | None:
         raise InputError(f"{path}: is not the engine that was built; run the build stage again")
     predict = RUNTIMES[engine.runtime].load(data, str(path), threads)
     return None if isinstance(predict, Pending) else predict
-
-
-def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")

@@ -4,46 +4,104 @@ import os
 import platform
 import shutil
 import subprocess
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fpenet.deploy.engines.cuda_device import clocks, cuda_device
+from fpenet.core.records import FileRecord, fields_of
+from fpenet.deploy.engines.cuda_device import CudaDevice, clocks, cuda_device
 
+MACHINE = "machine.json"
 QUERY_SECONDS = 10.0
 """How long a program that reads the state may take."""
 _CPU = Path("/sys/devices/system/cpu")
 
 
-def machine_state() -> dict[str, Any]:
-    """JSON values; None where the machine does not tell."""
+@dataclass(frozen=True, slots=True)
+class CpuState:
+    """A CPU at one moment; None where the machine does not tell.
+
+    Attributes:
+        mhz: mean over the cores.
+        throttled: number of throttling events since the start of the machine.
+        load: mean number of runnable processes of the last minute.
+    """
+
+    model: str
+    cores: int | None
+    mhz: float | None
+    governor: str | None
+    throttled: int | None
+    load: float
+
+
+@dataclass(frozen=True, slots=True)
+class GpuState(CudaDevice):
+    """A GPU at one moment; the further attributes are those of ``Clocks``."""
+
+    sm_mhz: int | None
+    memory_mhz: int | None
+    most_sm_mhz: int | None
+    temperature_c: int | None
+    power_w: float | None
+    throttled: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineState:
+    """A machine at one moment; None where it does not tell, or has no GPU.
+
+    Attributes:
+        power_mode: of a Jetson, e.g. ``MAXN``.
+    """
+
+    cpu: CpuState
+    gpu: GpuState | None
+    power_mode: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineReport(FileRecord):
+    """``machine.json``: the machine before and after the timings.
+
+    Attributes:
+        held_down: see ``throttling``.
+    """
+
+    before: MachineState
+    after: MachineState
+    held_down: tuple[str, ...]
+
+
+def machine_state() -> MachineState:
+    """The state of this machine."""
     device, now = cuda_device(), clocks()
-    return {
-        "cpu": {
-            "model": _cpu_model(),
-            "cores": os.cpu_count(),
-            "mhz": _cpu_mhz(),
-            "governor": _text(_CPU / "cpu0/cpufreq/scaling_governor"),
-            "throttled": _throttle_count(),
-            "load": os.getloadavg()[0],
-        },
-        "gpu": None if device is None or now is None else asdict(device) | asdict(now),
-        "power_mode": _power_mode(),
-    }
+    gpu = None
+    if device is not None and now is not None:
+        gpu = GpuState(**fields_of(device), **fields_of(now))
+    cpu = CpuState(
+        model=_cpu_model(),
+        cores=os.cpu_count(),
+        mhz=_cpu_mhz(),
+        governor=_text(_CPU / "cpu0/cpufreq/scaling_governor"),
+        throttled=_throttle_count(),
+        load=os.getloadavg()[0],
+    )
+    return MachineState(cpu, gpu, _power_mode())
 
 
-def throttling(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def throttling(before: MachineState, after: MachineState) -> list[str]:
     """Why the times between two states may be too long; empty where nothing says so.
 
-    >>> cpu = {"throttled": 3, "load": 0.1}
-    >>> throttling({"cpu": cpu, "gpu": None}, {"cpu": cpu | {"throttled": 5}, "gpu": None})
+    >>> def state(throttled: int) -> MachineState:
+    ...     return MachineState(CpuState("any", 2, None, None, throttled, 0.1), None, None)
+    >>> throttling(state(3), state(5))
     ['the CPU was throttled']
     """
     found = []
-    if (before["cpu"]["throttled"] or 0) < (after["cpu"]["throttled"] or 0):
+    if (before.cpu.throttled or 0) < (after.cpu.throttled or 0):
         found.append("the CPU was throttled")
     for state in (before, after):
-        reasons = state["gpu"] and state["gpu"]["throttled"]
+        reasons = state.gpu and state.gpu.throttled
         found += [f"the GPU's clock was held down: {reason}" for reason in reasons or ()]
     return list(dict.fromkeys(found))
 

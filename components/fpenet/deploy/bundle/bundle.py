@@ -8,7 +8,6 @@ ships as ONNX, calibration cache and ``build.sh``. Output: ``<target>/`` with ``
 ``deepstream/`` configurations; ``bundle.json`` says what was left out and why.
 """
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,8 @@ from fpenet.deploy.engines.targets import GpuTarget, Precision, cache_name, targ
 from fpenet.deploy.engines.trtexec import CACHE, build_script, sources
 from fpenet.deploy.judge.golden import GOLDEN
 from fpenet.deploy.onnx.onnx_file import CONFIDENCE, INPUT, KEYPOINTS
+from fpenet.kpi.gate import GATE, GateDecision
+from fpenet.model.nets.net_description import NET_FILE, NetDescription
 from fpenet.params import BuildParams, BundleParams
 from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.digest import digest_file
@@ -55,22 +56,21 @@ class Inputs:
     calibrate_dir: Path
     build_dir: Path
     timings: TimingTable
-    gate: dict[str, Any]
-    about: dict[str, Any]
+    gate: GateDecision
+    about: NetDescription
     golden: GoldenLimits
     signing_key: SigningKey
     build: BuildParams
 
 
-def reason_left_out(engine: Engine, gate: dict[str, Any]) -> str | None:
+def reason_left_out(engine: Engine, gate: GateDecision) -> str | None:
     """Why an engine does not ship; None where it does.
 
     Args:
-        gate: ``gate.json``; an executed engine that it does not name did not pass.
+        gate: the gate's decision; an executed engine that it does not name did not pass.
     """
     if engine.ready:
-        passed = gate["engines"].get(str(engine.id), False)
-        return None if passed else "the gate did not pass it"
+        return None if gate.engine_passed(engine.id) else "the gate did not pass it"
     if engine.status is EngineStatus.BUILT_NOT_JUDGED:
         return None
     if engine.status is EngineStatus.PENDING and target_named(engine.target).built_on_device:
@@ -115,7 +115,7 @@ def bundle_target(
         write_repository(
             out_dir / "triton",
             target,
-            inputs.about["num_keypoints"],
+            inputs.about.num_keypoints,
             bundle.max_batch_size,
             inputs.export_dir / f"opset{target.opset}",
             None if on_device else out_dir / "1" / f"{first.precision}{suffix}",
@@ -142,7 +142,8 @@ def describe(
     bundle: BundleParams,
 ) -> BundleModel:
     """``model.json``: everything that a program needs to use the engines of one target."""
-    keypoints = inputs.about["num_keypoints"]
+    keypoints = inputs.about.num_keypoints
+    dataset, box_scale = inputs.about.trained_on(inputs.export_dir / NET_FILE)
     version = target.runtime_version
     return BundleModel(
         name="fpenet",
@@ -152,12 +153,12 @@ def describe(
         compute_capability=target.compute_capability,
         runtime=target.runtime,
         runtime_version=".".join(map(str, version)) if version else rows[0].runtime_version,
-        net=inputs.about["net"],
+        net=inputs.about.net,
         num_keypoints=keypoints,
-        dataset=inputs.about["dataset"],
-        box_scale=inputs.about["box_scale"],
-        confidence=inputs.about.get("confidence", "peak"),
-        confidence_px=inputs.about.get("confidence_px"),
+        dataset=dataset,
+        box_scale=box_scale,
+        confidence=inputs.about.confidence,
+        confidence_px=inputs.about.confidence_px,
         crop_px=CROP_PX,
         input=TensorSpec(INPUT, "float32", ("N", 1, CROP_PX, CROP_PX)),
         outputs=(
@@ -167,7 +168,7 @@ def describe(
         max_batch_size=min(target.batch[2], bundle.max_batch_size),
         default=default,
         golden=inputs.golden,
-        gate_passed=inputs.gate["passed"],
+        gate_passed=inputs.gate.passed,
         engines=tuple(_bundle_engine(row, inputs.timings) for row in rows),
         signed_by=inputs.signing_key.public.described,
     )
@@ -214,8 +215,8 @@ def bundle_targets(
         calibrate_dir,
         build_dir,
         TimingTable.read(benchmark_dir / TIMINGS),
-        _read(gate_dir / "gate.json"),
-        _read(export_dir / "model.json"),
+        GateDecision.read(gate_dir / GATE),
+        NetDescription.read(export_dir / NET_FILE),
         GoldenLimits.read(build_dir / "golden.json"),
         signing_key,
         build,
@@ -237,7 +238,7 @@ def bundle_targets(
         report(done, len(targets), "targets")
     contents = BundleContents(
         bundle.version,
-        inputs.gate["passed"],
+        inputs.gate.passed,
         signing_key.public.described,
         shipped,
         tuple(
@@ -278,7 +279,3 @@ def _copy_sources(target: GpuTarget, precision: Precision, inputs: Inputs, out_d
 def _least_reduced(rows: list[Engine]) -> Engine:
     """The row with the most precise arithmetic: what to run while none was judged."""
     return max(rows, key=lambda row: FASTEST_FIRST.index(row.precision))
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,22 +1,23 @@
 """Stage calibrate: ranges of all activations on training faces, rendered for every INT8 runtime.
 
 Input: crop and export folders. Does: draws training crops spread over pose, light and occlusion,
-takes the ranges of all activations on them, and climbs the recovery ladder while INT8 moves the
+takes the ranges of all activations on them, and applies the recovery steps while INT8 moves the
 points farther than the budget. Output: ``ranges.json`` (one target-neutral table),
 ``opset<NN>/int8.onnx`` and ``int8_cpu.onnx`` (Q/DQ, see ``quantise``), ``fp32.onnx`` (the network
 that the table belongs to), a calibration cache for each TensorRT version that takes one, the faces
-used, and ``recovery.json`` and ``recovery.md``: each rung, and what other draws of faces give.
+used, and ``recovery.json`` and ``recovery.md``: each step, and what other draws of faces give.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onnx import ModelProto
 
 from fpenet.core.errors import InputError
+from fpenet.core.records import FileRecord
 from fpenet.data.crops.store import CropStore, Rows, open_crops
 from fpenet.deploy.engines.targets import TARGETS, cache_name, tensorrt_number
 from fpenet.deploy.int8.calibration_faces import draw_faces, write_faces
@@ -33,8 +34,41 @@ from fpenet.deploy.int8.recover import (
     recovery_inputs,
 )
 from fpenet.deploy.onnx.network import read_network, set_metadata, with_weights
+from fpenet.model.nets.net_description import NET_FILE, NetDescription
 from fpenet.params import CalibrateParams
 from fpenet.provenance.digest import digest_bytes, digest_json
+
+RECOVERY = "recovery.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryDraw:
+    """Ranges of one sample of the calibration faces.
+
+    Attributes:
+        moved_px, error_px: rendering -> mean distance of its points to FP32's and to the labels,
+            pixels of the 80x80 crop.
+    """
+
+    seed: int
+    moved_px: dict[str, float]
+    error_px: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryTable(FileRecord):
+    """``recovery.json``.
+
+    Attributes:
+        faces: number of faces that the distances are of.
+        spread_px: rendering -> largest minus smallest ``error_px`` of the draws.
+    """
+
+    budget_px: float
+    faces: int
+    steps: tuple[RecoveryStep, ...]
+    draws: tuple[RecoveryDraw, ...]
+    spread_px: dict[str, float]
 
 
 def calibrate_ranges(
@@ -50,7 +84,7 @@ def calibrate_ranges(
         raise InputError(f"{export_dir}: no opset*/fp32.onnx; export.opsets is empty")
     newest = export_dir / f"opset{opsets[-1]}"
     networks = [read_network(newest / f"{name}.onnx") for name in ("fp32", "fp32_cpu")]
-    about = json.loads((export_dir / "model.json").read_text(encoding="utf-8"))
+    about = NetDescription.read(export_dir / NET_FILE)
     store = open_crops(crop_dir)
     rows = draw_faces(store, calibrate.faces, calibrate.seed)
     write_faces(store, rows, out_dir / "calibration_faces.csv")
@@ -58,9 +92,9 @@ def calibrate_ranges(
         networks[0], networks[1], about, store, (rows, _others(store, rows, calibrate)), calibrate
     )
     first = Quantisation(ranges_on(networks[0], store, rows, calibrate))
-    made, rungs = escalate(first, evidence)
+    made, steps = escalate(first, evidence)
     draws = _draws(evidence, first)
-    _write_recovery(rungs, draws, evidence, out_dir)
+    _write_recovery(steps, draws, evidence, out_dir)
 
     digests = {}
     caches: list[str] = []
@@ -76,7 +110,7 @@ def calibrate_ranges(
         digests[folder.name] = _write_network(model, {}, folder / "fp32.onnx")
         said = {"precision": "int8", "calibration": calibrate.method}
         said["network_sha256"] = digests[folder.name]
-        said["recovery"] = ", ".join(rung.rung for rung in rungs if rung.kept)
+        said["recovery"] = ", ".join(step.name for step in steps if step.kept)
         for name, rendered in (
             ("int8", render_qdq(model, made.amax, made.single)),
             ("int8_cpu", render_cpu(model_cpu, made.amax, made.single)),
@@ -100,9 +134,9 @@ def calibrate_ranges(
         "quantised_tensors": len(quantised_tensors(networks[0], made.single)),
         "opsets": opsets,
         "caches": sorted(set(caches)),
-        "recovery": [rung.rung for rung in rungs if rung.kept],
-        "moved_px": [rung for rung in rungs if rung.kept][-1].px,
-        "held": any(rung.held for rung in rungs),
+        "recovery": [step.name for step in steps if step.kept],
+        "moved_px": [step for step in steps if step.kept][-1].px,
+        "held": any(step.held for step in steps),
     }
 
 
@@ -113,7 +147,7 @@ def _others(store: CropStore, rows: Rows, calibrate: CalibrateParams) -> Rows:
     return draw_faces(store, calibrate.recovery.faces, calibrate.seed + 1, but=rows)
 
 
-def _draws(evidence: RecoveryInputs, first: Quantisation) -> list[dict[str, Any]]:
+def _draws(evidence: RecoveryInputs, first: Quantisation) -> list[RecoveryDraw]:
     """What the ranges of other draws of calibration faces give; the first draw is ours."""
     calibrate, store = evidence.calibrate, evidence.store
     labels = store.points_crop(evidence.others)
@@ -126,44 +160,38 @@ def _draws(evidence: RecoveryInputs, first: Quantisation) -> list[dict[str, Any]
             made = Quantisation(ranges_on(evidence.network, store, rows, calibrate))
         found = predicted_points(made, evidence)
         draws.append(
-            {
-                "seed": seed,
-                "moved_px": {n: mean_distance(p, evidence.points) for n, p in found.items()},
-                "error_px": {n: mean_distance(p, labels) for n, p in found.items()},
-            }
+            RecoveryDraw(
+                seed,
+                {n: mean_distance(p, evidence.points) for n, p in found.items()},
+                {n: mean_distance(p, labels) for n, p in found.items()},
+            )
         )
     return draws
 
 
 def _write_recovery(
-    rungs: list[RecoveryStep], draws: list[dict[str, Any]], evidence: RecoveryInputs, out_dir: Path
+    steps: list[RecoveryStep], draws: list[RecoveryDraw], evidence: RecoveryInputs, out_dir: Path
 ) -> None:
     """``recovery.json``, and its tables for people."""
     budget = evidence.calibrate.recovery.budget_px
-    names = list(rungs[0].px)
+    names = list(steps[0].px)
     spread = {
-        name: max(d["error_px"][name] for d in draws) - min(d["error_px"][name] for d in draws)
+        name: max(d.error_px[name] for d in draws) - min(d.error_px[name] for d in draws)
         for name in (names if draws else [])
     }
-    found = {
-        "budget_px": budget,
-        "faces": len(evidence.others),
-        "rungs": [asdict(rung) for rung in rungs],
-        "draws": draws,
-        "spread_px": spread,
-    }
-    _write_json(out_dir / "recovery.json", found)
+    table = RecoveryTable(budget, len(evidence.others), tuple(steps), tuple(draws), spread)
+    table.write(out_dir / RECOVERY)
     columns = " | ".join(f"{name}, px" for name in names)
     lines = [
         f"Mean distance of INT8's points to FP32's on {len(evidence.others)} faces, pixels of the"
         f" 80x80 crop; the budget is {budget:g}.\n",
-        f"| rung | {columns} | within the budget | kept | what it did |",
+        f"| step | {columns} | within the budget | kept | what it did |",
         "|---" * (len(names) + 4) + "|",
     ]
-    for rung in rungs:
-        numbers = " | ".join(f"{rung.px[name]:.4f}" for name in names)
-        held, kept = ("yes" if value else "no" for value in (rung.held, rung.kept))
-        lines.append(f"| {rung.rung} | {numbers} | {held} | {kept} | {rung.did} |")
+    for step in steps:
+        numbers = " | ".join(f"{step.px[name]:.4f}" for name in names)
+        held, kept = ("yes" if value else "no" for value in (step.held, step.kept))
+        lines.append(f"| {step.name} | {numbers} | {held} | {kept} | {step.did} |")
     if draws:
         columns = " | ".join(f"{name} to FP32 | {name} to the labels" for name in names)
         lines += [
@@ -173,9 +201,9 @@ def _write_recovery(
         ]
     for draw in draws:
         numbers = " | ".join(
-            f"{draw['moved_px'][name]:.4f} | {draw['error_px'][name]:.4f}" for name in names
+            f"{draw.moved_px[name]:.4f} | {draw.error_px[name]:.4f}" for name in names
         )
-        lines.append(f"| {draw['seed']} | {numbers} |")
+        lines.append(f"| {draw.seed} | {numbers} |")
     (out_dir / "recovery.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -1,14 +1,13 @@
-"""The recovery ladder: what is done, one thing after another, until INT8's points hold the budget.
+"""Recovery steps: changes of the INT8 quantisation, applied in order until the budget holds.
 
 Input: exported networks, ranges, faces that the ranges are not from. Does: renders INT8 for
 TensorRT and for the CPU, and measures how far their points lie from FP32's; while the worse of the
-two is over the budget it climbs the next rung, and keeps what a rung did where it helped. Output:
-the quantisation that is rendered, and one row a rung.
+two is over the budget it applies the next step, and keeps a step's change where it helped. Output:
+the quantisation that is rendered, and one row a step.
 """
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,8 @@ from fpenet.deploy.onnx.network import (
     with_weights,
 )
 from fpenet.kpi.predictions import Predict, predict_all
-from fpenet.params import CalibrateParams, RecoveryRung
+from fpenet.model.nets.net_description import NetDescription
+from fpenet.params import CalibrateParams, RecoveryStepName
 
 _BATCH = 32
 _FACES_A_LAYER = 64  # to find the worst layers, and the means of channels
@@ -64,7 +64,7 @@ class RecoveryInputs:
 
     network: ModelProto
     network_cpu: ModelProto
-    about: dict[str, Any]
+    about: NetDescription
     store: CropStore
     calibration: Rows
     others: Rows
@@ -91,7 +91,7 @@ class RecoveryStep:
         did: what it changed, in words.
     """
 
-    rung: str
+    name: str
     px: dict[str, float]
     held: bool
     kept: bool
@@ -101,7 +101,7 @@ class RecoveryStep:
 def recovery_inputs(
     network: ModelProto,
     network_cpu: ModelProto,
-    about: dict[str, Any],
+    about: NetDescription,
     store: CropStore,
     rows: tuple[Rows, Rows],
     calibrate: CalibrateParams,
@@ -138,26 +138,26 @@ def moved_px(made: Quantisation, evidence: RecoveryInputs) -> dict[str, float]:
 def escalate(
     start: Quantisation, evidence: RecoveryInputs
 ) -> tuple[Quantisation, list[RecoveryStep]]:
-    """Climb until the budget holds, or there is no rung left."""
+    """Apply the steps in order until the budget holds, or there is no step left."""
     recovery = evidence.calibrate.recovery
     made, px = start, moved_px(start, evidence)
     held = max(px.values()) <= recovery.budget_px
-    rungs = [RecoveryStep("ranges", px, held, True, f"ranges by {evidence.calibrate.method}")]
-    for name in recovery.rungs:
+    steps = [RecoveryStep("ranges", px, held, True, f"ranges by {evidence.calibrate.method}")]
+    for name in recovery.steps:
         if held:
             break
         candidate, did = RECOVERY_STEPS[name](made, evidence)
         px = moved_px(candidate, evidence)
-        kept = max(px.values()) < max(_last_kept(rungs).px.values())
+        kept = max(px.values()) < max(_last_kept(steps).px.values())
         held = kept and max(px.values()) <= recovery.budget_px
-        rungs.append(RecoveryStep(name, px, held, kept, did))
+        steps.append(RecoveryStep(name, px, held, kept, did))
         if kept:
             made = candidate
-    return made, rungs
+    return made, steps
 
 
-def _last_kept(rungs: list[RecoveryStep]) -> RecoveryStep:
-    return [rung for rung in rungs if rung.kept][-1]
+def _last_kept(steps: list[RecoveryStep]) -> RecoveryStep:
+    return [step for step in steps if step.kept][-1]
 
 
 def exclude(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, str]:
@@ -207,7 +207,7 @@ def train(made: Quantisation, evidence: RecoveryInputs) -> tuple[Quantisation, s
 
     recovery, about = evidence.calibrate.recovery, evidence.about
     network = with_weights(evidence.network, made.weights)
-    net = net_with(str(about["net"]), int(about["num_keypoints"]), weights_of(network))
+    net = net_with(about.net, about.num_keypoints, weights_of(network))
     reads = {node.output[0]: node.input[0] for node in network.graph.node}
     amax = final_ranges(network, made.amax, made.single)
     ranges = {path: amax[reads[name]] for name, path in _layers(network, made).items()}
@@ -256,7 +256,7 @@ def _some(evidence: RecoveryInputs) -> NDArray[np.float32]:
 
 
 def _predict(model: ModelProto) -> Predict:
-    return load_engine(model.SerializeToString(), "a rendering of the recovery ladder")
+    return load_engine(model.SerializeToString(), "a rendering of the recovery steps")
 
 
 def mean_distance(points: NDArray[np.float32], others: NDArray[np.float32]) -> float:
@@ -267,7 +267,7 @@ def mean_distance(points: NDArray[np.float32], others: NDArray[np.float32]) -> f
 
 
 RECOVERY_STEPS: dict[
-    RecoveryRung, Callable[[Quantisation, RecoveryInputs], tuple[Quantisation, str]]
+    RecoveryStepName, Callable[[Quantisation, RecoveryInputs], tuple[Quantisation, str]]
 ] = {
     "exclude": exclude,
     "correct_biases": correct_biases,

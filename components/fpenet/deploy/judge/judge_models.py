@@ -32,6 +32,7 @@ from fpenet.kpi.predictions import (
     load_predictions,
 )
 from fpenet.kpi.report import KpiReport, plot_kpi, write_kpi, write_kpi_card
+from fpenet.model.nets.net_description import NET_FILE
 from fpenet.params import ComparisonParams, EvaluateParams
 from fpenet.provenance.checksums import DEFAULT_TRUST, SUMS, Trusted
 from fpenet.provenance.digest import digest_file
@@ -106,13 +107,14 @@ def _open_trained(folder: Path) -> CandidateModel:
     from fpenet.model.evaluate import torch_predict
 
     net, about = load_net(folder)
+    _, box_scale = about.trained_on(folder / NET_FILE)
     return CandidateModel(
-        f"{folder.name}: {about['net']}",
+        f"{folder.name}: {about.net}",
         torch_predict(net),
-        about["num_keypoints"],
-        about["box_scale"],
+        about.num_keypoints,
+        box_scale,
         MOST,
-        confidence_px=about.get("confidence_px"),
+        confidence_px=about.confidence_px,
     )
 
 

@@ -11,13 +11,14 @@ the keypoints that both have, where they are numbered alike. A champion that is 
 of other keypoints, or that does not run here: not comparable, and the gate fails.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
+from fpenet.core.records import encode
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.deploy.engines.engine_table import ENGINES, EngineTable
 from fpenet.deploy.judge.candidate_model import (
@@ -30,7 +31,14 @@ from fpenet.deploy.judge.candidate_model import (
 from fpenet.deploy.judge.parity import PARITY, ParityTable
 from fpenet.kpi.compare import Difference, compare
 from fpenet.kpi.evaluate import judge as judge_kpi
-from fpenet.kpi.gate import ChampionResult, JudgedEngine, decide
+from fpenet.kpi.gate import (
+    GATE,
+    ChampionEngine,
+    ChampionResult,
+    ChampionState,
+    JudgedEngine,
+    decide,
+)
 from fpenet.kpi.predictions import Predictions, digest_faces, judged_rows, load_predictions
 from fpenet.kpi.report import read_kpi
 from fpenet.params import EvaluateParams, GateParams
@@ -62,10 +70,10 @@ def judge_release(
     judged = [
         replace(engine, differences=differences.get(engine.name, ())) for engine, _ in engines
     ]
-    verdict = decide(kpi, judged, champion, gate)
-    text = json.dumps(verdict, indent=1, allow_nan=False)
-    (out_dir / "gate.json").write_text(text + "\n", encoding="utf-8")
-    return {key: verdict[key] for key in ("passed", "reasons", "engines", "dataset", "champion")}
+    decision = decide(kpi, judged, champion, gate)
+    decision.write(out_dir / GATE)
+    summary: dict[str, Any] = encode(decision)
+    return {key: value for key, value in summary.items() if key not in ("checks", "comparisons")}
 
 
 def executed_engines(build_dir: Path) -> list[tuple[JudgedEngine, str | None]]:
@@ -100,7 +108,7 @@ def _compare_all(
     """Each candidate's engine beside the champion's."""
     if gate.champion is None:
         return ChampionResult(
-            "first release",
+            ChampionState.FIRST_RELEASE,
             "compared with none: gate.champion is null, or auto and the release pointer names none",
         ), {}
     folder = Path(gate.champion)
@@ -122,18 +130,23 @@ def _compare_all(
             own = only_shared(candidate, shared)
             differences[name] = compare(shared, found[rival.name], own, evaluate, gate.comparison)
     except InputError as error:
-        return ChampionResult("not comparable", str(error), folder.name), {}
+        return ChampionResult(ChampionState.NOT_COMPARABLE, str(error), folder.name), {}
     why = "judged again on these faces, engine by engine"
     if shared.num_keypoints != store.num_keypoints:
         why += f"; on the first {shared.num_keypoints} keypoints, which both have"
-    return ChampionResult("compared", why, folder.name, engines), differences
+    return ChampionResult(ChampionState.COMPARED, why, folder.name, engines), differences
 
 
 def _rival(name: str, opened: Sequence[CandidateModel]) -> CandidateModel:
     """The champion's engine of the same target and precision; else its most precise one here."""
     order = ("fp32", "fp16", "int8")
     return min(
-        opened, key=lambda one: (one.name != name, order.index(one.name.split("/")[1]), one.name)
+        opened,
+        key=lambda one: (
+            one.name != name,
+            order.index(EngineId.parse(one.name).precision),
+            one.name,
+        ),
     )
 
 
@@ -143,7 +156,7 @@ def _write(
     store: CropStore,
     evaluate: EvaluateParams,
     out_dir: Path,
-) -> dict[str, str]:
+) -> ChampionEngine:
     """Keep the champion's report and predictions; returns where."""
     stem = out_dir / "champion" / rival.name.replace("/", ".")
     kpi, predictions = (Path(f"{stem}.{kind}") for kind in ("kpi.json", "predictions.npz"))
@@ -151,8 +164,8 @@ def _write(
         kpi.parent.mkdir(exist_ok=True)
         judge_kpi(store, rival_predictions, evaluate).save(kpi)
         rival_predictions.save(predictions)
-    return {
-        "engine": rival.name,
-        "kpi": kpi.relative_to(out_dir).as_posix(),
-        "predictions": predictions.relative_to(out_dir).as_posix(),
-    }
+    return ChampionEngine(
+        rival.name,
+        kpi.relative_to(out_dir).as_posix(),
+        predictions.relative_to(out_dir).as_posix(),
+    )

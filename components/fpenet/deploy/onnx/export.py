@@ -39,6 +39,7 @@ from fpenet.deploy.onnx.onnx_file import (
 from fpenet.deploy.onnx.preprocess import end_to_end, place, preprocess
 from fpenet.keypoints import scheme_for
 from fpenet.model.checkpoint import load_net
+from fpenet.model.nets.net_description import NET_FILE, NetDescription
 from fpenet.model.nets.recombinator import Recombinator
 from fpenet.params import ExportParams
 from fpenet.provenance.digest import digest_file
@@ -89,25 +90,25 @@ def _set_output_shapes(model: ModelProto, net: torch.nn.Module) -> None:
         value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, shape))
 
 
-def about_network(about: dict[str, Any], weights: str, precision: str) -> dict[str, str]:
+def about_network(about: NetDescription, weights: str, precision: str) -> dict[str, str]:
     """What travels inside every ONNX file, so that one alone says how to use it.
 
     Args:
         about: ``model.json`` of the train folder.
         weights: SHA-256 of ``model.safetensors``.
     """
-    within = about.get("confidence_px")
-    regions = about.get("regions") or scheme_for(int(about["num_keypoints"])).regions
+    dataset, box_scale = about.trained_on(NET_FILE)
+    regions = about.regions or scheme_for(about.num_keypoints).regions
     return {
         "fpenet": version("fpenet"),
-        "net": str(about["net"]),
-        "num_keypoints": str(about["num_keypoints"]),
+        "net": about.net,
+        "num_keypoints": str(about.num_keypoints),
         "regions": json.dumps(dict(regions)),
-        "dataset": str(about["dataset"]),
-        "box_scale": str(about["box_scale"]),
+        "dataset": dataset,
+        "box_scale": str(box_scale),
         "crop_px": str(CROP_PX),
-        "confidence": str(about.get("confidence", "peak")),
-        **({} if within is None else {"confidence_px": str(within)}),
+        "confidence": about.confidence,
+        **({} if about.confidence_px is None else {"confidence_px": str(about.confidence_px)}),
         "precision": precision,
         "input": "grey levels 0..255 of the 80x80 face crop; pixel centres at integers",
         "outputs": "points in pixels of the 80x80 crop, x right, y down; confidence 0..1",
@@ -122,6 +123,7 @@ def export_onnx(*, train_dir: Path, export: ExportParams, out_dir: Path) -> dict
         InputError: the train folder or the exported network is not as it should be.
     """
     net, about = load_net(train_dir)
+    _, scale = about.trained_on(train_dir / NET_FILE)
     weights = digest_file(train_dir / "model.safetensors")
     sizes: dict[str, int] = {}
     for done, opset in enumerate(export.opsets, start=1):
@@ -129,7 +131,6 @@ def export_onnx(*, train_dir: Path, export: ExportParams, out_dir: Path) -> dict
         folder.mkdir()
         single = onnx_from_net(net, opset)
         for_cpu = onnx_from_net(net, opset, products=True)
-        scale = float(about["box_scale"])
         for name, model in (
             ("fp32", single),
             ("fp32_cpu", for_cpu),
@@ -142,8 +143,8 @@ def export_onnx(*, train_dir: Path, export: ExportParams, out_dir: Path) -> dict
             set_metadata(model, said | _OTHER_TENSORS.get(name, {}))
             sizes[f"opset{opset}/{name}.onnx"] = _write(model, opset, folder / f"{name}.onnx")
         report(done, len(export.opsets), "opsets")
-    shutil.copy2(train_dir / "model.json", out_dir / "model.json")
-    return {"net": about["net"], "num_keypoints": about["num_keypoints"], "size_bytes": sizes}
+    shutil.copy2(train_dir / NET_FILE, out_dir / NET_FILE)
+    return {"net": about.net, "num_keypoints": about.num_keypoints, "size_bytes": sizes}
 
 
 def _write(model: ModelProto, opset: int, path: Path) -> int:

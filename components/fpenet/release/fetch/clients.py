@@ -4,7 +4,6 @@ A client resolves an alias or a version to a release and downloads its files; a 
 continued. The caller checks signatures and digests. The MLflow package is not needed.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from fpenet.release.store.artifacts import RECORD_DIGEST, stored_name
 from fpenet.release.store.interface import Store
 from fpenet.release.store.pointer import (
     LINK_TAG,
+    LedgerAction,
     LedgerEntry,
     check_entry,
-    parse_entry,
     read_history,
 )
 
@@ -97,9 +96,9 @@ class RegistryClient:
         if LINK_TAG not in tags:
             raise InputError(f"{subject}, but no ledger entry: it was not promoted")
         try:
-            link = parse_entry(json.loads(tags[LINK_TAG]))
+            link = LedgerEntry.parse(tags[LINK_TAG], LINK_TAG)
             check_entry(link, trusted)
-        except (KeyError, TypeError, ValueError) as error:
+        except InputError as error:
             raise InputError(f"{subject}, but its tag {LINK_TAG} is not valid: {error}") from None
         if (link.model, link.version) != (expected.model, version):
             raise InputError(
@@ -137,7 +136,11 @@ class StoreClient:
         request = f"version {expected.version}" if expected.version else f"version {DEPLOYABLE}"
         version = expected.version or history.links[0].version
         # a refused request repeats the version that stays; an earlier entry promoted that version
-        links = [link for link in links if link.version == version and link.action != "refused"]
+        links = [
+            link
+            for link in links
+            if link.version == version and link.action is not LedgerAction.REFUSED
+        ]
         if not links:
             raise InputError(f"this release store has no {request} of {expected.model}")
         link = links[0]

@@ -7,7 +7,6 @@ the release manifest, its signature and the ledger entry (``link.json``). The fo
 rename and needs no network afterwards.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from fpenet.provenance.signing import PublicKey
 from fpenet.release.fetch.clients import RECORD_FILES, ReleaseClient, ReleaseFiles, VersionQuery
 from fpenet.release.release_manifest import RECORD, Release, StoredFile, read_release
 from fpenet.release.store.encryption import open_file
-from fpenet.release.store.pointer import LedgerEntry, check_entry, entry_json, parse_entry
+from fpenet.release.store.pointer import LedgerEntry, check_entry, entry_json
 
 LINK = "link.json"
 
@@ -99,9 +98,9 @@ def _refuse_older(out_dir: Path, link: LedgerEntry | None, trusted: Sequence[Pub
     if link is None or not path.is_file():
         return
     try:
-        before = parse_entry(json.loads(path.read_text(encoding="utf-8")))
+        before = LedgerEntry.read(path)
         check_entry(before, trusted)
-    except (KeyError, TypeError, ValueError) as error:
+    except InputError as error:
         raise InputError(f"{path}: {error}; remove {out_dir} and run again") from None
     if link.sequence < before.sequence:
         raise InputError(
@@ -174,7 +173,7 @@ def _bring(
 
 def _targets(release: Release) -> str:
     shipped = {name.split("/")[1] for name in release.files if name.startswith("deployable/")}
-    targets = sorted({row["target"] for row in release.said["engines"]} & shipped)
+    targets = sorted({engine.target for engine in release.manifest.engines} & shipped)
     return f"its targets: {', '.join(targets) or 'none'}"
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Literal
 
 from fpenet.core.errors import InputError
+from fpenet.core.records import FileRecord, encode
 from fpenet.params import Params, PromoteParams
 from fpenet.provenance.digest import canonical_json, digest_bytes
 from fpenet.provenance.signing import (
@@ -32,7 +33,37 @@ from fpenet.release.release_manifest import RECORD, Release, read_release
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import release_store
 
-_KIND = "approval"
+
+@dataclass(frozen=True, slots=True)
+class SignedApproval:
+    """The content of an approval that is signed.
+
+    Attributes:
+        release: digest of the release.
+        when, until: ISO 8601 times.
+    """
+
+    release: str
+    model: str
+    version: str
+    name: str
+    reason: str
+    when: str
+    until: str
+    kind: Literal["approval"] = "approval"
+
+    @property
+    def content(self) -> bytes:
+        """The bytes that are signed."""
+        return canonical_json(encode(self))
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalFile(FileRecord):
+    """A file of an approval in the release store."""
+
+    approval: SignedApproval
+    signature: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +102,19 @@ def sign_approval(
     if key.public.id == release.released_by.id:
         raise InputError(f"the {key.public} signed {release.name}; another person must approve")
     until = now + timedelta(hours=promote.approval_hours)
-    said = {
-        "kind": _KIND,
-        "release": release.digest,
-        "model": release.model,
-        "version": release.version,
-        "name": release.name,
-        "reason": " ".join(reason.split()),
-        "when": _text(now),
-        "until": _text(until),
-    }
-    signed = {"approval": said, "signature": str(sign(canonical_json(said), key))}
-    data = json.dumps(signed, sort_keys=True).encode() + b"\n"
+    approval = SignedApproval(
+        release=release.digest,
+        model=release.model,
+        version=release.version,
+        name=release.name,
+        reason=" ".join(reason.split()),
+        when=_text(now),
+        until=_text(until),
+    )
+    signed = ApprovalFile(approval, str(sign(approval.content, key)))
+    data = json.dumps(signed.tree(), sort_keys=True).encode() + b"\n"
     store.keep(f"{_folder(release.digest)}{digest_bytes(data)}.json", data)
-    return Approval(key.public, said["reason"], until)
+    return Approval(key.public, approval.reason, until)
 
 
 def count_approvals(
@@ -127,23 +157,16 @@ def _checked(data: bytes, name: str, release: Release, approvers: Sequence[Publi
     Raises:
         InputError: it is not an approval, no approver signed it, or it is for another release.
     """
-    try:
-        signed: dict[str, Any] = json.loads(data)
-        signature = parse_signature(signed["signature"], name)
-        said: dict[str, str] = signed["approval"]
-        found = Approval(
-            verify(canonical_json(said), signature, approvers, name),
-            said["reason"],
-            datetime.fromisoformat(said["until"]).astimezone(timezone.utc),
-        )
-        kind, digest = said["kind"], said["release"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{name}: not an approval: {error!r}") from None
-    if kind != _KIND:
-        raise InputError(f"{name}: a signed {kind}, not an approval")
-    if digest != release.digest:
+    signed = ApprovalFile.parse(data, name)
+    approval = signed.approval
+    found = Approval(
+        verify(approval.content, parse_signature(signed.signature, name), approvers, name),
+        approval.reason,
+        datetime.fromisoformat(approval.until).astimezone(timezone.utc),
+    )
+    if approval.release != release.digest:
         raise InputError(
-            f"the approval by the {found.by} is for release {digest[:12]}, not this one"
+            f"the approval by the {found.by} is for release {approval.release[:12]}, not this one"
         )
     if found.by.id == release.released_by.id:
         raise InputError(f"the {found.by} signed the release; its approval does not count")

@@ -2,15 +2,28 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
+from fpenet.core.records import Identifier
 from fpenet.release.evidence import PROMOTION_TAG
 from fpenet.release.registry import versions
 from fpenet.release.registry.versions import RegisteredVersion
 from fpenet.release.store.pointer import LINK_TAG, LedgerEntry, entry_json
 
 _LONGEST_TAG = 5000
-_WORDS = {"promoted": "Made deployable", "refused": "Promotion refused"}
+
+
+class PromotionOutcome(Identifier):
+    """What became of a request; ``superseded``: another run answers it."""
+
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    SUPERSEDED = "superseded"
+
+
+_WORDS = {
+    PromotionOutcome.PROMOTED: "Made deployable",
+    PromotionOutcome.REFUSED: "Promotion refused",
+}
 _ANSWER = re.compile(rf"\A({'|'.join(_WORDS.values())})[^\n]*\n\n?")
 
 
@@ -26,7 +39,7 @@ class PromotionDecision:
         sequence: number of the ledger entry; None: nothing was changed.
     """
 
-    action: Literal["promoted", "refused", "superseded"]
+    action: PromotionOutcome
     model: str
     asked: str | None
     name: str | None
@@ -48,7 +61,7 @@ def write_on_page(answer: PromotionDecision, version: RegisteredVersion, link: L
     description = with_decision(version.description, answer, link.when)
     versions.set_description(answer.model, version.version, description)
     tags = {PROMOTION_TAG: said[:_LONGEST_TAG]}
-    if answer.action == "promoted":
+    if answer.action is PromotionOutcome.PROMOTED:
         tags[LINK_TAG] = entry_json(link)
     versions.tag_version(answer.model, version.version, tags)
 
@@ -58,7 +71,8 @@ def with_decision(description: str, answer: PromotionDecision, when: str) -> str
 
     The line of an earlier decision is replaced.
 
-    >>> refused = PromotionDecision("refused", "faces", "2", None, "1", ("too few", "too old"), 7)
+    >>> why = ("too few", "too old")
+    >>> refused = PromotionDecision(PromotionOutcome.REFUSED, "faces", "2", None, "1", why, 7)
     >>> print(with_decision("# Model card", refused, "2026-11-26T12:00:00+00:00"))
     Promotion refused: too few; too old (2026-11-26T12:00:00+00:00, sequence 7)
     <BLANKLINE>

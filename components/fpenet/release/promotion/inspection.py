@@ -13,18 +13,19 @@ from pathlib import Path
 from fpenet.core.errors import InputError
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineTable
 from fpenet.deploy.judge.golden import check_golden
+from fpenet.kpi.gate import GATE, GateDecision
 from fpenet.provenance.digest import digest_file, files_of
 from fpenet.provenance.encryption import current_model_key, is_encrypted
 from fpenet.provenance.manifest import read_manifest
 from fpenet.provenance.signing import PublicKey, signature_of
-from fpenet.release.evidence import CARD, objections, read_stage_json
+from fpenet.release.evidence import CARD, objections
 from fpenet.release.registry import versions
 from fpenet.release.registry.versions import RegisteredVersion
 from fpenet.release.release_manifest import ARTIFACTS, RECORD, Release, read_release
 from fpenet.release.store.encryption import open_folder
 
 _FILES = (RECORD, signature_of(Path(RECORD)).name, CARD, *ARTIFACTS, "build", "gate", "manifests")
-_EVIDENCE = {"gate": "gate.json", "build": ENGINES}
+_EVIDENCE = {"gate": GATE, "build": ENGINES}
 """Stage -> its evidence file."""
 
 
@@ -58,7 +59,7 @@ def inspect_release(
     reasons = [*_mismatches(release, version), *_changed_files(release, folder)]
     try:
         gate, build = (_evidence(release, folder, stage) for stage in ("gate", "build"))
-        verdict, engines = read_stage_json(gate), EngineTable.read(build).engines
+        verdict, engines = GateDecision.read(gate), EngineTable.read(build).engines
     except InputError as error:
         return release, [*reasons, _without(folder, error)]
     reasons += objections(verdict, engines, required_targets)
@@ -92,7 +93,7 @@ def _changed_files(release: Release, folder: Path) -> list[str]:
         elif digest_file(found[name]) != release.files[name].sha256:
             reasons.append(f"{name} is not the released file")
     card = folder / CARD
-    if not card.is_file() or digest_file(card) != release.said["model_card_sha256"]:
+    if not card.is_file() or digest_file(card) != release.manifest.model_card_sha256:
         reasons.append(f"{CARD} is not the released file")
     return reasons
 

@@ -19,7 +19,7 @@ from fpenet.params import Params
 from fpenet.provenance.signing import PublicKey, read_signing_key, read_trusted
 from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.promotion.approvals import Approval, count_approvals
-from fpenet.release.promotion.decision import PromotionDecision, write_on_page
+from fpenet.release.promotion.decision import PromotionDecision, PromotionOutcome, write_on_page
 from fpenet.release.promotion.inspection import fetch_release, inspect_release
 from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
@@ -28,7 +28,15 @@ from fpenet.release.release_manifest import Release
 from fpenet.release.store.artifacts import RECORD_DIGEST, publish
 from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.open_store import release_store
-from fpenet.release.store.pointer import POINTER, Head, LedgerEntry, move, read_head, take_token
+from fpenet.release.store.pointer import (
+    POINTER,
+    Head,
+    LedgerAction,
+    LedgerEntry,
+    move,
+    read_head,
+    take_token,
+)
 
 ASKED_IN_MLFLOW = f"requested by the alias {DEPLOYABLE} in MLflow"
 UNKNOWN = "unknown"
@@ -113,11 +121,17 @@ def decide_request(params: Params) -> PromotionDecision | None:
         except Superseded as error:
             name = judged.release.name if judged.release else None
             return PromotionDecision(
-                "superseded", model, asked, name, head.version, (str(error),), None
+                PromotionOutcome.SUPERSEDED,
+                model,
+                asked,
+                name,
+                head.version,
+                (str(error),),
+                None,
             )
         answer = _answer(link, asked, judged)
         write_on_page(answer, judged.version, link)
-        if answer.action == "refused":
+        if answer.action is PromotionOutcome.REFUSED:
             _put_back(answer)
     return answer
 
@@ -161,7 +175,7 @@ def _link(
     return LedgerEntry(
         sequence=0,
         token=0,
-        action="refused" if refused else "promoted",
+        action=LedgerAction.REFUSED if refused else LedgerAction.PROMOTED,
         asked=requested or "none",
         model=model,
         version=now.version if now else None,
@@ -177,7 +191,7 @@ def _link(
 
 def _answer(link: LedgerEntry, requested: str | None, judged: Inspection) -> PromotionDecision:
     return PromotionDecision(
-        "refused" if judged.reasons else "promoted",
+        PromotionOutcome.REFUSED if judged.reasons else PromotionOutcome.PROMOTED,
         link.model,
         requested,
         judged.release.name if judged.release else None,

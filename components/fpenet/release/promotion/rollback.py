@@ -28,6 +28,7 @@ from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import (
     LINK_TAG,
     History,
+    LedgerAction,
     LedgerEntry,
     entry_json,
     move,
@@ -68,7 +69,7 @@ def roll_back(params: Params, to: str | None, who: str, why: str) -> LedgerEntry
         wanted = LedgerEntry(
             sequence=0,
             token=0,
-            action="rolled back",
+            action=LedgerAction.ROLLED_BACK,
             asked=old.version,
             model=model,
             version=old.version,
@@ -101,7 +102,9 @@ def choose(history: History, to: str | None) -> LedgerEntry:
     """
     if not history.links:
         raise InputError("; ".join(history.problems) or "no version was ever deployable")
-    chosen = [one for one in history.links if one.action != "refused" and one.version]
+    chosen = [
+        one for one in history.links if one.action is not LedgerAction.REFUSED and one.version
+    ]
     now = history.links[0].version
     if to is not None:
         found = [one for one in chosen if to in (one.version, one.name)]
@@ -110,7 +113,9 @@ def choose(history: History, to: str | None) -> LedgerEntry:
             raise InputError(f"version {to} was never deployable; those that were: {known}")
         return found[0]
     promoted = [
-        place for place, one in enumerate(chosen) if (one.action, one.version) == ("promoted", now)
+        place
+        for place, one in enumerate(chosen)
+        if one.action is LedgerAction.PROMOTED and one.version == now
     ]
     before = [one for one in chosen[promoted[0] :] if one.version != now] if promoted else []
     if not before:

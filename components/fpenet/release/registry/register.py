@@ -6,14 +6,16 @@ manifest release.json. A release that the gate refused is registered too, with t
 alias is not set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.core.records import encode
+from fpenet.core.records import decode, fields_of
+from fpenet.kpi.gate import GATE
 from fpenet.params import RegisterParams
 from fpenet.provenance.digest import digest_file
 from fpenet.provenance.encryption import VARIABLE, ModelKey, current_model_key
@@ -35,12 +37,23 @@ from fpenet.release.evidence import (
     version_name,
     version_tags,
 )
-from fpenet.release.release_manifest import RECORD, record_text, stored_files
+from fpenet.release.release_manifest import (
+    RECORD,
+    GateSummary,
+    KpiSummary,
+    ParitySummary,
+    ReleaseManifest,
+    ReleaseState,
+    ReleaseSummary,
+    TrainingSummary,
+    stored_files,
+)
 from fpenet.release.report.citations import check_card
 from fpenet.release.report.model_card import describe_version
 from fpenet.release.store.encryption import ENCRYPTION_TAG, encrypt_artifacts, encryption_of
 
 _STEPS = 4
+_T = TypeVar("_T")
 
 
 def register_release(
@@ -129,23 +142,24 @@ def register_release(
             said = {NAME_TAG: names[model], "fpenet.refused": tags["fpenet.refused"]}
             said["fpenet.signed_by"] = signing_key.public.described
             model_versions.tag_version(model, number, said)
-        release = release_record(evidence, reasons) | {
-            "model": register.deployable_model,
-            "version": version,
-            "name": names[register.deployable_model],
-            "trainable_model": register.trainable_model,
-            "trainable_version": versions[register.trainable_model],
-            "signed_by": signing_key.public.described,
-            "run_id": run.run_id,
-            "experiment_id": run.experiment_id,
-            "encryption": encryption,
-            "files": stored_files(artifacts, plain),
-            "report": (inputs["report"] / REPORT).as_posix(),
-            "model_card": card.as_posix(),
-            "model_card_sha256": digest_file(card),
-        }
+        manifest = ReleaseManifest(
+            **fields_of(summarise(evidence, reasons)),
+            model=register.deployable_model,
+            version=version,
+            name=names[register.deployable_model],
+            trainable_model=register.trainable_model,
+            trainable_version=versions[register.trainable_model],
+            signed_by=signing_key.public.described,
+            run_id=run.run_id,
+            experiment_id=run.experiment_id,
+            encryption=encryption,
+            files=stored_files(artifacts, plain),
+            report=(inputs["report"] / REPORT).as_posix(),
+            model_card=card.as_posix(),
+            model_card_sha256=digest_file(card),
+        )
         path = out_dir / RECORD
-        path.write_text(record_text(release), encoding="utf-8")
+        manifest.write(path)
         sign_file(path, signing_key)
         for signed in (path, signature_of(path)):
             tracking.add_artifact(run.run_id, tracking.Artifact(signed, ""))
@@ -154,7 +168,7 @@ def register_release(
             for model, number in versions.items():
                 model_versions.set_alias(model, CANDIDATE, number)
         report(4, _STEPS, "steps")
-    return release
+    return manifest.tree()
 
 
 def _required_key() -> ModelKey:
@@ -167,35 +181,40 @@ def _required_key() -> ModelKey:
     return key
 
 
-_TRAINING_KEYS = ("net", "parameters", "epochs", "faces_seen", "minutes")
+def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
+    """The release manifest without what only the registry knows.
 
-
-def release_record(evidence: Evidence, reasons: list[str]) -> dict[str, Any]:
-    """The part of release.json that does not depend on the registry."""
+    Raises:
+        InputError: the manifest of stage train or the KPI report lacks a value.
+    """
     unfinished = unfinished_targets(evidence.engines)
-    kpi_keys = ("dataset", "part", "num_faces", "num_subjects", "num_keypoints", "normaliser")
-    return {
-        "release": evidence.release,
-        "candidate": not reasons,
-        "alias": None if reasons else CANDIDATE,
-        "refused": reasons,
-        "gate": {key: evidence.verdict[key] for key in ("passed", "reasons")},
-        "state": "partial" if any(unfinished.values()) else "complete",
-        "pending": unfinished["pending"],
-        "failed": unfinished["failed"],
-        "training": {key: evidence.manifests["train"].summary.get(key) for key in _TRAINING_KEYS},
-        "kpi": {key: evidence.kpi[key] for key in (*kpi_keys, "metrics")},
-        "parity": [
-            {
-                key: value
-                for key, value in encode(check).items()
-                if key in ("name", "reference", "mean_px", "max_px", "passed")
-            }
-            for check in evidence.parity
-        ],
-        "engines": encode(engine_rows(evidence)),
-        "digests": {name: manifest.content for name, manifest in evidence.manifests.items()},
-    }
+    training, kpi = evidence.manifests["train"].summary, evidence.kpi
+    return ReleaseSummary(
+        release=evidence.release,
+        candidate=not reasons,
+        alias=None if reasons else CANDIDATE,
+        refused=tuple(reasons),
+        gate=GateSummary(evidence.verdict.passed, evidence.verdict.reasons),
+        state=ReleaseState.PARTIAL if any(unfinished.values()) else ReleaseState.COMPLETE,
+        pending=tuple(unfinished["pending"]),
+        failed=tuple(unfinished["failed"]),
+        training=_part_of(training, TrainingSummary, "train/manifest.json, summary"),
+        kpi=_part_of(kpi, KpiSummary, "evaluate/kpi.json"),
+        parity=tuple(
+            ParitySummary(each.name, each.reference, each.mean_px, each.max_px, each.passed)
+            for each in evidence.parity
+        ),
+        engines=tuple(engine_rows(evidence)),
+        digests={name: manifest.content for name, manifest in evidence.manifests.items()},
+    )
+
+
+def _part_of(tree: Mapping[str, Any], kind: type[_T], where: str) -> _T:
+    """The record of the keys of ``tree`` that are fields of the dataclass ``kind``."""
+    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    part = decode({key: value for key, value in tree.items() if key in names}, kind, where)
+    assert isinstance(part, kind)
+    return part
 
 
 def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
@@ -216,7 +235,7 @@ def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
         (folders["build"] / "engines.json", "build"),
         (folders["build"] / "parity.json", "build"),
         (folders["benchmark"] / "benchmark.json", "benchmark"),
-        (folders["gate"] / "gate.json", "gate"),
+        (folders["gate"] / GATE, "gate"),
         (folders["bundle"], "deployable"),
         *((path, "kpi") for path in sorted(folders["evaluate"].glob("kpi*"))),
         *(

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from fpenet.core.errors import InputError
 from fpenet.release.evidence import NAME_TAG, RELEASE_TAG
 from fpenet.release.registry import tracking
+from fpenet.release.release_manifest import ReleaseManifest
 from fpenet.release.store.encryption import open_folder
 from fpenet.release.store.pointer import LINK_TAG
 
@@ -219,16 +220,16 @@ def _ensure_model(client: MlflowClient, model: str) -> None:
 FLOW_RUN_TAG = "fpenet.flow_run"
 
 
-def link_release(release: Mapping[str, Any], url: str) -> None:
+def link_release(release: ReleaseManifest, url: str) -> None:
     """Add the URL of a flow run to the run and both versions of a release.
-
-    Args:
-        release: the content of release.json.
 
     Raises:
         ConnectionError: MLflow cannot be reached.
     """
     with tracking.mlflow_errors():
-        tracking.link_run(release["run_id"], FLOW_RUN_TAG, url)
-        for model, version in (("model", "version"), ("trainable_model", "trainable_version")):
-            tag_version(release[model], release[version], {FLOW_RUN_TAG: url})
+        tracking.link_run(release.run_id, FLOW_RUN_TAG, url)
+        for model, version in (
+            (release.model, release.version),
+            (release.trainable_model, release.trainable_version),
+        ):
+            tag_version(model, version, {FLOW_RUN_TAG: url})

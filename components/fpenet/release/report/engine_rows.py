@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from fpenet.release.evidence import EngineSummary, Evidence, engine_rows
+from fpenet.release.evidence import Evidence, engine_rows
+from fpenet.release.release_manifest import EngineSummary
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,14 +225,14 @@ def _versions(evidence: Evidence) -> str:
     tools: dict[str, str] = {}
     for manifest in evidence.manifests.values():
         tools |= manifest.tools
-    champion = evidence.verdict["champion"]
+    champion = evidence.verdict.champion
     return "\n".join(
         [
             f"- Release `{evidence.release}`",
             f"- Weights `{evidence.manifests['train'].content[:16]}`, bundles"
             f" `{evidence.manifests['bundle'].content[:16]}`",
-            f"- Champion: {champion['state']}"
-            + (f", `{champion['name']}`" if champion["name"] else ""),
+            f"- Champion: {champion.state.words}"
+            + (f", `{champion.name}`" if champion.name else ""),
             "- Made with "
             + ", ".join(f"`{tool} {version}`" for tool, version in sorted(tools.items())),
         ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fpenet.deploy.engines.engine_table import EngineStatus
+from fpenet.kpi.gate import ChampionResult, ChampionState
 from fpenet.release.evidence import Evidence
 from fpenet.release.report import nvidia_card
 
@@ -20,7 +21,7 @@ def not_measured(evidence: Evidence) -> list[str]:
     kpi = evidence.kpi
     return [
         *_engines(evidence),
-        *_champion(evidence.verdict),
+        *_champion(evidence.verdict.champion),
         *_card(kpi),
         *_slices(kpi),
         *_curves(kpi),
@@ -46,11 +47,10 @@ def _engines(evidence: Evidence) -> list[str]:
     return sentences + ([f"Latency of {', '.join(untimed)}."] if untimed else [])
 
 
-def _champion(verdict: Mapping[str, Any]) -> list[str]:
-    champion = verdict["champion"]
-    if champion["state"] == "compared":
+def _champion(champion: ChampionResult) -> list[str]:
+    if champion.state is ChampionState.COMPARED:
         return []
-    return [f"Comparison with a champion: {champion['state']}, {champion['why']}."]
+    return [f"Comparison with a champion: {champion.state.words}, {champion.why}."]
 
 
 def _card(kpi: Mapping[str, Any]) -> list[str]:

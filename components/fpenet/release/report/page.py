@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from fpenet.core.engine_id import EngineId
 from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
+from fpenet.kpi.gate import EngineDifference
 from fpenet.kpi.metrics import Floats, face_errors, nme
 from fpenet.kpi.predictions import Predictions, judged_rows, load_predictions
 from fpenet.release.evidence import (
@@ -76,10 +77,10 @@ class Page:
     @cached_property
     def champion(self) -> ChampionSummary:
         """The champion, compared by the most precise of our engines that has a comparison."""
-        told: Mapping[str, Any] = self.evidence.verdict["champion"]
-        name, compared = told["name"] or "", told["engines"]
+        champion = self.evidence.verdict.champion
+        name, compared = champion.name or "", champion.engines
         if not compared:
-            return ChampionSummary(name, told["why"])
+            return ChampionSummary(name, champion.why)
         own = min(
             compared,
             key=lambda each: ("fp32", "fp16", "int8").index(EngineId.parse(each).precision),
@@ -88,10 +89,10 @@ class Page:
         files = {str(row.id): row.predictions for row in self.evidence.engines}
         return ChampionSummary(
             name,
-            told["why"],
-            compared[own]["engine"],
-            read_stage_json(gate / compared[own]["kpi"]),
-            load_predictions(gate / compared[own]["predictions"]),
+            champion.why,
+            compared[own].engine,
+            read_stage_json(gate / compared[own].kpi),
+            load_predictions(gate / compared[own].predictions),
             load_predictions(build / str(files[own])),
         )
 
@@ -182,8 +183,8 @@ class Page:
             )
         engines = engine_table(evidence)
         judged = [row for row in engines if row.engine.p50_ms and row.engine.passed]
-        checks = sorted(evidence.verdict["checks"], key=lambda one: one["passed"])
-        comparisons = comparison_table(evidence.verdict["comparisons"])
+        checks = sorted(evidence.verdict.checks, key=lambda one: one.passed)
+        comparisons = comparison_table(evidence.verdict.comparisons)
         return {
             "release": evidence.release,
             "reasons": self.reasons,
@@ -194,11 +195,11 @@ class Page:
             "champion": self.champion,
             "charts": drawn,
             "slices": slice_table(kpi, self.champion.kpi),
-            "checks": [one for one in checks if not one["evidence"].startswith("champion/")],
+            "checks": [one for one in checks if not one.evidence.startswith("champion/")],
             "num_checks": len(checks),
-            "num_passed": sum(one["passed"] for one in checks),
+            "num_passed": sum(one.passed for one in checks),
             "comparisons": comparisons,
-            "metrics": list(dict.fromkeys(r["metric"] for r in evidence.verdict["comparisons"])),
+            "metrics": list(dict.fromkeys(row.metric for row in evidence.verdict.comparisons)),
             "parity": evidence.parity,
             "engines": engines,
             "fastest": min(judged, key=lambda row: row.engine.p50_ms or np.inf, default=None),
@@ -215,23 +216,23 @@ class Page:
 
 
 def comparison_table(
-    rows: Sequence[Mapping[str, Any]],
-) -> dict[str, dict[str, dict[str, Mapping[str, Any]]]]:
+    rows: Sequence[EngineDifference],
+) -> dict[str, dict[str, dict[str, EngineDifference]]]:
     """Engine -> slice in words -> metric -> the row of gate.json.
 
     The table has the slices that the verdict depends on, and others where a loss is possible.
     """
     shown = {
-        (row["engine"], row["slice"])
+        (row.engine, row.slice)
         for row in rows
-        if row["required"] or (row["change"] is not None and not row["passed"])
+        if row.required or (row.change is not None and not row.passed)
     }
-    table: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
+    table: dict[str, dict[str, dict[str, EngineDifference]]] = {}
     for row in rows:
-        if (row["engine"], row["slice"]) in shown:
-            attribute, _, value = (row["slice"] or "all faces").partition("=")
+        if (row.engine, row.slice) in shown:
+            attribute, _, value = (row.slice or "all faces").partition("=")
             faces = f"{attribute.replace('_', ' ')} {value}".strip()
-            table.setdefault(row["engine"], {}).setdefault(faces, {})[row["metric"]] = row
+            table.setdefault(row.engine, {}).setdefault(faces, {})[row.metric] = row
     return table
 
 

@@ -10,10 +10,11 @@ The sequence number gives the order of the entries; the times are for informatio
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from fpenet.core.errors import InputError
+from fpenet.core.records import FileRecord, Identifier
 from fpenet.provenance.digest import canonical_json, digest_json
 from fpenet.provenance.signing import PublicKey, SigningKey, parse_signature, sign, verify
 from fpenet.release.store.interface import Store, Superseded
@@ -21,13 +22,20 @@ from fpenet.release.store.interface import Store, Superseded
 POINTER = "pointer.json"
 LINK_TAG = "fpenet.link"
 """Tag of a version in MLflow: the latest ledger entry that made it deployable, as JSON."""
-Action = Literal["promoted", "rolled back", "refused"]
 _KIND = "release pointer"
 _TAKES = 1000
 
 
+class LedgerAction(Identifier):
+    """What became of a promotion request."""
+
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True)
-class LedgerEntry:
+class LedgerEntry(FileRecord):
     """One decision on a promotion request.
 
     Attributes:
@@ -46,7 +54,7 @@ class LedgerEntry:
 
     sequence: int
     token: int
-    action: Action
+    action: LedgerAction
     asked: str
     model: str
     version: str | None
@@ -63,12 +71,20 @@ class LedgerEntry:
     @property
     def digest(self) -> str:
         """The digest that the next entry contains as ``previous``."""
-        return digest_json(asdict(self))
+        return digest_json(self.tree())
 
     @property
     def content(self) -> bytes:
         """The bytes that are signed."""
-        return canonical_json({"kind": _KIND, **asdict(replace(self, signature=""))})
+        return canonical_json({"kind": _KIND, **replace(self, signature="").tree()})
+
+
+@dataclass(frozen=True, slots=True)
+class PointerFile(FileRecord):
+    """``pointer.json``: the attributes are those of ``Head``."""
+
+    token: int
+    link: LedgerEntry | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +121,8 @@ def read_head(store: Store, trusted: Sequence[PublicKey]) -> Head:
     found = store.read(POINTER)
     if found is None:
         return Head(None, 0, None)
-    try:
-        said = json.loads(found.data)
-        link = None if said["link"] is None else parse_entry(said["link"])
-        head = Head(link, int(said["token"]), found.tag)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{POINTER} of the release store: not a pointer: {error}") from None
+    pointer = PointerFile.parse(found.data, f"{POINTER} of the release store")
+    head = Head(pointer.link, pointer.token, found.tag)
     if head.link is not None:
         check_entry(head.link, trusted)
         if head.token < head.link.token:
@@ -167,7 +179,7 @@ def move(
     if head.link != based_on.link:
         raise Superseded(f"the pointer is at sequence {head.sequence}, not {based_on.sequence}")
     if head.link is not None:
-        store.keep(_history(head.sequence), _text(asdict(head.link)))
+        store.keep(_history(head.sequence), _text(head.link.tree()))
     previous = head.link.digest if head.link else None
     fresh = replace(link, token=head.token, sequence=head.sequence + 1, previous=previous)
     fresh = replace(fresh, signature=str(sign(fresh.content, key)))
@@ -176,26 +188,18 @@ def move(
     return fresh
 
 
-def parse_entry(value: Mapping[str, Any]) -> LedgerEntry:
-    """A ledger entry from JSON; its signature is not checked.
-
-    Raises:
-        TypeError, KeyError: the value is not a ledger entry.
-    """
-    return LedgerEntry(**{**value, "approvals": tuple(value["approvals"])})
-
-
 def entry_json(link: LedgerEntry) -> str:
-    """A ledger entry as one line of JSON, which ``parse_entry`` reads."""
-    return _text(asdict(link)).decode().strip()
+    """A ledger entry as one line of JSON, which ``LedgerEntry.parse`` reads."""
+    return _text(link.tree()).decode().strip()
 
 
 def _read_back(store: Store, link: LedgerEntry, trusted: Sequence[PublicKey]) -> None:
     head = read_head(store, trusted)
     if head.link == link:
         return
-    later = store.read(_history(link.sequence)) if head.sequence > link.sequence else None
-    if later is None or parse_entry(json.loads(later.data)) != link:
+    name = _history(link.sequence)
+    later = store.read(name) if head.sequence > link.sequence else None
+    if later is None or LedgerEntry.parse(later.data, name) != link:
         raise ConnectionError(
             f"{POINTER} of the release store: sequence {link.sequence} was written but is not"
             " there; the server must support conditional puts"
@@ -241,9 +245,14 @@ def read_history(store: Store, trusted: Sequence[PublicKey], witnessed: int = 0)
             expected = None
             continue
         try:
-            link = parse_entry(json.loads(stored.data))
+            link = LedgerEntry.parse(stored.data, _history(sequence))
+        except InputError as error:
+            problems.append(f"ledger entry {sequence} cannot be read: {error}")
+            expected = None
+            continue
+        try:
             check_entry(link, trusted)
-        except (KeyError, TypeError, ValueError) as error:
+        except InputError as error:
             problems.append(f"ledger entry {sequence} was edited: {error}")
             expected = None
             continue
@@ -280,7 +289,7 @@ def _history(sequence: int) -> str:
 
 
 def _head_text(link: LedgerEntry | None, token: int) -> bytes:
-    return _text({"token": token, "link": asdict(link) if link else None})
+    return _text(PointerFile(token, link).tree())
 
 
 def _text(value: Any) -> bytes:
