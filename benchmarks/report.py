@@ -8,7 +8,6 @@ the model card.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from benchmarks.kpi import KEYPOINTS, crops_of
 from benchmarks.result_file import run_benchmark
 from fpenet.core.records import encode
 from fpenet.data.sample import fixed_lists, write_table
+from fpenet.data.validation.validation_report import VALIDATION, ValidationReport
 from fpenet.execution import run_stage
 from fpenet.model.checkpoint import save_net
 from fpenet.model.nets.net_description import NetDescription
@@ -63,9 +63,24 @@ def given(root: Path, faces: int, params: Params) -> None:
         "nano", KEYPOINTS, dataset="noise", box_scale=1.2, confidence="learned", parameters=1
     )
     save_net(build_net("nano", KEYPOINTS), about, root / "train")
-    labels = {"dataset": "noise", "faces": count, "kept": count, "subjects": count // 10}
-    report = labels | {"dropped": {}, "checks": {}}
-    (root / "validate/report.json").write_text(json.dumps(report))
+    report = ValidationReport(
+        dataset="noise",
+        num_keypoints=KEYPOINTS,
+        faces=count,
+        kept=count,
+        dropped={},
+        broken=0,
+        subjects=count // 10,
+        images=count,
+        expectations={},
+        found={},
+        passed=True,
+        blocking=(),
+        warnings=(),
+        checks={},
+        counts={},
+    )
+    report.write(root / "validate" / VALIDATION)
     part = {"faces": faces, "subjects": faces // 10}
     said: dict[str, dict[str, Any]] = {
         "split": {"rule": "hash", "train": part, "val": part, "kpi": part},

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fpenet.data.validation.validation_report import VALIDATION
 from fpenet.deploy.benchmark.timings import TIMINGS, Timing, TimingTable
 from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel, GoldenLimits, TensorSpec
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
@@ -25,6 +26,7 @@ from fpenet.provenance.digest import digest_bytes
 from fpenet.provenance.manifest import Manifest, seal
 from fpenet.provenance.signing import SigningKey, read_signing_key
 from fpenet.release.release_manifest import read_release
+from tests.manifests import KPI, VALIDATED
 
 pytest_plugins = (
     "tests.s3_server",
@@ -170,8 +172,9 @@ def stage_folders(tmp_path: Path, signing_key: SigningKey) -> Callable[..., dict
         for folder in folders.values():
             folder.mkdir(parents=True)
         engines = [READY_CPU] if engines is None else engines
-        write(folders["validate"] / "report.json", {"kept": 20})
-        write(folders["evaluate"] / "kpi.json", kpi_of(kpi_all))
+        VALIDATED.write(folders["validate"] / VALIDATION)
+        kpi = replace(KPI, metrics={**KPI.metrics, "image_px/all": kpi_all})
+        kpi.write(folders["evaluate"] / "kpi.json")
         (folders["evaluate"] / "kpi.png").write_bytes(b"\x89PNG")
         (folders["evaluate"] / "predictions.npz").write_bytes(b"faces")
         (folders["train"] / "model.safetensors").write_bytes(b"weights")
@@ -262,18 +265,6 @@ READY_CPU = engine("cpu", "fp32", "ready")
 def make_engine() -> Callable[[str, Precision, str], Engine]:
     """One row of engines.json: ``make_engine("cpu", "fp32", "ready")``."""
     return engine
-
-
-def kpi_of(kpi_all: float | None) -> dict[str, Any]:
-    return {
-        "dataset": "synthetic",
-        "part": "kpi",
-        "num_faces": 60,
-        "num_subjects": 23,
-        "num_keypoints": 68,
-        "normaliser": "interocular",
-        "metrics": {"image_px/all": kpi_all, "image_px/eyes": 2.5, "image_px/nose": 3.0},
-    }
 
 
 def write(path: Path, value: Any) -> None:

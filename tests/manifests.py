@@ -1,6 +1,9 @@
-"""A release manifest whose values are known."""
+"""A release manifest and reports of stages whose values are known."""
 
+from fpenet.data.validation.validation_report import ValidationReport
 from fpenet.deploy.engines.engine_table import EngineStatus
+from fpenet.kpi.confidence import ConfidenceMetrics
+from fpenet.kpi.report import CumulativeCurve, IntervalMethod, KpiReport
 from fpenet.release.release_manifest import (
     EngineSummary,
     GateSummary,
@@ -74,4 +77,42 @@ MANIFEST = ReleaseManifest(
     report="dvc/register/report.html",
     model_card="dvc/register/model_card.md",
     model_card_sha256="d" * 64,
+)
+
+KPI = KpiReport(
+    dataset="synthetic",
+    part="kpi",
+    faces="e" * 64,
+    num_faces=60,
+    num_subjects=23,
+    num_keypoints=68,
+    normaliser="interocular",
+    normalisers={"interocular": "distance between the outer eye corners"},
+    regions={"all": tuple(range(68))},
+    metrics={"image_px/all": 4.25, "image_px/eyes": 2.5, "image_px/nose": 3.0},
+    intervals={},
+    interval=IntervalMethod(resamples=1000, level=0.95, seed=0, of="subjects"),
+    per_point={"image_px": (2.0,) * 68},
+    visible_samples=(60,) * 68,
+    curve=CumulativeCurve("interocular", (0.0, 0.1), {"all": (0.0, 1.0)}),
+    slices=(),
+    slices_left_out={},
+    confidence=ConfidenceMetrics(None, None, None, None, None, ()),
+)
+VALIDATED = ValidationReport(
+    dataset="synthetic",
+    num_keypoints=68,
+    faces=20,
+    kept=20,
+    dropped={},
+    broken=0,
+    subjects=10,
+    images=20,
+    expectations={},
+    found={},
+    passed=True,
+    blocking=(),
+    warnings=(),
+    checks={},
+    counts={},
 )

@@ -14,7 +14,7 @@ from fpenet.deploy.onnx.onnx_file import INPUT, KEYPOINTS
 from fpenet.execution import run_stage
 from fpenet.kpi.gate import GATE, ChampionState, GateDecision
 from fpenet.kpi.predictions import load_predictions
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import Params, load_params
 from fpenet.stages import STAGES
 from tests.conftest import DEVELOPMENT_KEY, PARAMS
@@ -84,7 +84,7 @@ def gate(root: Path, tmp_path: Path) -> Callable[..., GateDecision]:
 
 
 def test_the_kpi_is_of_the_ten_and_of_the_regions_of_their_scheme(root: Path) -> None:
-    kpi = read_kpi(root / "evaluate/kpi.json")
+    kpi = KpiReport.read(root / "evaluate/kpi.json")
     assert (kpi.dataset, kpi.num_keypoints, kpi.normaliser) == ("synthetic-ten", 10, "interocular")
     assert {name: list(own) for name, own in kpi.regions.items()} == {
         "all": list(range(10)),
@@ -118,7 +118,7 @@ def test_the_gate_refuses_an_engine_whose_mouth_is_at_the_limit(
     root: Path, gate: Callable[..., GateDecision]
 ) -> None:
     mouths = {
-        name: read_kpi(root / f"build/cpu/{name}.kpi.json").metrics["crop_px/mouth"]
+        name: KpiReport.read(root / f"build/cpu/{name}.kpi.json").metrics["crop_px/mouth"]
         for name in ("fp32", "int8")
     }
     assert None not in mouths.values()

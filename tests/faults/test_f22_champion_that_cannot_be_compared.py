@@ -11,7 +11,7 @@ import pytest
 from fpenet.deploy.judge.judge_release import judge_release
 from fpenet.kpi.gate import GATE, ChampionState, GateDecision
 from fpenet.kpi.predictions import load_predictions
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import Params
 from fpenet.provenance.signing import SigningKey
 
@@ -94,7 +94,7 @@ def test_f22_an_engine_judged_on_other_faces_is_refused_without_any_champion(
     shutil.copytree(stages.build, build)
     for precision in ("fp32", "int8"):
         path = build / f"cpu/{precision}.kpi.json"
-        replace(read_kpi(path), faces="0" * 64).save(path)
+        replace(KpiReport.read(path), faces="0" * 64).write(path)
     found = gate(None, build)
     assert not found.passed
     expected = "cpu/fp32: judged on different faces: 0000000000000000; must be of"

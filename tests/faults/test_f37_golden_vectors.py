@@ -21,7 +21,7 @@ from fpenet.deploy.engines.targets import Built, Network
 from fpenet.deploy.judge.golden import GOLDEN, Golden, faults, predict_in_child, read_golden
 from fpenet.deploy.onnx.network import read_network
 from fpenet.kpi.predictions import load_predictions
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import Params
 
 Points = NDArray[np.float32]
@@ -71,11 +71,11 @@ def built(
 ) -> Callable[[bytes], Any]:
     """Build the CPU's FP32 engine, the builder giving these bytes."""
     kpi, found = (
-        read_kpi(stages.evaluate / "kpi.json"),
+        KpiReport.read(stages.evaluate / "kpi.json"),
         load_predictions(stages.evaluate / "predictions.npz"),
     )
     judged = EvaluationSet(
-        open_crops(stages.crop), found.points, params.evaluate, kpi.confidence["within_px"], golden
+        open_crops(stages.crop), found.points, params.evaluate, kpi.confidence.within_px, golden
     )
 
     def run(engine: bytes) -> Any:

@@ -64,7 +64,7 @@ def test_a_run_says_all_there_is_to_say(project: Path) -> None:
         ("cpu", "ready", 3.0),
         ("h200", "pending", None),
     ]
-    assert (release["model"], release["version"], release["alias"]) == ("tiny", 7, "candidate")
+    assert (release["model"], release["version"], release["alias"]) == ("tiny", "7", "candidate")
     assert release["report"] == f"{release['folders']['report']}/report.html"
     summary = (project / release["summary"]).read_text()
     assert "| cpu | fp32 | onnxruntime | 1.23 MB | 3.00 ms | ready |" in summary

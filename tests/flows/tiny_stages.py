@@ -3,16 +3,19 @@
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.core.records import fields_of
+from fpenet.data.validation.validation_report import VALIDATION
 from fpenet.deploy.benchmark.timings import TIMINGS, Timing, TimingTable
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
 from fpenet.kpi.gate import GATE, ChampionResult, ChampionState, GateDecision
+from fpenet.kpi.report import KpiReport
 from fpenet.params import (
     GateParams,
     Precision,
@@ -23,13 +26,15 @@ from fpenet.params import (
 )
 from fpenet.release.release_manifest import RECORD, ReleaseManifest
 from tests import failing
+from tests.manifests import KPI, VALIDATED
 
 
 def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str, Any]:
     """Refuses the labels when the limits ask it to."""
     if validate.min_faces > 1000:
         raise InputError(f"{data.labels}: 20 usable faces; validate.min_faces is 1001")
-    return _write(out_dir, "report.json", {"kept": 20})
+    VALIDATED.write(out_dir / VALIDATION)
+    return {"file": VALIDATION}
 
 
 def split(*, split: SplitParams, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
@@ -57,21 +62,8 @@ def evaluate(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
     """One region error is measured, one is not."""
     regions = ("all", "eyes", "mouth", "nose", "eyebrows", "chin", "head_pose")
     metrics = {f"image_px/{name}": 2.0 + index for index, name in enumerate(regions)}
-    return _write(
-        out_dir,
-        "kpi.json",
-        {
-            "dataset": "synthetic",
-            "part": "kpi",
-            "num_faces": 60,
-            "num_subjects": 23,
-            "num_keypoints": 68,
-            "normaliser": "interocular",
-            "metrics": {**metrics, "nme_interocular/all": None},
-            "per_point": {"image_px": [2.0] * 68},
-            "visible_samples": [60] * 68,
-        },
-    )
+    replace(KPI, metrics={**metrics, "nme_interocular/all": None}).write(out_dir / "kpi.json")
+    return {"file": "kpi.json"}
 
 
 def build(*, build: Any, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
@@ -122,7 +114,7 @@ def benchmark(*, build_dir: Path, out_dir: Path, **_inputs: Any) -> dict[str, An
 
 def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> dict[str, Any]:
     """Refuses when it is asked for more faces than there are."""
-    faces = json.loads((evaluate_dir / "kpi.json").read_text())["num_faces"]
+    faces = KpiReport.read(evaluate_dir / "kpi.json").num_faces
     passed = faces >= gate.min_faces
     reasons = () if passed else (f"insufficient evidence: {faces} faces",)
     champion = ChampionResult(ChampionState.FIRST_RELEASE, "none")

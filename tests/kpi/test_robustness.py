@@ -8,7 +8,7 @@ import pytest
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.evaluate import evaluate
 from fpenet.kpi.robustness import CORRUPTIONS, clean, evenly, reframed
-from fpenet.kpi.temporal import temporal_jitter
+from fpenet.kpi.temporal import TemporalKind, temporal_jitter
 from fpenet.params import EvaluateParams
 from fpenet.params.evaluate import TemporalParams
 
@@ -102,13 +102,13 @@ def test_the_curves_are_of_the_same_faces_and_in_clean_pixels(
     kpi, _ = evaluate(see_dots, dots, how.model_copy(update={"robustness": asked}))
     found = kpi.robustness
     assert found is not None
-    assert (found["num_faces"], found["num_subjects"]) == (3, 2)
-    shift, patch = found["curves"]
-    assert [level["level"] for level in shift["levels"]] == [0.05, 0.15]
-    assert all(level["metrics"]["crop_px/all"] < 0.2 for level in shift["levels"])
-    assert patch["levels"][0]["metrics"]["crop_px/all"] > 5
-    assert patch["levels"][0]["metrics"]["crop_px_visible/all"] is None  # all are covered
-    assert found["clean"]["metrics"]["crop_px/all"] < 0.1
+    assert (found.num_faces, found.num_subjects) == (3, 2)
+    shift, patch = found.curves
+    assert [level.level for level in shift.levels] == [0.05, 0.15]
+    assert all((level.metrics["crop_px/all"] or np.inf) < 0.2 for level in shift.levels)
+    assert (patch.levels[0].metrics["crop_px/all"] or 0.0) > 5
+    assert patch.levels[0].metrics["crop_px_visible/all"] is None  # all are covered
+    assert (found.clean.metrics["crop_px/all"] or np.inf) < 0.1
 
 
 def test_faces_are_drawn_evenly_over_people() -> None:
@@ -130,9 +130,11 @@ def test_a_still_net_trembles_by_nothing_on_sequences_and_by_noise_on_stills(
     temporal = TemporalParams(faces=2, frames=8, shift_px=0.5, noise=0.0)
     kpi, _ = evaluate(see_dots, dots, how.model_copy(update={"temporal": temporal}))
     assert kpi.temporal is not None
-    assert kpi.temporal["kind"] == "stills moved by less than a pixel"
-    assert kpi.temporal["frames"] == 16
-    assert kpi.temporal["metrics"]["trembling_px/all"] < 0.05
+    assert kpi.temporal.kind is TemporalKind.STILLS
+    assert kpi.temporal.frames == 16
+    trembling = kpi.temporal.metrics["trembling_px/all"]
+    assert trembling is not None
+    assert trembling < 0.05
 
 
 def test_sequences_of_the_set_are_taken_in_the_order_of_their_frames(
@@ -156,9 +158,9 @@ def test_sequences_of_the_set_are_taken_in_the_order_of_their_frames(
     temporal = TemporalParams(faces=2, frames=8, shift_px=0.5, noise=0.0)
     kpi, _ = evaluate(predict, store, how.model_copy(update={"temporal": temporal}))
     assert kpi.temporal is not None
-    assert (kpi.temporal["sequences"], kpi.temporal["frames"]) == (1, 3)
+    assert (kpi.temporal.sequences, kpi.temporal.frames) == (1, 3)
     # The error grows by 1 px a frame: sqrt(1 / 2).
-    assert kpi.temporal["metrics"]["trembling_px/all"] == pytest.approx(np.sqrt(0.5), abs=1e-4)
+    assert kpi.temporal.metrics["trembling_px/all"] == pytest.approx(np.sqrt(0.5), abs=1e-4)
 
 
 def test_a_clean_crop_goes_back_to_itself(dots: CropStore) -> None:

@@ -97,9 +97,9 @@ def test_a_slice_has_its_own_numbers_and_a_small_one_says_too_few(
     slices = how.slices.model_copy(update={"min_subjects": 6})
     how = how.model_copy(update={"slices": slices})
     found = judge(store, predict_judged(predict, store, 64), how).slices
-    rows = {row["value"]: row for row in found if row["attribute"] == "sex"}
-    assert rows["m"]["metrics"]["crop_px/all"] == pytest.approx(10.0, abs=1e-4)
-    assert rows["m"]["intervals"]["crop_px/all"] == pytest.approx((10.0, 10.0), abs=1e-4)
-    assert (rows["m"]["num_faces"], rows["m"]["num_subjects"]) == (12, 9)
-    assert rows["f"]["too_few"] == "too few: 6 faces of 3 subjects; must be at least 2 of 6"
-    assert rows["f"]["metrics"] == rows["f"]["intervals"] == {}
+    rows = {row.value: row for row in found if row.attribute == "sex"}
+    assert rows["m"].metrics["crop_px/all"] == pytest.approx(10.0, abs=1e-4)
+    assert rows["m"].intervals["crop_px/all"] == pytest.approx((10.0, 10.0), abs=1e-4)
+    assert (rows["m"].num_faces, rows["m"].num_subjects) == (12, 9)
+    assert rows["f"].too_few == "too few: 6 faces of 3 subjects; must be at least 2 of 6"
+    assert (rows["f"].metrics, rows["f"].intervals) == ({}, {})

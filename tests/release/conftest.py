@@ -1,13 +1,14 @@
 """A small release through the real stages of deploy, and the report of it beside a champion."""
 
-import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from fpenet.data.crops.store import open_crops
+from fpenet.data.validation.validation_report import VALIDATION, CheckSummary
 from fpenet.deploy.judge.judge_release import judge_release
 from fpenet.kpi.predictions import load_predictions
 from fpenet.params import Params
@@ -15,15 +16,20 @@ from fpenet.provenance.manifest import Manifest, seal
 from fpenet.provenance.signing import SigningKey
 from fpenet.release.report.report import report_release
 from fpenet.stages import STAGES
+from tests.manifests import VALIDATED
 
-LABELS = {
-    "dataset": "rendered",
-    "faces": 1234,
-    "kept": 10,
-    "subjects": 11,
-    "dropped": {"occluded": 1000, "unreadable": 224},
-    "checks": {"twins": {"skipped": "only 10 faces"}, "balance": {"skipped": None}},
-}
+LABELS = replace(
+    VALIDATED,
+    dataset="rendered",
+    faces=1234,
+    kept=10,
+    subjects=11,
+    dropped={"occluded": 1000, "unreadable": 224},
+    checks={
+        "twins": CheckSummary("warn", 0, "only 10 faces", {}),
+        "balance": CheckSummary("warn", 0, None, {}),
+    },
+)
 TRAINING = {
     "net": "small",
     "num_keypoints": 68,
@@ -69,7 +75,7 @@ def finished(
     theirs.save(better)
     for name in ("validate", "split"):
         (root / name).mkdir()
-    (root / "validate/report.json").write_text(json.dumps(LABELS))
+    LABELS.write(root / "validate" / VALIDATION)
     folders = {name: root / name for name in STAGES["report"].inputs}
     for name in folders:
         if not (root / name).exists():

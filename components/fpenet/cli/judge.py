@@ -9,6 +9,7 @@ import typer
 from fpenet.cli.command import CommandResult, ParamsOptions, add_command
 from fpenet.cli.stage import OutFolder, add_stages, run_stage_command
 from fpenet.core.errors import InputError
+from fpenet.core.records import encode
 
 if TYPE_CHECKING:
     from fpenet.data.crops.store import CropStore
@@ -91,7 +92,7 @@ def compare(
     rows = compare_models(
         model_a, model_b, store, params.evaluate, params.gate.comparison, params.trust.public_keys
     )
-    result = CommandResult([row.to_json() for row in rows], _table([row.cells() for row in rows]))
+    result = CommandResult([encode(row) for row in rows], _table([row.cells() for row in rows]))
     if out:
         out.write_text(result.as_json() + "\n", encoding="utf-8")
     return result

@@ -7,8 +7,7 @@ passes if the upper end of the interval of the relative difference is below the 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore
@@ -68,10 +67,6 @@ class Difference:
             return "" if self.passed else self.why
         low, high = self.interval
         return "better" if high < 0 else "worse" if low > 0 else "no difference seen"
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
 
 def compare(

@@ -4,8 +4,8 @@ Pure functions on arrays. The confidence of our nets is the probability that a k
 and within ``train.confidence_px`` of its label; a keypoint counts as visible from 0.5 on.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,34 +35,68 @@ def auroc(scores: Floats, positive: Bools) -> float | None:
     return float(wins / (count * (len(positive) - count)))
 
 
-def reliability(probability: Floats, happened: Bools) -> list[dict[str, float | int]]:
-    """Reliability diagram: mean predicted probability (``told``) and observed frequency
-    (``happened``) in bins of equal width; empty bins are left out.
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """One bin of the reliability diagram.
+
+    Attributes:
+        told: mean predicted probability.
+        happened: observed frequency.
+        points: number of keypoints.
+    """
+
+    told: float
+    happened: float
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceMetrics:
+    """Metrics of the confidence; None where labels or net do not allow the metric.
+
+    Attributes:
+        auroc_large_error: see ``large_error_auroc``.
+        auroc_hidden: AUROC of 1 - confidence as a detector of hidden points.
+        visible_balanced_accuracy: mean of the accuracies on visible and on hidden points.
+        ece, reliability: the expected calibration error and its bins.
+        within_px: see ``describe_confidence``.
+    """
+
+    auroc_large_error: float | None
+    auroc_hidden: float | None
+    visible_balanced_accuracy: float | None
+    ece: float | None
+    within_px: float | None
+    reliability: tuple[ReliabilityBin, ...]
+
+
+def reliability(probability: Floats, happened: Bools) -> tuple[ReliabilityBin, ...]:
+    """Reliability diagram in bins of equal width; empty bins are left out.
 
     >>> reliability(np.array([0.7, 0.7, 0.7, 0.7]), np.array([True, True, True, False]))
-    [{'told': 0.7, 'happened': 0.75, 'points': 4}]
+    (ReliabilityBin(told=0.7, happened=0.75, points=4),)
     """
     index = np.minimum((probability * _BINS).astype(int), _BINS - 1)
-    return [
-        {
-            "told": round(float(probability[index == b].mean()), 6),
-            "happened": round(float(happened[index == b].mean()), 6),
-            "points": int((index == b).sum()),
-        }
+    return tuple(
+        ReliabilityBin(
+            round(float(probability[index == b].mean()), 6),
+            round(float(happened[index == b].mean()), 6),
+            int((index == b).sum()),
+        )
         for b in np.unique(index)
-    ]
+    )
 
 
-def calibration_error(bins: Sequence[Mapping[str, float | int]]) -> float | None:
+def calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
     """Expected calibration error (Guo 2017, eq. 3) of ``reliability``; None without points.
 
-    >>> calibration_error([{"told": 0.8, "happened": 0.75, "points": 4}])
+    >>> calibration_error([ReliabilityBin(0.8, 0.75, 4)])
     0.05
     """
-    points = sum(row["points"] for row in bins)
+    points = sum(row.points for row in bins)
     if not points:
         return None
-    gaps = sum(row["points"] * abs(row["told"] - row["happened"]) for row in bins)
+    gaps = sum(row.points * abs(row.told - row.happened) for row in bins)
     return round(gaps / points, 12)
 
 
@@ -76,18 +110,12 @@ def large_error_auroc(errors: FaceErrors, confidence: Floats) -> float | None:
 
 def describe_confidence(
     errors: FaceErrors, confidence: Floats, within_px: float | None
-) -> dict[str, Any]:
-    """Metrics of the confidence (N, K); None where labels or net do not allow the metric.
+) -> ConfidenceMetrics:
+    """Metrics of the confidence (N, K).
 
     Args:
         within_px: the confidence is the probability of a visible point nearer than this to its
             label, pixels of the 80x80 crop; None if the confidence is not a probability.
-
-    Returns:
-        auroc_large_error: see ``large_error_auroc``.
-        auroc_hidden: AUROC of 1 - confidence as a detector of hidden points.
-        visible_balanced_accuracy: mean of the accuracies on visible and on hidden points.
-        ece, reliability: the expected calibration error and its bins; within_px.
     """
     labelled = ~np.isnan(errors.errors)
     hidden = ~errors.visible[labelled]
@@ -98,14 +126,14 @@ def describe_confidence(
         if 0 < hidden.sum() < hidden.size
         else []
     )
-    bins = []
+    bins: tuple[ReliabilityBin, ...] = ()
     if within_px is not None:
         bins = reliability(scores, (errors.errors[labelled] < within_px) & ~hidden)
-    return {
-        "auroc_large_error": large_error_auroc(errors, confidence),
-        "auroc_hidden": auroc(1.0 - scores, hidden),
-        "visible_balanced_accuracy": float(np.mean(accuracies)) if accuracies else None,
-        "ece": calibration_error(bins),
-        "within_px": within_px,
-        "reliability": bins,
-    }
+    return ConfidenceMetrics(
+        auroc_large_error=large_error_auroc(errors, confidence),
+        auroc_hidden=auroc(1.0 - scores, hidden),
+        visible_balanced_accuracy=float(np.mean(accuracies)) if accuracies else None,
+        ece=calibration_error(bins),
+        within_px=within_px,
+        reliability=bins,
+    )

@@ -8,7 +8,6 @@ confidence, robustness, temporal jitter. Output: the report, and the predictions
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from fpenet.kpi.metrics import FaceErrors, face_errors, normalisers_of, regions_
 from fpenet.kpi.predictions import Predict as Predict
 from fpenet.kpi.predictions import Predictions, predict_judged
 from fpenet.kpi.predictions import predict_all as predict_all
-from fpenet.kpi.report import KpiReport
+from fpenet.kpi.report import CumulativeCurve, IntervalMethod, KpiReport, SliceMetrics
 from fpenet.kpi.robustness import robustness_of
 from fpenet.kpi.slices import Slices, slice_faces
 from fpenet.kpi.temporal import temporal_of
@@ -101,12 +100,14 @@ def judge(
         num_keypoints=store.num_keypoints,
         normaliser=headline,
         normalisers=normalisers_of(store.scheme),
-        regions={name: list(keypoints) for name, keypoints in regions.items()},
+        regions={name: tuple(keypoints) for name, keypoints in regions.items()},
         metrics=metrics,
         intervals=resamples.intervals(table),
-        interval={**params.interval.model_dump(), "of": "subjects, each with all of their faces"},
+        interval=IntervalMethod(
+            **params.interval.model_dump(), of="subjects, each with all of their faces"
+        ),
         per_point=_per_point(table),
-        visible_samples=[int(n) for n in errors.visible.sum(axis=0)],
+        visible_samples=tuple(int(n) for n in errors.visible.sum(axis=0)),
         curve=_curve(table, headline, list(regions)),
         slices=_slice_rows(slice_table, subjects, sliced, resamples, params),
         slices_left_out=sliced.left_out,
@@ -134,7 +135,7 @@ def _slice_rows(
     sliced: Slices,
     resamples: Resamples,
     params: EvaluateParams,
-) -> list[dict[str, Any]]:
+) -> tuple[SliceMetrics, ...]:
     """One row per slice; a slice with too few faces or subjects has no numbers."""
     rows = []
     for attribute, values in sliced.slices.items():
@@ -143,20 +144,20 @@ def _slice_rows(
             few = too_few(len(faces), num_subjects, params.slices)
             part = table.rows(faces)
             rows.append(
-                {
-                    "attribute": attribute,
-                    "value": value,
-                    "num_faces": len(faces),
-                    "num_subjects": num_subjects,
-                    "metrics": {} if few else finite(part.means()),
-                    "intervals": {} if few else resamples.rows(faces).intervals(part),
-                    "too_few": few,
-                }
+                SliceMetrics(
+                    attribute=attribute,
+                    value=value,
+                    num_faces=len(faces),
+                    num_subjects=num_subjects,
+                    metrics={} if few else finite(part.means()),
+                    intervals={} if few else resamples.rows(faces).intervals(part),
+                    too_few=few,
+                )
             )
-    return rows
+    return tuple(rows)
 
 
-def _per_point(table: MetricTable) -> dict[str, list[float | None]]:
+def _per_point(table: MetricTable) -> dict[str, tuple[float | None, ...]]:
     """Unit -> the mean of each keypoint, for the units that have one column per keypoint."""
     per_point = {}
     for name, columns in table.metrics.items():
@@ -169,16 +170,16 @@ def _per_point(table: MetricTable) -> dict[str, list[float | None]]:
             single = MetricTable(
                 table.values[:, list(columns)], {str(k): (k,) for k in range(len(columns))}
             )
-            per_point[unit] = list(finite(single.means()).values())
+            per_point[unit] = tuple(finite(single.means()).values())
     return per_point
 
 
-def _curve(table: MetricTable, headline: str, regions: Sequence[str]) -> dict[str, Any]:
+def _curve(table: MetricTable, headline: str, regions: Sequence[str]) -> CumulativeCurve:
     """Cumulative error curve over faces; faces without an NME are left out."""
     share = {}
     for region in regions:
         (column,) = table.metrics[f"nme_{headline}/{region}"]
         values = np.sort(table.values[:, column][~np.isnan(table.values[:, column])])
         below = np.searchsorted(values, _CURVE_NME, side="right")
-        share[region] = [round(float(n), 6) for n in below / max(len(values), 1)]
-    return {"normaliser": headline, "nme": _CURVE_NME.tolist(), "share": share}
+        share[region] = tuple(round(float(n), 6) for n in below / max(len(values), 1))
+    return CumulativeCurve(headline, tuple(_CURVE_NME.tolist()), share)

@@ -133,7 +133,7 @@ def check_at_most(
     value: float | None,
     limit: float,
     evidence: str,
-    interval: Sequence[float] | None = None,
+    interval: Interval | None = None,
 ) -> GateCheck:
     """Passed if ``value`` was measured and is below ``limit`` (equality fails)."""
     why = ""
@@ -142,8 +142,7 @@ def check_at_most(
     elif not value < limit:
         spread = f" (interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
         why = f"{engine}: {name} is {value:.4g}{spread}; must be below {limit:g} ({evidence})"
-    ends = (float(interval[0]), float(interval[1])) if interval else None
-    return GateCheck(engine, name, value, limit, ends, evidence, not why, why)
+    return GateCheck(engine, name, value, limit, interval, evidence, not why, why)
 
 
 def check_at_least(name: str, count: int, least: int, evidence: str) -> GateCheck:

@@ -1,26 +1,69 @@
 """KpiReport: all metrics of one model on one set of faces, stored as ``kpi.json``."""
 
 import csv
-import dataclasses
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from fpenet.core.errors import InputError
+from fpenet.core.records import FileRecord
 from fpenet.data.crops.store import CropStore
+from fpenet.kpi.bootstrap import Interval
+from fpenet.kpi.confidence import ConfidenceMetrics
 from fpenet.kpi.metrics import face_errors, nme
 from fpenet.kpi.predictions import Predictions
+from fpenet.kpi.robustness import RobustnessReport
+from fpenet.kpi.temporal import TemporalReport
 
 Numbers = Mapping[str, float | None]
-Intervals = Mapping[str, Sequence[float] | None]
+Intervals = Mapping[str, Interval | None]
+KPI = "kpi.json"
 
 
 @dataclass(frozen=True, slots=True)
-class KpiReport:
+class IntervalMethod:
+    """How the intervals are computed: by so many resamples ``of`` what, and at which level."""
+
+    resamples: int
+    level: float
+    seed: int
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class CumulativeCurve:
+    """Cumulative error curve.
+
+    Attributes:
+        nme: the errors.
+        share: region -> share of faces at or below each error.
+    """
+
+    normaliser: str
+    nme: tuple[float, ...]
+    share: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceMetrics:
+    """The metrics of the faces that share the value of an attribute.
+
+    Attributes:
+        too_few: why there are no numbers; None if there are enough faces and subjects.
+    """
+
+    attribute: str
+    value: str
+    num_faces: int
+    num_subjects: int
+    metrics: Numbers
+    intervals: Intervals
+    too_few: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KpiReport(FileRecord):
     """Metrics of a model. None means "n/a": it could not be measured.
 
     Attributes:
@@ -39,12 +82,8 @@ class KpiReport:
         intervals: the same names -> [low, high]; ``interval`` has the method.
         per_point: image_px, crop_px, tight/image_px (and _visible) -> one value per keypoint.
         visible_samples: number of evaluation faces on which each keypoint is visible.
-        curve: ``nme`` -> errors, ``share`` -> region -> share of faces at or below each.
-        slices: rows of attribute, value, num_faces, num_subjects, metrics, intervals, too_few.
         slices_left_out: attribute -> why it has no slices.
-        confidence: metrics of the confidence (see ``describe_confidence``).
-        robustness: error curves under corruptions (see ``robustness``); None if not requested.
-        temporal: temporal jitter of the points (see ``temporal``); None if not requested.
+        robustness, temporal: None if not requested.
         assumed: assumptions about a model that was not trained here, as text.
     """
 
@@ -56,45 +95,24 @@ class KpiReport:
     num_keypoints: int
     normaliser: str
     normalisers: Mapping[str, str]
-    regions: Mapping[str, list[int]]
+    regions: Mapping[str, tuple[int, ...]]
     metrics: Numbers
     intervals: Intervals
-    interval: Mapping[str, Any]
-    per_point: Mapping[str, list[float | None]]
-    visible_samples: list[int]
-    curve: Mapping[str, Any]
-    slices: Sequence[Mapping[str, Any]]
+    interval: IntervalMethod
+    per_point: Mapping[str, tuple[float | None, ...]]
+    visible_samples: tuple[int, ...]
+    curve: CumulativeCurve
+    slices: tuple[SliceMetrics, ...]
     slices_left_out: Mapping[str, str]
-    confidence: Mapping[str, Any] = field(default_factory=dict)
-    robustness: Mapping[str, Any] | None = None
-    temporal: Mapping[str, Any] | None = None
-    assumed: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return dataclasses.asdict(self)
-
-    def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        text = json.dumps(self.to_json(), indent=1, sort_keys=True, allow_nan=False)
-        path.write_text(text + "\n", encoding="utf-8")
-
-
-def read_kpi(path: Path) -> KpiReport:
-    """Read a report that ``KpiReport.save`` wrote.
-
-    Raises:
-        InputError: names the file: missing, or not a report.
-    """
-    try:
-        return KpiReport(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a KPI report: {error}") from None
+    confidence: ConfidenceMetrics
+    robustness: RobustnessReport | None = None
+    temporal: TemporalReport | None = None
+    assumed: tuple[str, ...] = ()
 
 
 def write_kpi(kpi: KpiReport, out_dir: Path) -> None:
     """Write ``kpi.json``, ``kpi_per_point.csv`` and ``kpi_per_region.csv``."""
-    kpi.save(out_dir / "kpi.json")
+    kpi.write(out_dir / KPI)
     units = list(kpi.per_point)
     with (out_dir / "kpi_per_point.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
@@ -120,8 +138,8 @@ def write_kpi_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
         "",
         f"{digest}. Judged on {kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of"
         f" {kpi.num_subjects} subjects, {kpi.num_keypoints} keypoints (faces {kpi.faces[:16]}).",
-        f"NME by {kpi.normalisers[kpi.normaliser]}. In brackets: {kpi.interval['level']:.0%}"
-        f" interval, {kpi.interval['resamples']} resamples of subjects.",
+        f"NME by {kpi.normalisers[kpi.normaliser]}. In brackets: {kpi.interval.level:.0%}"
+        f" interval, {kpi.interval.resamples} resamples of subjects.",
         "",
         *_row("region", *units),
         *_row(*["---"] * (1 + len(units))),
@@ -130,14 +148,14 @@ def write_kpi_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
         names = [f"{unit}/{region}" for unit in units]
         lines += _row(region, *(_spread(kpi.metrics[n], kpi.intervals[n]) for n in names))
     lines += ["", "## What was assumed", ""]
-    lines += [f"- {text}" for text in kpi.assumed or ["nothing: the file contains all settings"]]
+    lines += [f"- {text}" for text in kpi.assumed or ("nothing: the file contains all settings",)]
     lines += ["", "## Slices", "", *_row("slice", "faces", "subjects", f"{headline}/all")]
     lines += _row(*["---"] * 4)
     for row in kpi.slices:
         metric = f"{headline}/all"
-        value = row["too_few"] or _spread(row["metrics"][metric], row["intervals"][metric])
-        slice_name = f"{row['attribute']}: {row['value']}"
-        lines += _row(slice_name, str(row["num_faces"]), str(row["num_subjects"]), value)
+        value = row.too_few or _spread(row.metrics[metric], row.intervals[metric])
+        slice_name = f"{row.attribute}: {row.value}"
+        lines += _row(slice_name, str(row.num_faces), str(row.num_subjects), value)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -145,7 +163,7 @@ def _row(*cells: str) -> list[str]:
     return [f"| {' | '.join(cells)} |"]
 
 
-def _spread(value: float | None, interval: Sequence[float] | None) -> str:
+def _spread(value: float | None, interval: Interval | None) -> str:
     """A number and its interval as text."""
     if value is None:
         return "n/a"
@@ -167,8 +185,8 @@ def plot_kpi(kpi: KpiReport, store: CropStore, predictions: Predictions, path: P
     figure = Figure(figsize=(12, 8), layout="constrained")
     grid = figure.add_gridspec(3, 6, height_ratios=(1.2, 1, 1))
     curve = figure.add_subplot(grid[0, :3])
-    percent = np.array(kpi.curve["nme"]) * 100
-    curve.plot(percent, kpi.curve["share"]["all"])
+    percent = np.array(kpi.curve.nme) * 100
+    curve.plot(percent, kpi.curve.share["all"])
     curve.set(
         xlabel=f"NME of a face, % of the {kpi.normalisers[kpi.normaliser].split(',')[0]}",
         ylabel="fraction of faces",

@@ -2,20 +2,20 @@
 
 Input: a predict function, the crop store, levels of CORRUPTIONS. Does: corrupts the same faces,
 sampled evenly over subjects, at every level; predicted points are mapped back to the clean crop, so
-that all errors are in its pixels. Output: JSON values.
+that all errors are in its pixels. Output: the report.
 """
 
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from fpenet.core.records import fields_of
 from fpenet.data.crops.geometry import CropBox, cut
 from fpenet.data.crops.store import CROP_PX, CropStore, Greys, Rows
-from fpenet.kpi.bootstrap import Resamples
+from fpenet.kpi.bootstrap import Interval, Resamples
 from fpenet.kpi.confidence import large_error_auroc
 from fpenet.kpi.metric_table import finite, metric_table
 from fpenet.kpi.metrics import Bools, Floats, face_errors
@@ -23,6 +23,45 @@ from fpenet.kpi.predictions import Predict, predict_all
 from fpenet.params import EvaluateParams
 
 MAIN_REGIONS = ("all", "eyes", "mouth")
+
+
+@dataclass(frozen=True, slots=True)
+class RobustnessErrors:
+    """The errors of some faces; see ``KpiReport`` for the names of the metrics."""
+
+    metrics: Mapping[str, float | None]
+    intervals: Mapping[str, Interval | None]
+    auroc_large_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RobustnessLevel(RobustnessErrors):
+    """The errors at one level of a corruption."""
+
+    level: float
+
+
+@dataclass(frozen=True, slots=True)
+class RobustnessCurve:
+    """The errors at every level of one corruption; ``unit`` is that of the levels, in words."""
+
+    corruption: str
+    unit: str
+    levels: tuple[RobustnessLevel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RobustnessReport:
+    """Error curves under corruptions.
+
+    Attributes:
+        clean: the same faces without corruption.
+    """
+
+    num_faces: int
+    num_subjects: int
+    clean: RobustnessErrors
+    curves: tuple[RobustnessCurve, ...]
 
 
 def evenly(subjects: Sequence[str], count: int, seed: int) -> Rows:
@@ -46,17 +85,14 @@ def robustness_of(
     rows: Rows,
     regions: Mapping[str, Sequence[int]],
     evaluate: EvaluateParams,
-) -> dict[str, Any]:
+) -> RobustnessReport:
     """The error at every level of every corruption in ``evaluate.robustness.levels``.
+
+    Metrics are crop_px, crop_px_visible (a covered point counts as hidden) and the headline NME of
+    MAIN_REGIONS.
 
     Args:
         rows: the evaluation faces.
-
-    Returns:
-        num_faces, num_subjects; ``clean``: metrics, intervals and auroc_large_error of the same
-        faces without corruption; ``curves``: rows of corruption, unit and levels, each level with
-        the keys of ``clean``. Metrics are crop_px, crop_px_visible (a covered point counts as
-        hidden) and the headline NME of MAIN_REGIONS.
     """
     seed = evaluate.interval.seed
     chosen = rows[evenly(store.subjects(rows), evaluate.robustness.faces, seed)]
@@ -64,7 +100,7 @@ def robustness_of(
     subjects = store.subjects(chosen)
     resamples = Resamples.of(subjects, evaluate.interval)
 
-    def evaluate_faces(faces: CorruptedFaces) -> dict[str, Any]:
+    def evaluate_faces(faces: CorruptedFaces) -> RobustnessErrors:
         points, confidence = predict_all(predict, faces.images, evaluate.batch_size)
         errors = face_errors(store, chosen, faces.to_clean(points))
         headline = next(iter(errors.norms))
@@ -75,11 +111,11 @@ def robustness_of(
         )
         units = ("crop_px", "crop_px_visible", f"nme_{headline}")
         table = metric_table(errors, regions).chosen(lambda name: name.rpartition("/")[0] in units)
-        return {
-            "metrics": finite(table.means()),
-            "intervals": resamples.intervals(table),
-            "auroc_large_error": large_error_auroc(errors, confidence),
-        }
+        return RobustnessErrors(
+            finite(table.means()),
+            resamples.intervals(table),
+            large_error_auroc(errors, confidence),
+        )
 
     curves = []
     for corruption, levels in evaluate.robustness.levels.items():
@@ -87,14 +123,14 @@ def robustness_of(
         results = []
         for level in levels:
             faces = corrupt(store, chosen, level, np.random.default_rng(seed))
-            results.append({"level": level, **evaluate_faces(faces)})
-        curves.append({"corruption": corruption, "unit": unit, "levels": results})
-    return {
-        "num_faces": len(chosen),
-        "num_subjects": len(set(subjects)),
-        "clean": evaluate_faces(clean(store, chosen)),
-        "curves": curves,
-    }
+            results.append(RobustnessLevel(**fields_of(evaluate_faces(faces)), level=level))
+        curves.append(RobustnessCurve(corruption, unit, tuple(results)))
+    return RobustnessReport(
+        num_faces=len(chosen),
+        num_subjects=len(set(subjects)),
+        clean=evaluate_faces(clean(store, chosen)),
+        curves=tuple(curves),
+    )
 
 
 _CENTER = (CROP_PX - 1) / 2

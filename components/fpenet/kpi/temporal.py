@@ -8,11 +8,12 @@ independent errors it is their standard deviation.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.core.records import Identifier
 from fpenet.data.crops.store import CropStore, Rows
 from fpenet.kpi.metrics import Floats
 from fpenet.kpi.predictions import Predict, predict_all
@@ -34,25 +35,43 @@ def temporal_jitter(errors: Floats) -> NDArray[np.float64]:
     return mean
 
 
+class TemporalKind(Identifier):
+    """The frames that the jitter is of: those of the data set, or simulated from stills."""
+
+    SEQUENCES = "sequences_of_the_set"
+    STILLS = "stills_moved_by_less_than_a_pixel"
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalReport:
+    """Temporal jitter of the points, pixels of the 80x80 crop.
+
+    Attributes:
+        sequences, frames: number of sequences, and of frames of all sequences.
+        metrics: ``trembling_px/<region>`` -> mean jitter over sequences and keypoints; None for a
+            region without a labelled point.
+    """
+
+    kind: TemporalKind
+    sequences: int
+    frames: int
+    metrics: Mapping[str, float | None]
+
+
 def temporal_of(
     predict: Predict,
     store: CropStore,
     rows: Rows,
     regions: Mapping[str, Sequence[int]],
     evaluate: EvaluateParams,
-) -> dict[str, Any]:
-    """Temporal jitter of the points, pixels of the 80x80 crop.
-
-    Returns:
-        kind, number of sequences and of frames, and metrics ``trembling_px/<region>``: the mean
-        jitter over sequences and keypoints; None for a region without a labelled point.
-    """
+) -> TemporalReport:
+    """Temporal jitter of the points on the evaluation faces ``rows``."""
     groups = _sequences(store, rows)
     if groups:
-        kind = "sequences of the set"
+        kind = TemporalKind.SEQUENCES
         tracks = [_errors(predict, store, group, evaluate) for group in groups]
     else:
-        kind = "stills moved by less than a pixel"
+        kind = TemporalKind.STILLS
         chosen = rows[evenly(store.subjects(rows), evaluate.temporal.faces, evaluate.interval.seed)]
         tracks = _stills(predict, store, chosen, evaluate)
     jitter = np.stack([temporal_jitter(track) for track in tracks])  # (sequences, K)
@@ -63,12 +82,7 @@ def temporal_of(
         else None
         for region, points in regions.items()
     }
-    return {
-        "kind": kind,
-        "sequences": len(tracks),
-        "frames": sum(map(len, tracks)),
-        "metrics": values,
-    }
+    return TemporalReport(kind, len(tracks), sum(map(len, tracks)), values)
 
 
 def _sequences(store: CropStore, rows: Rows) -> list[Rows]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fpenet.core.records import fields_of
 from fpenet.data.crops.store import open_crops
 from fpenet.kpi.evaluate import Predict
 from fpenet.kpi.evaluate import evaluate as judge
@@ -47,5 +48,7 @@ def evaluate_net(
         "subjects": kpi.num_subjects,
         "normaliser": kpi.normaliser,
         "metrics": dict(kpi.metrics),
-        "confidence": {key: value for key, value in kpi.confidence.items() if key != "reliability"},
+        "confidence": {
+            key: value for key, value in fields_of(kpi.confidence).items() if key != "reliability"
+        },
     }

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from fpenet.core.errors import InputError
+from fpenet.data.validation.validation_report import VALIDATION, ValidationReport
 from fpenet.deploy.benchmark.timings import TIMINGS, TimingTable
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
 from fpenet.deploy.judge.parity import PARITY, ParityCheck, ParityTable
 from fpenet.kpi.gate import GATE, GateDecision
+from fpenet.kpi.report import KPI, KpiReport
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import Manifest, read_manifest
 from fpenet.release.release_manifest import EngineSummary
@@ -49,8 +51,8 @@ class Evidence:
 
     folders: Mapping[str, Path]
     manifests: Mapping[str, Manifest]
-    validation: Mapping[str, Any]
-    kpi: Mapping[str, Any]
+    validation: ValidationReport
+    kpi: KpiReport
     engines: Sequence[Engine]
     parity: Sequence[ParityCheck]
     timings: TimingTable
@@ -90,8 +92,8 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
     return Evidence(
         folders,
         {name: read_manifest(folder) for name, folder in folders.items()},
-        read_stage_json(folders["validate"] / "report.json"),
-        read_stage_json(folders["evaluate"] / "kpi.json"),
+        ValidationReport.read(folders["validate"] / VALIDATION),
+        KpiReport.read(folders["evaluate"] / KPI),
         EngineTable.read(folders["build"] / ENGINES).engines,
         ParityTable.read(folders["build"] / PARITY).checks,
         TimingTable.read(folders["benchmark"] / TIMINGS),
@@ -164,14 +166,14 @@ def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
     unfinished = any(unfinished_targets(evidence.engines).values())
     tags = {
         RELEASE_TAG: evidence.release,
-        "fpenet.dataset": str(evidence.kpi["dataset"]),
+        "fpenet.dataset": evidence.kpi.dataset,
         "fpenet.gate": "passed" if evidence.verdict.passed else "refused",
         "fpenet.engines": "partial" if unfinished else "complete",
         "fpenet.int8": _int8_words(evidence).rstrip("."),
         "fpenet.refused": "; ".join(reasons)[:5000],
     }
     tags |= {f"digest.{name}": manifest.content for name, manifest in evidence.manifests.items()}
-    for name, value in evidence.kpi["metrics"].items():
+    for name, value in evidence.kpi.metrics.items():
         if name.rpartition("/")[2] in MAIN_REGIONS:
             tags[f"kpi.{name}"] = "n/a" if value is None else f"{value:.4g}"
     for row in engine_rows(evidence):
@@ -199,7 +201,7 @@ def flat_params(manifests: Mapping[str, Manifest]) -> dict[str, str]:
 def flat_metrics(evidence: Evidence) -> dict[str, float]:
     """Every measured number: KPI, parity, latency, and size of the engines."""
     metrics: dict[str, float | None] = {
-        f"kpi/{name}": value for name, value in evidence.kpi["metrics"].items()
+        f"kpi/{name}": value for name, value in evidence.kpi.metrics.items()
     }
     for check in evidence.parity:
         metrics[f"parity/{check.name}/mean_px"] = check.mean_px
@@ -230,15 +232,3 @@ def read_curve(train_dir: Path) -> list[dict[str, float]]:
         {key: float(value) for key, value in line.items() if isinstance(value, int | float)}
         for line in lines
     ]
-
-
-def read_stage_json(path: Path) -> Any:
-    """The JSON value in a file.
-
-    Raises:
-        InputError: the file is missing or not JSON, naming it.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from None

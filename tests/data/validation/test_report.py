@@ -2,6 +2,7 @@ import base64
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -10,21 +11,24 @@ from fpenet.data.overlay import PICTURE_PX, draw_face
 from fpenet.data.readers import read_labels
 from fpenet.data.validation.report import render_report
 from fpenet.data.validation.run_checks import run_checks
+from fpenet.data.validation.validation_report import CheckSummary
 from fpenet.params import Params
 from tests.conftest import TinyLabels
+from tests.manifests import VALIDATED
 
-REPORT = {
-    "dataset": "<faces>",
-    "kept": 20,
-    "faces": 21,
-    "subjects": 10,
-    "num_keypoints": 5,
-    "blocking": ["too many <broken> faces"],
-    "warnings": ["few faces from the left"],
-    "dropped": {"occluded": 1},
-    "checks": {"occluded": {"severity": "drop", "findings": 1, "skipped": None}},
-    "counts": {"yaw": {"frontal": 20}},
-}
+REPORT = replace(
+    VALIDATED,
+    dataset="<faces>",
+    kept=20,
+    faces=21,
+    subjects=10,
+    num_keypoints=5,
+    blocking=("too many <broken> faces",),
+    warnings=("few faces from the left",),
+    dropped={"occluded": 1},
+    checks={"occluded": CheckSummary("drop", 1, None, {})},
+    counts={"yaw": {"frontal": 20}},
+)
 
 
 def test_a_face_is_drawn_with_its_points_where_they_are(

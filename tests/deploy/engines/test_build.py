@@ -15,7 +15,7 @@ from fpenet.deploy.engines.onnxruntime_engine import open_engine
 from fpenet.deploy.judge.parity import distances
 from fpenet.kpi.evaluate import evaluate
 from fpenet.kpi.predictions import load_predictions
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_file
 
@@ -65,7 +65,7 @@ def test_what_ships_is_what_was_judged(stages: SimpleNamespace, params: Params) 
         predict = open_engine(stages.build / row["file"])
         kpi, found = evaluate(predict, store, params.evaluate)
         assert row["metrics"] == pytest.approx(dict(kpi.metrics))
-        assert read_kpi(stages.build / row["kpi"]).metrics == row["metrics"]
+        assert KpiReport.read(stages.build / row["kpi"]).metrics == row["metrics"]
         kept = load_predictions(stages.build / row["predictions"])
         assert np.array_equal(kept.points, found.points)
         assert kept.faces == kpi.faces

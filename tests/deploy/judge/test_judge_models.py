@@ -18,7 +18,7 @@ from fpenet.deploy.judge.judge_models import (
     write_evaluation,
 )
 from fpenet.kpi.predictions import load_predictions, predict_all
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import Params
 
 
@@ -105,11 +105,11 @@ def test_a_bundle_is_judged_as_its_engine_was(
 ) -> None:
     kpi = write_evaluation(stages.bundle / "cpu", store, params.evaluate, tmp_path)
     name = open_model(stages.bundle / "cpu", store.box_scale).name
-    before = read_kpi(stages.build / f"{name}.kpi.json")
+    before = KpiReport.read(stages.build / f"{name}.kpi.json")
     assert kpi.faces == before.faces
     assert kpi.metrics == pytest.approx(before.metrics, abs=1e-4)
-    assert kpi.assumed == []
-    assert kpi.confidence["ece"] == pytest.approx(before.confidence["ece"], abs=1e-6)
+    assert kpi.assumed == ()
+    assert kpi.confidence.ece == pytest.approx(before.confidence.ece, abs=1e-6)
     assert kpi.robustness is not None
 
 
@@ -120,9 +120,9 @@ def test_an_onnx_file_and_the_training_it_came_from_are_worth_the_same(
     ours = write_evaluation(file, store, quick, tmp_path / "onnx")
     trained = write_evaluation(stages.train, store, quick, tmp_path / "torch")
     assert ours.metrics == pytest.approx(trained.metrics, abs=1e-3)
-    assert ours.confidence["within_px"] == trained.confidence["within_px"] == 4.0
-    assert ours.confidence["ece"] == pytest.approx(trained.confidence["ece"], abs=1e-3)
-    assert ours.assumed == ["its keypoints are numbered as the labels are"]
+    assert ours.confidence.within_px == trained.confidence.within_px == 4.0
+    assert ours.confidence.ece == pytest.approx(trained.confidence.ece, abs=1e-3)
+    assert ours.assumed == ("its keypoints are numbered as the labels are",)
     files = {"kpi.json", "kpi_per_point.csv", "kpi_per_region.csv", "kpi.png", "predictions.npz"}
     assert {path.name for path in (tmp_path / "onnx").iterdir()} == {*files, "card.md"}
 

@@ -13,7 +13,7 @@ from fpenet.data.crops.store import open_crops
 from fpenet.deploy.judge.judge_release import judge_release
 from fpenet.kpi.gate import GATE, ChampionState, GateDecision
 from fpenet.kpi.predictions import load_predictions
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import Params
 from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.signing import SigningKey, read_signing_key
@@ -79,8 +79,8 @@ def test_a_release_is_no_worse_than_itself(
         "cpu/int8": "cpu/int8",
     }
     kept = champion.engines["cpu/int8"]
-    own = read_kpi(stages.build / "cpu/int8.kpi.json")
-    kpi = read_kpi(tmp_path / "gate" / kept.kpi)
+    own = KpiReport.read(stages.build / "cpu/int8.kpi.json")
+    kpi = KpiReport.read(tmp_path / "gate" / kept.kpi)
     assert kpi.faces == own.faces
     assert kpi.metrics == pytest.approx(own.metrics, abs=1e-4)
     found_again = load_predictions(tmp_path / "gate" / kept.predictions)

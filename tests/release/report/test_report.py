@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from fpenet.data.crops.store import open_crops
+from fpenet.kpi.report import SliceMetrics
 from fpenet.release.evidence import read_evidence
 from fpenet.release.report.charts import draw_slices
 from fpenet.release.report.faces import faces_lost, png_uri, show_face, worst_faces
@@ -177,7 +178,7 @@ def test_the_only_face_that_the_champion_did_better_on_is_shown(finished: dict[s
 
 def test_a_chart_of_slices_shows_the_whole_marker_of_the_worst_one() -> None:
     rows = [
-        {"value": name, "metrics": {"nme/all": error}, "intervals": {"nme/all": None}}
+        SliceMetrics("side", name, 9, 9, {"nme/all": error}, {"nme/all": None}, too_few=None)
         for name, error in (("left", 0.60), ("right", 0.77))
     ]
     (axes,) = draw_slices(rows, "nme/all", ()).axes
@@ -188,11 +189,11 @@ def test_a_chart_of_slices_shows_the_whole_marker_of_the_worst_one() -> None:
 
 def test_a_set_whose_slices_all_have_too_few_faces_has_a_report(finished: dict[str, Path]) -> None:
     evidence = read_evidence(finished)
-    slices = [
-        {**row, "metrics": {}, "intervals": {}, "too_few": "too few: 1 faces of 1 people"}
-        for row in evidence.kpi["slices"]
-    ]
-    few = replace(evidence, kpi={**evidence.kpi, "slices": slices})
+    slices = tuple(
+        replace(row, metrics={}, intervals={}, too_few="too few: 1 faces of 1 people")
+        for row in evidence.kpi.slices
+    )
+    few = replace(evidence, kpi=replace(evidence.kpi, slices=slices))
     text = templates().get_template("report.html.j2").render(Page(few, []).context(False))
     section = Parsed(text).sections["slices"]
     assert "too few faces or subjects: 15 (2 of 2), 30 (2 of 2)" in " ".join(section.split())

@@ -7,9 +7,8 @@ overlays their points, coloured by region. Output: a self-contained page.
 import base64
 import html
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from fpenet.core.errors import InputError
 from fpenet.data.overlay import draw_face
 from fpenet.data.sample import FaceSample
 from fpenet.data.validation.run_checks import CheckedLabels, suspicion
+from fpenet.data.validation.validation_report import ValidationReport
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
@@ -51,7 +51,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def render_report(
-    report: Mapping[str, Any],
+    report: ValidationReport,
     samples: Sequence[FaceSample],
     sifted: CheckedLabels,
     root: Path,
@@ -60,31 +60,30 @@ def render_report(
     """The page.
 
     Args:
-        report: what report.json holds.
         most: pictures of each check.
     """
     parts = [
-        f"<h1>Labels of {html.escape(report['dataset'])}</h1>",
-        f"<p>{report['kept']} of {report['faces']} faces are kept,"
-        f" {report['subjects']} subjects, {report['num_keypoints']} keypoints.</p>",
+        f"<h1>Labels of {html.escape(report.dataset)}</h1>",
+        f"<p>{report.kept} of {report.faces} faces are kept,"
+        f" {report.subjects} subjects, {report.num_keypoints} keypoints.</p>",
     ]
-    for line in report["blocking"]:
+    for line in report.blocking:
         parts.append(f'<p class="stop">Stops the run: {html.escape(line)}</p>')
-    for line in report["warnings"]:
+    for line in report.warnings:
         parts.append(f"<p>Warning: {html.escape(line)}</p>")
     parts.append("<h2>Checks</h2>")
     parts.append(
         _table(
             ("check", "severity", "found", "not run"),
             [
-                (name, each["severity"], each["findings"], each["skipped"] or "")
-                for name, each in report["checks"].items()
+                (name, each.severity, each.findings, each.skipped or "")
+                for name, each in report.checks.items()
             ],
         )
     )
     parts.append("<h2>Dropped, by reason</h2>")
-    parts.append(_table(("reason", "faces"), report["dropped"].items()))
-    for name, counts in report["counts"].items():
+    parts.append(_table(("reason", "faces"), report.dropped.items()))
+    for name, counts in report.counts.items():
         parts.append(f"<h2>Faces by {html.escape(name)}</h2>")
         parts.append(_table((name, "faces"), counts.items()))
     parts.append(_worst(samples, sifted, root, most))

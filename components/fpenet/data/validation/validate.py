@@ -9,7 +9,6 @@ stage, so that the report is written; stage split then raises the error.
 
 import csv
 import dataclasses
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fpenet.core.errors import InputError
+from fpenet.core.records import encode
 from fpenet.data.checks.faces import labelled_faces
 from fpenet.data.readers import LabelledSet, read_labels
 from fpenet.data.rejected import Rejected
@@ -32,6 +32,7 @@ from fpenet.data.validation.expectations import (
 )
 from fpenet.data.validation.report import render_report
 from fpenet.data.validation.run_checks import CheckedLabels, kept_samples, run_checks
+from fpenet.data.validation.validation_report import VALIDATION, CheckSummary, ValidationReport
 from fpenet.keypoints import custom_scheme
 from fpenet.params import DataParams, ValidateParams
 
@@ -77,36 +78,33 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
         blocking="; ".join(blocking),
     )
     _write_tables(labelled, sifted, rejected, out_dir)
-    summary = {
-        "dataset": labelled.name,
-        "num_keypoints": sifted.num_keypoints,
-        "faces": faces,
-        "kept": len(kept),
-        "dropped": dropped,
-        "broken": sum(one.broken for one in rejected),
-        "subjects": len({sample.subject for sample in kept if sample.subject is not None}),
-        "images": len({sample.image for sample in kept}),
-        "expectations": {name: result.evaluated for name, result in suites.items()},
-        "found": {
+    warned = [line for result in suites.values() for line in result.warned]
+    report = ValidationReport(
+        dataset=labelled.name,
+        num_keypoints=sifted.num_keypoints,
+        faces=faces,
+        kept=len(kept),
+        dropped=dropped,
+        broken=sum(one.broken for one in rejected),
+        subjects=len({sample.subject for sample in kept if sample.subject is not None}),
+        images=len({sample.image for sample in kept}),
+        expectations={name: result.evaluated for name, result in suites.items()},
+        found={
             name: len(outcome.details)
             for name, outcome in sifted.outcomes.items()
             if outcome.details
         },
-        "passed": not blocking,
-        "blocking": blocking,
-    }
-    warned = [line for result in suites.values() for line in result.warned]
-    report = {
-        **summary,
-        "warnings": [*warned, *_messages(sifted, validate, "warn", whole=True)],
-        "checks": describe_checks(sifted, validate),
-        "counts": count_faces(kept, sifted),
-    }
-    text = json.dumps(report, indent=1, sort_keys=True, allow_nan=False)
-    (out_dir / "report.json").write_text(text + "\n", encoding="utf-8")
+        passed=not blocking,
+        blocking=tuple(blocking),
+        warnings=(*warned, *_messages(sifted, validate, "warn", whole=True)),
+        checks=describe_checks(sifted, validate),
+        counts=count_faces(kept, sifted),
+    )
+    report.write(out_dir / VALIDATION)
     page = render_report(report, labelled.samples, sifted, labelled.root, validate.report_faces)
     (out_dir / "report.html").write_text(page, encoding="utf-8")
-    return summary
+    summary: dict[str, Any] = encode(report)
+    return {key: summary[key] for key in summary if key not in ("warnings", "checks", "counts")}
 
 
 def _scheme_of(labelled: LabelledSet, num_keypoints: int) -> str:
@@ -168,15 +166,12 @@ def _messages(
     return lines
 
 
-def describe_checks(sifted: CheckedLabels, validate: ValidateParams) -> dict[str, dict[str, Any]]:
-    """What each check found, without a name of a face: severity, count, why not run, numbers."""
+def describe_checks(sifted: CheckedLabels, validate: ValidateParams) -> dict[str, CheckSummary]:
+    """What each check found, without a name of a face."""
     return {
-        name: {
-            "severity": validate.severity[name],
-            "findings": len(outcome.details),
-            "skipped": outcome.skipped,
-            "numbers": dict(outcome.numbers),
-        }
+        name: CheckSummary(
+            validate.severity[name], len(outcome.details), outcome.skipped, dict(outcome.numbers)
+        )
         for name, outcome in sifted.outcomes.items()
     }
 

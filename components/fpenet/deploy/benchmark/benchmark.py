@@ -36,7 +36,7 @@ from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineTable
 from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import Pending
 from fpenet.kpi.predictions import Predict
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import BenchmarkParams
 from fpenet.provenance.digest import digest_bytes
 
@@ -109,7 +109,7 @@ def benchmark_engines(
     modes: list[Mode] = []
     absent: list[str] = []
     total = (len(models) + 1) * len(benchmark.batch_sizes)
-    kpi = read_kpi(evaluate_dir / "kpi.json")
+    kpi = KpiReport.read(evaluate_dir / "kpi.json")
     trained, torch_predict = _trained(train_dir, kpi.metrics, benchmark.threads)
     for index, model in enumerate([trained, *models]):
         predict = (

@@ -51,7 +51,7 @@ from fpenet.deploy.judge.parity import (
 )
 from fpenet.kpi.evaluate import evaluate as judge
 from fpenet.kpi.predictions import Predict, load_predictions, predict_all
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import BuildParams, EvaluateParams
 from fpenet.provenance.digest import digest_bytes
 
@@ -139,7 +139,7 @@ def build_engine(
         update={"batch_size": min(judged.params.batch_size, target.batch[2])}
     )
     kpi, found = judge(predict, judged.store, how, judged.confidence_px)
-    kpi.save(path.with_suffix(".kpi.json"))
+    kpi.write(path.with_suffix(".kpi.json"))
     found.save(path.with_suffix(".predictions.npz"))
     return replace(
         row,
@@ -195,13 +195,13 @@ def build_engines(
     """
     store = open_crops(crop_dir)
     kpi, found = (
-        read_kpi(evaluate_dir / "kpi.json"),
+        KpiReport.read(evaluate_dir / "kpi.json"),
         load_predictions(evaluate_dir / "predictions.npz"),
     )
     golden = make_golden(open_engine(_newest(export_dir) / "fp32.onnx", threads=1), store.box_scale)
     golden.save(out_dir / GOLDEN)
     golden_limits(build).write(out_dir / "golden.json")
-    judged = EvaluationSet(store, found.points, evaluate, kpi.confidence["within_px"], golden)
+    judged = EvaluationSet(store, found.points, evaluate, kpi.confidence.within_px, golden)
     points = check_parity(judged, export_dir, calibrate_dir) | {"torch": judged.points}
     names = store.table["image"].to_pylist()
     faces = [names[row] for row in store.rows(store.judged_part)]

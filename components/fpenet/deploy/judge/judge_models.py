@@ -58,7 +58,7 @@ def evaluate_model(
             f"the {candidate.num_keypoints} keypoints of the model and the {store.num_keypoints}"
             f" of the labels share their first {own.num_keypoints}, which are judged"
         )
-    return dataclasses.replace(kpi, assumed=assumed), found
+    return dataclasses.replace(kpi, assumed=tuple(assumed)), found
 
 
 def write_evaluation(

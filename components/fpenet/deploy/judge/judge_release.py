@@ -40,7 +40,7 @@ from fpenet.kpi.gate import (
     decide,
 )
 from fpenet.kpi.predictions import Predictions, digest_faces, judged_rows, load_predictions
-from fpenet.kpi.report import read_kpi
+from fpenet.kpi.report import KpiReport
 from fpenet.params import EvaluateParams, GateParams
 from fpenet.provenance.checksums import Trusted
 
@@ -61,7 +61,7 @@ def judge_release(
         trusted: whose signature the champion must bear.
     """
     store = open_crops(crop_dir)
-    kpi = read_kpi(evaluate_dir / "kpi.json")
+    kpi = KpiReport.read(evaluate_dir / "kpi.json")
     engines = executed_engines(build_dir)
     candidates = {
         engine.name: load_predictions(build_dir / path) for engine, path in engines if path
@@ -85,7 +85,7 @@ def executed_engines(build_dir: Path) -> list[tuple[JudgedEngine, str | None]]:
             continue
         name = str(row.id)
         check = parity.check(name)
-        report = read_kpi(build_dir / row.kpi) if row.kpi else None
+        report = KpiReport.read(build_dir / row.kpi) if row.kpi else None
         engine = JudgedEngine(
             name,
             report,
@@ -162,7 +162,7 @@ def _write(
     kpi, predictions = (Path(f"{stem}.{kind}") for kind in ("kpi.json", "predictions.npz"))
     if not kpi.exists():
         kpi.parent.mkdir(exist_ok=True)
-        judge_kpi(store, rival_predictions, evaluate).save(kpi)
+        judge_kpi(store, rival_predictions, evaluate).write(kpi)
         rival_predictions.save(predictions)
     return ChampionEngine(
         rival.name,

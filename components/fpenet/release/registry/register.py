@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.core.records import decode, fields_of
+from fpenet.data.validation.validation_report import VALIDATION
 from fpenet.kpi.gate import GATE
 from fpenet.params import RegisterParams
 from fpenet.provenance.digest import digest_file
@@ -185,7 +186,7 @@ def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
     """The release manifest without what only the registry knows.
 
     Raises:
-        InputError: the manifest of stage train or the KPI report lacks a value.
+        InputError: the manifest of stage train lacks a value.
     """
     unfinished = unfinished_targets(evidence.engines)
     training, kpi = evidence.manifests["train"].summary, evidence.kpi
@@ -199,7 +200,15 @@ def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
         pending=tuple(unfinished["pending"]),
         failed=tuple(unfinished["failed"]),
         training=_part_of(training, TrainingSummary, "train/manifest.json, summary"),
-        kpi=_part_of(kpi, KpiSummary, "evaluate/kpi.json"),
+        kpi=KpiSummary(
+            dataset=kpi.dataset,
+            part=kpi.part,
+            num_faces=kpi.num_faces,
+            num_subjects=kpi.num_subjects,
+            num_keypoints=kpi.num_keypoints,
+            normaliser=kpi.normaliser,
+            metrics=kpi.metrics,
+        ),
         parity=tuple(
             ParitySummary(each.name, each.reference, each.mean_px, each.max_px, each.passed)
             for each in evidence.parity
@@ -231,7 +240,7 @@ def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
         (folders["train"] / "model.json", "trainable"),
         (folders["train"] / "trainable.safetensors", "trainable"),
         (folders["train"] / "curve.jsonl", "train"),
-        (folders["validate"] / "report.json", "data"),
+        (folders["validate"] / VALIDATION, "data"),
         (folders["build"] / "engines.json", "build"),
         (folders["build"] / "parity.json", "build"),
         (folders["benchmark"] / "benchmark.json", "benchmark"),

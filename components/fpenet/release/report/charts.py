@@ -5,7 +5,7 @@ The figures are narrow, so that their text is readable on a phone.
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,10 @@ from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 
 from fpenet.keypoints import SCHEMES
+from fpenet.kpi.confidence import ConfidenceMetrics
 from fpenet.kpi.metrics import Floats
+from fpenet.kpi.report import KpiReport, SliceMetrics
+from fpenet.kpi.robustness import RobustnessCurve, RobustnessErrors
 
 OURS, CHAMPION, QUIET = "#0a58a6", "#c2570c", "#8a939e"
 _INK = "#1b1f24"
@@ -72,26 +75,26 @@ def png_of(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def draw_cumulative_error(kpi: Mapping[str, Any], champion: Mapping[str, Any] | None) -> Figure:
+def draw_cumulative_error(kpi: KpiReport, champion: KpiReport | None) -> Figure:
     """Plot the share of faces with an NME of at most x: all keypoints, the eyes, the mouth."""
     with _figure(3.3) as (figure, axes):
-        curve = kpi["curve"]
-        percent = 100 * np.array(curve["nme"])
+        curve = kpi.curve
+        percent = 100 * np.array(curve.nme)
         styles = {"all": (OURS, "-"), "eyes": (OURS, "--"), "mouth": (OURS, ":")}
         for region, (colour, line) in styles.items():
-            if region in curve["share"]:
-                axes.plot(percent, curve["share"][region], line, color=colour, label=region)
+            if region in curve.share:
+                axes.plot(percent, curve.share[region], line, color=colour, label=region)
         if champion is not None:
             axes.plot(
-                100 * np.array(champion["curve"]["nme"]),
-                champion["curve"]["share"]["all"],
+                100 * np.array(champion.curve.nme),
+                champion.curve.share["all"],
                 color=CHAMPION,
                 label="champion, all",
             )
         for limit in (8, 10):
             axes.axvline(limit, color=QUIET, linewidth=0.8, linestyle=(0, (2, 3)))
         axes.set(
-            xlabel=f"NME of a face, % of {kpi['normalisers'][kpi['normaliser']].split(',')[0]}",
+            xlabel=f"NME of a face, % of {kpi.normalisers[kpi.normaliser].split(',')[0]}",
             ylabel="share of the faces",
             xlim=(0, percent[-1]),
             ylim=(0, 1),
@@ -101,7 +104,7 @@ def draw_cumulative_error(kpi: Mapping[str, Any], champion: Mapping[str, Any] | 
 
 
 def draw_slices(
-    slices: Sequence[Mapping[str, Any]], metric: str, champion: Sequence[Mapping[str, Any]]
+    slices: Sequence[SliceMetrics], metric: str, champion: Sequence[SliceMetrics]
 ) -> Figure:
     """Plot the error and interval of each slice of one attribute; "too few" where it has no error.
 
@@ -109,16 +112,16 @@ def draw_slices(
         champion: the champion's slices of the same attribute; empty if there is no champion.
     """
     with _figure(2.9) as (figure, axes):
-        names = [str(each["value"]) for each in slices]
+        names = [each.value for each in slices]
         series = [(slices, OURS, -0.12 if champion else 0.0, "this release")]
         if champion:
             series.append((champion, CHAMPION, 0.12, "champion"))
         for rows, colour, shift, label in series:
-            known = {str(each["value"]): each for each in rows if each["metrics"].get(metric)}
+            known = {each.value: each for each in rows if each.metrics.get(metric)}
             positions = [index for index, name in enumerate(names) if name in known]
             judged = [known[names[index]] for index in positions]
-            values = np.array([100 * each["metrics"][metric] for each in judged])
-            ends = np.array([each["intervals"].get(metric) or [np.nan] * 2 for each in judged])
+            values = np.array([100 * (each.metrics[metric] or 0.0) for each in judged])
+            ends = np.array([each.intervals.get(metric) or [np.nan] * 2 for each in judged])
             whiskers = np.abs(100 * ends.reshape(-1, 2).T - values)
             axes.errorbar(
                 np.array(positions) + shift,
@@ -132,7 +135,7 @@ def draw_slices(
                 label=label,
             )
         for index, each in enumerate(slices):
-            if not each["metrics"].get(metric):
+            if not each.metrics.get(metric):
                 axes.annotate(
                     "too few",
                     (index, 0),
@@ -152,7 +155,7 @@ def draw_slices(
     return figure
 
 
-def draw_mean_face(kpi: Mapping[str, Any], mean_points: Floats) -> Figure:
+def draw_mean_face(kpi: KpiReport, mean_points: Floats) -> Figure:
     """Plot each keypoint on the mean face; the radius of its circle is its mean error, to scale.
 
     Args:
@@ -163,7 +166,7 @@ def draw_mean_face(kpi: Mapping[str, Any], mean_points: Floats) -> Figure:
         for line in _LINES if len(mean_points) in SCHEMES else ():
             axes.plot(*mean_points[list(line)].T, color="#d3d9df", linewidth=1, zorder=1)
         errors = np.array(
-            [np.nan if value is None else value for value in kpi["per_point"]["crop_px"]]
+            [np.nan if value is None else value for value in kpi.per_point["crop_px"]]
         )
         order = np.argsort(-errors)  # the largest circle is plotted first, below the others
         known = order[np.isfinite(errors[order]) & np.isfinite(mean_points[order, 0])]
@@ -207,49 +210,45 @@ _LINES = (
 """The lines between the keypoints of SCHEMES: jaw, eyebrows, nose, eyes, lips."""
 
 
-def draw_robustness(curve: Mapping[str, Any], clean: Mapping[str, Any], metric: str) -> Figure:
+def draw_robustness(curve: RobustnessCurve, clean: RobustnessErrors, metric: str) -> Figure:
     """Plot the error at each level of one corruption; the band is the interval.
 
     Args:
         clean: the errors of the same faces without corruption, plotted first.
     """
     with _figure(2.5, 3.6) as (figure, axes):
-        levels = [{"level": None, **clean}, *curve["levels"]]
-        levels = [each for each in levels if each["metrics"].get(metric) is not None]
-        values = [each["metrics"][metric] for each in levels]
-        ends = np.array([each["intervals"].get(metric) or [np.nan] * 2 for each in levels])
+        levels = [("clean", clean), *((f"{each.level:g}", each) for each in curve.levels)]
+        levels = [(name, each) for name, each in levels if each.metrics.get(metric) is not None]
+        values = [float(each.metrics[metric] or 0.0) for _, each in levels]
+        ends = np.array([each.intervals.get(metric) or (np.nan, np.nan) for _, each in levels])
         positions = np.arange(len(levels))
         axes.fill_between(positions, *ends.reshape(-1, 2).T, color=OURS, alpha=0.15, linewidth=0)
         axes.plot(positions, values, "o-", color=OURS, markersize=4)
-        labels = [_level(each["level"]) for each in levels]
+        labels = [name for name, _ in levels]
         axes.set_xticks(positions, labels, rotation=30 if len(labels) > 7 else 0)
-        axes.set(xlabel=curve["unit"], ylabel="mean error, crop px", ylim=(0, None))
+        axes.set(xlabel=curve.unit, ylabel="mean error, crop px", ylim=(0, None))
     return figure
 
 
-def draw_reliability(confidence: Mapping[str, Any]) -> Figure:
+def draw_reliability(confidence: ConfidenceMetrics) -> Figure:
     """Plot the share of correct keypoints by the confidence that the net predicted for them."""
     with _figure(3.3) as (figure, axes):
-        bins = [each for each in confidence["reliability"] if each["points"] >= FEWEST]
-        predicted = [each["told"] for each in bins]
-        most = max((each["points"] for each in bins), default=1)
+        bins = [each for each in confidence.reliability if each.points >= FEWEST]
+        predicted = [each.told for each in bins]
+        most = max((each.points for each in bins), default=1)
         axes.plot((0, 1), (0, 1), color=QUIET, linewidth=0.8, linestyle=(0, (2, 3)))
-        axes.plot(predicted, [each["happened"] for each in bins], color=OURS)
+        axes.plot(predicted, [each.happened for each in bins], color=OURS)
         axes.scatter(
             predicted,
-            [each["happened"] for each in bins],
-            s=[8 + 90 * each["points"] / most for each in bins],
+            [each.happened for each in bins],
+            s=[8 + 90 * each.points / most for each in bins],
             color=OURS,
             alpha=0.8,
         )
         axes.set(
             xlabel="predicted confidence (dot area: number of keypoints)",
-            ylabel=f"share visible and within {confidence['within_px']:g} px",
+            ylabel=f"share visible and within {confidence.within_px:g} px",
             xlim=(0, 1),
             ylim=(0, 1),
         )
     return figure
-
-
-def _level(level: float | None) -> str:
-    return "clean" if level is None else f"{level:g}"

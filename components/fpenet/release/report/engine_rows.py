@@ -30,7 +30,7 @@ class EngineRow:
 def engine_table(evidence: Evidence) -> list[EngineRow]:
     """One row per engine."""
     rows: list[EngineRow] = []
-    metric = f"nme_{evidence.kpi['normaliser']}/all"
+    metric = f"nme_{evidence.kpi.normaliser}/all"
     for summary, engine in zip(engine_rows(evidence), evidence.engines, strict=True):
         times = evidence.timings.of_engine(engine.id)
         single = next((timing for timing in times if timing.batch_size == 1), None)

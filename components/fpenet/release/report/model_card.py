@@ -8,6 +8,7 @@ contains it; the link names the SHA-256 of the file. Digits outside a link are p
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fpenet.kpi.report import SliceMetrics
 from fpenet.provenance.digest import digest_file
 from fpenet.release.evidence import Evidence, engine_rows
 from fpenet.release.report import nvidia_card
@@ -80,12 +81,12 @@ def _training_data(evidence: Evidence) -> str:
     labels, split = evidence.validation, evidence.manifests["split"].summary
     training, rules = evidence.manifests["train"].summary, evidence.manifests["validate"].params
     limits = rules["validate"]
-    dropped = [f"{cite(count, 'labels', ',d')} {why}" for why, count in labels["dropped"].items()]
+    dropped = [f"{cite(count, 'labels', ',d')} {why}" for why, count in labels.dropped.items()]
     digest = evidence.manifests["validate"].inputs["labels"]
     return (
-        f"`{labels['dataset']}` (labels `{digest[:16]}`): {cite(labels['faces'], 'labels', ',d')}"
-        f" labelled faces of {cite(labels['subjects'], 'labels', ',d')} subjects, of which"
-        f" {cite(labels['kept'], 'labels', ',d')} are used; dropped:"
+        f"`{labels.dataset}` (labels `{digest[:16]}`): {cite(labels.faces, 'labels', ',d')}"
+        f" labelled faces of {cite(labels.subjects, 'labels', ',d')} subjects, of which"
+        f" {cite(labels.kept, 'labels', ',d')} are used; dropped:"
         f" {', '.join(dropped) or 'none'}. Rules: an occlusion level of at most"
         f" {cite(limits['max_occlusion_level'], 'rules', 'd')},"
         f" at least {cite(limits['min_visible_fraction'], 'rules', '.0%')} of the face box in the"
@@ -107,20 +108,20 @@ def _part(split: Mapping[str, Any], part: str) -> str:
 def _evaluation_data(evidence: Evidence) -> str:
     kpi = evidence.kpi
     return (
-        f"Part `{kpi['part']}` of `{kpi['dataset']}`:"
-        f" {cite(kpi['num_faces'], 'kpi', ',d')} faces of"
-        f" {cite(kpi['num_subjects'], 'kpi', ',d')} subjects that are not in the training data"
-        f" (faces `{kpi['faces'][:16]}`)."
+        f"Part `{kpi.part}` of `{kpi.dataset}`:"
+        f" {cite(kpi.num_faces, 'kpi', ',d')} faces of"
+        f" {cite(kpi.num_subjects, 'kpi', ',d')} subjects that are not in the training data"
+        f" (faces `{kpi.faces[:16]}`)."
     )
 
 
 def _kpi(evidence: Evidence) -> str:
-    kpi, headline = evidence.kpi, evidence.kpi["normaliser"]
-    metrics: Mapping[str, Any] = kpi["metrics"]
-    comparable = kpi["dataset"] == nvidia_card.DATASET
+    kpi, headline = evidence.kpi, evidence.kpi.normaliser
+    metrics = kpi.metrics
+    comparable = kpi.dataset == nvidia_card.DATASET
 
     def cell(name: str, fmt: str) -> str:
-        return cite_interval(metrics.get(name), kpi["intervals"].get(name), "kpi", fmt)
+        return cite_interval(metrics.get(name), kpi.intervals.get(name), "kpi", fmt)
 
     rows = [
         (
@@ -130,24 +131,24 @@ def _kpi(evidence: Evidence) -> str:
             cell(f"image_px/{region}", ".2f"),
             cell(f"nme_{headline}/{region}", ".2%"),
         )
-        for region in kpi["regions"]
+        for region in kpi.regions
     ]
     note = "" if comparable else " (on Multi-PIE: not comparable)"
     head = ("region", "tight crop, px", f"NVIDIA's card, px{note}", "shipped crop, px", "NME")
-    confidence = kpi["confidence"]
+    confidence = kpi.confidence
     failed, area = (metrics.get(f"{unit}_{headline}_8/all") for unit in ("failure_rate", "auc"))
     return "\n\n".join(
         [
             "The error of a region is the mean over the faces for each keypoint, then the mean over"
             " its keypoints, in pixels of the source image. NME is the error of a face divided by"
-            f" the {kpi['normalisers'][headline].split(',')[0]}. In parentheses:"
-            f" {cite(kpi['interval']['level'], 'kpi', '.0%')} interval by a bootstrap over subjects"
-            f" ({cite(kpi['interval']['resamples'], 'kpi', ',d')} resamples).",
+            f" the {kpi.normalisers[headline].split(',')[0]}. In parentheses:"
+            f" {cite(kpi.interval.level, 'kpi', '.0%')} interval by a bootstrap over subjects"
+            f" ({cite(kpi.interval.resamples, 'kpi', ',d')} resamples).",
             citation_table(head, rows),
             f"Faces with an NME above `8 %`: {cite(failed, 'kpi', '.1%')}; AUC up to `8 %`:"
             f" {cite(area, 'kpi', '.3f')}. Confidence: AUROC of large errors"
-            f" {cite(confidence['auroc_large_error'], 'kpi', '.3f')}, expected calibration error"
-            f" {cite(confidence['ece'], 'kpi', '.3f')}.",
+            f" {cite(confidence.auroc_large_error, 'kpi', '.3f')}, expected calibration error"
+            f" {cite(confidence.ece, 'kpi', '.3f')}.",
         ]
     )
 
@@ -178,7 +179,7 @@ def _performance(evidence: Evidence) -> str:
 
 
 def _limitations(evidence: Evidence) -> str:
-    profiles = next((s for s in evidence.kpi["slices"] if s["value"] == "above 60"), None)
+    profiles = next((s for s in evidence.kpi.slices if s.value == "above 60"), None)
     lines = []
     if profiles is not None:
         lines.append(f"Faces with a yaw above `60` degrees: {_slice_error(evidence, profiles)}.")
@@ -187,21 +188,21 @@ def _limitations(evidence: Evidence) -> str:
 
 
 def _ethics(evidence: Evidence) -> str:
-    slices: dict[str, list[Mapping[str, Any]]] = {}
-    for one in evidence.kpi["slices"]:
-        slices.setdefault(one["attribute"], []).append(one)
-    metric = f"nme_{evidence.kpi['normaliser']}/all"
+    slices: dict[str, list[SliceMetrics]] = {}
+    for one in evidence.kpi.slices:
+        slices.setdefault(one.attribute, []).append(one)
+    metric = f"nme_{evidence.kpi.normaliser}/all"
     rows = []
     for attribute, every in slices.items():
-        judged = [one for one in every if one["metrics"].get(metric) is not None]
-        worst = sorted(judged, key=lambda one: -one["metrics"][metric])[:1]
+        judged = [one for one in every if one.metrics.get(metric) is not None]
+        worst = sorted(judged, key=lambda one: -(one.metrics[metric] or 0.0))[:1]
         for one in every if attribute in PERSONAL else worst:
             rows.append(
                 (
                     attribute.replace("_", " "),
-                    f"`{one['value']}`",
-                    cite(one["num_faces"], "kpi", ",d"),
-                    cite(one["num_subjects"], "kpi", ",d"),
+                    f"`{one.value}`",
+                    cite(one.num_faces, "kpi", ",d"),
+                    cite(one.num_subjects, "kpi", ",d"),
                     _slice_error(evidence, one),
                 )
             )
@@ -214,11 +215,11 @@ def _ethics(evidence: Evidence) -> str:
     )
 
 
-def _slice_error(evidence: Evidence, one: Mapping[str, Any]) -> str:
-    metric = f"nme_{evidence.kpi['normaliser']}/all"
-    if one["too_few"]:
+def _slice_error(evidence: Evidence, one: SliceMetrics) -> str:
+    metric = f"nme_{evidence.kpi.normaliser}/all"
+    if one.too_few:
         return "too few"
-    return cite_interval(one["metrics"][metric], one["intervals"][metric], "kpi", ".2%")
+    return cite_interval(one.metrics[metric], one.intervals[metric], "kpi", ".2%")
 
 
 def _versions(evidence: Evidence) -> str:

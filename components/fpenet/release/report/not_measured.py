@@ -5,10 +5,12 @@ result.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
+from fpenet.data.validation.validation_report import ValidationReport
 from fpenet.deploy.engines.engine_table import EngineStatus
 from fpenet.kpi.gate import ChampionResult, ChampionState
+from fpenet.kpi.report import KpiReport
+from fpenet.kpi.temporal import TemporalKind
 from fpenet.release.evidence import Evidence
 from fpenet.release.report import nvidia_card
 
@@ -25,8 +27,8 @@ def not_measured(evidence: Evidence) -> list[str]:
         *_card(kpi),
         *_slices(kpi),
         *_curves(kpi),
-        *_metrics(kpi["metrics"]),
-        *(f"Assumed: {each}." for each in kpi["assumed"]),
+        *_metrics(kpi.metrics),
+        *(f"Assumed: {each}." for each in kpi.assumed),
         *_validation(evidence.validation),
     ]
 
@@ -53,38 +55,39 @@ def _champion(champion: ChampionResult) -> list[str]:
     return [f"Comparison with a champion: {champion.state.words}, {champion.why}."]
 
 
-def _card(kpi: Mapping[str, Any]) -> list[str]:
-    if kpi["dataset"] == nvidia_card.DATASET:
+def _card(kpi: KpiReport) -> list[str]:
+    if kpi.dataset == nvidia_card.DATASET:
         return []
     return [
         "NVIDIA's KPI: it is defined on the KPI subjects of Multi-PIE, but this release was judged"
-        f" on {kpi['dataset']}."
+        f" on {kpi.dataset}."
     ]
 
 
-def _slices(kpi: Mapping[str, Any]) -> list[str]:
-    attributes = {each["attribute"] for each in kpi["slices"]}
+def _slices(kpi: KpiReport) -> list[str]:
+    attributes = {each.attribute for each in kpi.slices}
     absent = [name for name in PERSONAL if name not in attributes]
     sentences = []
     if absent:
         sentences.append(f"Error by {', '.join(absent)}: not in the labels.")
-    few = [f"{each['attribute']} {each['value']}" for each in kpi["slices"] if each["too_few"]]
+    few = [f"{each.attribute} {each.value}" for each in kpi.slices if each.too_few]
     if few:
         sentences.append(f"Slices with too few faces or subjects: {', '.join(few)}.")
-    sentences += [f"Slices by {name}: {why}." for name, why in kpi["slices_left_out"].items()]
+    sentences += [f"Slices by {name}: {why}." for name, why in kpi.slices_left_out.items()]
     return sentences
 
 
-def _curves(kpi: Mapping[str, Any]) -> list[str]:
+def _curves(kpi: KpiReport) -> list[str]:
     sentences = []
-    if kpi["robustness"] is None:
+    if kpi.robustness is None:
         sentences.append("Robustness to inaccurate boxes and degraded images.")
-    temporal = kpi["temporal"]
+    temporal = kpi.temporal
     if temporal is None:
         sentences.append("Temporal jitter of the keypoints in a video.")
-    elif temporal["kind"] != "sequences of the set":
-        sentences.append(f"Temporal jitter in a real video: measured on {temporal['kind']} only.")
-    if kpi["confidence"]["ece"] is None:
+    elif temporal.kind is not TemporalKind.SEQUENCES:
+        kind = temporal.kind.words
+        sentences.append(f"Temporal jitter in a real video: measured on {kind} only.")
+    if kpi.confidence.ece is None:
         sentences.append("Calibration of the confidences.")
     return sentences
 
@@ -102,9 +105,9 @@ def _metrics(metrics: Mapping[str, float | None]) -> list[str]:
     ]
 
 
-def _validation(validation: Mapping[str, Any]) -> list[str]:
+def _validation(validation: ValidationReport) -> list[str]:
     return [
-        f"Check of the labels {name!r}: {check['skipped']}."
-        for name, check in validation["checks"].items()
-        if check["skipped"]
+        f"Check of the labels {name!r}: {check.skipped}."
+        for name, check in validation.checks.items()
+        if check.skipped
     ]

@@ -1,6 +1,6 @@
 """The values of the report page: all variables of its template, computed from the evidence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -10,13 +10,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from fpenet.core.engine_id import EngineId
+from fpenet.core.records import fields_of
 from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
 from fpenet.kpi.gate import EngineDifference
 from fpenet.kpi.metrics import Floats, face_errors, nme
 from fpenet.kpi.predictions import Predictions, judged_rows, load_predictions
+from fpenet.kpi.report import KpiReport, SliceMetrics
 from fpenet.release.evidence import (
     Evidence,
-    read_stage_json,
     unfinished_targets,
 )
 from fpenet.release.report import charts, nvidia_card
@@ -57,7 +58,7 @@ class ChampionSummary:
     name: str
     why: str
     engine: str = ""
-    kpi: Mapping[str, Any] | None = None
+    kpi: KpiReport | None = None
     theirs: Predictions | None = None
     own: Predictions | None = None
 
@@ -91,7 +92,7 @@ class Page:
             name,
             champion.why,
             compared[own].engine,
-            read_stage_json(gate / compared[own].kpi),
+            KpiReport.read(gate / compared[own].kpi),
             load_predictions(gate / compared[own].predictions),
             load_predictions(build / str(files[own])),
         )
@@ -105,7 +106,7 @@ class Page:
                 "cumulative_error",
                 "evaluate",
                 "Cumulative error",
-                f"Share of the {kpi['num_faces']} faces with an NME up to the value on the x axis;"
+                f"Share of the {kpi.num_faces} faces with an NME up to the value on the x axis;"
                 " dotted: the limits of failure rate and AUC.",
                 charts.draw_cumulative_error(kpi, champion),
             ),
@@ -118,7 +119,7 @@ class Page:
                 charts.draw_mean_face(kpi, mean_face(self.store)),
             ),
         ]
-        if kpi["confidence"]["reliability"]:
+        if kpi.confidence.reliability:
             found.append(
                 Chart(
                     "reliability",
@@ -127,7 +128,7 @@ class Page:
                     "On the diagonal a confidence is a probability: 80 % of the keypoints with a"
                     " confidence of 0.8 are visible and near their label. Each dot represents"
                     f" {charts.FEWEST} or more keypoints.",
-                    charts.draw_reliability(kpi["confidence"]),
+                    charts.draw_reliability(kpi.confidence),
                 )
             )
         found += [
@@ -136,20 +137,22 @@ class Page:
                 "slices",
                 f"By {attribute.replace('_', ' ')}",
                 "",
-                charts.draw_slices(rows, f"nme_{kpi['normaliser']}/all", theirs),
+                charts.draw_slices(rows, f"nme_{kpi.normaliser}/all", theirs),
             )
             for attribute, rows, theirs in _charted(kpi, champion)
         ]
-        robustness = kpi["robustness"] or {"curves": ()}
+        if kpi.robustness is None:
+            return found
+        clean = kpi.robustness.clean
         found += [
             Chart(
-                f"robustness_{curve['corruption']}",
+                f"robustness_{curve.corruption}",
                 "robustness",
-                curve["corruption"].replace("_", " ").capitalize(),
+                curve.corruption.replace("_", " ").capitalize(),
                 "",
-                charts.draw_robustness(curve, robustness["clean"], "crop_px/all"),
+                charts.draw_robustness(curve, clean, "crop_px/all"),
             )
-            for curve in robustness["curves"]
+            for curve in kpi.robustness.curves
         ]
         return found
 
@@ -190,7 +193,7 @@ class Page:
             "reasons": self.reasons,
             "kpi": kpi,
             "normaliser": short(kpi),
-            "comparable": kpi["dataset"] == nvidia_card.DATASET,
+            "comparable": kpi.dataset == nvidia_card.DATASET,
             "card": nvidia_card,
             "champion": self.champion,
             "charts": drawn,
@@ -236,30 +239,35 @@ def comparison_table(
     return table
 
 
-def slices_of(kpi: Mapping[str, Any], attribute: str) -> list[Mapping[str, Any]]:
+def slices_of(kpi: KpiReport, attribute: str) -> list[SliceMetrics]:
     """The slices of one attribute."""
-    return [one for one in kpi["slices"] if one["attribute"] == attribute]
+    return [one for one in kpi.slices if one.attribute == attribute]
 
 
-def slice_table(
-    kpi: Mapping[str, Any], champion: Mapping[str, Any] | None
-) -> dict[str, list[dict[str, Any]]]:
+@dataclass(frozen=True, slots=True)
+class SliceRow(SliceMetrics):
+    """A slice with the champion's error; None where the champion has none."""
+
+    champion: float | None
+
+
+def slice_table(kpi: KpiReport, champion: KpiReport | None) -> dict[str, list[SliceRow]]:
     """Attribute -> its slices, each with the champion's error."""
-    metric = f"nme_{kpi['normaliser']}/all"
+    metric = f"nme_{kpi.normaliser}/all"
     theirs = {
-        (one["attribute"], one["value"]): one["metrics"].get(metric)
-        for one in (champion or {"slices": ()})["slices"]
+        (one.attribute, one.value): one.metrics.get(metric)
+        for one in (champion.slices if champion else ())
     }
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for one in kpi["slices"]:
-        found = theirs.get((one["attribute"], one["value"]))
-        rows.setdefault(one["attribute"], []).append({**one, "champion": found})
+    rows: dict[str, list[SliceRow]] = {}
+    for one in kpi.slices:
+        found = theirs.get((one.attribute, one.value))
+        rows.setdefault(one.attribute, []).append(SliceRow(**fields_of(one), champion=found))
     return rows
 
 
-def short(kpi: Mapping[str, Any]) -> str:
+def short(kpi: KpiReport) -> str:
     """The first normaliser, in a few words."""
-    return str(kpi["normalisers"][kpi["normaliser"]].split(",")[0])
+    return str(kpi.normalisers[kpi.normaliser].split(",")[0])
 
 
 def nme_of_faces(store: CropStore, points: Floats) -> Floats:
@@ -270,13 +278,13 @@ def nme_of_faces(store: CropStore, points: Floats) -> Floats:
 
 
 def _charted(
-    kpi: Mapping[str, Any], champion: Mapping[str, Any] | None
-) -> list[tuple[str, list[Mapping[str, Any]], list[Mapping[str, Any]]]]:
+    kpi: KpiReport, champion: KpiReport | None
+) -> list[tuple[str, list[SliceMetrics], list[SliceMetrics]]]:
     """The attributes with two or more judged slices, yaw first: name, slices, champion's slices."""
-    names = dict.fromkeys(("yaw", "yaw_range", *(one["attribute"] for one in kpi["slices"])))
+    names = dict.fromkeys(("yaw", "yaw_range", *(one.attribute for one in kpi.slices)))
     found = []
     for name in names:
         rows = slices_of(kpi, name)
-        if sum(not row["too_few"] for row in rows) >= 2:
+        if sum(not row.too_few for row in rows) >= 2:
             found.append((name, rows, slices_of(champion, name) if champion else []))
     return found
