@@ -36,7 +36,7 @@ class StoredFile:
 
 
 class ReleaseState(Identifier):
-    """``partial``: an engine is pending, or its build failed."""
+    """Whether every engine was built; ``partial``: an engine is pending, or its build failed."""
 
     COMPLETE = "complete"
     PARTIAL = "partial"
@@ -44,7 +44,7 @@ class ReleaseState(Identifier):
 
 @dataclass(frozen=True, slots=True)
 class GateSummary:
-    """Whether the gate passed the release, and the reasons why not."""
+    """Whether the gate passed the release, and the reasons of a refusal."""
 
     passed: bool
     reasons: tuple[str, ...]
@@ -90,8 +90,8 @@ class EngineSummary:
     """An engine.
 
     Attributes:
-        p50_ms: of a call with one face; None where it was not timed.
-        passed: whether the gate passed it; None where it was not judged.
+        p50_ms: median latency of a call with one face; None where it was not timed.
+        passed: whether the gate passed the engine; None where it was not judged.
     """
 
     target: str
@@ -112,14 +112,14 @@ class EngineSummary:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSummary:
-    """The part of ``release.json`` that is known before the release is registered.
+    """The part of ``release.json`` that does not depend on the registry.
 
     Attributes:
-        release: digest of the content of every stage.
-        candidate: whether it may be promoted.
-        alias: that the registered versions get; None where it is no candidate.
-        refused: why it is no candidate.
-        pending, failed: targets that have such an engine.
+        release: digest of the release, computed from ``digests``.
+        candidate: whether the release may become the candidate.
+        alias: alias of the registered versions; None where the release is not a candidate.
+        refused: the reasons why the release is not a candidate.
+        pending, failed: the targets that have an engine with this status.
         digests: stage -> digest of its content.
     """
 
@@ -140,17 +140,17 @@ class ReleaseSummary:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseManifest(ReleaseSummary, FileRecord):
-    """``release.json``.
+    """The content of ``release.json``.
 
     Attributes:
-        model, version: the registered deployable model.
-        name: of that version, as the model card names it, e.g. ``deployable_v3.0``.
-        trainable_model, trainable_version: the registered trainable model.
+        model, version: the registered deployable model, and the number of its version.
+        name: of that version, e.g. ``deployable_v3.0``.
+        trainable_model, trainable_version: the same of the registered trainable model.
         signed_by: description of the key that signed the release.
-        run_id, experiment_id: of MLflow.
-        encryption: id of the model key, or ``none``.
+        run_id, experiment_id: MLflow's ids.
+        encryption: cipher and id of the model key, or ``none``.
         files: path in the run, below ``trainable/`` or ``deployable/`` -> the stored file.
-        report, model_card: files on the machine that made the release.
+        report, model_card: paths on the machine that made the release.
     """
 
     model: str
@@ -182,22 +182,22 @@ class Release:
 
     @property
     def digest(self) -> str:
-        """Of the content of every stage."""
+        """The digest of the release."""
         return self.manifest.release
 
     @property
     def name(self) -> str:
-        """As the model card names the version."""
+        """The name of the version, e.g. ``deployable_v3.0``."""
         return self.manifest.name
 
     @property
     def model(self) -> str:
-        """The registered deployable model."""
+        """The name of the registered deployable model."""
         return self.manifest.model
 
     @property
     def version(self) -> str:
-        """Its version in the registry."""
+        """The number of the version in the registry."""
         return self.manifest.version
 
     @property
