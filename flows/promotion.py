@@ -39,10 +39,10 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
         return {"action": NO_REQUEST}
     get_run_logger().info("%s", decision)
     create_markdown_artifact(markdown_of(decision), key="promotion", description=str(decision))
-    if decision.action is not PromotionOutcome.SUPERSEDED and decision.asked:
-        name = decision.name or f"{decision.model} version {decision.asked}"
+    if decision.action is not PromotionOutcome.SUPERSEDED and decision.requested:
+        name = decision.name or f"{decision.model} version {decision.requested}"
         event = ReleaseEvent(decision.action.value)
-        emit_release_event(event, decision.model, decision.asked, name, str(decision))
+        emit_release_event(event, decision.model, decision.requested, name, str(decision))
     result: dict[str, Any] = encode(decision)
     return result
 
@@ -53,5 +53,5 @@ def markdown_of(decision: PromotionDecision) -> str:
     title = f"# {decision.name or decision.model}: {decision.action}"
     lines = [title, "", f"{decision}", "", deployable]
     lines += [f"- {reason}" for reason in decision.reasons]
-    page = version_page(decision.model, decision.asked) if decision.asked else None
+    page = version_page(decision.model, decision.requested) if decision.requested else None
     return "\n".join([*lines, *([f"\n[In MLflow]({page})"] if page else [])]) + "\n"

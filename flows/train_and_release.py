@@ -33,7 +33,7 @@ from fpenet.deploy.engines.merge_builds import merge_builds
 from fpenet.params import Params
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.registry.local_models import in_registry
-from fpenet.release.release_manifest import RECORD, ReleaseManifest
+from fpenet.release.release_manifest import RELEASE_MANIFEST, ReleaseManifest
 
 BAD_INPUT_STATE = "BadInput"
 
@@ -73,7 +73,7 @@ def train_and_release(
                 folders[name] = merge_engines(folders[name], engines, params)
     except BAD_INPUT as error:
         return Failed(message=str(error), name=BAD_INPUT_STATE)
-    release = ReleaseManifest.read(Path(folders["register"]) / RECORD)
+    release = ReleaseManifest.read(Path(folders["register"]) / RELEASE_MANIFEST)
     summary = WORK / "summaries" / f"{runtime.flow_run.name}.md"
     summary.parent.mkdir(exist_ok=True)
     summary.write_text(markdown_of(release), encoding="utf-8")

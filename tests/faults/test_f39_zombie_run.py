@@ -59,7 +59,7 @@ def test_f39_a_zombie_cannot_promote(
         gate.ask("2")
         answer = decide_request(gate.params)
         assert answer is not None
-        assert (answer.action, answer.asked, gate.head.token) == ("promoted", "2", 2)
+        assert (answer.action, answer.requested, gate.head.token) == ("promoted", "2", 2)
         gate.ask("1")  # as it was when the zombie last looked
         before = contents(release_store(gate.params))
         said, _ = zombie.communicate("\n", timeout=LONGEST_SECONDS)

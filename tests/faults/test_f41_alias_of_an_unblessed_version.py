@@ -57,7 +57,7 @@ def test_f41_a_version_made_by_hand_goes_back(gate: Promoting, tmp_path: Path) -
         assert reason in gate.page(version).description
     trusted = read_trusted(gate.params.trust.public_keys)
     history = read_history(release_store(gate.params), trusted)
-    assert [(link.action, link.asked, link.version) for link in history.links] == [
+    assert [(entry.action, entry.requested, entry.version) for entry in history.entries] == [
         ("refused", "4", "1"),
         ("refused", "3", "1"),
         ("refused", "2", "1"),
@@ -93,4 +93,4 @@ def test_f41_a_refused_release_that_says_it_passed_goes_back(
     (run / "release.json").write_text(json.dumps(record))
     sign_file(run / "release.json", read_signing_key(gate.params.trust.signing_key))
     assert refused(gate, "2") == ("gate/gate.json: its digest is not that of stage gate",)
-    assert dataclasses.asdict(gate.head)["link"]["asked"] == "2"
+    assert dataclasses.asdict(gate.head)["entry"]["requested"] == "2"

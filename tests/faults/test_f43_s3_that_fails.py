@@ -24,7 +24,7 @@ from tests.faulty_proxy import (
     passed,
     refused,
 )
-from tests.release_store import link, promote
+from tests.release_store import ledger_entry, promote
 from tests.s3_server import Bucket
 
 PUT = f"PUT {POINTER}"
@@ -58,11 +58,11 @@ def test_f43_a_put_that_fails_for_a_while_moves_the_pointer_once(
     promote(behind, key, "1")
     head = take_token(behind, trusted)
     faulty_proxy.faults += [(PUT, fault) for fault in faults]
-    moved = move(behind, head, link("2"), key, trusted)
+    moved = move(behind, head, ledger_entry("2"), key, trusted)
     assert faulty_proxy.faults == []
-    assert read_head(behind, trusted).link == moved
+    assert read_head(behind, trusted).entry == moved
     history = read_history(behind, trusted)
-    assert ([one.version for one in history.links], history.problems) == (["2", "1"], ())
+    assert ([one.version for one in history.entries], history.problems) == (["2", "1"], ())
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_f43_a_store_that_goes_on_failing_stops_the_run_and_leaves_a_whole_chain
     head = take_token(behind, trusted)
     faulty_proxy.faults += faults
     with pytest.raises((ConnectionError, ValueError), match=said):
-        move(behind, head, link("2"), key, trusted)
+        move(behind, head, ledger_entry("2"), key, trusted)
     faulty_proxy.faults.clear()
     history = read_history(behind, trusted)
     assert history.problems == ()
-    assert history.links[-1].version == "1"
+    assert history.entries[-1].version == "1"
 
 
 def test_f43_a_file_that_arrives_otherwise_than_it_was_sent_is_not_kept(
@@ -116,4 +116,4 @@ def test_f43_a_server_that_takes_every_put_is_refused_before_anything_moves(
         ValueError, match="the server ignores the header IfNoneMatch of a put, so two"
     ):
         promote(behind, key, "1")
-    assert read_head(behind, (key.public,)).link is None
+    assert read_head(behind, (key.public,)).entry is None

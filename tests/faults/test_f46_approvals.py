@@ -70,11 +70,11 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, gate.alias) == ("promoted", "1")
-    link = gate.head.link
-    assert link is not None
-    assert link.approvals == (str(key_of(tmp_path, "ann").public),)
-    assert link.why == "requested by the alias deployable in MLflow; ann: eyes are better"
-    assert link.who == "unknown"
+    entry = gate.head.entry
+    assert entry is not None
+    assert entry.approvals == (str(key_of(tmp_path, "ann").public),)
+    assert entry.why == "requested by the alias deployable in MLflow; ann: eyes are better"
+    assert entry.who == "unknown"
     gate.ask("2")  # trained again: what was approved is another release
     answer = decide_request(gate.params)
     assert answer is not None

@@ -22,7 +22,7 @@ def answers_of(gate: Promoting) -> list[tuple[str, str | None]]:
     trusted = read_trusted(gate.params.trust.public_keys)
     history = read_history(release_store(gate.params), trusted)
     assert history.problems == ()
-    return [(one.action, one.version) for one in history.links]
+    return [(one.action, one.version) for one in history.entries]
 
 
 def test_f47_a_promotion_under_way_is_superseded(
@@ -64,7 +64,7 @@ def test_f47_a_promotion_that_came_first_stays(
     with monkeypatch.context() as patch:
         patch.setattr(rollback, "publish", meanwhile)
         with pytest.raises(
-            Superseded, match=r"moved to deployable_v3\.3 \(sequence 3\) in the mean"
+            Superseded, match=r"moved to deployable_v3\.3 \(sequence 3\) in between"
         ):
             roll_back(gate.params, None, "maria", "eyes drift")
     assert (gate.alias, gate.head.version) == ("3", "3")

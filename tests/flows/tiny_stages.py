@@ -24,7 +24,7 @@ from fpenet.params import (
     TrainParams,
     ValidateParams,
 )
-from fpenet.release.release_manifest import RECORD, ReleaseManifest
+from fpenet.release.release_manifest import RELEASE_MANIFEST, ReleaseManifest
 from tests import failing
 from tests.manifests import KPI, VALIDATED
 
@@ -158,8 +158,8 @@ def register(
         model_card=(inputs["report"] / "model_card.md").as_posix(),
         model_card_sha256="0" * 64,
     )
-    manifest.write(out_dir / RECORD)
-    return {"file": RECORD}
+    manifest.write(out_dir / RELEASE_MANIFEST)
+    return {"file": RELEASE_MANIFEST}
 
 
 def _wait_for(path: Path) -> None:

@@ -79,13 +79,13 @@ def promote(
     """Request that a version becomes deployable, and wait for the decision."""
     from fpenet.release.promotion.request import request_promotion
 
-    number, link = request_promotion(options.load(), version, wait)
-    refused = link.version != number
-    words = f"refused, {link.name or 'nothing'} stays deployable" if refused else "is deployable"
-    text = f"{link.model} version {number}: {words} (sequence {link.sequence})"
+    number, entry = request_promotion(options.load(), version, wait)
+    refused = entry.version != number
+    words = f"refused, {entry.name or 'nothing'} stays deployable" if refused else "is deployable"
+    text = f"{entry.model} version {number}: {words} (sequence {entry.sequence})"
     if refused:
-        text += f"\n  {link.why}"
-    return CommandResult(link.tree(), text, REFUSED if refused else 0)
+        text += f"\n  {entry.why}"
+    return CommandResult(entry.tree(), text, REFUSED if refused else 0)
 
 
 def approve(
@@ -122,11 +122,11 @@ def rollback(
     from fpenet.release.store.interface import Superseded
 
     try:
-        link = roll_back(options.load(), to, getpass.getuser(), reason)
+        entry = roll_back(options.load(), to, getpass.getuser(), reason)
     except Superseded as error:
         return CommandResult(None, "", SUPERSEDED, [f"superseded: {error}"])
-    words = f"{link.model} version {link.version} ({link.name})"
-    return CommandResult(link.tree(), f"{words} is deployable (sequence {link.sequence})")
+    words = f"{entry.model} version {entry.version} ({entry.name})"
+    return CommandResult(entry.tree(), f"{words} is deployable (sequence {entry.sequence})")
 
 
 def history(options: ParamsOptions) -> CommandResult:
@@ -147,17 +147,17 @@ def history(options: ParamsOptions) -> CommandResult:
     trusted = read_trusted(params.trust.public_keys)
     ledger = read_history(release_store(params), trusted, latest)
     lines = []
-    for link in ledger.links:
-        refused = link.action is LedgerAction.REFUSED
-        stays = f", {link.name} stays" if refused and link.name else ""
-        version = f"version {link.asked}" if refused else link.name
-        lines.append(f"{link.sequence:4}  {link.when}  {version} {link.action.words}{stays}")
-        approved = f"; approved by {', '.join(link.approvals)}" if link.approvals else ""
-        lines.append(f"      by {link.who}: {link.why}{approved}")
-    if not (ledger.links or ledger.problems):
+    for entry in ledger.entries:
+        refused = entry.action is LedgerAction.REFUSED
+        stays = f", {entry.name} stays" if refused and entry.name else ""
+        version = f"version {entry.requested}" if refused else entry.name
+        lines.append(f"{entry.sequence:4}  {entry.when}  {version} {entry.action.words}{stays}")
+        approved = f"; approved by {', '.join(entry.approvals)}" if entry.approvals else ""
+        lines.append(f"      by {entry.who}: {entry.why}{approved}")
+    if not (ledger.entries or ledger.problems):
         lines.append("no version was ever deployable")
     return CommandResult(
-        [link.tree() for link in ledger.links],
+        [entry.tree() for entry in ledger.entries],
         "\n".join(lines),
         BROKEN_CHAIN if ledger.problems else 0,
         [*messages, *ledger.problems],
@@ -228,13 +228,13 @@ def get(
     keys = read_trusted(trusted)
     query = VersionQuery(model, alias or DEPLOYABLE, version)
     fetched = get_release(client, query, target, out, keys)
-    release, link = fetched.release, fetched.link
+    release, entry = fetched.release, fetched.entry
     lines = [
         f"{release.name}: version {release.version} of {release.model}, for {target},"
         f" in {out}{'' if fetched.fresh else ' (already downloaded)'}",
         f"signed by the {release.released_by}",
     ]
-    lines += [f"{link.action.words} {link.when} by {link.who}: {link.why}"] if link else []
+    lines += [f"{entry.action.words} {entry.when} by {entry.who}: {entry.why}"] if entry else []
     refusals = list(release.manifest.refused)
     lines += [f"not a candidate: {reason}" for reason in refusals]
     value = {

@@ -17,7 +17,7 @@ from fpenet.deploy.engines.targets import Precision, RuntimeName
 from fpenet.provenance.digest import digest_file, digest_json, files_of
 from fpenet.provenance.signing import PublicKey, verify_file
 
-RECORD = "release.json"
+RELEASE_MANIFEST = "release.json"
 ARTIFACTS = ("trainable", "deployable")
 """The folders of the MLflow run that the versions of the two registered models contain."""
 
@@ -238,7 +238,7 @@ def read_release(folder: Path, trusted: Sequence[PublicKey]) -> Release:
         InputError: the manifest or its signature is missing, no trusted key signed it, it has
             another format version, or it is not a release manifest; the message names the file.
     """
-    path = folder / RECORD
+    path = folder / RELEASE_MANIFEST
     payload, public = verify_file(path, trusted)
     manifest = ReleaseManifest.parse(payload, path)
     if digest_json(dict(manifest.digests)) != manifest.release:

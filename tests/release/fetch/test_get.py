@@ -15,11 +15,11 @@ from fpenet.cli import main as cli
 from fpenet.provenance.digest import digest_file, files_of
 from fpenet.provenance.signing import PublicKey, SigningKey, make_key, read_trusted
 from fpenet.release.fetch.clients import RegistryClient, ReleaseClient, StoreClient, VersionQuery
-from fpenet.release.fetch.get import LINK, get_release
+from fpenet.release.fetch.get import ENTRY, get_release
 from fpenet.release.store.folder import FileStore
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import open_store
-from fpenet.release.store.pointer import LINK_TAG, LedgerEntry, entry_json, read_head
+from fpenet.release.store.pointer import ENTRY_TAG, LedgerEntry, entry_json, read_head
 from tests.faulty_proxy import FaultyProxy, cut, proxied, refused, replaced
 from tests.release_store import promote_release
 
@@ -103,7 +103,7 @@ def test_a_promoted_release_is_brought_whole_and_once(released: Released, tmp_pa
     for kind in ("mlflow", "store"):
         out = tmp_path / "device" / kind
         got = released.get(kind, out)
-        assert (got.fresh, got.release.version, got.link.sequence) == (True, "1", 1)
+        assert (got.fresh, got.release.version, got.entry.sequence) == (True, "1", 1)
         assert holds(out)
         assert {path.name for path in files_of(out)} == {
             "SHA256SUMS",
@@ -111,7 +111,7 @@ def test_a_promoted_release_is_brought_whole_and_once(released: Released, tmp_pa
             "fp32.onnx",
             "golden.npz",
             "model.json",
-            "link.json",
+            "entry.json",
             "release.json",
             "release.json.sig",
         }
@@ -185,8 +185,8 @@ def test_what_mlflow_alone_calls_deployable_is_refused(released: Released, tmp_p
     with pytest.raises(ValueError, match=r"version 2 .* but no ledger entry: it was not promoted"):
         released.get("mlflow", out)
     head = read_head(released.store, released.trusted)
-    assert head.link is not None
-    client.set_model_version_tag(released.model, "2", LINK_TAG, entry_json(head.link))
+    assert head.entry is not None
+    client.set_model_version_tag(released.model, "2", ENTRY_TAG, entry_json(head.entry))
     with pytest.raises(ValueError, match=r"but its ledger entry is for .* version 1"):
         released.get("mlflow", out)
     stranger = make_key(tmp_path / "stranger.pem")
@@ -202,7 +202,7 @@ def test_what_mlflow_alone_calls_deployable_is_refused(released: Released, tmp_p
     with pytest.raises(ValueError, match=r"is not valid: .* which is not trusted here"):
         released.get("mlflow", out)
     assert not out.exists()
-    assert released.get("mlflow", out, alias="candidate").link is None  # asked for by its name
+    assert released.get("mlflow", out, alias="candidate").entry is None  # asked for by its name
     assert released.get("store", out).release.version == "1"
 
 
@@ -219,7 +219,7 @@ def test_a_source_that_was_put_back_is_refused(released: Released, tmp_path: Pat
     for kind in ("mlflow", "store"):
         with pytest.raises(ValueError, match=r"of the source has sequence 1, but .* sequence 2"):
             released.get(kind, out)
-    assert json.loads((out / LINK).read_text())["version"] == "2"
+    assert json.loads((out / ENTRY).read_text())["version"] == "2"
 
 
 @in_a_folder
@@ -269,7 +269,7 @@ def test_the_command_asks_with_the_credentials_of_the_environment(
         assert cli.main(words) == 2
     said = capsys.readouterr()
     assert said.out.startswith(f"deployable_v3.1: version 1 of {released.model}, for cpu, in ")
-    assert "promoted 2026-11-25T12:00:00Z by unknown: asked for in MLflow" in said.out
+    assert "promoted 2026-11-25T12:00:00Z by unknown: requested in MLflow" in said.out
     assert "HTTP status 401; set MLFLOW_TRACKING_TOKEN, or" in said.err
     assert cli.main([*words, "--from", "ftp://host"]) == 2
     assert "must be http(s)://, s3:// or a folder" in capsys.readouterr().err

@@ -45,16 +45,16 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     assert pending_request(gate.params)
     answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, answer.asked, answer.deployable) == ("promoted", "1", "1")
+    assert (answer.action, answer.requested, answer.deployable) == ("promoted", "1", "1")
     assert str(answer) == f"{release['model']} version 1 (deployable_v3.1) promoted"
     assert gate.alias == "1"
-    link = gate.head.link
-    assert link is not None
-    record = link.digests["record"]
-    assert (link.sequence, link.who) == (1, "unknown")
-    assert link.digests == {**release["digests"], "record": record}
-    assert gate.page("1").tags["fpenet.link"] == entry_json(link)
-    assert (link.release, link.name) == (release["release"], "deployable_v3.1")
+    entry = gate.head.entry
+    assert entry is not None
+    record = entry.digests["record"]
+    assert (entry.sequence, entry.who) == (1, "unknown")
+    assert entry.digests == {**release["digests"], "record": record}
+    assert gate.page("1").tags["fpenet.entry"] == entry_json(entry)
+    assert (entry.release, entry.name) == (release["release"], "deployable_v3.1")
     store = release_store(gate.params)
     found = store.read(f"files/{digest_bytes(b'engine')}")
     assert found is not None
@@ -96,8 +96,13 @@ def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
     assert said[0].startswith("Promotion refused: image_px/all is 7; must be below 6 (2")
     assert said[1:3] == ["", "# Model card"]  # in place of the answer before
     history = read_history(release_store(gate.params), read_trusted(gate.params.trust.public_keys))
-    assert [link.action for link in history.links] == ["refused", "promoted", "refused", "refused"]
-    assert [link.asked for link in history.links] == ["2", "1", "2", "2"]
+    assert [entry.action for entry in history.entries] == [
+        "refused",
+        "promoted",
+        "refused",
+        "refused",
+    ]
+    assert [entry.requested for entry in history.entries] == ["2", "1", "2", "2"]
 
 
 def test_a_removed_alias_comes_back(
@@ -112,7 +117,7 @@ def test_a_removed_alias_comes_back(
     MlflowClient().delete_registered_model_alias(gate.model, "deployable")
     answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, answer.asked, gate.alias) == ("refused", None, "1")
+    assert (answer.action, answer.requested, gate.alias) == ("refused", None, "1")
     assert "the alias deployable was removed" in gate.page("1").tags["fpenet.promotion"]
 
 
@@ -238,7 +243,7 @@ def test_an_alias_that_moves_on_while_it_is_answered_is_another_request(
         answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, answer.sequence) == ("superseded", None)
-    assert (gate.alias, gate.head.link) == ("2", None)
+    assert (gate.alias, gate.head.entry) == ("2", None)
     answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, gate.head.version) == ("promoted", "2")

@@ -14,7 +14,7 @@ from fpenet.release.promotion.rollback import choose, roll_back
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import History, LedgerAction, LedgerEntry, read_history
 from tests.promoting import Promoting
-from tests.release_store import link
+from tests.release_store import ledger_entry
 
 
 def history_of(gate: Promoting) -> History:
@@ -31,7 +31,7 @@ def test_pointer_and_alias_go_back_together_and_the_chain_tells_it(
     assert out == f"{gate.model} version 1 (deployable_v3.1) is deployable (sequence 3)\n"
     assert (gate.alias, gate.head.version, gate.head.sequence) == ("1", "1", 3)
     assert decide_request(gate.params) is None  # nothing is asked for
-    assert json.loads(gate.page("1").tags["fpenet.link"])["sequence"] == 3
+    assert json.loads(gate.page("1").tags["fpenet.entry"])["sequence"] == 3
     assert main(["history", *gate.options]) == 0
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     assert [line[-1].strip() for line in lines[:2]] == [
@@ -66,10 +66,10 @@ def test_an_alias_that_fell_behind_is_brought_along(gate_of_three: Promoting) ->
 
 def chain(*answers: tuple[str, str]) -> History:
     """Links of (action, version now), the first one first."""
-    links: Sequence[LedgerEntry] = [
-        link(now, action=LedgerAction(action)) for action, now in answers
+    entries: Sequence[LedgerEntry] = [
+        ledger_entry(now, action=LedgerAction(action)) for action, now in answers
     ]
-    return History(tuple(reversed(links)), ())
+    return History(tuple(reversed(entries)), ())
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_history_tells_links_that_are_missing_and_a_pointer_that_mlflow_knows_be
     assert "fpenet history: ledger entry 1 was edited" in capsys.readouterr().err
     first.write_bytes(kept[first])
     assert main(["history", "--json", *gate.options]) == 0
-    links = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [each["sequence"] for each in links] == [2, 1]
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["sequence"] for each in entries] == [2, 1]
     gate.ask("3")
     assert decide_request(gate.params) is not None
     for path in (store / "history").iterdir():

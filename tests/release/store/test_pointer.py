@@ -20,7 +20,7 @@ from fpenet.release.store.pointer import (
     read_history,
     take_token,
 )
-from tests.release_store import link, promote
+from tests.release_store import ledger_entry, promote
 
 Trusted = tuple[PublicKey, ...]
 
@@ -32,11 +32,11 @@ def test_each_move_is_one_link_more(store: Store, key: SigningKey, trusted: Trus
     assert [one.token for one in moved] == [1, 2, 3]
     assert [one.previous for one in moved] == [None, moved[0].digest, moved[1].digest]
     head = read_head(store, trusted)
-    assert (head.link, head.token, head.version) == (moved[2], 3, "3")
+    assert (head.entry, head.token, head.version) == (moved[2], 3, "3")
     history = read_history(store, trusted)
-    assert history.links == (moved[2], moved[1], moved[0])
+    assert history.entries == (moved[2], moved[1], moved[0])
     assert history.problems == ()
-    assert LedgerEntry.parse(entry_json(moved[1]), "link") == moved[1]
+    assert LedgerEntry.parse(entry_json(moved[1]), "ledger entry") == moved[1]
 
 
 def test_a_run_whose_token_is_not_the_latest_changes_nothing(
@@ -46,9 +46,9 @@ def test_a_run_whose_token_is_not_the_latest_changes_nothing(
     zombie, living = take_token(store, trusted), take_token(store, trusted)
     before = contents(store)
     with pytest.raises(Superseded, match="has token 2, but another run took token 3"):
-        move(store, zombie, link("2"), key, trusted)
+        move(store, zombie, ledger_entry("2"), key, trusted)
     assert contents(store) == before
-    assert move(store, living, link("3"), key, trusted).sequence == 2
+    assert move(store, living, ledger_entry("3"), key, trusted).sequence == 2
 
 
 def test_a_removed_link_is_told(key: SigningKey, trusted: Trusted, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_removed_link_is_told(key: SigningKey, trusted: Trusted, tmp_path: Pat
     (tmp_path / "releases/history/00000002.json").unlink()
     history = read_history(store, trusted)
     assert history.problems == ("ledger entry 2 was removed",)
-    assert history.links == (moved[3], moved[2], moved[0])
+    assert history.entries == (moved[3], moved[2], moved[0])
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_an_edited_link_is_told(
     promote(store, key, "1", "2", "3")
     path = tmp_path / f"releases/history/{sequence:08d}.json"
     text = path.read_text()
-    path.write_text(text.replace("asked for in MLflow", "a better reason"))
+    path.write_text(text.replace("requested in MLflow", "a better reason"))
     (problem,) = read_history(store, trusted).problems
     assert problem.startswith(f"ledger entry {sequence} was edited")
     assert problem.endswith("is not what the gate key " + key.public.id + " signed")
     # and signed again, by the gate's own key or by another's
     signer = key if key_of == "gate" else make_key(tmp_path / "keys/stranger.pem")
-    edited = replace(LedgerEntry.parse(text, "link"), why="a better reason", signature="")
+    edited = replace(LedgerEntry.parse(text, "ledger entry"), why="a better reason", signature="")
     path.write_text(entry_json(replace(edited, signature=str(sign(edited.content, signer)))))
     (problem,) = read_history(store, trusted).problems
     assert said in problem
@@ -96,8 +96,8 @@ def test_a_link_of_an_older_format_is_named_with_both_versions(
     path.write_text(json.dumps(tree | {"action": "rolled back"}))
     (problem,) = read_history(store, trusted).problems
     assert problem.startswith(
-        "link 1 cannot be read: history/00000001.json: format is missing (written before formats"
-        " were numbered), this version of fpenet reads format 1 of LedgerEntry"
+        "ledger entry 1 cannot be read: history/00000001.json: format is missing (written before"
+        " formats were numbered), this version of fpenet reads format 1 of LedgerEntry"
     )
 
 

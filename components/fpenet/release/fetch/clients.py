@@ -14,11 +14,11 @@ from fpenet.core.errors import InputError
 from fpenet.provenance.signing import PublicKey, signature_of
 from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.fetch.download import download, read_json_url
-from fpenet.release.release_manifest import RECORD, StoredFile
-from fpenet.release.store.artifacts import RECORD_DIGEST, stored_name
+from fpenet.release.release_manifest import RELEASE_MANIFEST, StoredFile
+from fpenet.release.store.artifacts import MANIFEST_DIGEST, stored_name
 from fpenet.release.store.interface import Store
 from fpenet.release.store.pointer import (
-    LINK_TAG,
+    ENTRY_TAG,
     LedgerAction,
     LedgerEntry,
     check_entry,
@@ -42,13 +42,13 @@ class ReleaseFiles:
     Attributes:
         version: its number in the registry.
         place: in MLflow the run id, in the release store the digest of the release manifest.
-        link: the signed ledger entry that made the version deployable; None for a version or
+        entry: the signed ledger entry that made the version deployable; None for a version or
             another alias.
     """
 
     version: str
     place: str
-    link: LedgerEntry | None
+    entry: LedgerEntry | None
 
 
 class ReleaseClient(Protocol):
@@ -93,18 +93,18 @@ class RegistryClient:
             return ReleaseFiles(version, run_id, None)
         tags = {tag["key"]: tag["value"] for tag in row.get("tags", ())}
         subject = f"{expected.model} version {version} has the alias {DEPLOYABLE} in MLflow"
-        if LINK_TAG not in tags:
+        if ENTRY_TAG not in tags:
             raise InputError(f"{subject}, but no ledger entry: it was not promoted")
         try:
-            link = LedgerEntry.parse(tags[LINK_TAG], LINK_TAG)
-            check_entry(link, trusted)
+            entry = LedgerEntry.parse(tags[ENTRY_TAG], ENTRY_TAG)
+            check_entry(entry, trusted)
         except InputError as error:
-            raise InputError(f"{subject}, but its tag {LINK_TAG} is not valid: {error}") from None
-        if (link.model, link.version) != (expected.model, version):
+            raise InputError(f"{subject}, but its tag {ENTRY_TAG} is not valid: {error}") from None
+        if (entry.model, entry.version) != (expected.model, version):
             raise InputError(
-                f"{subject}, but its ledger entry is for {link.model} version {link.version}"
+                f"{subject}, but its ledger entry is for {entry.model} version {entry.version}"
             )
-        return ReleaseFiles(version, run_id, link)
+        return ReleaseFiles(version, run_id, entry)
 
     def fetch(self, choice: ReleaseFiles, name: str, stored: StoredFile | None, path: Path) -> None:
         query = urlencode({"run_uuid": choice.place, "path": name})
@@ -129,23 +129,23 @@ class StoreClient:
                 " MLflow"
             )
         history = read_history(self.store, trusted)
-        if not history.links:
+        if not history.entries:
             problems = "; ".join(history.problems)
             raise InputError(problems or "this release store contains no promoted release")
-        links = [link for link in history.links if link.model == expected.model]
+        entries = [entry for entry in history.entries if entry.model == expected.model]
         request = f"version {expected.version}" if expected.version else f"version {DEPLOYABLE}"
-        version = expected.version or history.links[0].version
+        version = expected.version or history.entries[0].version
         # a refused request repeats the version that stays; an earlier entry promoted that version
-        links = [
-            link
-            for link in links
-            if link.version == version and link.action is not LedgerAction.REFUSED
+        entries = [
+            entry
+            for entry in entries
+            if entry.version == version and entry.action is not LedgerAction.REFUSED
         ]
-        if not links:
+        if not entries:
             raise InputError(f"this release store has no {request} of {expected.model}")
-        link = links[0]
-        assert link.version is not None
-        return ReleaseFiles(link.version, link.digests.get(RECORD_DIGEST, ""), link)
+        entry = entries[0]
+        assert entry.version is not None
+        return ReleaseFiles(entry.version, entry.digests.get(MANIFEST_DIGEST, ""), entry)
 
     def fetch(self, choice: ReleaseFiles, name: str, stored: StoredFile | None, path: Path) -> None:
         if stored is not None:
@@ -154,4 +154,4 @@ class StoreClient:
             self.store.fetch(f"releases/{choice.place}/{name}", path)
 
 
-RECORD_FILES = (RECORD, signature_of(Path(RECORD)).name)
+MANIFEST_FILES = (RELEASE_MANIFEST, signature_of(Path(RELEASE_MANIFEST)).name)

@@ -3,8 +3,8 @@
 Input: a client, a version or alias, and a target. Does: downloads the signed release manifest, then
 each file of the bundle, and compares its digest with the manifest before the file is parsed or
 decrypted; files of an earlier, unfinished download are reused. Output: a folder with the bundle,
-the release manifest, its signature and the ledger entry (``link.json``). The folder appears by one
-rename and needs no network afterwards.
+the release manifest, its signature and the ledger entry (``ledger_entry.json``). The folder appears
+by one rename and needs no network afterwards.
 """
 
 import os
@@ -20,12 +20,12 @@ from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel
 from fpenet.provenance.checksums import verify_checksums
 from fpenet.provenance.digest import digest_file
 from fpenet.provenance.signing import PublicKey
-from fpenet.release.fetch.clients import RECORD_FILES, ReleaseClient, ReleaseFiles, VersionQuery
-from fpenet.release.release_manifest import RECORD, Release, StoredFile, read_release
+from fpenet.release.fetch.clients import MANIFEST_FILES, ReleaseClient, ReleaseFiles, VersionQuery
+from fpenet.release.release_manifest import RELEASE_MANIFEST, Release, StoredFile, read_release
 from fpenet.release.store.encryption import open_file
 from fpenet.release.store.pointer import LedgerEntry, check_entry, entry_json
 
-LINK = "link.json"
+ENTRY = "ledger_entry.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class FetchedRelease:
     """The release in the output folder.
 
     Attributes:
-        link: its ledger entry; None for a version or another alias.
+        entry: its ledger entry; None for a version or another alias.
         fresh: whether this call downloaded the bundle; False: the folder already contained it.
     """
 
     release: Release
-    link: LedgerEntry | None
+    entry: LedgerEntry | None
     fresh: bool
 
 
@@ -62,21 +62,21 @@ def get_release(
     with locked(out_dir.with_name(f".{out_dir.name}.lock")):
         _require_ours(out_dir)
         choice = source.choose(expected, trusted)
-        _refuse_older(out_dir, choice.link, trusted)
+        _refuse_older(out_dir, choice.entry, trusted)
         partial = out_dir.with_name(f".{out_dir.name}.partial")
         release = _bring_record(source, choice, expected, partial, trusted)
         if _holds(out_dir, release, target, trusted):
-            _write_link(out_dir, choice.link)
+            _write_entry(out_dir, choice.entry)
             shutil.rmtree(partial)
-            return FetchedRelease(release, choice.link, fresh=False)
+            return FetchedRelease(release, choice.entry, fresh=False)
         bundle = _bring_bundle(source, choice, release, target, partial)
         verify_checksums(bundle, trusted)
-        for name in RECORD_FILES:
+        for name in MANIFEST_FILES:
             (partial / name).rename(bundle / name)
-        _write_link(bundle, choice.link)
+        _write_entry(bundle, choice.entry)
         _replace(out_dir, bundle)
         shutil.rmtree(partial)
-    return FetchedRelease(release, choice.link, fresh=True)
+    return FetchedRelease(release, choice.entry, fresh=True)
 
 
 def _require_ours(out_dir: Path) -> None:
@@ -88,23 +88,23 @@ def _require_ours(out_dir: Path) -> None:
         else:
             old.rename(out_dir)
     empty = not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir()))
-    if not empty and not (out_dir / RECORD).is_file():
+    if not empty and not (out_dir / RELEASE_MANIFEST).is_file():
         raise InputError(f"{out_dir}: not empty, and not written by `fpenet get`")
 
 
-def _refuse_older(out_dir: Path, link: LedgerEntry | None, trusted: Sequence[PublicKey]) -> None:
+def _refuse_older(out_dir: Path, entry: LedgerEntry | None, trusted: Sequence[PublicKey]) -> None:
     """Refuse a ledger entry that is older than the one in ``out_dir``."""
-    path = out_dir / LINK
-    if link is None or not path.is_file():
+    path = out_dir / ENTRY
+    if entry is None or not path.is_file():
         return
     try:
         before = LedgerEntry.read(path)
         check_entry(before, trusted)
     except InputError as error:
         raise InputError(f"{path}: {error}; remove {out_dir} and run again") from None
-    if link.sequence < before.sequence:
+    if entry.sequence < before.sequence:
         raise InputError(
-            f"the ledger entry of the source has sequence {link.sequence}, but {out_dir} has"
+            f"the ledger entry of the source has sequence {entry.sequence}, but {out_dir} has"
             f" sequence {before.sequence}: the source was reset, or it is another source; remove"
             f" {out_dir} to accept it"
         )
@@ -118,7 +118,7 @@ def _bring_record(
     trusted: Sequence[PublicKey],
 ) -> Release:
     partial.mkdir(exist_ok=True)
-    for name in RECORD_FILES:
+    for name in MANIFEST_FILES:
         (partial / name).unlink(missing_ok=True)
         source.fetch(choice, name, None, partial / name)
     release = read_release(partial, trusted)
@@ -127,10 +127,10 @@ def _bring_record(
             f"{expected.model} version {choice.version}: its signed release manifest is for"
             f" {release.model} version {release.version}"
         )
-    if choice.link is not None and choice.link.release != release.digest:
+    if choice.entry is not None and choice.entry.release != release.digest:
         raise InputError(
             f"{expected.model} version {choice.version}: its signed release manifest is for release"
-            f" {release.digest[:12]}, but release {str(choice.link.release)[:12]} was promoted"
+            f" {release.digest[:12]}, but release {str(choice.entry.release)[:12]} was promoted"
         )
     return release
 
@@ -188,14 +188,14 @@ def _holds(out_dir: Path, release: Release, target: str, trusted: Sequence[Publi
         return False
 
 
-def _write_link(folder: Path, link: LedgerEntry | None) -> None:
-    """Replace ``link.json`` by the ledger entry, or remove it where ``link`` is None."""
-    if link is None:
-        (folder / LINK).unlink(missing_ok=True)
+def _write_entry(folder: Path, entry: LedgerEntry | None) -> None:
+    """Replace ``ledger_entry.json`` by the ledger entry, or remove it where ``entry`` is None."""
+    if entry is None:
+        (folder / ENTRY).unlink(missing_ok=True)
         return
-    partial = folder / f".{LINK}.partial"
-    partial.write_text(entry_json(link) + "\n", encoding="utf-8")
-    partial.replace(folder / LINK)
+    partial = folder / f".{ENTRY}.partial"
+    partial.write_text(entry_json(entry) + "\n", encoding="utf-8")
+    partial.replace(folder / ENTRY)
 
 
 def _replace(out_dir: Path, bundle: Path) -> None:

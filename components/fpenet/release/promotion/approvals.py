@@ -29,7 +29,7 @@ from fpenet.provenance.signing import (
 )
 from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
-from fpenet.release.release_manifest import RECORD, Release, read_release
+from fpenet.release.release_manifest import RELEASE_MANIFEST, Release, read_release
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import release_store
 
@@ -132,11 +132,11 @@ def count_approvals(
     counted: dict[str, Approval] = {}
     ignored: list[str] = []
     for name in store.names(_folder(release.digest)):
-        found = store.read(name)
-        if found is None:
+        stored = store.read(name)
+        if stored is None:
             continue
         try:
-            approval = _checked(found.data, name, release, approvers)
+            approval = _checked(stored.data, name, release, approvers)
             _check_time(approval, promote, now)
         except InputError as error:
             ignored.append(str(error))
@@ -159,18 +159,18 @@ def _checked(data: bytes, name: str, release: Release, approvers: Sequence[Publi
     """
     signed = ApprovalFile.parse(data, name)
     approval = signed.approval
-    found = Approval(
+    parsed = Approval(
         verify(approval.content, parse_signature(signed.signature, name), approvers, name),
         approval.reason,
         datetime.fromisoformat(approval.until).astimezone(timezone.utc),
     )
     if approval.release != release.digest:
         raise InputError(
-            f"the approval by the {found.by} is for release {approval.release[:12]}, not this one"
+            f"the approval by the {parsed.by} is for release {approval.release[:12]}, not this one"
         )
-    if found.by.id == release.released_by.id:
-        raise InputError(f"the {found.by} signed the release; its approval does not count")
-    return found
+    if parsed.by.id == release.released_by.id:
+        raise InputError(f"the {parsed.by} signed the release; its approval does not count")
+    return parsed
 
 
 def _check_time(approval: Approval, promote: PromoteParams, now: datetime) -> None:
@@ -195,12 +195,14 @@ def approve_version(params: Params, version: str, reason: str, key: SigningKey) 
     trusted = read_trusted(params.trust.public_keys)
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-approve-") as folder:
         registered = versions.read_version(params.register_.deployable_model, version)
-        names = (RECORD, signature_of(Path(RECORD)).name)
+        names = (RELEASE_MANIFEST, signature_of(Path(RELEASE_MANIFEST)).name)
         if registered.run_id:
             versions.fetch_run_files(registered.run_id, names, Path(folder))
         release = read_release(Path(folder), trusted)
     if (release.model, release.version) != (registered.model, registered.version):
-        raise InputError(f"version {version}: its {RECORD} is for version {release.version}")
+        raise InputError(
+            f"version {version}: its {RELEASE_MANIFEST} is for version {release.version}"
+        )
     now = datetime.now(timezone.utc)
     approval = sign_approval(release_store(params), release, reason, key, params.promote, now)
     return (

@@ -7,7 +7,7 @@ from fpenet.core.records import Identifier
 from fpenet.release.evidence import PROMOTION_TAG
 from fpenet.release.registry import versions
 from fpenet.release.registry.versions import RegisteredVersion
-from fpenet.release.store.pointer import LINK_TAG, LedgerEntry, entry_json
+from fpenet.release.store.pointer import ENTRY_TAG, LedgerEntry, entry_json
 
 _LONGEST_TAG = 5000
 
@@ -24,7 +24,7 @@ _WORDS = {
     PromotionOutcome.PROMOTED: "Made deployable",
     PromotionOutcome.REFUSED: "Promotion refused",
 }
-_ANSWER = re.compile(rf"\A({'|'.join(_WORDS.values())})[^\n]*\n\n?")
+_DECISION_LINE = re.compile(rf"\A({'|'.join(_WORDS.values())})[^\n]*\n\n?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class PromotionDecision:
     """The decision on one promotion request.
 
     Attributes:
-        asked: the requested version, to which the alias pointed; None: the alias was removed.
+        requested: the requested version, to which the alias pointed; None: the alias was removed.
         name: of the requested version, e.g. ``deployable_v3.0``.
         deployable: the version that is deployable after the decision.
         reasons: the reasons of a refusal.
@@ -41,32 +41,38 @@ class PromotionDecision:
 
     action: PromotionOutcome
     model: str
-    asked: str | None
+    requested: str | None
     name: str | None
     deployable: str | None
     reasons: tuple[str, ...]
     sequence: int | None
 
     def __str__(self) -> str:
-        words = f"{self.model} version {self.asked}" if self.asked else f"{self.model}: no version"
+        words = (
+            f"{self.model} version {self.requested}"
+            if self.requested
+            else f"{self.model}: no version"
+        )
         named = f" ({self.name})" if self.name else ""
         why = f": {'; '.join(self.reasons)}" if self.reasons else ""
         return f"{words}{named} {self.action}{why}"
 
 
-def write_on_page(answer: PromotionDecision, version: RegisteredVersion, link: LedgerEntry) -> None:
+def write_on_page(
+    decision: PromotionDecision, version: RegisteredVersion, entry: LedgerEntry
+) -> None:
     """Write the decision on a version's page: the first line of its description, and a tag."""
-    why = f": {'; '.join(answer.reasons)}" if answer.reasons else ""
-    said = f"{answer.action} at {link.when}, sequence {answer.sequence}{why}"
-    description = with_decision(version.description, answer, link.when)
-    versions.set_description(answer.model, version.version, description)
-    tags = {PROMOTION_TAG: said[:_LONGEST_TAG]}
-    if answer.action is PromotionOutcome.PROMOTED:
-        tags[LINK_TAG] = entry_json(link)
-    versions.tag_version(answer.model, version.version, tags)
+    why = f": {'; '.join(decision.reasons)}" if decision.reasons else ""
+    text = f"{decision.action} at {entry.when}, sequence {decision.sequence}{why}"
+    description = with_decision(version.description, decision, entry.when)
+    versions.set_description(decision.model, version.version, description)
+    tags = {PROMOTION_TAG: text[:_LONGEST_TAG]}
+    if decision.action is PromotionOutcome.PROMOTED:
+        tags[ENTRY_TAG] = entry_json(entry)
+    versions.tag_version(decision.model, version.version, tags)
 
 
-def with_decision(description: str, answer: PromotionDecision, when: str) -> str:
+def with_decision(description: str, decision: PromotionDecision, when: str) -> str:
     """The description of a version with the decision as its first line.
 
     The line of an earlier decision is replaced.
@@ -78,7 +84,7 @@ def with_decision(description: str, answer: PromotionDecision, when: str) -> str
     <BLANKLINE>
     # Model card
     """
-    reasons = "; ".join(" ".join(reason.split()) for reason in answer.reasons)
-    said = f"{_WORDS[answer.action]}{': ' if reasons else ''}{reasons}"
-    line = f"{said} ({when}, sequence {answer.sequence})"
-    return f"{line}\n\n{_ANSWER.sub('', description)}"
+    reasons = "; ".join(" ".join(reason.split()) for reason in decision.reasons)
+    text = f"{_WORDS[decision.action]}{': ' if reasons else ''}{reasons}"
+    line = f"{text} ({when}, sequence {decision.sequence})"
+    return f"{line}\n\n{_DECISION_LINE.sub('', description)}"

@@ -21,10 +21,18 @@ from fpenet.provenance.signing import PublicKey, signature_of
 from fpenet.release.evidence import CARD, objections
 from fpenet.release.registry import versions
 from fpenet.release.registry.versions import RegisteredVersion
-from fpenet.release.release_manifest import ARTIFACTS, RECORD, Release, read_release
+from fpenet.release.release_manifest import ARTIFACTS, RELEASE_MANIFEST, Release, read_release
 from fpenet.release.store.encryption import open_folder
 
-_FILES = (RECORD, signature_of(Path(RECORD)).name, CARD, *ARTIFACTS, "build", "gate", "manifests")
+_FILES = (
+    RELEASE_MANIFEST,
+    signature_of(Path(RELEASE_MANIFEST)).name,
+    CARD,
+    *ARTIFACTS,
+    "build",
+    "gate",
+    "manifests",
+)
 _EVIDENCE = {"gate": GATE, "build": ENGINES}
 """Stage -> its evidence file."""
 
@@ -50,8 +58,8 @@ def inspect_release(
     Raises:
         InputError: it is encrypted with another model key than the one of this machine.
     """
-    if not (folder / RECORD).is_file():
-        return None, [f"it has no {RECORD}: this pipeline did not register it"]
+    if not (folder / RELEASE_MANIFEST).is_file():
+        return None, [f"it has no {RELEASE_MANIFEST}: this pipeline did not register it"]
     try:
         release = read_release(folder, trusted)
     except InputError as error:
@@ -69,28 +77,31 @@ def inspect_release(
 
 def _mismatches(release: Release, version: RegisteredVersion) -> list[str]:
     """The reason where the signed release manifest is for another version."""
-    wanted, found = (release.model, release.version), (version.model, version.version)
-    if wanted != found:
-        return [f"its {RECORD} is for {' version '.join(wanted)}"]
+    signed, registered = (release.model, release.version), (version.model, version.version)
+    if signed != registered:
+        return [f"its {RELEASE_MANIFEST} is for {' version '.join(signed)}"]
     if release.digest != version.release:
-        return [f"its {RECORD} is for release {release.digest[:12]}, not {version.release[:12]}"]
+        return [
+            f"its {RELEASE_MANIFEST} is for release {release.digest[:12]}, not"
+            f" {version.release[:12]}"
+        ]
     return []
 
 
 def _changed_files(release: Release, folder: Path) -> list[str]:
     """The differences between the files in ``folder`` and the signed release manifest."""
-    found = {
+    present = {
         path.relative_to(folder).as_posix(): path
         for name in ARTIFACTS
         for path in files_of(folder / name)
     }
     reasons: list[str] = []
-    for name in sorted(found.keys() | release.files.keys()):
-        if name not in found:
+    for name in sorted(present.keys() | release.files.keys()):
+        if name not in present:
             reasons.append(f"{name} is missing")
         elif name not in release.files:
             reasons.append(f"{name} is not in the release")
-        elif digest_file(found[name]) != release.files[name].sha256:
+        elif digest_file(present[name]) != release.files[name].sha256:
             reasons.append(f"{name} is not the released file")
     card = folder / CARD
     if not card.is_file() or digest_file(card) != release.manifest.model_card_sha256:

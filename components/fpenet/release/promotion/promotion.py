@@ -25,7 +25,7 @@ from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 from fpenet.release.registry.versions import RegisteredVersion
 from fpenet.release.release_manifest import Release
-from fpenet.release.store.artifacts import RECORD_DIGEST, publish
+from fpenet.release.store.artifacts import MANIFEST_DIGEST, publish
 from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import (
@@ -38,7 +38,7 @@ from fpenet.release.store.pointer import (
     take_token,
 )
 
-ASKED_IN_MLFLOW = f"requested by the alias {DEPLOYABLE} in MLflow"
+REQUESTED_IN_MLFLOW = f"requested by the alias {DEPLOYABLE} in MLflow"
 UNKNOWN = "unknown"
 """The requester: MLflow's events and aliases do not contain a user name."""
 
@@ -71,8 +71,8 @@ def deployable_version(params: Params) -> str | None:
     store = release_store(params)
     if store.read(POINTER) is None:
         return None
-    link = read_head(store, read_trusted(params.trust.public_keys)).link
-    return link.version if link and link.model == params.register_.deployable_model else None
+    entry = read_head(store, read_trusted(params.trust.public_keys)).entry
+    return entry.version if entry and entry.model == params.register_.deployable_model else None
 
 
 def pending_request(params: Params) -> bool:
@@ -84,8 +84,8 @@ def pending_request(params: Params) -> bool:
     """
     trusted = read_trusted(params.trust.public_keys)
     with mlflow_errors():
-        asked = versions.find_alias(params.register_.deployable_model, DEPLOYABLE)
-    return asked != read_head(release_store(params), trusted).version
+        requested = versions.find_alias(params.register_.deployable_model, DEPLOYABLE)
+    return requested != read_head(release_store(params), trusted).version
 
 
 def decide_request(params: Params) -> PromotionDecision | None:
@@ -101,42 +101,48 @@ def decide_request(params: Params) -> PromotionDecision | None:
     if not pending_request(params):
         return None
     head = take_token(store, trusted)
-    if head.link and head.link.model != model:
+    if head.entry and head.entry.model != model:
         raise InputError(
-            f"{params.promote.store}: the pointer is for {head.link.model}, not {model}"
+            f"{params.promote.store}: the pointer is for {head.entry.model}, not {model}"
         )
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-promotion-") as folder:
-        asked = versions.find_alias(model, DEPLOYABLE)
-        if asked == head.version:
+        requested = versions.find_alias(model, DEPLOYABLE)
+        if requested == head.version:
             return None
-        judged = _judge(params, store, asked, head, Path(folder), trusted)
+        inspection = _inspect(params, store, requested, head, Path(folder), trusted)
         try:
-            record = None
-            if not judged.reasons:
-                assert judged.release is not None
-                record = publish(store, judged.release, judged.folder)
-            if versions.find_alias(model, DEPLOYABLE) != asked:
+            manifest_digest = None
+            if not inspection.reasons:
+                assert inspection.release is not None
+                manifest_digest = publish(store, inspection.release, inspection.folder)
+            if versions.find_alias(model, DEPLOYABLE) != requested:
                 raise Superseded(f"the alias {DEPLOYABLE} changed during the decision")
-            link = move(store, head, _link(model, asked, judged, head, record), key, trusted)
+            entry = move(
+                store,
+                head,
+                _entry(model, requested, inspection, head, manifest_digest),
+                key,
+                trusted,
+            )
         except Superseded as error:
-            name = judged.release.name if judged.release else None
+            name = inspection.release.name if inspection.release else None
             return PromotionDecision(
                 PromotionOutcome.SUPERSEDED,
                 model,
-                asked,
+                requested,
                 name,
                 head.version,
                 (str(error),),
                 None,
             )
-        answer = _answer(link, asked, judged)
-        write_on_page(answer, judged.version, link)
-        if answer.action is PromotionOutcome.REFUSED:
-            _put_back(answer)
-    return answer
+        decision = _decision(entry, requested, inspection)
+        write_on_page(decision, inspection.version, entry)
+        if decision.action is PromotionOutcome.REFUSED:
+            _reset_alias(decision)
+    return decision
 
 
-def _judge(
+def _inspect(
     params: Params,
     store: Store,
     requested: str | None,
@@ -148,8 +154,8 @@ def _judge(
     model = params.register_.deployable_model
     if requested is None:
         assert head.version is not None  # otherwise alias and pointer agree
-        said = f"the alias {DEPLOYABLE} was removed; request another version, or roll back"
-        return Inspection(folder, versions.read_version(model, head.version), None, (said,))
+        reason = f"the alias {DEPLOYABLE} was removed; request another version, or roll back"
+        return Inspection(folder, versions.read_version(model, head.version), None, (reason,))
     version = versions.read_version(model, requested)
     fetch_release(version, folder)
     release, reasons = inspect_release(version, folder, trusted, params.register_.required_targets)
@@ -160,52 +166,61 @@ def _judge(
     return Inspection(folder, version, release, (*reasons, *missing), tuple(approvals))
 
 
-def _link(
-    model: str, requested: str | None, judged: Inspection, head: Head, record: str | None
+def _entry(
+    model: str,
+    requested: str | None,
+    inspection: Inspection,
+    head: Head,
+    manifest_digest: str | None,
 ) -> LedgerEntry:
     """The ledger entry to be signed; after a refusal the deployable version stays the same.
 
     Args:
-        record: digest of the published release manifest; None after a refusal.
+        manifest_digest: digest of the published release manifest; None after a refusal.
     """
-    refused, release, before = bool(judged.reasons), judged.release, head.link
+    refused, release, before = bool(inspection.reasons), inspection.release, head.entry
     now: Release | LedgerEntry | None = before if refused or release is None else release
-    approved = [f"{one.by.name}: {one.reason}" for one in judged.approvals]
+    approved = [f"{one.by.name}: {one.reason}" for one in inspection.approvals]
     digest = now.digest if isinstance(now, Release) else now.release if now else None
     return LedgerEntry(
         sequence=0,
         token=0,
         action=LedgerAction.REFUSED if refused else LedgerAction.PROMOTED,
-        asked=requested or "none",
+        requested=requested or "none",
         model=model,
         version=now.version if now else None,
         name=now.name if now else None,
         release=digest,
-        digests={**(now.digests if now else {}), **({RECORD_DIGEST: record} if record else {})},
+        digests={
+            **(now.digests if now else {}),
+            **({MANIFEST_DIGEST: manifest_digest} if manifest_digest else {}),
+        },
         who=UNKNOWN,
-        why="; ".join(judged.reasons) or "; ".join([ASKED_IN_MLFLOW, *approved]),
+        why="; ".join(inspection.reasons) or "; ".join([REQUESTED_IN_MLFLOW, *approved]),
         when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        approvals=tuple(str(one.by) for one in judged.approvals),
+        approvals=tuple(str(one.by) for one in inspection.approvals),
     )
 
 
-def _answer(link: LedgerEntry, requested: str | None, judged: Inspection) -> PromotionDecision:
+def _decision(
+    entry: LedgerEntry, requested: str | None, inspection: Inspection
+) -> PromotionDecision:
     return PromotionDecision(
-        PromotionOutcome.REFUSED if judged.reasons else PromotionOutcome.PROMOTED,
-        link.model,
+        PromotionOutcome.REFUSED if inspection.reasons else PromotionOutcome.PROMOTED,
+        entry.model,
         requested,
-        judged.release.name if judged.release else None,
-        link.version,
-        judged.reasons,
-        link.sequence,
+        inspection.release.name if inspection.release else None,
+        entry.version,
+        inspection.reasons,
+        entry.sequence,
     )
 
 
-def _put_back(answer: PromotionDecision) -> None:
+def _reset_alias(decision: PromotionDecision) -> None:
     """Point the alias to the deployable version, unless the alias has changed again."""
-    if versions.find_alias(answer.model, DEPLOYABLE) != answer.asked:
+    if versions.find_alias(decision.model, DEPLOYABLE) != decision.requested:
         return  # a new request
-    if answer.deployable is None or not versions.has_version(answer.model, answer.deployable):
-        versions.delete_alias(answer.model, DEPLOYABLE)
+    if decision.deployable is None or not versions.has_version(decision.model, decision.deployable):
+        versions.delete_alias(decision.model, DEPLOYABLE)
     else:
-        versions.set_alias(answer.model, DEPLOYABLE, answer.deployable)
+        versions.set_alias(decision.model, DEPLOYABLE, decision.deployable)

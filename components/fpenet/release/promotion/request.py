@@ -26,12 +26,12 @@ def version_number(params: Params, version: str) -> str:
     model = params.register_.deployable_model
     with mlflow_errors():
         if version.isdecimal():
-            found = version if versions.has_version(model, version) else None
+            number = version if versions.has_version(model, version) else None
         else:
-            found = versions.find_named(model, version)
-    if found is None:
+            number = versions.find_named(model, version)
+    if number is None:
         raise InputError(f"{model}: has no version {version}; its page in MLflow lists them")
-    return found
+    return number
 
 
 def request_promotion(
@@ -51,13 +51,13 @@ def request_promotion(
     before = read_head(store, trusted)
     with mlflow_errors():
         versions.set_alias(params.register_.deployable_model, DEPLOYABLE, version)
-    if before.link and before.version == version:
-        return version, before.link
+    if before.entry and before.version == version:
+        return version, before.entry
     end = time.monotonic() + patience_seconds
     while time.monotonic() < end:
-        link = read_head(store, trusted).link
-        if link and link.sequence > before.sequence and link.asked == version:
-            return version, link
+        entry = read_head(store, trusted).entry
+        if entry and entry.sequence > before.sequence and entry.requested == version:
+            return version, entry
         time.sleep(_POLL_SECONDS)
     raise ConnectionError(
         f"no decision within {patience_seconds:g} s; the request stays pending. Does the promotion"

@@ -22,11 +22,11 @@ from fpenet.release.promotion.inspection import fetch_release, inspect_release
 from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 from fpenet.release.release_manifest import Release
-from fpenet.release.store.artifacts import RECORD_DIGEST, publish
+from fpenet.release.store.artifacts import MANIFEST_DIGEST, publish
 from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import (
-    LINK_TAG,
+    ENTRY_TAG,
     History,
     LedgerAction,
     LedgerEntry,
@@ -66,27 +66,27 @@ def roll_back(params: Params, to: str | None, who: str, why: str) -> LedgerEntry
         release = _inspected(params, old, Path(folder), trusted)
         record = publish(store, release, Path(folder))
         versions.set_alias(model, DEPLOYABLE, old.version)
-        wanted = LedgerEntry(
+        rollback = LedgerEntry(
             sequence=0,
             token=0,
             action=LedgerAction.ROLLED_BACK,
-            asked=old.version,
+            requested=old.version,
             model=model,
             version=old.version,
             name=release.name,
             release=release.digest,
-            digests={**release.digests, RECORD_DIGEST: record},
+            digests={**release.digests, MANIFEST_DIGEST: record},
             who=who,
             why=why,
             when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
         try:
-            link = _move(store, history.links[0], wanted, key, trusted)
+            entry = _move(store, history.entries[0], rollback, key, trusted)
         except Superseded:
             versions.set_alias(model, DEPLOYABLE, read_head(store, trusted).version or old.version)
             raise
-        versions.tag_version(model, old.version, {LINK_TAG: entry_json(link)})
-    return link
+        versions.tag_version(model, old.version, {ENTRY_TAG: entry_json(entry)})
+    return entry
 
 
 def choose(history: History, to: str | None) -> LedgerEntry:
@@ -100,24 +100,30 @@ def choose(history: History, to: str | None) -> LedgerEntry:
     Raises:
         InputError: there is no such version.
     """
-    if not history.links:
+    if not history.entries:
         raise InputError("; ".join(history.problems) or "no version was ever deployable")
-    chosen = [
-        one for one in history.links if one.action is not LedgerAction.REFUSED and one.version
+    promotions = [
+        entry
+        for entry in history.entries
+        if entry.action is not LedgerAction.REFUSED and entry.version
     ]
-    now = history.links[0].version
+    now = history.entries[0].version
     if to is not None:
-        found = [one for one in chosen if to in (one.version, one.name)]
-        if not found:
-            known = ", ".join(dict.fromkeys(f"{one.version} ({one.name})" for one in chosen))
+        matches = [entry for entry in promotions if to in (entry.version, entry.name)]
+        if not matches:
+            known = ", ".join(
+                dict.fromkeys(f"{entry.version} ({entry.name})" for entry in promotions)
+            )
             raise InputError(f"version {to} was never deployable; those that were: {known}")
-        return found[0]
+        return matches[0]
     promoted = [
-        place
-        for place, one in enumerate(chosen)
-        if one.action is LedgerAction.PROMOTED and one.version == now
+        index
+        for index, entry in enumerate(promotions)
+        if entry.action is LedgerAction.PROMOTED and entry.version == now
     ]
-    before = [one for one in chosen[promoted[0] :] if one.version != now] if promoted else []
+    before = (
+        [entry for entry in promotions[promoted[0] :] if entry.version != now] if promoted else []
+    )
     if not before:
         raise InputError(f"no version was deployable before version {now}; use --to VERSION")
     return before[0]
@@ -164,12 +170,12 @@ def _move(
     """
     for _ in range(_TAKES):
         head = take_token(store, trusted)
-        assert head.link is not None
+        assert head.entry is not None
         if head.version == expected.version:
-            return head.link  # only the alias differed, or the watcher already decided it
-        if head.link != seen:
+            return head.entry  # only the alias differed, or the watcher already decided it
+        if head.entry != seen:
             raise Superseded(
-                f"the pointer moved to {head.link.name} (sequence {head.sequence}) in the meantime;"
+                f"the pointer moved to {head.entry.name} (sequence {head.sequence}) in between;"
                 " nothing was rolled back"
             )
         try:

@@ -55,8 +55,8 @@ class Deliveries:
             InputError: the signature or the time is wrong, or the event was delivered before.
         """
         delivery, timestamp = headers.get(_DELIVERY, ""), headers.get(_TIMESTAMP, "")
-        wanted = event_signature(self.secret, delivery, timestamp, body)
-        if not hmac.compare_digest(headers.get(_SIGNATURE, "").encode(), wanted.encode()):
+        expected = event_signature(self.secret, delivery, timestamp, body)
+        if not hmac.compare_digest(headers.get(_SIGNATURE, "").encode(), expected.encode()):
             raise InputError("not signed with the secret of the webhook")
         if not (timestamp.isdecimal() and 0 < len(delivery) <= _LONGEST_ID):
             raise InputError("no timestamp, or no delivery id")
@@ -83,9 +83,9 @@ def event_signature(secret: bytes, delivery: str, timestamp: str, body: bytes) -
 
 def _parse(body: bytes) -> AliasEvent | None:
     try:
-        said = json.loads(body)
-        if said["entity"] != "model_version_alias":
+        event = json.loads(body)
+        if event["entity"] != "model_version_alias":
             return None
-        return AliasEvent(str(said["data"]["name"]), str(said["data"]["alias"]))
+        return AliasEvent(str(event["data"]["name"]), str(event["data"]["alias"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"not an MLflow event: {error}") from None

@@ -79,17 +79,17 @@ def is_image_epoch(epoch: int) -> bool:
 
 def overlay_sheet(end: EpochEnd) -> Image.Image:
     """Up to twelve faces in rows of four: predicted points are filled, labelled ones hollow."""
-    chosen = np.linspace(0, len(end.images) - 1, min(_FACES, len(end.images))).astype(int)
+    indices = np.linspace(0, len(end.images) - 1, min(_FACES, len(end.images))).astype(int)
     side = _FACTOR * end.images.shape[-1]
-    rows = -(-len(chosen) // _ACROSS)
-    sheet = Image.new("RGB", (side * min(_ACROSS, len(chosen)), side * rows))
-    for place, index in enumerate(chosen):
+    rows = -(-len(indices) // _ACROSS)
+    sheet = Image.new("RGB", (side * min(_ACROSS, len(indices)), side * rows))
+    for position, index in enumerate(indices):
         crop = Image.fromarray(end.images[index, 0]).convert("RGB")
         enlarged = crop.resize((side, side), Image.Resampling.BICUBIC)
         for points, filled in ((end.target_crop, False), (end.points_crop, True)):
             scaled = (points[index].astype(float) + 0.5) * _FACTOR - 0.5
             draw_points(enlarged, scaled, np.full(len(scaled), filled))
-        sheet.paste(enlarged, (place % _ACROSS * side, place // _ACROSS * side))
+        sheet.paste(enlarged, (position % _ACROSS * side, position // _ACROSS * side))
     return sheet
 
 

@@ -52,8 +52,8 @@ def local_weights(
     for key in in_registry(params, sections):
         section, name = key.split(".")
         folder = _fetch(params, key, into, has_registry)
-        own = params.section(section).model_copy(update={name: folder})
-        params = params.model_copy(update={section: own})
+        changed = params.section(section).model_copy(update={name: folder})
+        params = params.model_copy(update={section: changed})
     return params
 
 
@@ -94,13 +94,13 @@ def _fetch(params: Params, key: str, into: Path, has_registry: bool) -> str | No
     with tracking.mlflow_errors():
         if name == _AUTO:
             model = params.register_.deployable_model
-            found = deployable_version(params)
-            if found is None:
+            deployable = deployable_version(params)
+            if deployable is None:
                 return None
         else:
             model, version, alias = _parse(name, key)
             return _fetch_version(model, version, alias, _FILES[key], into).as_posix()
-        return _fetch_version(model, found, "", _FILES[key], into).as_posix()
+        return _fetch_version(model, deployable, "", _FILES[key], into).as_posix()
 
 
 def _fetch_version(model: str, version: str, alias: str, files: Sequence[str], into: Path) -> Path:

@@ -39,7 +39,7 @@ from fpenet.release.evidence import (
     version_tags,
 )
 from fpenet.release.release_manifest import (
-    RECORD,
+    RELEASE_MANIFEST,
     GateSummary,
     KpiSummary,
     ParitySummary,
@@ -140,9 +140,9 @@ def register_release(
         }
         for model, number in versions.items():
             # The required targets may have changed since the first registration of this release.
-            said = {NAME_TAG: names[model], "fpenet.refused": tags["fpenet.refused"]}
-            said["fpenet.signed_by"] = signing_key.public.described
-            model_versions.tag_version(model, number, said)
+            later_tags = {NAME_TAG: names[model], "fpenet.refused": tags["fpenet.refused"]}
+            later_tags["fpenet.signed_by"] = signing_key.public.described
+            model_versions.tag_version(model, number, later_tags)
         manifest = ReleaseManifest(
             **fields_of(summarise(evidence, reasons)),
             model=register.deployable_model,
@@ -159,7 +159,7 @@ def register_release(
             model_card=card.as_posix(),
             model_card_sha256=digest_file(card),
         )
-        path = out_dir / RECORD
+        path = out_dir / RELEASE_MANIFEST
         manifest.write(path)
         sign_file(path, signing_key)
         for signed in (path, signature_of(path)):

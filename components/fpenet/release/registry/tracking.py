@@ -74,20 +74,20 @@ def find_experiment(name: str) -> str:
         InputError: the experiment was deleted in MLflow.
     """
     client = MlflowClient()
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return str(client.create_experiment(name))
         except MlflowException:  # another release created it in the meantime
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    if found.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise InputError(
             f"register.experiment is {name!r}, which was deleted in MLflow; restore it or use"
             " another name"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def find_run(experiment_id: str, release: str) -> LoggedRun | None:
@@ -157,11 +157,11 @@ class TrainingRun:
 
     def __init__(self, experiment_id: str, key: str) -> None:
         self._client, self._key = MlflowClient(), key
-        found = self._client.search_runs(
+        runs = self._client.search_runs(
             [experiment_id], f"tags.`{TRAINING_TAG}` = '{key}'", max_results=1
         )
-        if found:
-            self._run = found[0]
+        if runs:
+            self._run = runs[0]
             self._client.update_run(self._run.info.run_id, status="RUNNING")
         else:
             self._run = self._client.create_run(
@@ -210,10 +210,10 @@ def end_sweep(experiment_id: str, sweep: str, best: Mapping[str, Any], value: fl
 def _sweep_run(experiment_id: str, sweep: str) -> str:
     """The id of the parent run of the trials of ``sweep``; it is created if it does not exist."""
     client = MlflowClient()
-    found = client.search_runs([experiment_id], f"tags.`{SWEEP_TAG}` = '{sweep}'", max_results=1)
+    runs = client.search_runs([experiment_id], f"tags.`{SWEEP_TAG}` = '{sweep}'", max_results=1)
     run = (
-        found[0]
-        if found
+        runs[0]
+        if runs
         else client.create_run(experiment_id, run_name=f"sweep-{sweep}", tags={SWEEP_TAG: sweep})
     )
     return str(run.info.run_id)

@@ -16,7 +16,7 @@ from fpenet.release.evidence import NAME_TAG, RELEASE_TAG
 from fpenet.release.registry import tracking
 from fpenet.release.release_manifest import ReleaseManifest
 from fpenet.release.store.encryption import open_folder
-from fpenet.release.store.pointer import LINK_TAG
+from fpenet.release.store.pointer import ENTRY_TAG
 
 _ALIAS_EVENTS: tuple[Any, ...] = (
     "model_version_alias.created",
@@ -42,9 +42,9 @@ class RegisteredVersion:
 
 def read_version(model: str, version: str) -> RegisteredVersion:
     """Read one version from MLflow."""
-    found = MlflowClient().get_model_version(model, version)
-    said = found.tags.get(RELEASE_TAG, ""), found.run_id or "", found.description or ""
-    return RegisteredVersion(model, str(found.version), *said)
+    row = MlflowClient().get_model_version(model, version)
+    fields = row.tags.get(RELEASE_TAG, ""), row.run_id or "", row.description or ""
+    return RegisteredVersion(model, str(row.version), *fields)
 
 
 def has_version(model: str, version: str) -> bool:
@@ -58,18 +58,18 @@ def has_version(model: str, version: str) -> bool:
 
 def find_named(model: str, name: str) -> str | None:
     """The number of the version named ``name``, e.g. ``deployable_v3.0``; None if there is none."""
-    found = MlflowClient().search_model_versions(
+    rows = MlflowClient().search_model_versions(
         f"name = '{model}' and tags.`{NAME_TAG}` = '{name}'"
     )
-    return str(found[0].version) if found else None
+    return str(rows[0].version) if rows else None
 
 
 def find_version(model: str, release: str) -> str | None:
     """The number of the version of ``model`` for ``release``; None if there is none."""
-    found = MlflowClient().search_model_versions(
+    rows = MlflowClient().search_model_versions(
         f"name = '{model}' and tags.`{RELEASE_TAG}` = '{release}'"
     )
-    return str(min(int(one.version) for one in found)) if found else None
+    return str(min(int(row.version) for row in rows)) if rows else None
 
 
 def register_version(
@@ -86,18 +86,18 @@ def register_version(
     """
     client = MlflowClient()
     release = tags[RELEASE_TAG]
-    found = find_version(model, release)
-    if found is not None:
-        return found
+    existing = find_version(model, release)
+    if existing is not None:
+        return existing
     _ensure_model(client, model)
-    made = client.create_model_version(
+    created = client.create_model_version(
         model, source=source, run_id=run_id, tags=dict(tags), description=description
     )
     first = find_version(model, release)
-    if first is not None and int(first) < int(made.version):
-        client.delete_model_version(model, str(made.version))
+    if first is not None and int(first) < int(created.version):
+        client.delete_model_version(model, str(created.version))
         return first
-    return str(made.version)
+    return str(created.version)
 
 
 def version_of_alias(model: str, alias: str) -> str:
@@ -128,11 +128,11 @@ def fetch_version(model: str, version: str, files: Sequence[str], folder: Path) 
     partial.mkdir(parents=True)
     source = MlflowClient().get_model_version_download_uri(model, version)
     download_artifacts(artifact_uri=source, dst_path=str(partial))
-    found = [path for file in files for path in partial.rglob(file)]
-    if not found:
+    paths = [path for file in files for path in partial.rglob(file)]
+    if not paths:
         raise InputError(f"{model} version {version}: contains no {' and no '.join(files)}")
-    open_folder(found[0].parent)
-    found[0].parent.rename(folder)
+    open_folder(paths[0].parent)
+    paths[0].parent.rename(folder)
     shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -144,14 +144,14 @@ def fetch_run_files(run_id: str, names: Sequence[str], folder: Path) -> set[str]
     """
     client = MlflowClient()
     try:
-        found = {one.path for one in client.list_artifacts(run_id)} & set(names)
+        present = {artifact.path for artifact in client.list_artifacts(run_id)} & set(names)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return set()
         raise
-    for name in sorted(found):
+    for name in sorted(present):
         client.download_artifacts(run_id, name, str(folder))
-    return found
+    return present
 
 
 def set_alias(model: str, alias: str, version: str) -> None:
@@ -171,8 +171,8 @@ def set_description(model: str, version: str, description: str) -> None:
 
 def latest_sequence(model: str) -> int:
     """The latest sequence in the ledger-entry tags of ``model``'s versions; 0 if there is none."""
-    found = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{LINK_TAG}` != ''")
-    return max((int(json.loads(one.tags[LINK_TAG])["sequence"]) for one in found), default=0)
+    rows = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{ENTRY_TAG}` != ''")
+    return max((int(json.loads(row.tags[ENTRY_TAG])["sequence"]) for row in rows), default=0)
 
 
 def ensure_webhook(name: str, url: str, secret: str, refresh: bool) -> None:
@@ -181,20 +181,20 @@ def ensure_webhook(name: str, url: str, secret: str, refresh: bool) -> None:
     Args:
         name: name of the webhook; an existing webhook with this name is updated.
         secret: MLflow signs the events with it.
-        refresh: also set the secret of an existing webhook; MLflow does not show the old one.
+        refresh: also set the secret of an existing webhook; MLflow does not show the old each.
     """
     client, token = MlflowClient(), None
     while True:
         page = client.list_webhooks(page_token=token)
-        found = next((one for one in page if one.name == name), None)
+        webhook = next((each for each in page if each.name == name), None)
         token = page.token
-        if found or not token:
+        if webhook or not token:
             break
-    if found is None:
+    if webhook is None:
         client.create_webhook(name, url, list(_ALIAS_EVENTS), secret=secret)
-    elif refresh or found.url != url or not found.status.is_active():
+    elif refresh or webhook.url != url or not webhook.status.is_active():
         client.update_webhook(
-            found.webhook_id,
+            webhook.webhook_id,
             url=url,
             events=list(_ALIAS_EVENTS),
             secret=secret,

@@ -82,7 +82,7 @@ class Page:
         name, compared = champion.name or "", champion.engines
         if not compared:
             return ChampionSummary(name, champion.why)
-        own = min(
+        ours = min(
             compared,
             key=lambda each: ("fp32", "fp16", "int8").index(EngineId.parse(each).precision),
         )
@@ -91,17 +91,17 @@ class Page:
         return ChampionSummary(
             name,
             champion.why,
-            compared[own].engine,
-            KpiReport.read(gate / compared[own].kpi),
-            load_predictions(gate / compared[own].predictions),
-            load_predictions(build / str(files[own])),
+            compared[ours].engine,
+            KpiReport.read(gate / compared[ours].kpi),
+            load_predictions(gate / compared[ours].predictions),
+            load_predictions(build / str(files[ours])),
         )
 
     @cached_property
     def charts(self) -> list[Chart]:
         """Every chart, in the order of the page."""
         kpi, champion = self.evidence.kpi, self.champion.kpi
-        found = [
+        all_charts = [
             Chart(
                 "cumulative_error",
                 "evaluate",
@@ -120,7 +120,7 @@ class Page:
             ),
         ]
         if kpi.confidence.reliability:
-            found.append(
+            all_charts.append(
                 Chart(
                     "reliability",
                     "evaluate",
@@ -131,7 +131,7 @@ class Page:
                     charts.draw_reliability(kpi.confidence),
                 )
             )
-        found += [
+        all_charts += [
             Chart(
                 f"error_by_{attribute}",
                 "slices",
@@ -142,9 +142,9 @@ class Page:
             for attribute, rows, theirs in _charted(kpi, champion)
         ]
         if kpi.robustness is None:
-            return found
+            return all_charts
         clean = kpi.robustness.clean
-        found += [
+        all_charts += [
             Chart(
                 f"robustness_{curve.corruption}",
                 "robustness",
@@ -154,13 +154,13 @@ class Page:
             )
             for curve in kpi.robustness.curves
         ]
-        return found
+        return all_charts
 
     def faces(self) -> tuple[list[ReportFace], list[ReportFace]]:
         """The faces with the largest errors, and those with the largest loss to the champion."""
-        found = load_predictions(self.evidence.folders["evaluate"] / "predictions.npz")
-        errors = nme_of_faces(self.store, found.points)
-        worst = worst_faces(self.store, found.points, errors, _SHOWN)
+        predictions = load_predictions(self.evidence.folders["evaluate"] / "predictions.npz")
+        errors = nme_of_faces(self.store, predictions.points)
+        worst = worst_faces(self.store, predictions.points, errors, _SHOWN)
         theirs, own = self.champion.theirs, self.champion.own
         if theirs is None or own is None:
             return worst, []
@@ -255,13 +255,15 @@ def slice_table(kpi: KpiReport, champion: KpiReport | None) -> dict[str, list[Sl
     """Attribute -> its slices, each with the champion's error."""
     metric = f"nme_{kpi.normaliser}/all"
     theirs = {
-        (one.attribute, one.value): one.metrics.get(metric)
-        for one in (champion.slices if champion else ())
+        (each.attribute, each.value): each.metrics.get(metric)
+        for each in (champion.slices if champion else ())
     }
     rows: dict[str, list[SliceRow]] = {}
-    for one in kpi.slices:
-        found = theirs.get((one.attribute, one.value))
-        rows.setdefault(one.attribute, []).append(SliceRow(**fields_of(one), champion=found))
+    for each in kpi.slices:
+        champion_error = theirs.get((each.attribute, each.value))
+        rows.setdefault(each.attribute, []).append(
+            SliceRow(**fields_of(each), champion=champion_error)
+        )
     return rows
 
 
@@ -272,9 +274,9 @@ def short(kpi: KpiReport) -> str:
 
 def nme_of_faces(store: CropStore, points: Floats) -> Floats:
     """(N,) NME of each judged face, by the first normaliser."""
-    found = face_errors(store, judged_rows(store), points)
-    norm = next(iter(found.norms.values()))
-    return nme(found.errors, np.isfinite(found.errors), norm)
+    distances = face_errors(store, judged_rows(store), points)
+    norm = next(iter(distances.norms.values()))
+    return nme(distances.errors, np.isfinite(distances.errors), norm)
 
 
 def _charted(
@@ -282,9 +284,9 @@ def _charted(
 ) -> list[tuple[str, list[SliceMetrics], list[SliceMetrics]]]:
     """The attributes with two or more judged slices, yaw first: name, slices, champion's slices."""
     names = dict.fromkeys(("yaw", "yaw_range", *(one.attribute for one in kpi.slices)))
-    found = []
+    charted = []
     for name in names:
         rows = slices_of(kpi, name)
         if sum(not row.too_few for row in rows) >= 2:
-            found.append((name, rows, slices_of(champion, name) if champion else []))
-    return found
+            charted.append((name, rows, slices_of(champion, name) if champion else []))
+    return charted

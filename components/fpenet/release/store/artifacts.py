@@ -10,10 +10,10 @@ from pathlib import Path
 from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_bytes, digest_file
 from fpenet.provenance.signing import signature_of
-from fpenet.release.release_manifest import RECORD, Release, StoredFile
+from fpenet.release.release_manifest import RELEASE_MANIFEST, Release, StoredFile
 from fpenet.release.store.interface import Store
 
-RECORD_DIGEST = "record"
+MANIFEST_DIGEST = "release_manifest"
 """Key of ``LedgerEntry.digests``: the digest of the release manifest and its signature."""
 
 
@@ -24,7 +24,7 @@ def publish(store: Store, release: Release, folder: Path) -> str:
         folder: contains the release manifest, its signature, and the files of ``release.files``.
 
     Returns:
-        the value of ``RECORD_DIGEST`` for the ledger entry.
+        the value of ``MANIFEST_DIGEST`` for the ledger entry.
 
     Raises:
         InputError: a file is missing or its digest differs from the manifest; the message names it.
@@ -36,7 +36,7 @@ def publish(store: Store, release: Release, folder: Path) -> str:
         if digest_file(path) != stored.sha256:
             raise InputError(f"{path}: not the file that the manifest of {release.name} lists")
         store.keep_file(stored_name(stored), path)
-    manifest, signature = folder / RECORD, signature_of(folder / RECORD)
+    manifest, signature = folder / RELEASE_MANIFEST, signature_of(folder / RELEASE_MANIFEST)
     digest = digest_bytes(manifest.read_bytes() + signature.read_bytes())
     for path in (signature, manifest):
         store.keep_file(f"releases/{digest}/{path.name}", path)

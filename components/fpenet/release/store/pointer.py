@@ -20,7 +20,7 @@ from fpenet.provenance.signing import PublicKey, SigningKey, parse_signature, si
 from fpenet.release.store.interface import Store, Superseded
 
 POINTER = "pointer.json"
-LINK_TAG = "fpenet.link"
+ENTRY_TAG = "fpenet.ledger_entry"
 """Tag of a version in MLflow: the latest ledger entry that made it deployable, as JSON."""
 _KIND = "release pointer"
 _TAKES = 1000
@@ -42,7 +42,7 @@ class LedgerEntry(FileRecord):
         sequence: number of the entry, from 1.
         token: the token of the run that made the decision.
         action: the decision.
-        asked: the requested version.
+        requested: the requested version.
         model, version, name, release: the deployable version after this decision; None: none yet.
         digests: stage -> digest of its content, for that release.
         who, why: the requester and the reason.
@@ -55,7 +55,7 @@ class LedgerEntry(FileRecord):
     sequence: int
     token: int
     action: LedgerAction
-    asked: str
+    requested: str
     model: str
     version: str | None
     name: str | None
@@ -84,7 +84,7 @@ class PointerFile(FileRecord):
     """``pointer.json``: the attributes are those of ``Head``."""
 
     token: int
-    link: LedgerEntry | None
+    entry: LedgerEntry | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +92,24 @@ class Head:
     """The content of ``pointer.json``.
 
     Attributes:
-        link: the latest ledger entry, or None.
+        entry: the latest ledger entry, or None.
         token: the latest token.
         tag: the tag of this content in the store; None: there is no pointer yet.
     """
 
-    link: LedgerEntry | None
+    entry: LedgerEntry | None
     token: int
     tag: str | None
 
     @property
     def sequence(self) -> int:
         """The number of the latest entry; 0 if there is none."""
-        return self.link.sequence if self.link else 0
+        return self.entry.sequence if self.entry else 0
 
     @property
     def version(self) -> str | None:
         """The deployable version; None if there is none."""
-        return self.link.version if self.link else None
+        return self.entry.version if self.entry else None
 
 
 def read_head(store: Store, trusted: Sequence[PublicKey]) -> Head:
@@ -118,17 +118,17 @@ def read_head(store: Store, trusted: Sequence[PublicKey]) -> Head:
     Raises:
         InputError: it is not a release pointer, or no trusted key signed it.
     """
-    found = store.read(POINTER)
-    if found is None:
+    stored = store.read(POINTER)
+    if stored is None:
         return Head(None, 0, None)
-    pointer = PointerFile.parse(found.data, f"{POINTER} of the release store")
-    head = Head(pointer.link, pointer.token, found.tag)
-    if head.link is not None:
-        check_entry(head.link, trusted)
-        if head.token < head.link.token:
+    pointer = PointerFile.parse(stored.data, f"{POINTER} of the release store")
+    head = Head(pointer.entry, pointer.token, stored.tag)
+    if head.entry is not None:
+        check_entry(head.entry, trusted)
+        if head.token < head.entry.token:
             raise InputError(
                 f"{POINTER} of the release store: its token is {head.token}, but its entry has the"
-                f" later token {head.link.token}"
+                f" later token {head.entry.token}"
             )
     return head
 
@@ -145,7 +145,7 @@ def take_token(store: Store, trusted: Sequence[PublicKey]) -> Head:
     for _ in range(_TAKES):
         head = read_head(store, trusted)
         try:
-            store.swap(POINTER, _head_text(head.link, head.token + 1), head.tag)
+            store.swap(POINTER, _head_text(head.entry, head.token + 1), head.tag)
         except Superseded:
             continue  # another run took a token between the read and the write
         return replace(head, token=head.token + 1)
@@ -155,9 +155,9 @@ def take_token(store: Store, trusted: Sequence[PublicKey]) -> Head:
 
 
 def move(
-    store: Store, based_on: Head, link: LedgerEntry, key: SigningKey, trusted: Sequence[PublicKey]
+    store: Store, based_on: Head, entry: LedgerEntry, key: SigningKey, trusted: Sequence[PublicKey]
 ) -> LedgerEntry:
-    """Sign ``link`` and make it the latest ledger entry.
+    """Sign ``entry`` and make it the latest ledger entry.
 
     Args:
         based_on: the result of ``take_token``; it sets the entry's token, sequence and
@@ -176,51 +176,51 @@ def move(
             f"this run has token {based_on.token}, but another run took token {head.token} and"
             " decides now"
         )
-    if head.link != based_on.link:
+    if head.entry != based_on.entry:
         raise Superseded(f"the pointer is at sequence {head.sequence}, not {based_on.sequence}")
-    if head.link is not None:
-        store.keep(_history(head.sequence), _text(head.link.tree()))
-    previous = head.link.digest if head.link else None
-    fresh = replace(link, token=head.token, sequence=head.sequence + 1, previous=previous)
+    if head.entry is not None:
+        store.keep(_history(head.sequence), _text(head.entry.tree()))
+    previous = head.entry.digest if head.entry else None
+    fresh = replace(entry, token=head.token, sequence=head.sequence + 1, previous=previous)
     fresh = replace(fresh, signature=str(sign(fresh.content, key)))
     store.swap(POINTER, _head_text(fresh, head.token), head.tag)
     _read_back(store, fresh, trusted)
     return fresh
 
 
-def entry_json(link: LedgerEntry) -> str:
+def entry_json(entry: LedgerEntry) -> str:
     """A ledger entry as one line of JSON, which ``LedgerEntry.parse`` reads."""
-    return _text(link.tree()).decode().strip()
+    return _text(entry.tree()).decode().strip()
 
 
-def _read_back(store: Store, link: LedgerEntry, trusted: Sequence[PublicKey]) -> None:
+def _read_back(store: Store, entry: LedgerEntry, trusted: Sequence[PublicKey]) -> None:
     head = read_head(store, trusted)
-    if head.link == link:
+    if head.entry == entry:
         return
-    name = _history(link.sequence)
-    later = store.read(name) if head.sequence > link.sequence else None
-    if later is None or LedgerEntry.parse(later.data, name) != link:
+    name = _history(entry.sequence)
+    later = store.read(name) if head.sequence > entry.sequence else None
+    if later is None or LedgerEntry.parse(later.data, name) != entry:
         raise ConnectionError(
-            f"{POINTER} of the release store: sequence {link.sequence} was written but is not"
+            f"{POINTER} of the release store: sequence {entry.sequence} was written but is not"
             " there; the server must support conditional puts"
         )
 
 
-def check_entry(link: LedgerEntry, trusted: Sequence[PublicKey]) -> PublicKey:
+def check_entry(entry: LedgerEntry, trusted: Sequence[PublicKey]) -> PublicKey:
     """The trusted key that signed a ledger entry.
 
     Raises:
         InputError: no trusted key signed the entry, or it was changed afterwards.
     """
-    source = f"{_KIND}, sequence {link.sequence}"
-    return verify(link.content, parse_signature(link.signature, source), trusted, source)
+    source = f"{_KIND}, sequence {entry.sequence}"
+    return verify(entry.content, parse_signature(entry.signature, source), trusted, source)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """All ledger entries that are present, the latest first, and the defects of the ledger."""
 
-    links: tuple[LedgerEntry, ...]
+    entries: tuple[LedgerEntry, ...]
     problems: tuple[str, ...]
 
 
@@ -236,8 +236,8 @@ def read_history(store: Store, trusted: Sequence[PublicKey], witnessed: int = 0)
         head = read_head(store, trusted)
     except InputError as error:
         return History((), (str(error),))
-    links = [head.link] if head.link else []
-    expected = head.link.previous if head.link else None
+    entries = [head.entry] if head.entry else []
+    expected = head.entry.previous if head.entry else None
     for sequence in range(head.sequence - 1, 0, -1):
         stored = store.read(_history(sequence))
         if stored is None:
@@ -245,25 +245,25 @@ def read_history(store: Store, trusted: Sequence[PublicKey], witnessed: int = 0)
             expected = None
             continue
         try:
-            link = LedgerEntry.parse(stored.data, _history(sequence))
+            entry = LedgerEntry.parse(stored.data, _history(sequence))
         except InputError as error:
             problems.append(f"ledger entry {sequence} cannot be read: {error}")
             expected = None
             continue
         try:
-            check_entry(link, trusted)
+            check_entry(entry, trusted)
         except InputError as error:
             problems.append(f"ledger entry {sequence} was edited: {error}")
             expected = None
             continue
-        if link.sequence != sequence or (expected is not None and link.digest != expected):
+        if entry.sequence != sequence or (expected is not None and entry.digest != expected):
             problems.append(
                 f"ledger entry {sequence} was replaced: the next entry has the digest of another"
             )
-        links.append(link)
-        expected = link.previous
+        entries.append(entry)
+        expected = entry.previous
     problems += _put_back(store, head.sequence, witnessed)
-    return History(tuple(links), tuple(problems))
+    return History(tuple(entries), tuple(problems))
 
 
 def _put_back(store: Store, sequence: int, witnessed: int) -> list[str]:
@@ -288,8 +288,8 @@ def _history(sequence: int) -> str:
     return f"history/{sequence:08d}.json"
 
 
-def _head_text(link: LedgerEntry | None, token: int) -> bytes:
-    return _text(PointerFile(token, link).tree())
+def _head_text(entry: LedgerEntry | None, token: int) -> bytes:
+    return _text(PointerFile(token, entry).tree())
 
 
 def _text(value: Any) -> bytes:
