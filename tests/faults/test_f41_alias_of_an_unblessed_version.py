@@ -27,7 +27,7 @@ def gate(
     """The gate of a model whose version 1 is deployable."""
     gate = promoting()
     register(stage_folders("blessed"))
-    gate.ask("1")
+    gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
     assert answer.action == "promoted"
@@ -36,7 +36,7 @@ def gate(
 
 def refused(gate: Promoting, version: str) -> tuple[str, ...]:
     """Ask for a version; the reasons why it is not deployable."""
-    gate.ask(version)
+    gate.request(version)
     answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, gate.alias, gate.head.version) == ("refused", "1", "1")

@@ -13,10 +13,10 @@ from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import open_store
 from fpenet.release.store.pointer import POINTER, move, read_head, read_history, take_token
 from tests.faulty_proxy import (
-    Answer,
-    Ask,
     Fault,
     FaultyProxy,
+    Forward,
+    Response,
     altered,
     cut,
     cut_upload,
@@ -32,7 +32,7 @@ SLOW_DOWN = refused(503, "SlowDown")
 CONFLICT = refused(409, "ConditionalRequestConflict")
 
 
-def taken(_ask: Ask, _sent: bytes) -> tuple[Answer, int]:
+def taken(_forward: Forward, _body: bytes) -> tuple[Response, int]:
     """As a server answers that does not know If-None-Match."""
     return (200, [("ETag", '"0"')], b""), 0
 

@@ -52,7 +52,7 @@ def key_of(tmp_path: Path, name: str) -> Any:
 def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     gate: Promoting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gate.ask("1")
+    gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
     missing = "approvals: 0 of 1; fpenet approve 1 --reason '...' --key NAME.pem"
@@ -66,7 +66,7 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     )
     assert "approved by the ann key" in said
     assert said.endswith(": eyes are better\n")
-    gate.ask("1")
+    gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, gate.alias) == ("promoted", "1")
@@ -75,7 +75,7 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     assert entry.approvals == (str(key_of(tmp_path, "ann").public),)
     assert entry.why == "requested by the alias deployable in MLflow; ann: eyes are better"
     assert entry.who == "unknown"
-    gate.ask("2")  # trained again: what was approved is another release
+    gate.request("2")  # trained again: what was approved is another release
     answer = decide_request(gate.params)
     assert answer is not None
     assert answer.reasons[0].startswith("approvals: 0 of 1")

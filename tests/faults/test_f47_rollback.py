@@ -29,7 +29,7 @@ def test_f47_a_promotion_under_way_is_superseded(
     gate_of_three: Promoting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = gate_of_three
-    gate.ask("3")
+    gate.request("3")
     real = publish
 
     def meanwhile(*given: Any) -> str:
@@ -55,7 +55,7 @@ def test_f47_a_promotion_that_came_first_stays(
     real = publish
 
     def meanwhile(*given: Any) -> str:
-        gate.ask("3")
+        gate.request("3")
         answer = decide_request(gate.params)
         assert answer is not None
         assert answer.action == "promoted"
@@ -81,7 +81,7 @@ def test_f47_what_is_missing_is_named_and_nothing_moves(
     run = Path(gate.page("1").source).parent
     engine = run / "deployable/cpu/fp32.onnx"
 
-    def said() -> str:
+    def rollback_error() -> str:
         assert main(["rollback", *gate.options]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
@@ -89,16 +89,16 @@ def test_f47_what_is_missing_is_named_and_nothing_moves(
         return error
 
     engine.rename(tmp_path / "away")
-    assert said().startswith(
+    assert rollback_error().startswith(
         "fpenet rollback: deployable_v3.1 (version 1) is refused:"
         " deployable/cpu/fp32.onnx is missing"
     )
     engine.write_bytes(b"another")
-    assert "deployable/cpu/fp32.onnx is not the released file" in said()
+    assert "deployable/cpu/fp32.onnx is not the released file" in rollback_error()
     (tmp_path / "away").replace(engine)
     good = stored.read_bytes()
     stored.write_bytes(b"another")
-    assert f"{stored}: the store already has other content; remove it" in said()
+    assert f"{stored}: the store already has other content; remove it" in rollback_error()
     stored.unlink()  # what only the store lacks is put there again
     MlflowClient().delete_model_version(gate.model, "3")
     assert roll_back(gate.params, "1", "maria", "eyes drift").version == "1"

@@ -47,7 +47,7 @@ def test_f48_a_gate_whose_clock_jumps_still_moves_on_from_what_came_last(
                 return cls.fromisoformat((now + jump).isoformat())
 
         monkeypatch.setattr(promotion, "datetime", Clock)
-        gate.ask(version)
+        gate.request(version)
         answer = decide_request(gate.params)
         assert answer is not None
         assert (answer.action, gate.alias, gate.head.version) == ("promoted", version, version)

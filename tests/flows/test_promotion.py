@@ -61,7 +61,7 @@ def test_a_run_says_what_it_answered(
     made = promoting()
     register(stage_folders())
     assert promotion(dict(made.keys)) == {"action": "no_request"}
-    made.ask("1")
+    made.request("1")
     state: State[dict[str, Any]] = promotion(dict(made.keys), return_state=True)
     answer = state.result()
     assert json.loads(json.dumps(answer))["action"] == "promoted"
@@ -89,7 +89,7 @@ def test_a_request_whose_event_was_lost_is_found(
     register(stage_folders("good"))
     register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
     with watching(made):
-        made.ask("1")
+        made.request("1")
         wait_for(lambda: made.head.version == "1", "version 1 is deployable")
         (webhook,) = [
             one for one in MlflowClient().list_webhooks() if one.name == f"fpenet-{made.model}"
@@ -99,7 +99,7 @@ def test_a_request_whose_event_was_lost_is_found(
             "model_version_alias.deleted",
         ]
         MlflowClient().delete_webhook(webhook.webhook_id)
-        made.ask("2")
+        made.request("2")
         wait_for(lambda: made.alias == "1", "version 1 has the alias")
         wait_for(lambda: len(MlflowClient().list_webhooks()) > 0, "a webhook")  # it is made again
     assert made.head.sequence == 2
@@ -134,7 +134,7 @@ def test_an_event_is_answered_at_once_and_an_error_does_not_stop_the_watcher(
         wait_for(lambda: "no decision yet: " in caplog.text, "a warning")
         assert "development.pub" in caplog.text
         (tmp_path / "away.pub").rename(tmp_path / ".keys/development.pub")
-        made.ask("1")
+        made.request("1")
         assert post(url, "one", alias="candidate") == 202
         assert "the alias candidate" not in caplog.text
         assert post(url, "two") == 202

@@ -39,7 +39,7 @@ def is_alive(pid: int) -> bool:
 
 def is_answered(gate: Promoting, version: str, words: str) -> None:
     """Set the alias on a version; its page then begins with ``words`` and version 1 has it."""
-    gate.ask(version)
+    gate.request(version)
     wait_for(lambda: gate.page(version).description.startswith(words), f"the page has {words!r}")
     wait_for(lambda: gate.alias == "1", "version 1 has the alias")
     assert gate.head.version == "1"

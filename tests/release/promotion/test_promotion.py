@@ -41,7 +41,7 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     gate = promoting({"promote.store": place[0], "storage.endpoint": place[1]})
     assert not pending_request(gate.params)
     assert decide_request(gate.params) is None
-    gate.ask("1")
+    gate.request("1")
     assert pending_request(gate.params)
     answer = decide_request(gate.params)
     assert answer is not None
@@ -78,16 +78,16 @@ def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
     register(stage_folders("good"))
     reason = "image_px/all is 7; must be below 6"
     register(stage_folders("bad", verdict={"passed": False, "reasons": [reason]}))
-    gate.ask("2")
+    gate.request("2")
     for sequence in (1, 2):  # no alias before: it is removed again
         answer = decide_request(gate.params)
         assert answer is not None
         assert (answer.action, answer.reasons) == ("refused", (reason,))
         assert (gate.alias, gate.head.version, gate.head.sequence) == (None, None, sequence)
-        gate.ask("2")
-    gate.ask("1")
+        gate.request("2")
+    gate.request("1")
     assert decide_request(gate.params)
-    gate.ask("2")
+    gate.request("2")
     assert decide_request(gate.params)
     assert (gate.alias, gate.head.version) == ("1", "1")
     page = gate.page("2")
@@ -112,7 +112,7 @@ def test_a_removed_alias_comes_back(
 
     gate = promoting()
     register(stage_folders())
-    gate.ask("1")
+    gate.request("1")
     assert decide_request(gate.params)
     MlflowClient().delete_registered_model_alias(gate.model, "deployable")
     answer = decide_request(gate.params)
@@ -126,7 +126,7 @@ def test_a_target_that_is_required_by_now_is_missed(
 ) -> None:
     register(stage_folders())
     gate = promoting({"register.required_targets": ["cpu", "h200"]})
-    gate.ask("1")
+    gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
     assert answer.reasons == (
@@ -186,7 +186,7 @@ def test_what_was_changed_since_it_was_signed_is_refused_by_name(
     gate = promoting()
     register(stage_folders())
     harm(_of_the_run(gate))
-    gate.ask("1")
+    gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, answer.reasons, gate.alias) == ("refused", said, None)
@@ -201,7 +201,7 @@ def test_what_goes_wrong_on_the_way_is_no_refusal(
 ) -> None:
     gate = promoting()
     register(stage_folders())
-    gate.ask("1")
+    gate.request("1")
     (tmp_path / ".keys/development.pem").rename(tmp_path / "away.pem")
     with pytest.raises(ValueError, match=r"development\.pem"):
         decide_request(gate.params)
@@ -231,12 +231,12 @@ def test_an_alias_that_moves_on_while_it_is_answered_is_another_request(
     gate = promoting()
     register(stage_folders("first"))
     register(stage_folders("second", kpi_all=4.0))
-    gate.ask("1")
+    gate.request("1")
     real = publish
 
     def and_somebody_else_clicks(*given: Any) -> None:
         real(*given)
-        gate.ask("2")
+        gate.request("2")
 
     with monkeypatch.context() as patch:
         patch.setattr(promotion, "publish", and_somebody_else_clicks)
@@ -260,7 +260,7 @@ def test_promote_asks_and_says_what_was_answered(
     register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
     said = []
     for words in (["deployable_v3.1"], ["1"], ["2"], ["1"], ["3"]):
-        with _answering(gate):
+        with _watching(gate):
             status = main(["promote", *words, *gate.options])
         out, err = capsys.readouterr()
         said.append((status, f"{out}{err}".splitlines()[0]))
@@ -278,15 +278,15 @@ def test_promote_asks_and_says_what_was_answered(
 
 
 @contextmanager
-def _answering(gate: Promoting) -> Iterator[None]:
-    """A gate that looks all the time."""
+def _watching(gate: Promoting) -> Iterator[None]:
+    """A thread that decides requests all the time."""
     stop = threading.Event()
 
-    def look() -> None:
+    def decide() -> None:
         while not stop.wait(0.05):
             decide_request(gate.params)
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=decide)
     thread.start()
     try:
         yield
@@ -317,7 +317,7 @@ def test_an_engine_that_lost_its_golden_points_is_refused(
         (bundle / MANIFEST).unlink()
         seal(bundle, manifest)
         register({**stage_folders(f"stages{version}"), "bundle": bundle}, required=())
-        gate.ask(version)
+        gate.request(version)
         said.append(decide_request(gate.params))
     good, bad = said
     assert good is not None

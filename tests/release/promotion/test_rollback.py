@@ -57,9 +57,9 @@ def test_a_version_that_was_never_deployable_is_refused(gate_of_three: Promoting
 
 def test_an_alias_that_fell_behind_is_brought_along(gate_of_three: Promoting) -> None:
     gate = gate_of_three
-    gate.ask("1")  # a rollback that was killed after its first step
+    gate.request("1")  # a rollback that was killed after its first step
     assert roll_back(gate.params, "1", "maria", "").sequence == 3
-    gate.ask("2")  # and one that found the pointer where it should be
+    gate.request("2")  # and one that found the pointer where it should be
     assert roll_back(gate.params, "1", "maria", "").sequence == 3
     assert (gate.alias, gate.head.version) == ("1", "1")
 
@@ -110,7 +110,7 @@ def test_history_tells_links_that_are_missing_and_a_pointer_that_mlflow_knows_be
     assert main(["history", "--json", *gate.options]) == 0
     entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [each["sequence"] for each in entries] == [2, 1]
-    gate.ask("3")
+    gate.request("3")
     assert decide_request(gate.params) is not None
     for path in (store / "history").iterdir():
         path.unlink()  # all of the chain is put back to where it was

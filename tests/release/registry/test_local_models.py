@@ -75,7 +75,7 @@ def test_the_champion_is_what_the_release_pointer_names(
         return local_weights(gate.params, tmp_path / "weights", ["gate"]).gate.champion
 
     assert champion() is None
-    gate.ask("1")
+    gate.request("1")
     assert champion() is None  # an alias is a request
     assert decide_request(gate.params)
     found = champion()

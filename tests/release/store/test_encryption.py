@@ -87,7 +87,7 @@ def test_it_passes_the_gate_as_it_is_stored_and_opens_with_the_key_alone(
     folders = stage_folders()
     release = register(folders, encrypt=True)
     gate = promoting()
-    gate.ask("1")
+    gate.request("1")
     with (
         model_key_context(ModelKey("another key of 26 letters")),
         pytest.raises(ValueError, match="it was encrypted with another model key"),
