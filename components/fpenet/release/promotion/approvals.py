@@ -36,7 +36,7 @@ from fpenet.release.store.open_store import release_store
 
 @dataclass(frozen=True, slots=True)
 class SignedApproval:
-    """The content of an approval that is signed.
+    """The signed content of an approval.
 
     Attributes:
         release: digest of the release.
@@ -54,13 +54,13 @@ class SignedApproval:
 
     @property
     def content(self) -> bytes:
-        """The bytes that are signed."""
+        """The signed bytes."""
         return canonical_json(encode(self))
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalFile(FileRecord):
-    """A file of an approval in the release store."""
+    """An approval and its signature, as a file of the release store."""
 
     approval: SignedApproval
     signature: str

@@ -13,7 +13,7 @@ _LONGEST_TAG = 5000
 
 
 class PromotionOutcome(Identifier):
-    """What became of a request; ``superseded``: another run answers it."""
+    """The result of a promotion request; ``superseded``: another run decides it."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"

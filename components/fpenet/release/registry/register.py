@@ -183,7 +183,7 @@ def _required_key() -> ModelKey:
 
 
 def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
-    """The release manifest without what only the registry knows.
+    """The part of the release manifest that does not depend on the registry.
 
     Raises:
         InputError: the manifest of stage train lacks a value.
@@ -219,7 +219,7 @@ def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
 
 
 def _part_of(tree: Mapping[str, Any], kind: type[_T], where: str) -> _T:
-    """The record of the keys of ``tree`` that are fields of the dataclass ``kind``."""
+    """A record of type ``kind`` from the keys of ``tree`` that are its fields."""
     names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
     part = decode({key: value for key, value in tree.items() if key in names}, kind, where)
     assert isinstance(part, kind)

@@ -52,15 +52,16 @@ class ChampionSummary:
         why: the result of the comparison, or the reason why there is none.
         engine: the champion's engine that the page shows, ``target/precision``.
         kpi: KPI report of that engine; None where there is no champion.
-        theirs, own: predictions of that engine and of our engine on the judged faces.
+        predictions: of that engine on the judged faces.
+        release_predictions: of the release's engine that it was compared with.
     """
 
     name: str
     why: str
     engine: str = ""
     kpi: KpiReport | None = None
-    theirs: Predictions | None = None
-    own: Predictions | None = None
+    predictions: Predictions | None = None
+    release_predictions: Predictions | None = None
 
 
 class Page:
@@ -161,14 +162,14 @@ class Page:
         predictions = load_predictions(self.evidence.folders["evaluate"] / "predictions.npz")
         errors = nme_of_faces(self.store, predictions.points)
         worst = worst_faces(self.store, predictions.points, errors, _SHOWN)
-        theirs, own = self.champion.theirs, self.champion.own
-        if theirs is None or own is None:
+        champion, release = self.champion.predictions, self.champion.release_predictions
+        if champion is None or release is None:
             return worst, []
-        count = theirs.points.shape[1]  # of other schemes the first keypoints are shared
-        points = own.points[:, :count]
-        both = first_keypoints(self.store, count)
-        before, after = nme_of_faces(both, theirs.points), nme_of_faces(both, points)
-        return worst, faces_lost(both, points, after, theirs.points, before, _SHOWN)
+        count = champion.points.shape[1]  # the schemes share their first keypoints
+        points = release.points[:, :count]
+        shared = first_keypoints(self.store, count)
+        before, after = nme_of_faces(shared, champion.points), nme_of_faces(shared, points)
+        return worst, faces_lost(shared, points, after, champion.points, before, _SHOWN)
 
     def context(self, with_faces: bool) -> dict[str, Any]:
         """The variables of the template.
@@ -178,10 +179,14 @@ class Page:
         """
         evidence, kpi = self.evidence, self.evidence.kpi
         worst, lost = self.faces() if with_faces else ([], [])
-        drawn: dict[str, list[dict[str, Any]]] = {"evaluate": [], "slices": [], "robustness": []}
+        charts_of: dict[str, list[dict[str, Any]]] = {
+            "evaluate": [],
+            "slices": [],
+            "robustness": [],
+        }
         for chart in self.charts:
             svg = Markup(charts.svg_of(chart.figure, chart.title))
-            drawn[chart.section].append(
+            charts_of[chart.section].append(
                 {"title": chart.title, "caption": chart.caption, "svg": svg}
             )
         engines = engine_table(evidence)
@@ -196,7 +201,7 @@ class Page:
             "comparable": kpi.dataset == nvidia_card.DATASET,
             "card": nvidia_card,
             "champion": self.champion,
-            "charts": drawn,
+            "charts": charts_of,
             "slices": slice_table(kpi, self.champion.kpi),
             "checks": [one for one in checks if not one.evidence.startswith("champion/")],
             "num_checks": len(checks),

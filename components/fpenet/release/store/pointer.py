@@ -75,7 +75,7 @@ class LedgerEntry(FileRecord):
 
     @property
     def content(self) -> bytes:
-        """The bytes that are signed."""
+        """The signed bytes."""
         return canonical_json({"kind": _KIND, **replace(self, signature="").tree()})
 
 
