@@ -257,7 +257,17 @@ def empty_bundle() -> BundleModel:
     )
 
 
-TRAINED = {"net": "small", "parameters": 300_000, "epochs": 2, "faces_seen": 64, "minutes": 0.5}
+TRAINED: dict[str, Any] = {
+    "net": "small",
+    "parameters": 300_000,
+    "num_keypoints": 68,
+    "box_scale": 1.2,
+    "confidence": "learned",
+    "epochs": 2,
+    "faces_seen": 64,
+    "minutes": 0.5,
+}
+"""The summary of stage train, in part."""
 READY_CPU = engine("cpu", "fp32", "ready")
 
 

@@ -278,6 +278,19 @@ def test_modules_are_short_and_are_named_for_what_they_hold() -> None:
     assert long == []
 
 
+def test_a_runtime_is_compared_by_name_in_the_folder_of_the_engines_only() -> None:
+    wrong = [
+        f"{path}: {ast.unparse(node)}"
+        for path in SOURCES
+        if path.parts[:4] != ("components", "fpenet", "deploy", "engines")
+        for node in ast.walk(ast.parse((ROOT / path).read_bytes()))
+        if isinstance(node, ast.Compare)
+        and ast.unparse(node.left).rpartition(".")[2] == "runtime"
+        and any(isinstance(each, ast.Constant | ast.Tuple | ast.Set) for each in node.comparators)
+    ]
+    assert wrong == []
+
+
 def test_no_source_gets_around_the_formatter() -> None:
     """No comment for it, no unpacked literal, no words split that could be a tuple."""
     files = [ROOT / path for path in SOURCES]

@@ -1,5 +1,6 @@
 """A champion that is missing, damaged or of other keypoints: no comparison, and no release."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from fpenet.kpi.gate import GATE, ChampionState, GateDecision
 from fpenet.kpi.predictions import load_predictions
 from fpenet.kpi.report import KpiReport
 from fpenet.params import Params
+from fpenet.provenance.checksums import write_checksums
 from fpenet.provenance.signing import SigningKey
 
 Gate = Callable[..., GateDecision]
@@ -73,6 +75,25 @@ def test_f22_a_damaged_champion_refuses(
     assert not found.passed
     assert found.champion.state is ChampionState.NOT_COMPARABLE
     assert str(champion) in found.reasons[0]
+
+
+def test_f22_a_champion_of_an_older_format_is_named_with_both_versions(
+    gate: Gate, stages: SimpleNamespace, signing_key: SigningKey, tmp_path: Path
+) -> None:
+    champion = tmp_path / "champion"
+    shutil.copytree(stages.bundle / "cpu", champion)
+    tree = json.loads((champion / "model.json").read_text())
+    assert tree.pop("format") == 1
+    (champion / "model.json").write_text(json.dumps(tree))
+    write_checksums(champion, signing_key)
+    found = gate(champion)
+    assert not found.passed
+    assert found.champion.state is ChampionState.NOT_COMPARABLE
+    assert found.champion.why == (
+        f"{champion}/model.json: format is missing (written before formats were numbered), this"
+        " version of fpenet reads format 1 of BundleModel; make the file again with this version,"
+        " or read it with the one that wrote it"
+    )
 
 
 def test_f22_predictions_of_other_faces_are_not_compared(

@@ -55,7 +55,8 @@ def train(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str, Any
         report(epoch + 1, train.epochs, "epochs", loss=1.0 / (epoch + 1))
     _write(out_dir, "curve.json", {"epochs": train.epochs})
     counts = {"epochs": train.epochs, "faces_seen": 1065 * train.epochs, "minutes": 0.04}
-    return {"net": train.net, "parameters": 300_000} | counts
+    net = {"net": train.net, "parameters": 300_000, "num_keypoints": 68, "box_scale": 1.2}
+    return net | counts | {"confidence": "learned"}
 
 
 def evaluate(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:

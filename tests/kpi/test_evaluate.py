@@ -113,7 +113,7 @@ def test_points_and_regions_agree_and_name_their_length(
     assert np.mean([kpi.per_point["crop_px"][k] for k in mouth]) == pytest.approx(
         kpi.metrics["crop_px/mouth"]
     )
-    assert kpi.visible_samples == case.store.visibility.sum(axis=0).tolist()
+    assert list(kpi.visible_samples) == case.store.visibility.sum(axis=0).tolist()
     assert kpi.normaliser == "interocular"
     assert "points 37 and 46" in kpi.normalisers["interocular"]
     assert {name.split("/")[0] for name in kpi.metrics if "nme" in name} == {

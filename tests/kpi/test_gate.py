@@ -43,7 +43,7 @@ def report(value: float | None, dataset: str = "known", **changes: Any) -> KpiRe
         "num_faces": 20,
         "num_subjects": 5,
         "metrics": {"image_px/all": value},
-        "intervals": {"image_px/all": [4.5, 6.5]},
+        "intervals": {"image_px/all": (4.5, 6.5)},
     }
     return KpiReport(**(empty | named | changes))
 
@@ -96,7 +96,7 @@ def test_a_reason_names_number_interval_threshold_and_evidence() -> None:
 def test_each_threshold_is_of_its_own_metric() -> None:
     thresholds = {"known": {"image_px/all": 6.0, "image_px/mouth": 3.0, "crop_px/eyes": 1.5}}
     metrics = {"image_px/all": 5.0, "image_px/mouth": 3.5, "crop_px/eyes": 1.25}
-    intervals = {name: [value - 0.5, value + 0.5] for name, value in metrics.items()}
+    intervals = {name: (value - 0.5, value + 0.5) for name, value in metrics.items()}
     kpi = report(None, metrics=metrics, intervals=intervals)
     judged = engine("cpu/fp32", None, kpi=kpi)
     found = decide(kpi, [judged], FIRST, GATE.model_copy(update={"thresholds": thresholds}))

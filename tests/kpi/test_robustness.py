@@ -105,10 +105,15 @@ def test_the_curves_are_of_the_same_faces_and_in_clean_pixels(
     assert (found.num_faces, found.num_subjects) == (3, 2)
     shift, patch = found.curves
     assert [level.level for level in shift.levels] == [0.05, 0.15]
-    assert all((level.metrics["crop_px/all"] or np.inf) < 0.2 for level in shift.levels)
-    assert (patch.levels[0].metrics["crop_px/all"] or 0.0) > 5
+    moved = [level.metrics["crop_px/all"] for level in shift.levels]
+    assert all(value is not None and value < 0.2 for value in moved)
+    covered = patch.levels[0].metrics["crop_px/all"]
+    assert covered is not None
+    assert covered > 5
     assert patch.levels[0].metrics["crop_px_visible/all"] is None  # all are covered
-    assert (found.clean.metrics["crop_px/all"] or np.inf) < 0.1
+    clean_px = found.clean.metrics["crop_px/all"]
+    assert clean_px is not None
+    assert clean_px < 0.1
 
 
 def test_faces_are_drawn_evenly_over_people() -> None:

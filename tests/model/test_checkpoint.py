@@ -159,6 +159,12 @@ def test_a_saved_net_is_loaded_in_eval_mode_with_what_it_is(tmp_path: Path) -> N
     assert list(json.loads(text)) == sorted(json.loads(text))
 
 
+def test_an_import_has_no_box_scale_and_says_so() -> None:
+    assert NetDescription("nano", 2, "dots", 1.2).trained_on("model.json") == ("dots", 1.2)
+    with pytest.raises(ValueError, match=r"model\.json: dataset and box_scale are null"):
+        NetDescription("nano", 2).trained_on("model.json")
+
+
 def test_a_net_that_does_not_fit_and_words_that_are_no_json_are_named(tmp_path: Path) -> None:
     save_net(build_net("nano", 2), NetDescription("nano", 3), tmp_path)
     with pytest.raises(ValueError, match=r"model\.safetensors: .*heatmaps\.weight") as failed:

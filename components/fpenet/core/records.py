@@ -19,6 +19,7 @@ from fpenet.core.errors import InputError
 
 FORMAT = "format"
 _T = TypeVar("_T", bound="FileRecord")
+_P = TypeVar("_P")
 
 
 class Identifier(str, Enum):
@@ -181,6 +182,18 @@ def decode(value: Any, kind: Any, where: str) -> Any:
             for key, item in tree.items()
         }
     return _decode_class(value, kind, where)
+
+
+def decode_part(tree: Mapping[str, Any], kind: type[_P], where: str) -> _P:
+    """The value of the dataclass ``kind`` from its keys of ``tree``, which may have further ones.
+
+    Raises:
+        InputError: as ``decode``.
+    """
+    names = get_type_hints(kind)
+    part = decode({key: value for key, value in tree.items() if key in names}, kind, where)
+    assert isinstance(part, kind)
+    return part
 
 
 def _decode_class(value: Any, kind: Any, where: str) -> Any:

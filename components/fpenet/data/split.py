@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from fpenet.core.errors import InputError
+from fpenet.core.records import encode
 from fpenet.data.sample import ATTRIBUTE, read_table, write_table
 from fpenet.params import SplitParams
 
@@ -183,6 +184,24 @@ def refuse_shared_pictures(
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PartSize:
+    """Number of faces and of subjects of a part."""
+
+    faces: int
+    subjects: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """The summary of stage split: the rule, a key of ``RULES``, and the size of each part."""
+
+    rule: str
+    train: PartSize
+    val: PartSize
+    kpi: PartSize
+
+
 def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> dict[str, Any]:
     """Give every validated face its part (see the top of this file).
 
@@ -213,7 +232,9 @@ def split_subjects(*, validate_dir: Path, split: SplitParams, out_dir: Path) -> 
         dataset=about["name"],
         rule=rule,
     )
-    return {"rule": rule} | {part: _count(part, parts, subjects) for part in PARTS}
+    train, val, kpi = (_count(part, parts, subjects) for part in ("train", "val", "kpi"))
+    summary: dict[str, Any] = encode(SplitSummary(rule, train, val, kpi))
+    return summary
 
 
 def _shared_pictures(validate_dir: Path) -> list[dict[str, str]]:
@@ -233,9 +254,9 @@ def _known_subjects(images: Sequence[str], subjects: Sequence[str | None]) -> li
     return known
 
 
-def _count(part: str, parts: Sequence[str], subjects: Sequence[str]) -> Mapping[str, int]:
+def _count(part: str, parts: Sequence[str], subjects: Sequence[str]) -> PartSize:
     mine = [subject for subject, own in zip(subjects, parts, strict=True) if own == part]
-    return {"faces": len(mine), "subjects": len(set(mine))}
+    return PartSize(len(mine), len(set(mine)))
 
 
 RULES: dict[str, Callable[[SplitFaces, SplitParams], list[str]]] = {

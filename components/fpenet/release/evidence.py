@@ -8,9 +8,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fpenet.core.errors import InputError
+from fpenet.core.records import decode_part
+from fpenet.data.split import SplitSummary
 from fpenet.data.validation.validation_report import VALIDATION, ValidationReport
 from fpenet.deploy.benchmark.timings import TIMINGS, TimingTable
 from fpenet.deploy.engines.engine_table import ENGINES, Engine, EngineStatus, EngineTable
@@ -19,7 +21,7 @@ from fpenet.kpi.gate import GATE, GateDecision
 from fpenet.kpi.report import KPI, KpiReport
 from fpenet.provenance.digest import digest_json
 from fpenet.provenance.manifest import Manifest, read_manifest
-from fpenet.release.release_manifest import EngineSummary
+from fpenet.release.release_manifest import EngineSummary, TrainingSummary
 
 RELEASE_TAG = "fpenet.release"
 NAME_TAG = "fpenet.name"
@@ -32,6 +34,16 @@ DEPLOYABLE = "deployable"
 REPORT, CARD, PUBLISHED = "report.html", "model_card.md", "published"
 """Outputs of stage report: the report, the model card, and the folder that MLflow stores."""
 MAIN_REGIONS = ("all", "eyes", "mouth")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedNet(TrainingSummary):
+    """The net and its training; the attributes are those of ``NetDescription``."""
+
+    num_keypoints: int
+    box_scale: float
+    confidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,20 @@ class Evidence:
     def release(self) -> str:
         """The digest of the release, computed from the content digest of every stage."""
         return digest_json({name: manifest.content for name, manifest in self.manifests.items()})
+
+    @property
+    def training(self) -> TrainedNet:
+        """From the summary of stage train."""
+        return self._summary("train", TrainedNet)
+
+    @property
+    def split(self) -> SplitSummary:
+        """The summary of stage split."""
+        return self._summary("split", SplitSummary)
+
+    def _summary(self, stage: str, kind: type[_T]) -> _T:
+        where = f"{self.folders[stage]}/manifest.json, summary"
+        return decode_part(self.manifests[stage].summary, kind, where)
 
 
 def version_name(evidence: Evidence, kind: str, version: str) -> str:

@@ -7,14 +7,13 @@ alias is not set.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.core.records import decode, fields_of
+from fpenet.core.records import fields_of
 from fpenet.data.validation.validation_report import VALIDATION
 from fpenet.kpi.gate import GATE
 from fpenet.params import RegisterParams
@@ -54,7 +53,6 @@ from fpenet.release.report.model_card import describe_version
 from fpenet.release.store.encryption import ENCRYPTION_TAG, encrypt_artifacts, encryption_of
 
 _STEPS = 4
-_T = TypeVar("_T")
 
 
 def register_release(
@@ -189,7 +187,7 @@ def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
         InputError: the manifest of stage train lacks a value.
     """
     unfinished = unfinished_targets(evidence.engines)
-    training, kpi = evidence.manifests["train"].summary, evidence.kpi
+    training, kpi = evidence.training, evidence.kpi
     return ReleaseSummary(
         release=evidence.release,
         candidate=not reasons,
@@ -199,7 +197,13 @@ def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
         state=ReleaseState.PARTIAL if any(unfinished.values()) else ReleaseState.COMPLETE,
         pending=tuple(unfinished["pending"]),
         failed=tuple(unfinished["failed"]),
-        training=_part_of(training, TrainingSummary, "train/manifest.json, summary"),
+        training=TrainingSummary(
+            net=training.net,
+            parameters=training.parameters,
+            epochs=training.epochs,
+            faces_seen=training.faces_seen,
+            minutes=training.minutes,
+        ),
         kpi=KpiSummary(
             dataset=kpi.dataset,
             part=kpi.part,
@@ -216,14 +220,6 @@ def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
         engines=tuple(engine_rows(evidence)),
         digests={name: manifest.content for name, manifest in evidence.manifests.items()},
     )
-
-
-def _part_of(tree: Mapping[str, Any], kind: type[_T], where: str) -> _T:
-    """A record of type ``kind`` from the keys of ``tree`` that are its fields."""
-    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
-    part = decode({key: value for key, value in tree.items() if key in names}, kind, where)
-    assert isinstance(part, kind)
-    return part
 
 
 def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:

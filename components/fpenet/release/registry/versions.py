@@ -1,6 +1,5 @@
 """MLflow's model registry: one version per release and model; registering again reuses it."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from fpenet.release.evidence import NAME_TAG, RELEASE_TAG
 from fpenet.release.registry import tracking
 from fpenet.release.release_manifest import ReleaseManifest
 from fpenet.release.store.encryption import open_folder
-from fpenet.release.store.pointer import ENTRY_TAG
+from fpenet.release.store.pointer import ENTRY_TAG, entry_sequence
 
 _ALIAS_EVENTS: tuple[Any, ...] = (
     "model_version_alias.created",
@@ -172,7 +171,7 @@ def set_description(model: str, version: str, description: str) -> None:
 def latest_sequence(model: str) -> int:
     """The latest sequence in the ledger-entry tags of ``model``'s versions; 0 if there is none."""
     rows = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{ENTRY_TAG}` != ''")
-    return max((int(json.loads(row.tags[ENTRY_TAG])["sequence"]) for row in rows), default=0)
+    return max((entry_sequence(row.tags[ENTRY_TAG]) for row in rows), default=0)
 
 
 def ensure_webhook(name: str, url: str, secret: str, refresh: bool) -> None:

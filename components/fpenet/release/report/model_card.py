@@ -5,10 +5,11 @@ contains it; the link names the SHA-256 of the file. Digits outside a link are p
 (`fp16`), in a code span.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from fpenet.data.split import PartSize
 from fpenet.kpi.report import SliceMetrics
+from fpenet.params import TrainParams, ValidateParams
 from fpenet.provenance.digest import digest_file
 from fpenet.release.evidence import Evidence, engine_rows
 from fpenet.release.report import nvidia_card
@@ -63,24 +64,21 @@ def _verdict(reasons: Sequence[str]) -> str:
 
 
 def _architecture(evidence: Evidence) -> str:
-    training = evidence.manifests["train"].summary
-    params = evidence.manifests["train"].params["train"]
-    heat_maps = ""
-    if params["heatmap_weight"]:
-        heat_maps = f" and `{params['heatmap_loss']}` of the heat maps"
-    parameters = cite(training["parameters"], "training", ",d")
+    training = evidence.training
+    params = TrainParams.model_validate(evidence.manifests["train"].params["train"])
+    heat_maps = f" and `{params.heatmap_loss}` of the heat maps" if params.heatmap_weight else ""
+    parameters = cite(training.parameters, "training", ",d")
     return (
-        f"A Recombinator network, `{training['net']}`, with {parameters} parameters. Input: a grey"
-        f" `80x80` crop, {cite(training['box_scale'], 'training', 'g')} times the face box. Output:"
-        f" {cite(training['num_keypoints'], 'training', 'd')} keypoints and the confidence"
-        f" ({training['confidence']}) of each. Loss: `{params['loss']}`{heat_maps}."
+        f"A Recombinator network, `{training.net}`, with {parameters} parameters. Input: a grey"
+        f" `80x80` crop, {cite(training.box_scale, 'training', 'g')} times the face box. Output:"
+        f" {cite(training.num_keypoints, 'training', 'd')} keypoints and the confidence"
+        f" ({training.confidence}) of each. Loss: `{params.loss}`{heat_maps}."
     )
 
 
 def _training_data(evidence: Evidence) -> str:
-    labels, split = evidence.validation, evidence.manifests["split"].summary
-    training, rules = evidence.manifests["train"].summary, evidence.manifests["validate"].params
-    limits = rules["validate"]
+    labels, split, training = evidence.validation, evidence.split, evidence.training
+    limits = ValidateParams.model_validate(evidence.manifests["validate"].params["validate"])
     dropped = [f"{cite(count, 'labels', ',d')} {why}" for why, count in labels.dropped.items()]
     digest = evidence.manifests["validate"].inputs["labels"]
     return (
@@ -88,21 +86,18 @@ def _training_data(evidence: Evidence) -> str:
         f" labelled faces of {cite(labels.subjects, 'labels', ',d')} subjects, of which"
         f" {cite(labels.kept, 'labels', ',d')} are used; dropped:"
         f" {', '.join(dropped) or 'none'}. Rules: an occlusion level of at most"
-        f" {cite(limits['max_occlusion_level'], 'rules', 'd')},"
-        f" at least {cite(limits['min_visible_fraction'], 'rules', '.0%')} of the face box in the"
-        f" image. Split by subject (`{split['rule']}`), so that no subject is in two parts:"
-        f" {_part(split, 'train')} for training, {_part(split, 'val')} for validation. Trained for"
-        f" {cite(training['epochs'], 'training', 'd')} epochs,"
-        f" {cite(training['minutes'], 'training', '.1f')} minutes."
+        f" {cite(limits.max_occlusion_level, 'rules', 'd')},"
+        f" at least {cite(limits.min_visible_fraction, 'rules', '.0%')} of the face box in the"
+        f" image. Split by subject (`{split.rule}`), so that no subject is in two parts:"
+        f" {_part(split.train)} for training, {_part(split.val)} for validation. Trained for"
+        f" {cite(training.epochs, 'training', 'd')} epochs,"
+        f" {cite(training.minutes, 'training', '.1f')} minutes."
     )
 
 
-def _part(split: Mapping[str, Any], part: str) -> str:
-    counts = split[part]
-    return (
-        f"{cite(counts['faces'], 'split', ',d')} faces of"
-        f" {cite(counts['subjects'], 'split', ',d')} subjects"
-    )
+def _part(size: PartSize) -> str:
+    faces, subjects = cite(size.faces, "split", ",d"), cite(size.subjects, "split", ",d")
+    return f"{faces} faces of {subjects} subjects"
 
 
 def _evaluation_data(evidence: Evidence) -> str:

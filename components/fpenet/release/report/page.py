@@ -216,8 +216,8 @@ class Page:
             "worst": [asdict(one) for one in worst],
             "lost": [asdict(one) for one in lost],
             "validation": evidence.validation,
-            "split": evidence.manifests["split"].summary,
-            "training": evidence.manifests["train"].summary,
+            "split": evidence.split,
+            "training": evidence.training,
             "manifests": evidence.manifests,
             "gaps": not_measured(evidence),
         }

@@ -193,6 +193,11 @@ def entry_json(entry: LedgerEntry) -> str:
     return _text(entry.tree()).decode().strip()
 
 
+def entry_sequence(text: str) -> int:
+    """The sequence of an entry that ``entry_json`` wrote, in any format version."""
+    return int(json.loads(text)["sequence"])
+
+
 def _read_back(store: Store, entry: LedgerEntry, trusted: Sequence[PublicKey]) -> None:
     head = read_head(store, trusted)
     if head.entry == entry:
