@@ -211,11 +211,7 @@ def healthy(name: str, ports: Ports) -> bool:
 
 
 def require_free(name: str, port: int) -> None:
-    """Check that no program listens on a port.
-
-    Raises:
-        InputError: the port is not free.
-    """
+    """Raise InputError if the port is not free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -247,11 +243,7 @@ def start(name: str, root: Path, ports: Ports) -> None:
 
 
 def wait_healthy(name: str, root: Path, ports: Ports) -> None:
-    """Wait until a server is healthy.
-
-    Raises:
-        RuntimeError: its process ended, or START_SECONDS have passed.
-    """
+    """Wait until a server is healthy; RuntimeError if it ends or needs over START_SECONDS."""
     end = time.monotonic() + START_SECONDS
     while not healthy(name, ports):
         if name not in serving(root, ports) or time.monotonic() > end:

@@ -155,7 +155,7 @@ def test_f46_an_approval_of_other_bytes_of_a_stranger_or_edited_does_not_count(
     stranger = make_key(tmp_path / "keys/stranger.pem")
     with pytest.raises(ValueError, match=r"stranger key .* is not one of promote\.approvers: ann"):
         sign_approval(store, again, "fine", stranger, promote, NOW)
-    with pytest.raises(ValueError, match="--reason: say why"):
+    with pytest.raises(ValueError, match="--reason is empty"):
         sign_approval(store, again, " ", bob, promote, NOW)
     said = {"kind": "approval", "release": again.digest, "reason": "", "until": "2999-01-01"}
     write(gate, again, said, tmp_path / "keys/stranger.pem")

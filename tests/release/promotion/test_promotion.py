@@ -50,16 +50,16 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     assert gate.alias == "1"
     entry = gate.head.entry
     assert entry is not None
-    record = entry.digests["record"]
+    digest = entry.digests["release_manifest"]
     assert (entry.sequence, entry.who) == (1, "unknown")
-    assert entry.digests == {**release["digests"], "record": record}
-    assert gate.page("1").tags["fpenet.entry"] == entry_json(entry)
+    assert entry.digests == {**release["digests"], "release_manifest": digest}
+    assert gate.page("1").tags["fpenet.ledger_entry"] == entry_json(entry)
     assert (entry.release, entry.name) == (release["release"], "deployable_v3.1")
     store = release_store(gate.params)
     found = store.read(f"files/{digest_bytes(b'engine')}")
     assert found is not None
     assert found.data == b"engine"
-    published = store.read(f"releases/{record}/release.json")
+    published = store.read(f"releases/{digest}/release.json")
     assert published is not None
     assert json.loads(published.data)["version"] == "1"
     page = gate.page("1")

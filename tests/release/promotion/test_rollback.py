@@ -31,7 +31,7 @@ def test_pointer_and_alias_go_back_together_and_the_chain_tells_it(
     assert out == f"{gate.model} version 1 (deployable_v3.1) is deployable (sequence 3)\n"
     assert (gate.alias, gate.head.version, gate.head.sequence) == ("1", "1", 3)
     assert decide_request(gate.params) is None  # nothing is asked for
-    assert json.loads(gate.page("1").tags["fpenet.entry"])["sequence"] == 3
+    assert json.loads(gate.page("1").tags["fpenet.ledger_entry"])["sequence"] == 3
     assert main(["history", *gate.options]) == 0
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     assert [line[-1].strip() for line in lines[:2]] == [

@@ -62,7 +62,7 @@ def test_a_removed_link_is_told(key: SigningKey, trusted: Trusted, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("sequence", "key_of", "said"),
-    [(1, "gate", "ledger entry 1 was replaced"), (2, "stranger", "is not trusted here")],
+    [(1, "watcher", "ledger entry 1 was replaced"), (2, "stranger", "is not trusted here")],
 )
 def test_an_edited_link_is_told(
     key: SigningKey, trusted: Trusted, tmp_path: Path, sequence: int, key_of: str, said: str
@@ -76,9 +76,9 @@ def test_an_edited_link_is_told(
     path.write_text(text.replace("requested in MLflow", "a better reason"))
     (problem,) = read_history(store, trusted).problems
     assert problem.startswith(f"ledger entry {sequence} was edited")
-    assert problem.endswith("is not what the gate key " + key.public.id + " signed")
-    # and signed again, by the gate's own key or by another's
-    signer = key if key_of == "gate" else make_key(tmp_path / "keys/stranger.pem")
+    assert problem.endswith("is not what the watcher key " + key.public.id + " signed")
+    # and signed again, by the watcher's key or by another key
+    signer = key if key_of == "watcher" else make_key(tmp_path / "keys/stranger.pem")
     edited = replace(LedgerEntry.parse(text, "ledger entry"), why="a better reason", signature="")
     path.write_text(entry_json(replace(edited, signature=str(sign(edited.content, signer)))))
     (problem,) = read_history(store, trusted).problems
@@ -130,7 +130,9 @@ def test_a_pointer_of_a_stranger_or_changed_is_refused(
     path = tmp_path / "releases" / POINTER
     path.write_bytes(path.read_bytes().replace(b"deployable_v1.0", b"deployable_v9.0"))
     for call in (read_head, take_token):
-        with pytest.raises(ValueError, match="release pointer, sequence 1: is not what the gate"):
+        with pytest.raises(
+            ValueError, match="release pointer, sequence 1: is not what the watcher"
+        ):
             call(store, trusted)
     path.write_text("{}")
     with pytest.raises(ValueError, match=r"pointer\.json of the release store: format is missing"):

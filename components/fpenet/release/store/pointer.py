@@ -282,10 +282,8 @@ def _put_back(store: Store, sequence: int, witnessed: int) -> list[str]:
     later = [int(name) + 1 for name in known if name.isdecimal() and int(name) > sequence]
     latest = max([witnessed, *later])
     if latest > sequence:
-        return [
-            f"the pointer is at sequence {sequence}, but sequence {latest} existed: the pointer was"
-            " reset to an older state"
-        ]
+        problem = f"the pointer is at sequence {sequence}, but sequence {latest} existed"
+        return [f"{problem}: the pointer was reset to an older state"]
     return []
 
 
