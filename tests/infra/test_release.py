@@ -65,7 +65,7 @@ def test_make_release_ends_with_0_when_the_candidate_is_set(served: Path) -> Non
     word, report = lines[-1].split()
     assert word == "report"
     assert ": may be promoted</title>" in (served / report).read_text()
-    assert running(served).keys() == {"prefect", "mlflow", "gate", "worker"}  # they ran before
+    assert running(served).keys() == {"prefect", "mlflow", "watcher", "worker"}  # they ran before
 
 
 def test_a_release_that_the_gate_refused_ends_with_3(served: Path) -> None:
