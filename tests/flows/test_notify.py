@@ -75,13 +75,13 @@ def test_a_release_that_waits_was_refused_or_promoted_is_told_to_people(
     register_automations("custom-webhook/release-team")
     with get_client(sync_client=True) as client:
         first = client.read_automations()
-        register_automations("custom-webhook/release-team")  # told once, and nothing is forgotten
+        register_automations("custom-webhook/release-team")  # an equal automation is not updated
         assert client.read_automations() == first
     assert automations() == [
+        "fpenet: lost heartbeat",
         "fpenet: pending",
         "fpenet: promoted",
         "fpenet: refused",
-        "fpenet: lost heartbeat",
     ]
 
     @flow
@@ -94,14 +94,14 @@ def test_a_release_that_waits_was_refused_or_promoted_is_told_to_people(
         emit_release_event(ReleaseEvent.PROMOTED, *version, text="promoted, sequence 7")
 
     finish()
-    told = {}
+    received = {}
     for _ in range(3):
         message = inbox.get(timeout=60)
         text, mlflow, prefect = message["body"].split("\n")
-        told[message["subject"]] = text
+        received[message["subject"]] = text
         assert mlflow == "http://mlflow:5000/#/models/fpenet-deployable/versions/3"
         assert "/runs/flow-run/" in prefect
-    assert told == {
+    assert received == {
         "fpenet: deployable_v3.3 waits for a target": "no worker built the engines of h200, nano",
         "fpenet: deployable_v3.3 was refused": "not a candidate: 5 px; n/a",
         "fpenet: deployable_v3.3 is deployable": "promoted, sequence 7",
