@@ -1,7 +1,7 @@
-"""The automations of the Prefect server: who is told of releases, and runs that died unseen.
+"""The automations of the Prefect server: release notifications, and runs that lost their process.
 
-Input: ``promote.notify`` of params.yaml. Does: makes the automations, and changes those of the same
-names that are otherwise. Output: automations that the server itself evaluates.
+Input: ``promote.notify`` of params.yaml. Does: creates the automations, and updates those of the
+same name that differ. Output: automations, which the server evaluates.
 """
 
 import sys
@@ -14,17 +14,18 @@ from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
-from flows.notify import EVENT, Happened
+from flows.notify import EVENT, ReleaseEvent
 
 MISSED_HEARTBEATS = 3
 HEARTBEAT_SECONDS = 30
-"""As ``PREFECT_FLOWS_HEARTBEAT_FREQUENCY`` is set where flows run; Prefect allows no less."""
-TOLD: dict[Happened, str] = {
-    Happened.PROMOTED: "is deployable",
-    Happened.REFUSED: "was refused",
-    Happened.PENDING: "waits for a target",
+"""``PREFECT_FLOWS_HEARTBEAT_FREQUENCY`` of the processes of flow runs; Prefect's minimum."""
+SUBJECTS: dict[ReleaseEvent, str] = {
+    ReleaseEvent.PROMOTED: "is deployable",
+    ReleaseEvent.REFUSED: "was refused",
+    ReleaseEvent.PENDING: "waits for a target",
 }
-_OVER = (
+"""Event -> the end of the subject line of its notification."""
+_FINAL_STATES = (
     "Completed",
     "Failed",
     "BadInput",
@@ -37,14 +38,18 @@ _OVER = (
 
 
 def crashed_runs(within: timedelta) -> AutomationCore:
-    """A run whose process sends no heartbeat any more becomes Crashed, which frees its slot."""
-    beat = "prefect.flow-run.heartbeat"
+    """The automation that sets a run without heartbeat to Crashed, which frees its slot.
+
+    Args:
+        within: longest time between two heartbeats.
+    """
+    heartbeat = "prefect.flow-run.heartbeat"
     return AutomationCore(
-        name="fpenet: runs that died",
-        description="The worker, or its whole machine, went away without a word.",
+        name="fpenet: lost heartbeat",
+        description="The worker of a run, or its machine, stopped without reporting it.",
         trigger=EventTrigger(
-            after={beat},
-            expect={beat, *(f"prefect.flow-run.{state}" for state in _OVER)},
+            after={heartbeat},
+            expect={heartbeat, *(f"prefect.flow-run.{state}" for state in _FINAL_STATES)},
             match={"prefect.resource.id": "prefect.flow-run.*"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
@@ -56,19 +61,19 @@ def crashed_runs(within: timedelta) -> AutomationCore:
                 name=None,
                 state=StateType.CRASHED,
                 force=False,
-                message="No heartbeat came any more: its process died. Run it again: finished"
-                " stages are taken from work/.",
+                message="Lost heartbeat: the process of this run stopped. Start the run again; it"
+                " reuses the finished stages in work/.",
             )
         ],
     )
 
 
-def notices(block_id: UUID) -> list[AutomationCore]:
-    """One automation for each thing that people are told."""
+def notifications(block_id: UUID) -> list[AutomationCore]:
+    """One automation for each release event: it sends a notification with the block."""
     return [
         AutomationCore(
-            name=_notice(happened),
-            trigger=EventTrigger(expect={EVENT + happened}),
+            name=_automation_name(event),
+            trigger=EventTrigger(expect={EVENT + event}),
             actions=[
                 SendNotification(
                     block_document_id=block_id,
@@ -78,60 +83,64 @@ def notices(block_id: UUID) -> list[AutomationCore]:
                 )
             ],
         )
-        for happened, words in TOLD.items()
+        for event, words in SUBJECTS.items()
     ]
 
 
 def register_automations(block: str | None) -> None:
-    """Make the server's automations these.
+    """Create, update and delete the automations at the Prefect server.
 
     Args:
-        block: of a notification, ``TYPE/NAME``; None: nobody is told.
+        block: the notification block, ``TYPE/NAME``; None: no notification is sent.
     """
-    wanted = [crashed_runs(timedelta(seconds=MISSED_HEARTBEATS * HEARTBEAT_SECONDS))]
+    automations = [crashed_runs(timedelta(seconds=MISSED_HEARTBEATS * HEARTBEAT_SECONDS))]
     with get_client(sync_client=True) as client:
         block_id = _block_id(client, block) if block else None
         if block_id:
-            wanted += notices(block_id)
-        for happened in () if block_id else TOLD:
-            for found in client.read_automations_by_name(_notice(happened)):
-                client.delete_automation(found.id)
-        for one in wanted:
-            _register(client, one)
+            automations += notifications(block_id)
+        for event in () if block_id else SUBJECTS:
+            for registered in client.read_automations_by_name(_automation_name(event)):
+                client.delete_automation(registered.id)
+        for automation in automations:
+            _register(client, automation)
 
 
 def _register(client: SyncPrefectClient, expected: AutomationCore) -> None:
-    """Create it; or change it, unless it is there already: what it watches would be forgotten."""
-    found = client.read_automations_by_name(expected.name)
-    if not found:
+    """Create an automation, or update it if it differs.
+
+    An equal automation is not updated: an update resets its state, and it forgets the runs that it
+    watches.
+    """
+    registered = client.read_automations_by_name(expected.name)
+    if not registered:
         client.create_automation(expected)
         return
-    present = AutomationCore.model_validate(found[0].model_dump())  # without the server's id
-    if present != expected:  # not their JSON, whose lists of a set's values have no fixed order
-        client.update_automation(found[0].id, _with_defaults(expected))
+    present = AutomationCore.model_validate(registered[0].model_dump())  # without the server's id
+    if present != expected:  # not as JSON: the order of a set's values in JSON is not fixed
+        client.update_automation(registered[0].id, _with_defaults(expected))
 
 
 def _with_defaults(automation: AutomationCore) -> AutomationCore:
-    """The same with all fields set: an update sends no others, and the server keeps those.
+    """The automation with all fields set, because an update sends only the fields that are set.
 
-    Without ``owner_resource``, which the server refuses.
+    ``owner_resource`` is left out: the server refuses it.
     """
     return AutomationCore.model_validate(automation.model_dump(exclude={"owner_resource"}))
 
 
-def _notice(happened: Happened) -> str:
-    return f"fpenet: {happened}"
+def _automation_name(event: ReleaseEvent) -> str:
+    return f"fpenet: {event}"
 
 
 def _block_id(client: SyncPrefectClient, block: str) -> UUID | None:
-    """The block's id; None, and a line, where it was not made yet: only a server can have one."""
+    """The id of a notification block; None, and a line on stderr, if it does not exist."""
     kind, _, name = block.partition("/")
     try:
         return client.read_block_document_by_name(name, kind).id
     except ObjectNotFound:
         print(
-            f"promote.notify is {block}, and Prefect has no such block yet: nobody is told of"
-            " releases. Make it (Prefect's UI, Blocks), then: python -m flows.deploy",
+            f"promote.notify is {block}, but Prefect has no such block: no notification is sent."
+            " Create the block (Prefect's UI, Blocks), then run python -m flows.deploy",
             file=sys.stderr,
         )
         return None

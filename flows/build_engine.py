@@ -1,11 +1,11 @@
-"""One engine of a GPU target, built and judged by the worker that owns the target's pool.
+"""The flow that builds and judges one engine on its device, run by a worker of the target's pool.
 
-Input: the finished folders that the build stage reads, in a ``work/`` that the worker shares with
-the machine that asks, and the params of the run. Does: the same build stage, for one engine, on the
-device. Output: its folder, which ``train_and_release`` joins with the build of the other engines.
+Input: the input folders of the build stage, in a ``work/`` that the worker shares with the machine
+of the release, and the params of the run. Does: runs the build stage for one engine on the device.
+Output: a build folder, which ``train_and_release`` merges with the build of the other engines.
 
-A run that no worker takes stays scheduled. The release is partial then; the worker takes the run
-when it comes, and the next release of the same net finds the engine finished.
+Without a worker the run stays scheduled and the release is partial. A worker that starts later runs
+it, and the next release of the same net uses the finished engine.
 """
 
 import os
@@ -33,7 +33,7 @@ from fpenet.stages import STAGES
 
 FLOW = "fpenet-engine"
 LONGEST_JUDGEMENT_SECONDS = 1800.0
-"""How long a release waits for an engine, beyond the time that its build may take."""
+"""Longest wait of a release for an engine, in addition to ``build.longest_seconds``."""
 
 
 @flow(
@@ -45,31 +45,36 @@ LONGEST_JUDGEMENT_SECONDS = 1800.0
 def build_engine(
     target: str, precision: str, folders: dict[str, str], params: dict[str, Any], out_dir: str
 ) -> None:
-    """Build and judge one engine here, into ``out_dir``, and sign it with this machine's key.
+    """Build and judge one engine on this machine, and sign the build folder with its key.
+
+    Args:
+        folders: stage -> its finished folder.
+        params: the params as JSON values.
+        out_dir: the build folder.
 
     Raises:
-        RuntimeError: this machine cannot build it now; the message says why.
+        RuntimeError: this machine cannot build the engine now; the message gives the reason.
     """
     inputs = {stage: Path(folders[stage]) for stage in STAGES["build"].inputs}
-    folder, wanted = Path(out_dir), Params.model_validate(params)
-    key = read_signing_key(Path(os.environ.get(SIGNING_KEY_VARIABLE) or wanted.trust.signing_key))
+    folder, checked = Path(out_dir), Params.model_validate(params)
+    key = read_signing_key(Path(os.environ.get(SIGNING_KEY_VARIABLE) or checked.trust.signing_key))
     with progress_artifact("build"):
-        run_stage("build", folder, inputs, wanted)
+        run_stage("build", folder, inputs, checked)
     unbuilt = [row.reason for row in EngineTable.read(folder / ENGINES).engines if row.file is None]
     if unbuilt:
-        shutil.rmtree(folder)  # this worker may have its runtime, or its memory, tomorrow
+        shutil.rmtree(folder)  # a later try may succeed, e.g. after the runtime is installed
         raise RuntimeError(f"{target}/{precision}: {unbuilt[0]}")
     sign_file(folder / MANIFEST, key)
 
 
 def only_engine(params: Params, target: TargetName, precision: Precision) -> Params:
-    """The params of a build of one engine."""
-    only = {"targets": (target,), "precisions": (precision,)}
-    return params.model_copy(update={"build": params.build.model_copy(update=only)})
+    """The params for the build of one engine."""
+    one_engine = {"targets": (target,), "precisions": (precision,)}
+    return params.model_copy(update={"build": params.build.model_copy(update=one_engine)})
 
 
-def engines_elsewhere(params: Params) -> list[tuple[TargetName, Precision]]:
-    """The engines that only their own device can build."""
+def engines_of_devices(params: Params) -> list[tuple[TargetName, Precision]]:
+    """The engines that can be built on their own device only."""
     return [
         (name, precision)
         for name in params.build.targets
@@ -79,7 +84,7 @@ def engines_elsewhere(params: Params) -> list[tuple[TargetName, Precision]]:
     ]
 
 
-def served(pool: str) -> bool:
+def has_worker(pool: str) -> bool:
     """Whether a worker of the pool is online."""
     with get_client(sync_client=True) as client:
         try:
@@ -94,26 +99,26 @@ def served(pool: str) -> bool:
 def engine_from_worker(
     target: TargetName, precision: Precision, folders: Mapping[str, str], params: Params
 ) -> str | None:
-    """Have the worker of the target's pool build one engine; None while it has not.
+    """The build folder of one engine from a worker of the target's pool; None while pending.
 
-    The same engine is asked for once, by however many releases, until a worker has answered.
+    Several releases that need the same engine share one run, until that run has finished.
     """
-    wanted = only_engine(params, target, precision)
+    params_of_engine = only_engine(params, target, precision)
     inputs = {stage: folders[stage] for stage in STAGES["build"].inputs}
     paths = {stage: Path(folder) for stage, folder in inputs.items()}
-    out_dir = cached_folder(WORK / "engines" / target, "build", paths, wanted)
+    out_dir = cached_folder(WORK / "engines" / target, "build", paths, params_of_engine)
     pool, log = TARGETS[target].pool, get_run_logger()
     if signature_of(out_dir / MANIFEST).exists():
-        return _trusted(out_dir, params, log)
+        return _verified(out_dir, params, log)
     parameters = {
         "target": target,
         "precision": precision,
         "folders": inputs,
-        "params": wanted.model_dump(mode="json", by_alias=True),
+        "params": params_of_engine.model_dump(mode="json", by_alias=True),
         "out_dir": out_dir.as_posix(),
     }
 
-    def ask(key: str, wait: float) -> FlowRun | None:
+    def start_run(key: str, wait: float) -> FlowRun | None:
         try:
             run = run_deployment(
                 f"{FLOW}/{target}",
@@ -123,31 +128,31 @@ def engine_from_worker(
                 poll_interval=1,
             )
         except ObjectNotFound:
-            log.warning("no deployment %s/%s at this server: `make up` registers it", FLOW, target)
+            log.warning("no deployment %s/%s at this server; `make up` registers it", FLOW, target)
             return None
-        return cast(FlowRun, run)  # a coroutine only where an event loop runs
+        return cast(FlowRun, run)  # not a coroutine, because no event loop runs here
 
     key = out_dir.name
-    run = ask(key, 0)
-    while run and run.state and run.state.is_final():  # it failed at an earlier release
+    run = start_run(key, 0)
+    while run and run.state and run.state.is_final():  # it failed in an earlier release
         key = f"after-{run.id}"
-        run = ask(key, 0)
-    if run is None or not served(pool):
+        run = start_run(key, 0)
+    if run is None or not has_worker(pool):
         log.warning("%s/%s waits for a worker of pool %s", target, precision, pool)
         return None
-    run = ask(key, params.build.longest_seconds + LONGEST_JUDGEMENT_SECONDS)
+    run = start_run(key, params.build.longest_seconds + LONGEST_JUDGEMENT_SECONDS)
     if run is None or run.state is None or not run.state.is_completed():
-        said = run.state.message if run and run.state else "no state"
-        log.warning("the worker of pool %s has not built %s: %s", pool, precision, said)
+        message = run.state.message if run and run.state else "no state"
+        log.warning("the worker of pool %s did not build %s: %s", pool, precision, message)
         return None
-    return _trusted(out_dir, params, log)
+    return _verified(out_dir, params, log)
 
 
-def _trusted(folder: Path, params: Params, log: Any) -> str | None:
-    """The folder, if somebody trusted here signed what is in it; without, the engine is pending."""
+def _verified(folder: Path, params: Params, log: Any) -> str | None:
+    """The folder if a trusted key signed it; otherwise None, and the engine stays pending."""
     try:
         verify(folder, read_trusted(params.trust.public_keys))
     except InputError as error:
-        log.error("an engine is refused: %s", error)
+        log.error("an engine was refused: %s", error)
         return None
     return folder.as_posix()

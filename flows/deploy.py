@@ -1,8 +1,7 @@
 """Register the deployments of prefect.yaml: ``python -m flows.deploy``.
 
-Input: prefect.yaml. Does: creates the work pools that it names where they are missing, runs
-``prefect deploy --all``, and registers the automations. Output: deployments, at the server of the
-environment, that a worker can run.
+Input: prefect.yaml. Does: creates the missing work pools, runs ``prefect deploy --all``, and
+registers the automations. Output: deployments at the server of ``PREFECT_API_URL``.
 """
 
 import subprocess
@@ -22,13 +21,13 @@ PREFECT_YAML = Path("prefect.yaml")
 
 
 def pools_of(path: Path) -> list[str]:
-    """The work pools that the deployments in ``path`` name, each once."""
+    """The names of the work pools of the deployments in ``path``, each once, sorted."""
     deployments = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
     return sorted({deployment["work_pool"]["name"] for deployment in deployments})
 
 
 def create_pools(names: list[str]) -> None:
-    """Create the process work pools that are missing."""
+    """Create the missing work pools, of type process."""
     template = ProcessWorker.get_default_base_job_template()
     with get_client(sync_client=True) as client:
         for name in names:

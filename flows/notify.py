@@ -1,7 +1,8 @@
-"""What is told of releases: Prefect events, which automations.py has the server send to people.
+"""Prefect events of releases, for which the automations of automations.py send notifications.
 
-``fpenet.release.promoted``, ``fpenet.release.refused`` and ``fpenet.release.pending`` name the
-version; their payload says what happened, and where MLflow and Prefect show it.
+The events are ``fpenet.release.promoted``, ``fpenet.release.refused`` and
+``fpenet.release.pending``. Their resource is the version; their payload has a text, and the URLs of
+the version in MLflow and of the flow run in Prefect.
 """
 
 import os
@@ -17,23 +18,23 @@ from fpenet.release.release_manifest import ReleaseManifest
 EVENT = "fpenet.release."
 
 
-class Happened(Identifier):
-    """What happened to a release; ends the name of an event."""
+class ReleaseEvent(Identifier):
+    """An event of a release; the value is the end of the event's name."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"
     PENDING = "pending"
 
 
-def tell(happened: Happened, model: str, version: str, name: str, text: str) -> None:
-    """Emit one event; that the server is away is no failure of the release.
+def emit_release_event(event: ReleaseEvent, model: str, version: str, name: str, text: str) -> None:
+    """Emit one event; an error of the server does not fail the release.
 
     Args:
-        name: of the version, as ``deployable_v3.0``.
-        text: what happened and why, for people.
+        name: name of the version, e.g. ``deployable_v3.0``.
+        text: the text of the notification.
     """
     emit_event(
-        f"{EVENT}{happened}",
+        f"{EVENT}{event}",
         resource={
             "prefect.resource.id": f"fpenet.model.{model}.{version}",
             "prefect.resource.name": name,
@@ -46,34 +47,36 @@ def tell(happened: Happened, model: str, version: str, name: str, text: str) -> 
     )
 
 
-def tell_of_release(release: ReleaseManifest) -> None:
-    """Tell what a finished run has to be told of: targets that wait, and the gate's refusal."""
-    about = release.model, release.version, release.name
+def emit_events_of(release: ReleaseManifest) -> None:
+    """Emit the events of a finished release: pending targets, and a refusal by the gate."""
+    version = release.model, release.version, release.name
     if release.pending:
-        tell(Happened.PENDING, *about, f"no worker built for {', '.join(release.pending)}")
+        text = f"no worker built the engines of {', '.join(release.pending)}"
+        emit_release_event(ReleaseEvent.PENDING, *version, text)
     if not release.candidate:
-        tell(Happened.REFUSED, *about, f"no candidate: {'; '.join(release.refused)}")
+        text = f"not a candidate: {'; '.join(release.refused)}"
+        emit_release_event(ReleaseEvent.REFUSED, *version, text)
 
 
 def version_page(model: str, version: str) -> str | None:
-    """Where MLflow shows a version; None where it is not a server."""
+    """URL of a version's page in MLflow; None where MLflow is not a server."""
     root = _mlflow()
     return root and f"{root}/#/models/{model}/versions/{version}"
 
 
 def run_page(experiment_id: str, run_id: str) -> str | None:
-    """Where MLflow shows a run; None where it is not a server."""
+    """URL of a run's page in MLflow; None where MLflow is not a server."""
     root = _mlflow()
     return root and f"{root}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def flow_run_page() -> str | None:
-    """Where Prefect shows this flow run; None outside of one."""
+    """URL of this flow run's page in Prefect; None outside a flow run."""
     run_id = runtime.flow_run.id
     return url_for("flow-run", obj_id=run_id) if run_id else None
 
 
 def _mlflow() -> str | None:
-    """The server's address, without a password."""
+    """URL of the MLflow server without a password; None where it is not a server."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     return re.sub("//[^/@]*@", "//", uri).rstrip("/") if uri.startswith("http") else None

@@ -1,8 +1,9 @@
-"""The answer to a promotion request, as one flow run.
+"""The flow that decides a promotion request.
 
 Input: the alias ``deployable`` in MLflow and the release pointer. Does: decides the request
 (``fpenet.release.promotion.promotion``). Output: the decision, as the run's result and artifact.
-A refusal is a result. A run that fails has answered nothing: the alias stays, the next run answers.
+A refusal is a result, not a failure. After a failed run the request is still pending, and the next
+run decides it.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from flows.notify import Happened, tell, version_page
+from flows.notify import ReleaseEvent, emit_release_event, version_page
 from flows.request import project_params
 from flows.tasks import model_key
 from fpenet.core.records import encode
@@ -19,33 +20,38 @@ from fpenet.release.promotion.decision import PromotionDecision, PromotionOutcom
 from fpenet.release.promotion.promotion import decide_request
 
 FLOW = "fpenet-promotion"
-NOTHING_ASKED = "nothing_asked"
+NO_REQUEST = "no_request"
 
 
 @flow(name=FLOW, persist_result=True, result_serializer="json")
 def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Answer what the alias asks for now.
+    """Decide the pending promotion request.
 
     Args:
-        overrides: keys of params.yaml, dotted: ``{"promote.approvals": 1}``.
+        overrides: dotted keys of params.yaml, e.g. ``{"promote.approvals": 1}``.
+
+    Returns:
+        the fields of the PromotionDecision, or only ``action: no_request``.
     """
     with model_key_context(model_key()):
-        answer = decide_request(project_params(overrides))
-    if answer is None:
-        return {"action": NOTHING_ASKED}
-    get_run_logger().info("%s", answer)
-    create_markdown_artifact(markdown_of(answer), key="promotion", description=str(answer))
-    if answer.action is not PromotionOutcome.SUPERSEDED and answer.asked:
-        name = answer.name or f"{answer.model} version {answer.asked}"
-        tell(Happened(answer.action.value), answer.model, answer.asked, name, str(answer))
-    result: dict[str, Any] = encode(answer)
+        decision = decide_request(project_params(overrides))
+    if decision is None:
+        return {"action": NO_REQUEST}
+    get_run_logger().info("%s", decision)
+    create_markdown_artifact(markdown_of(decision), key="promotion", description=str(decision))
+    if decision.action is not PromotionOutcome.SUPERSEDED and decision.requested:
+        name = decision.name or f"{decision.model} version {decision.requested}"
+        event = ReleaseEvent(decision.action.value)
+        emit_release_event(event, decision.model, decision.requested, name, str(decision))
+    result: dict[str, Any] = encode(decision)
     return result
 
 
-def markdown_of(answer: PromotionDecision) -> str:
-    """The answer as a Markdown page."""
-    stays = f"Deployable is version {answer.deployable}." if answer.deployable else ""
-    lines = [f"# {answer.name or answer.model}: {answer.action}", "", f"{answer}", "", stays]
-    lines += [f"- {reason}" for reason in answer.reasons]
-    page = version_page(answer.model, answer.asked) if answer.asked else None
+def markdown_of(decision: PromotionDecision) -> str:
+    """The decision as a Markdown page."""
+    deployable = f"Version {decision.deployable} is deployable." if decision.deployable else ""
+    title = f"# {decision.name or decision.model}: {decision.action}"
+    lines = [title, "", f"{decision}", "", deployable]
+    lines += [f"- {reason}" for reason in decision.reasons]
+    page = version_page(decision.model, decision.requested) if decision.requested else None
     return "\n".join([*lines, *([f"\n[In MLflow]({page})"] if page else [])]) + "\n"

@@ -1,4 +1,4 @@
-"""What one run was asked for: the parameters of the flow, laid over params.yaml and checked."""
+"""The params of one run: params.yaml with the flow's parameters as overrides, checked."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,49 +22,50 @@ def requested_params(
     overrides: Mapping[str, Any] | None = None,
     targets: Sequence[str] | None = None,
 ) -> Params:
-    """The typed tree of one run; what is None stays as params.yaml has it.
+    """The params of one run; an argument that is None does not change params.yaml.
 
     Raises:
-        InputError: naming key, value and what is allowed.
+        InputError: a key or value is wrong; the message names both and what is allowed.
     """
-    named: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "data.labels": labels,
         "train.epochs": epochs,
         "build.targets": targets,
     }
-    given = {key: value for key, value in named.items() if value is not None}
-    twice = sorted(given.keys() & (overrides or {}).keys())
-    if twice:
-        raise InputError(f"{twice[0]} was given twice: by its own name and among the overrides")
-    params = project_params({**(overrides or {}), **given}, preset)
+    changes = {key: value for key, value in arguments.items() if value is not None}
+    duplicates = sorted(changes.keys() & (overrides or {}).keys())
+    if duplicates:
+        raise InputError(f"{duplicates[0]} is set twice: by its own parameter and in the overrides")
+    params = project_params({**(overrides or {}), **changes}, preset)
     if on_s3(params.data.labels):
         parse_url(params.data.labels)
     elif not Path(params.data.labels).exists() and not may_render(params):
-        raise InputError(f"data.labels: {params.data.labels} does not exist; give a folder or file")
+        raise InputError(f"data.labels: {params.data.labels}: no such folder or file")
     return params
 
 
 def project_params(overrides: Mapping[str, Any] | None = None, preset: str | None = None) -> Params:
-    """params.yaml with ``overrides``, and with the signing key that the environment names.
+    """params.yaml with the preset, ``overrides``, and the signing key of the environment.
 
     Raises:
-        InputError: naming key, value and what is allowed.
+        InputError: a key or value is wrong; the message names both and what is allowed.
     """
-    given = dict(overrides or {})
+    changes = dict(overrides or {})
     if key := os.environ.get(SIGNING_KEY_VARIABLE):
-        given["trust.signing_key"] = key
-    return load_params(PARAMS, preset, given)
+        changes["trust.signing_key"] = key
+    return load_params(PARAMS, preset, changes)
 
 
 def may_render(params: Params) -> bool:
-    """Whether the run uses the embedded set, which is rendered where it is absent."""
+    """Whether the run uses the embedded set, which is rendered if it does not exist."""
     return not on_s3(params.data.labels) and params.data.labels == load_params(PARAMS).data.labels
 
 
 def rendered_to(params: Params, work: Path) -> Path:
-    """Where the embedded set of the run lies: at ``data.labels``, or below ``work`` by its key.
+    """The folder of the embedded set of the run.
 
-    The latter where the run asks for another set than params.yaml, which stays what it is.
+    It is ``data.labels``, or, if the run has other ``synth`` params than params.yaml, a folder
+    below ``work`` named after its key: ``data.labels`` is then not changed.
     """
     if params.synth == load_params(PARAMS).synth:
         return Path(params.data.labels)

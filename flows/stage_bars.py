@@ -1,7 +1,7 @@
-"""The stages of a flow run on the terminal: a bar each, with rate and time left.
+"""Progress of a flow run: one bar per stage, with rate and remaining time.
 
-Input: the task runs and the progress artifacts of the run. Output: live bars on a terminal; plain
-lines in a log.
+Input: the task runs and the progress artifacts of the run. Output: live bars on a terminal, plain
+lines in a log file.
 """
 
 import re
@@ -26,7 +26,7 @@ _RECORD = re.compile(r"^(?P<done>\d+)/(?P<total>\d+) (?P<unit>\S+)(?P<metrics>.*
 
 @dataclass(frozen=True, slots=True)
 class StageProgress:
-    """Where one stage is: ``done`` of ``total`` ``unit``; ``metrics`` are text."""
+    """Progress of one stage: ``done`` of ``total`` ``unit``, e.g. steps; ``metrics`` is text."""
 
     done: int
     total: int
@@ -35,20 +35,23 @@ class StageProgress:
 
 
 def parse_progress(text: str) -> StageProgress | None:
-    """The numbers of a progress record's message; None where it is another text.
+    """Parse the message of a progress record; None where it is another text.
 
     >>> parse_progress("30/600 steps loss=0.5")
     StageProgress(done=30, total=600, unit='steps', metrics='loss=0.5')
     """
-    found = _RECORD.match(text)
-    if found is None:
+    record = _RECORD.match(text)
+    if record is None:
         return None
-    numbers = int(found["done"]), int(found["total"])
-    return StageProgress(*numbers, found["unit"], found["metrics"].strip())
+    counts = int(record["done"]), int(record["total"])
+    return StageProgress(*counts, record["unit"], record["metrics"].strip())
 
 
 def describe_progress(progress: StageProgress, seconds: float, first: int = 0) -> str:
-    """The record with its rate and the time left, after ``seconds`` of work from ``first`` on.
+    """The progress with its rate and the remaining time.
+
+    Args:
+        seconds: time since ``done`` was ``first``.
 
     >>> describe_progress(StageProgress(30, 90, "faces", ""), 10.0)
     '30/90 faces, 3 faces/s, 0:20 left'
@@ -56,13 +59,13 @@ def describe_progress(progress: StageProgress, seconds: float, first: int = 0) -
     words = [f"{progress.done}/{progress.total} {progress.unit}"]
     if progress.done > first and seconds > 0:
         rate = (progress.done - first) / seconds
-        left = round((progress.total - progress.done) / rate)
-        words += [f"{rate:.3g} {progress.unit}/s", f"{left // 60}:{left % 60:02d} left"]
+        rest = round((progress.total - progress.done) / rate)
+        words += [f"{rate:.3g} {progress.unit}/s", f"{rest // 60}:{rest % 60:02d} left"]
     return ", ".join([*words, progress.metrics] if progress.metrics else words)
 
 
 class StageBars:
-    """Draws what ``show`` reads; a context manager, so that the terminal is left tidy."""
+    """Shows the stages of a flow run; a context manager, which restores the terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, highlight=False)
@@ -87,7 +90,7 @@ class StageBars:
         self._bars.stop()
 
     def show(self, client: SyncPrefectClient, run: FlowRun) -> None:
-        """Read the run's stages and their progress, and draw them."""
+        """Read the stages of the run and their progress, and show them."""
         task_runs = client.read_task_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
         )
@@ -96,9 +99,9 @@ class StageBars:
         )
         texts = {artifact.task_run_id: artifact.description or "" for artifact in artifacts}
         if not task_runs:
-            self._say("run", "waiting for a worker", 0.0)
+            self._show_row("run", "waiting for a worker", 0.0)
         else:
-            self._say("run", "started", 1.0)
+            self._show_row("run", "started", 1.0)
         started = [task_run for task_run in task_runs if task_run.start_time]
         for task_run in sorted(started, key=lambda each: each.start_time or each.id):
             progress = parse_progress(texts.get(task_run.id, ""))
@@ -109,17 +112,24 @@ class StageBars:
         seconds = task_run.estimated_run_time.total_seconds()
         if state is not None and state.is_final():
             words = "done" if state.is_completed() else state.name.lower()
-            self._say(task_run.name, f"{words} in {seconds:.1f} s", 1.0)
+            self._show_row(task_run.name, f"{words} in {seconds:.1f} s", 1.0)
         elif progress is None:
-            self._say(task_run.name, f"{seconds:.0f} s", None, brief=True)
+            self._show_row(task_run.name, f"{seconds:.0f} s", None, brief=True)
         else:
             done, since = self._first.setdefault(task_run.name, (progress.done, seconds))
             message = describe_progress(progress, seconds - since, done)
             fraction = progress.done / progress.total if progress.total else 0.0
-            self._say(task_run.name, message, fraction, brief=True)
+            self._show_row(task_run.name, message, fraction, brief=True)
 
-    def _say(self, name: str, message: str, fraction: float | None, brief: bool = False) -> None:
-        """Draw one row; in a log, a line when there is news, ``brief`` ones rarely."""
+    def _show_row(
+        self, name: str, message: str, fraction: float | None, brief: bool = False
+    ) -> None:
+        """Update one bar; in a log file, print a line if the message is new.
+
+        Args:
+            fraction: finished share of the stage; None: unknown.
+            brief: in a log file, print at most one line in SECONDS_BETWEEN_LINES.
+        """
         if name not in self._rows:
             self._rows[name] = self._bars.add_task(name, total=None, message="")
         self._bars.update(

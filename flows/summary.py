@@ -1,6 +1,6 @@
-"""What a finished run says: KPI by region, parity checks, engines by target, the gate's verdict.
+"""The summary of a release: KPI by region, parity checks, engines by target, the gate's verdict.
 
-Input: release.json of the register stage. Output: its tables, and the same as Markdown.
+Input: release.json of the register stage. Output: tables for the terminal, and a Markdown page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class RunResult(ReleaseManifest):
-    """The result of a run: its release manifest and where the rest lies.
+    """The result of a flow run: the release manifest, the stage folders and the summary.
 
     Attributes:
         folders: stage -> its finished folder.
-        summary: the Markdown file.
+        summary: path of the Markdown file.
     """
 
     folders: Mapping[str, str] = field(kw_only=True)
@@ -49,7 +49,7 @@ def tables_of(release: ReleaseManifest) -> list[Table]:
 
 
 def verdict_of(release: ReleaseManifest) -> str:
-    """The registered version and why it is a candidate or not, line by line."""
+    """Lines on the training, the registered version, and why it is a candidate or not."""
     training = release.training
     lines = [
         f"trained {training.net}, {training.parameters:,} parameters:"
@@ -63,9 +63,9 @@ def verdict_of(release: ReleaseManifest) -> str:
     else:
         lines += ["gate: refused", *(f"  {reason}" for reason in release.refused)]
     if release.pending:
-        lines.append(f"partial release: no worker built for {', '.join(release.pending)}")
+        lines.append(f"partial release, pending targets: {', '.join(release.pending)}")
     if release.failed:
-        lines.append(f"partial release: failed to build for {', '.join(release.failed)}")
+        lines.append(f"partial release, failed targets: {', '.join(release.failed)}")
     return "\n".join(lines)
 
 
@@ -86,7 +86,8 @@ def _kpi_table(kpi: KpiSummary) -> Table:
     regions = dict.fromkeys(name.rpartition("/")[2] for name in metrics)
     rows = [(region, *(_cell(metrics.get(f"{u}/{region}")) for u in units)) for region in regions]
     title = (
-        f"KPI on {kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of {kpi.num_subjects} people"
+        f"KPI on {kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of {kpi.num_subjects}"
+        " subjects"
     )
     return Table(title, ("region", *units), tuple(rows))
 

@@ -1,7 +1,7 @@
-"""One line a stage: the rows of STAGES as Prefect tasks.
+"""The stages of STAGES as Prefect tasks.
 
-A finished folder below ``work/`` is the only cache, so Prefect's own is off. What a stage reports
-of its progress becomes a progress artifact of the task run, which the UI and ``watch`` show.
+The finished folders below ``work/`` are the only cache; Prefect's cache is off. The progress of a
+stage is a progress artifact of its task run, which Prefect's UI and ``watch`` show.
 """
 
 import contextvars
@@ -40,29 +40,30 @@ from fpenet.stages import STAGES
 
 WORK = Path("work")
 MODEL_KEY_BLOCK = "fpenet-model-key"
-"""Prefect Secret block with the model key."""
+"""Name of the Prefect Secret block with the model key."""
 SECONDS_BETWEEN_UPDATES = 1.0
 SERVICE_DELAYS = (2.0, 10.0, 60.0)
-"""Seconds before another try of the stage that needs MLflow, whose client retries by itself too."""
+"""Seconds before each retry of the stage that uses MLflow; MLflow's client retries as well."""
 
 
-def worth_another_try(_task: Any, _task_run: Any, state: State[Any]) -> bool:
-    """Bad input stays bad; anything else may have been the disk, the network or the memory.
+def may_retry(_task: Any, _task_run: Any, state: State[Any]) -> bool:
+    """Whether a failed task is retried: not after bad input, but after a fault of the machine.
 
-    The exception is the state's ``data``. ``state.result()`` starts a thread, and where memory is
-    short Python can wait for ever for that thread to start, in a run that still sends heartbeats.
+    The exception is the state's ``data``. ``state.result()`` starts a thread, and without memory
+    Python can wait for ever for that thread to start, in a run that still sends heartbeats.
     """
     return not isinstance(state.data, BAD_INPUT)
 
 
 def stage_task(name: str) -> Task[..., str]:
-    """The stage ``name`` as a task: finished folders and params in, its own folder out."""
+    """The stage ``name`` as a task: its arguments are the finished folders and the params."""
 
     def run(folders: Mapping[str, str], params: Params) -> str:
         inputs = {stage: Path(folders[stage]) for stage in STAGES[name].inputs}
         out_dir = cached_folder(WORK, name, inputs, params)
         key = model_key() if name == "register" and params.register_.encrypt else None
-        with progress_artifact(name), shown(name, out_dir, params), model_key_context(key):
+        logged = live_metrics_of(name, out_dir, params)
+        with progress_artifact(name), logged, model_key_context(key):
             run_stage(name, out_dir, inputs, params)
         return out_dir.as_posix()
 
@@ -74,12 +75,12 @@ def stage_task(name: str) -> Task[..., str]:
         persist_result=False,
         retries=len(delays),
         retry_delay_seconds=list(delays),
-        retry_condition_fn=worth_another_try,
+        retry_condition_fn=may_retry,
     )(run)
 
 
-def shown(name: str, out_dir: Path, params: Params) -> AbstractContextManager[None]:
-    """MLflow's live view of the stage train, whose folder is named by its key."""
+def live_metrics_of(name: str, out_dir: Path, params: Params) -> AbstractContextManager[None]:
+    """Log the stage train to MLflow while it runs; the name of its folder is its key."""
     if name != "train" or not has_mlflow(os.environ):
         return nullcontext()
     return live_metrics(params.register_.experiment, out_dir.name)
@@ -99,10 +100,10 @@ def render_labels(params: Params, labels: Path) -> None:
     persist_result=False,
     retries=1,
     retry_delay_seconds=2,
-    retry_condition_fn=worth_another_try,
+    retry_condition_fn=may_retry,
 )
 def fetch_labels(params: Params) -> Params:
-    """Bring labels that lie on S3 here; the params with the folder in their place."""
+    """Download labels from S3; returns the params with the local folder."""
     with progress_artifact("fetch"):
         return local_labels(params, WORK / "labels")
 
@@ -114,36 +115,39 @@ def fetch_labels(params: Params) -> Params:
     persist_result=False,
     retries=1,
     retry_delay_seconds=2,
-    retry_condition_fn=worth_another_try,
+    retry_condition_fn=may_retry,
 )
 def fetch_weights(params: Params) -> Params:
-    """Bring weights out of the model registry here; the params with the folders in their place."""
+    """Download models from the registry; returns the params with the local folders."""
     with model_key_context(model_key()):
         return local_weights(params, WORK / "weights", has_registry=has_mlflow(os.environ))
 
 
 def model_key() -> ModelKey | None:
-    """The key that the worker's environment or the block holds; None where neither does.
+    """The model key from the environment or the Secret block; None if neither is set.
 
     Raises:
-        InputError: it is too short.
+        InputError: the key is too short.
     """
     key = key_in(os.environ)
     if key is not None:
         return key
     try:
         secret = Secret.load(MODEL_KEY_BLOCK)
-    except ValueError:  # there is no such block
+    except ValueError:  # the block does not exist
         return None
     assert isinstance(secret, Secret)
     return ModelKey(str(secret.get()))
 
 
 def link_with_mlflow(release: ReleaseManifest) -> None:
-    """Links from this flow run to MLflow, and back; a MLflow that is away costs a warning."""
+    """Link this flow run to MLflow, and MLflow to this flow run.
+
+    If MLflow cannot be reached, a warning is logged.
+    """
     page = version_page(release.model, release.version)
     if page is None:
-        return  # there is no server to look at
+        return  # MLflow is not a server, so it has no pages
     create_link_artifact(page, key="mlflow", link_text=f"{release.name} in MLflow")
     run = run_page(release.experiment_id, release.run_id)
     assert run is not None
@@ -151,17 +155,17 @@ def link_with_mlflow(release: ReleaseManifest) -> None:
     try:
         link_release(release, str(flow_run_page()))
     except ConnectionError as error:
-        get_run_logger().warning("MLflow has no link to this run: %s", error)
+        get_run_logger().warning("the link to this run is missing in MLflow: %s", error)
 
 
 @contextmanager
 def progress_artifact(name: str) -> Iterator[None]:
-    """Turn the progress records of a stage into one artifact of the current task run."""
+    """Write the progress records of a stage to an artifact of the current task run."""
     handler = _ArtifactHandler(f"progress-{name}")
     level, propagate = LOGGER.level, LOGGER.propagate
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False  # an artifact, not a line of the log a second
+    LOGGER.propagate = False  # so that the log has no line per second
     try:
         yield
     finally:
@@ -171,14 +175,14 @@ def progress_artifact(name: str) -> Iterator[None]:
 
 
 class _ArtifactHandler(logging.Handler):
-    """Writes one artifact: at the first record, then at most once a second, and at the last."""
+    """Updates one artifact: at the first record, then at most once per second, and at the last."""
 
     def __init__(self, key: str) -> None:
         super().__init__()
         self._key = key
         self._artifact: UUID | None = None
         self._next = 0.0
-        self._context = contextvars.copy_context()  # a stage may report from a thread of its own
+        self._context = contextvars.copy_context()  # a stage may report from another thread
 
     def emit(self, record: logging.LogRecord) -> None:
         done, total = vars(record)["done"], vars(record)["total"]
@@ -189,7 +193,7 @@ class _ArtifactHandler(logging.Handler):
         percent = min(100.0, 100.0 * done / total) if total else 0.0
         try:
             self._context.copy().run(self._write, percent, record.getMessage())
-        except Exception:  # a server that is away must not end a training
+        except Exception:  # an error of the server must not end a training
             self.handleError(record)
 
     def _write(self, percent: float, text: str) -> None:

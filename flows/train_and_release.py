@@ -1,8 +1,8 @@
-"""The whole story as one flow: labelled faces in, judged engines and a registered version out.
+"""The flow of a release: all stages from the labelled faces to the registered version.
 
-A stage whose inputs, params and code have not changed is taken from ``work/``. A failed gate is a
-result: the flow completes and its result says what was refused. Bad input ends it in the state
-``BadInput`` with one line that says what, and what is allowed.
+The result of a stage is reused from ``work/`` if its inputs, params and code have not changed. If
+the gate refuses, the flow still completes, and its result contains the reasons. Bad input ends the
+flow in the state ``BadInput``; its message names the input and what is allowed.
 """
 
 from pathlib import Path
@@ -14,8 +14,8 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 
-from flows.build_engine import engine_from_worker, engines_elsewhere
-from flows.notify import tell_of_release
+from flows.build_engine import engine_from_worker, engines_of_devices
+from flows.notify import emit_events_of
 from flows.request import may_render, rendered_to, requested_params
 from flows.summary import RunResult, markdown_of
 from flows.tasks import (
@@ -33,7 +33,7 @@ from fpenet.deploy.engines.merge_builds import merge_builds
 from fpenet.params import Params
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.registry.local_models import in_registry
-from fpenet.release.release_manifest import RECORD, ReleaseManifest
+from fpenet.release.release_manifest import RELEASE_MANIFEST, ReleaseManifest
 
 BAD_INPUT_STATE = "BadInput"
 
@@ -46,20 +46,20 @@ def train_and_release(
     overrides: dict[str, Any] | None = None,
     targets: list[str] | None = None,
 ) -> dict[str, Any] | State[Any]:
-    """Run all stages; returns release.json of the register stage, and where the rest lies.
+    """Run all stages; returns the content of release.json, the stage folders and the summary file.
 
     Args:
-        labels: folder or label file of a data set, here or at ``s3://bucket/prefix``, instead of
-            ``data.labels`` in params.yaml.
-        preset: a file of presets/, by name.
-        epochs: instead of ``train.epochs``.
-        overrides: any other key of params.yaml, dotted: ``{"train.net": "base"}``.
-        targets: instead of ``build.targets``.
+        labels: folder or label file of a data set, local or at ``s3://bucket/prefix``; replaces
+            ``data.labels``.
+        preset: name of a file in presets/.
+        epochs: replaces ``train.epochs``.
+        overrides: other dotted keys of params.yaml, e.g. ``{"train.net": "base"}``.
+        targets: replaces ``build.targets``.
     """
     try:
         params = requested_params(labels, preset, epochs, overrides, targets)
         if may_render(params):
-            params = rendered(params)
+            params = render_if_absent(params)
         if on_s3(params.data.labels):
             params = fetch_labels(params)
         if in_registry(params):
@@ -67,24 +67,24 @@ def train_and_release(
         folders: dict[str, str] = {}
         for name, stage in STAGE_TASKS.items():
             if name == "build":
-                engines = ask_workers(folders, params)
+                engines = request_engines(folders, params)
             folders[name] = stage(folders, params)
             if name == "build":
-                folders[name] = joined(folders[name], engines, params)
+                folders[name] = merge_engines(folders[name], engines, params)
     except BAD_INPUT as error:
         return Failed(message=str(error), name=BAD_INPUT_STATE)
-    release = ReleaseManifest.read(Path(folders["register"]) / RECORD)
+    release = ReleaseManifest.read(Path(folders["register"]) / RELEASE_MANIFEST)
     summary = WORK / "summaries" / f"{runtime.flow_run.name}.md"
     summary.parent.mkdir(exist_ok=True)
     summary.write_text(markdown_of(release), encoding="utf-8")
     create_markdown_artifact(markdown_of(release), key="release", description="the release")
     link_with_mlflow(release)
-    tell_of_release(release)
+    emit_events_of(release)
     return RunResult(**fields_of(release), folders=folders, summary=summary.as_posix()).tree()
 
 
-def rendered(params: Params) -> Params:
-    """``params`` with the folder of the embedded set that they ask for, rendered where absent."""
+def render_if_absent(params: Params) -> Params:
+    """Render the embedded set if it does not exist; returns the params with its folder."""
     labels = rendered_to(params, WORK)
     if not labels.exists():
         render_labels(params, labels)
@@ -92,16 +92,18 @@ def rendered(params: Params) -> Params:
     return params.model_copy(update={"data": data})
 
 
-def ask_workers(folders: dict[str, str], params: Params) -> dict[str, PrefectFuture[str | None]]:
-    """Ask the worker of each engine's own pool, all at once, for what only its device can build."""
+def request_engines(
+    folders: dict[str, str], params: Params
+) -> dict[str, PrefectFuture[str | None]]:
+    """Request the engines that only their device can build, from all work pools in parallel."""
     return {
         f"{target}/{precision}": engine_from_worker.submit(target, precision, folders, params)
-        for target, precision in engines_elsewhere(params)
+        for target, precision in engines_of_devices(params)
     }
 
 
-def joined(build: str, engines: dict[str, PrefectFuture[str | None]], params: Params) -> str:
-    """The build folder with the engines that workers built; one without stays pending."""
+def merge_engines(build: str, engines: dict[str, PrefectFuture[str | None]], params: Params) -> str:
+    """Merge the engines of the workers into the build folder; missing engines stay pending."""
     folders = {engine: future.result() for engine, future in engines.items()}
     built = {engine: Path(folder) for engine, folder in folders.items() if folder}
     if not built:

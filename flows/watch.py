@@ -1,9 +1,9 @@
-"""``fpenet release``, which ``make release`` runs: one run of the deployment, with its progress.
+"""``fpenet release``, which ``make release`` runs: run the deployment and show its progress.
 
-Input: the run's parameters, as options. Does: starts the local services where none run, runs the
-deployment, draws a bar a stage, stops the services again if it started them. Output: the tables of
-the release, or with ``--json`` its release.json on stdout, and the exit status: 0 candidate set,
-3 the gate refused, 2 bad input, 1 any other failure, 130 interrupted.
+Input: the parameters of the run, as options. Does: starts the local services if they do not run,
+runs the deployment, shows one bar per stage, and stops the services that it started. Output: the
+tables of the release, or with ``--json`` its release.json on stdout; and the exit status: 0 the
+candidate is set, 3 the gate refused, 2 bad input, 1 any other failure, 130 interrupted.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from fpenet.core.errors import InputError
 from infra.local import down, up
 from infra.services import Ports, environment, ports_in_use, serving
 
-if TYPE_CHECKING:  # Prefect reads its settings when it is imported: main sets them first
+if TYPE_CHECKING:  # importing Prefect reads its settings, which main sets first
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
@@ -34,18 +34,18 @@ DEPLOYMENT = "fpenet/train-and-release"
 DONE, FAILED, BAD_INPUT, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 POLL_SECONDS = 0.5
 CANCEL_SECONDS = 45.0
-"""More than the 30 that a worker gives a run between SIGTERM and SIGKILL."""
+"""Longer than the 30 s that a worker waits between SIGTERM and SIGKILL."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it all; returns the exit status."""
+    """Run a release; returns the exit status."""
     root = Path.cwd()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         parameters = _parameters(arguments)
         json_output = sys.stdout if parameters.pop("json") else None
-        requested_params(**parameters)  # bad input is told before any server starts
+        requested_params(**parameters)  # report bad input before any server starts
         ports = ports_in_use(root, os.environ)
         os.environ.update(environment(root, ports))
         with redirect_stdout(sys.stderr) if json_output else nullcontext():
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = INTERRUPTED
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # nothing is left behind, however impatient
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not skip the cleanup
         if started:
             with redirect_stdout(sys.stderr) if json_output else nullcontext():
                 _stop_services(root)
@@ -77,22 +77,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parameters(arguments: Sequence[str] | None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="fpenet release", description=__doc__)
     parser.add_argument("--labels", help="folder, label file or s3://bucket/prefix of a data set")
-    parser.add_argument("--preset", help="a file of presets/, by name")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--targets", nargs="+", help="instead of build.targets")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--json", action="store_true", help="print the release as JSON")
+    parser.add_argument("--preset", help="name of a file in presets/")
+    parser.add_argument("--epochs", type=int, help="replaces train.epochs")
+    parser.add_argument("--targets", nargs="+", help="replaces build.targets")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="new values for keys"
+    )
+    parser.add_argument("--json", action="store_true", help="print release.json")
     options = parser.parse_args(arguments)
-    given = vars(options) | {"overrides": parse_overrides(options.set) or None}
-    return {name: value for name, value in given.items() if name != "set" and value is not None}
+    values = vars(options) | {"overrides": parse_overrides(options.set) or None}
+    return {name: value for name, value in values.items() if name != "set" and value is not None}
 
 
 def run_deployment(
     root: Path, ports: Ports, parameters: dict[str, Any], json_output: TextIO | None = None
 ) -> int:
-    """Start one run, follow it to its end, print the outcome; returns the exit status.
+    """Start one run, show its progress, and print its outcome; returns the exit status.
 
-    The release goes to ``json_output`` too, as JSON.
+    Args:
+        json_output: the release is also written to it, as JSON.
     """
     from prefect.client.orchestration import get_client
 
@@ -108,13 +111,13 @@ def run_deployment(
         except KeyboardInterrupt:
             _cancel(client, run)
             raise
-    return _tell(run, ports, json_output)
+    return _print_outcome(run, ports, json_output)
 
 
 def _follow(
     client: "SyncPrefectClient", run: "FlowRun", bars: "StageBars", root: Path, ports: Ports
 ) -> "FlowRun":
-    """Show the run until it has ended, or until no worker is left to run it."""
+    """Show the progress of the run until it has ended, or until no worker runs any more."""
     worker_seen = time.monotonic()
     while not (run.state and run.state.is_final()):
         time.sleep(POLL_SECONDS)
@@ -128,10 +131,9 @@ def _follow(
 
 
 def _cancel(client: "SyncPrefectClient", run: "FlowRun") -> None:
-    """Cancel the run, and wait until its worker has recorded that.
+    """Cancel the run, and wait until its worker has set the state Cancelled.
 
-    The process of the run, which SIGTERM ends, records it as crashed; the worker then records it as
-    cancelled.
+    Before that, the process of the run, which SIGTERM ends, sets the state Crashed.
     """
     from prefect.states import Cancelling
 
@@ -145,8 +147,8 @@ def _cancel(client: "SyncPrefectClient", run: "FlowRun") -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _tell(run: "FlowRun", ports: Ports, json_output: TextIO | None) -> int:
-    """Print how the run ended; returns the exit status."""
+def _print_outcome(run: "FlowRun", ports: Ports, json_output: TextIO | None) -> int:
+    """Print the outcome of the run; returns the exit status."""
     from rich.console import Console
     from rich.table import Table
 
@@ -156,10 +158,10 @@ def _tell(run: "FlowRun", ports: Ports, json_output: TextIO | None) -> int:
     state = run.state
     if state is None or not state.is_completed():
         bad_input = state is not None and state.name == BAD_INPUT_STATE
-        lost = "no worker is left that runs it; .services/worker/log.txt may say why"
-        said = (state.message if state and state.is_final() else lost) or ""
+        no_worker = "the worker has stopped; see .services/worker/log.txt"
+        message = (state.message if state and state.is_final() else no_worker) or ""
         name = "" if bad_input or state is None else f"{state.name}: "
-        print(f"release: {name}{said}", file=sys.stderr)
+        print(f"release: {name}{message}", file=sys.stderr)
         return BAD_INPUT if bad_input else FAILED
     result = state.result()
     release = RunResult.from_tree(result, f"the result of run {run.name}")
@@ -168,22 +170,22 @@ def _tell(run: "FlowRun", ports: Ports, json_output: TextIO | None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     for table in tables_of(release):
         console.print(f"\n{table.title}", markup=False)
-        drawn = Table(*table.header)
+        terminal_table = Table(*table.header)
         for cells in table.rows:
-            drawn.add_row(*cells)
-        console.print(drawn)
+            terminal_table.add_row(*cells)
+        console.print(terminal_table)
     console.print(f"\n{verdict_of(release)}", markup=False)
-    for name, where in (
+    for name, address in (
         ("MLflow", ports.mlflow_url),
         ("Prefect", f"{ports.prefect_url}/runs/flow-run/{run.id}"),
         ("report", release.report),
     ):
-        console.print(f"{name:<8} {where}", markup=False)
+        console.print(f"{name:<8} {address}", markup=False)
     return DONE if release.candidate else REFUSED
 
 
 def _stop_services(root: Path) -> None:
-    """Stop the services that this command started, unless another run needs them."""
+    """Stop the services that this command started, unless another flow run uses them."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import (
         FlowRunFilter,
@@ -195,17 +197,17 @@ def _stop_services(root: Path) -> None:
     busy = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
     try:
         with get_client(sync_client=True) as client:
-            others = client.read_flow_runs(
+            busy_runs = client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=busy))
             )
-    except Exception as error:  # a server that is gone has no run to spare
-        print(f"release: the Prefect server does not answer: {error}", file=sys.stderr)
-        others = []
-    if others:
-        print(f"the services stay up for {len(others)} other run(s); `make down` stops them")
+    except Exception as error:  # without a server there is no other flow run
+        print(f"release: the Prefect server does not respond: {error}", file=sys.stderr)
+        busy_runs = []
+    if busy_runs:
+        print(f"{len(busy_runs)} other run(s) use the services; `make down` stops the services")
         return
     down(root)
-    print("the services that this run started are stopped; `make up` brings their pages back")
+    print("the services that this run started are stopped; `make up` starts them again")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

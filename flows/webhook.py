@@ -1,11 +1,12 @@
-"""The gate: a registry event in, a run of ``fpenet-promotion`` out. ``python -m flows.webhook``.
+"""The promotion watcher: a service that runs ``fpenet-promotion`` when a request is pending.
 
-Input: MLflow's webhook, whose signature and time are checked; and, should an event be lost, a look
-at alias and pointer every ``promote.reconcile_seconds``. Does: runs the flow in this process, one
-run at a time. Output: answered requests, and a log of the events that were ignored.
+Input: webhook events of MLflow, whose signature and time are checked. In case an event is lost, the
+watcher also compares alias and pointer every ``promote.reconcile_seconds``. Does: runs the flow in
+this process, one run at a time. Output: decided requests, and a log that also has the refused
+events. Start it with ``python -m flows.webhook``.
 
-FPENET_WEBHOOK_SECRET is what MLflow signs with: the gate gives it to MLflow itself, with the
-address in FPENET_GATE_URL (default: this host and port).
+The watcher registers the webhook at MLflow: with the secret FPENET_WEBHOOK_SECRET, which signs the
+events, and the URL FPENET_WATCHER_URL (default: this host and port).
 """
 
 import argparse
@@ -34,25 +35,26 @@ from fpenet.release.promotion.webhook_event import Deliveries
 from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 
-SECRET, URL = "FPENET_WEBHOOK_SECRET", "FPENET_GATE_URL"
+SECRET, URL = "FPENET_WEBHOOK_SECRET", "FPENET_WATCHER_URL"
 PATH = "/webhook"
-LOGGER = logging.getLogger("fpenet.gate")
+LOGGER = logging.getLogger("fpenet.watcher")
 _LARGEST_EVENT_BYTES = 64 * 1024
 _SHORTEST_SECRET = 16
 _JOIN_SECONDS = 5.0
 _RETRY_SECONDS = 5.0
 
 
-class Gate:
-    """A thread that looks when an event wakes it, and every so often when none does.
+class PromotionWatcher:
+    """A thread that checks for a pending request: after each event, and at regular intervals.
 
     Args:
-        url: where MLflow shall post its events.
-        overrides: of params.yaml, for the runs of the flow.
+        url: MLflow posts its events to this URL.
+        secret: MLflow signs the events with it.
+        overrides: dotted keys of params.yaml, for the runs of the flow.
     """
 
     def __init__(self, params: Params, url: str, secret: str, overrides: Mapping[str, Any]) -> None:
-        self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self._params, self._url, self._secret = params, url, secret
         self._overrides = dict(overrides)
         self._wake, self._stopped = threading.Event(), threading.Event()
@@ -60,7 +62,7 @@ class Gate:
         self._deliveries = Deliveries(secret.encode(), params.promote.event_seconds)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def _run(self) -> None:
@@ -68,19 +70,20 @@ class Gate:
             self._wake.clear()
             patience: float = self._params.promote.reconcile_seconds
             try:
-                self._look()
-            except Exception as error:  # whatever it was, the next look may find it mended
-                LOGGER.warning("no answer yet: %s", " ".join(str(error).split()))
+                self._check()
+            except Exception as error:  # any error: the next check may succeed
+                LOGGER.warning("no decision yet: %s", " ".join(str(error).split()))
                 patience = min(patience, _RETRY_SECONDS)
             self._wake.wait(patience)
 
     def stop(self) -> None:
-        """End after the answer that is being given."""
+        """Stop the thread; a decision that is in progress is finished first."""
         self._stopped.set()
         self._wake.set()
         self._thread.join(_JOIN_SECONDS)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
+        """Register the webhook, and run the flow if a request is pending."""
         with mlflow_errors():
             model = self._params.register_.deployable_model
             versions.ensure_webhook(
@@ -92,34 +95,34 @@ class Gate:
             LOGGER.info("%s", state.result() if state.is_completed() else state.message)
 
     async def receive(self, request: Request) -> Response:
-        """Take one event; 202 where it is believed, 401 where not, and 413 where it is no event."""
+        """Receive one event; status 202 accepted, 401 refused, 413 larger than an event."""
         body = b""
         async for part in request.stream():
             body += part
             if len(body) > _LARGEST_EVENT_BYTES:
                 return PlainTextResponse("too large for an event\n", 413)
         try:
-            moved = self._deliveries.accept(request.headers, body, time.time())
+            event = self._deliveries.accept(request.headers, body, time.time())
         except InputError as error:
-            LOGGER.warning("an event was ignored: %s", error)
+            LOGGER.warning("an event was refused: %s", error)
             return PlainTextResponse(f"{error}\n", 401)
-        if moved and (moved.model, moved.alias) == (
+        if event and (event.model, event.alias) == (
             self._params.register_.deployable_model,
             DEPLOYABLE,
         ):
-            LOGGER.info("MLflow says that the alias %s of %s moved", moved.alias, moved.model)
+            LOGGER.info("event: the alias %s of %s changed", event.alias, event.model)
             self._wake.set()
         return PlainTextResponse("", 202)
 
     async def health(self, _request: Request) -> Response:
-        """200 while somebody looks."""
+        """Status 200 while the thread runs, otherwise 503."""
         if not self._thread.is_alive():
-            return PlainTextResponse("nobody looks\n", 503)
+            return PlainTextResponse("not healthy: the thread has stopped\n", 503)
         return PlainTextResponse("OK\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until a signal ends it; returns the exit status."""
+    """Run the watcher until a signal stops it; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m flows.webhook", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=5001)
@@ -128,26 +131,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     LOGGER.setLevel(logging.INFO)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the gate itself looks again
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the watcher itself retries
     try:
         overrides = parse_overrides(options.set)
         secret = os.environ.get(SECRET, "")
         if len(secret) < _SHORTEST_SECRET:
             raise InputError(f"{SECRET} must have {_SHORTEST_SECRET} characters or more")
         url = os.environ.get(URL) or f"http://{options.host}:{options.port}{PATH}"
-        gate = Gate(project_params(overrides), url, secret, overrides)
+        watcher = PromotionWatcher(project_params(overrides), url, secret, overrides)
     except InputError as error:
-        print(f"gate: {error}", file=sys.stderr)
+        print(f"watcher: {error}", file=sys.stderr)
         return 2
-    gate.start()
-    server_of(gate, options.host, options.port).run()
-    gate.stop()
+    watcher.start()
+    server_of(watcher, options.host, options.port).run()
+    watcher.stop()
     return 0
 
 
-def server_of(gate: Gate, host: str, port: int) -> uvicorn.Server:
-    """What takes the events of one gate."""
-    routes = [Route(PATH, gate.receive, methods=["POST"]), Route("/health", gate.health)]
+def server_of(watcher: PromotionWatcher, host: str, port: int) -> uvicorn.Server:
+    """The HTTP server that receives the events of a watcher."""
+    routes = [Route(PATH, watcher.receive, methods=["POST"]), Route("/health", watcher.health)]
     app = Starlette(routes=routes)
     return uvicorn.Server(
         uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)

@@ -1,8 +1,8 @@
-"""The services of one machine, on loopback only: Prefect, a worker, MLflow, and the gate.
+"""The local services, on loopback only: Prefect server, worker, MLflow, and promotion watcher.
 
-input: the project's folder, and the ports in FPENET_{PREFECT,MLFLOW,GATE}_PORT.
-does: ``python -m infra.local up | down | status``; state and logs lie below ``.services/``.
-output: servers that answer, with the deployments of prefect.yaml registered.
+Input: the folder of the project, and the ports in FPENET_{PREFECT,MLFLOW,WATCHER}_PORT. Does:
+``python -m infra.local up | down | status``; state and logs are below ``.services/``. Output:
+running services, with the deployments of prefect.yaml registered.
 """
 
 import argparse
@@ -35,18 +35,19 @@ DEPLOY_SECONDS = 300.0
 
 
 def up(root: Path, ports: Ports) -> list[str]:
-    """Start what does not run yet, wait until all of it answers, and register the deployments.
+    """Start the services that do not run, wait until they respond, and register the deployments.
 
     Returns:
-        the services that this call started; empty when all ran already.
+        the services that this call started; empty if all were running.
 
     Raises:
-        InputError: a port is taken by another program.
-        RuntimeError: a service did not start; what this call started is stopped again.
+        InputError: another program uses a port.
+        RuntimeError: a service did not start; the services that this call started are stopped.
     """
     with locked(_lock_file(root)):
         already = serving(root, ports)
-        stop(root, [name for name in (*SERVERS, "worker") if name not in already])  # remnants
+        remnants = [name for name in (*SERVERS, "worker") if name not in already]
+        stop(root, remnants)  # processes that a stopped service has started
         for name in SERVERS:
             if name not in already:
                 require_free(name, getattr(ports, name))
@@ -62,10 +63,10 @@ def up(root: Path, ports: Ports) -> list[str]:
             begin(("prefect", "mlflow"))
             for name in ("prefect", "mlflow"):
                 wait_healthy(name, root, ports)
-            begin(("gate",))
+            begin(("watcher",))
             register_deployments(root, ports)
             begin(("worker",))
-            wait_healthy("gate", root, ports)
+            wait_healthy("watcher", root, ports)
         except BaseException:
             stop(root, started)
             raise
@@ -73,10 +74,10 @@ def up(root: Path, ports: Ports) -> list[str]:
 
 
 def register_deployments(root: Path, ports: Ports) -> None:
-    """Run ``flows.deploy`` of the project, in a process of its own.
+    """Run ``flows.deploy`` of the project in a child process.
 
     Raises:
-        RuntimeError: it failed, or did not end within DEPLOY_SECONDS.
+        RuntimeError: it failed, or took longer than DEPLOY_SECONDS.
     """
     try:
         done = subprocess.run(
@@ -99,40 +100,40 @@ def register_deployments(root: Path, ports: Ports) -> None:
 
 
 def down(root: Path) -> list[str]:
-    """Stop all services of this project with everything that they started.
+    """Stop all services of this project and all their child processes.
 
     Returns:
-        the services that were stopped.
+        the stopped services.
     """
     with locked(_lock_file(root)):
         return stop(root, [*SERVERS, "worker"])
 
 
 def describe(root: Path, ports: Ports) -> str:
-    """One line a service: where it is and whether it answers."""
-    found = running(root)
+    """One line per service: its address and its state."""
+    processes = running(root)
     lines: list[str] = []
     for name in (*SERVERS, "worker"):
-        where = f"pool {POOL}" if name == "worker" else getattr(ports, f"{name}_url")
-        if name not in found:
+        address = f"pool {POOL}" if name == "worker" else getattr(ports, f"{name}_url")
+        if name not in processes:
             state = "stopped"
         elif name in SERVERS and not healthy(name, ports):
-            state = "does not answer"
+            state = "does not respond"
         else:
-            state = f"running, process {found[name][0].pid}"
-        lines.append(f"{name:<8} {where:<24} {state}")
+            state = f"running, process {processes[name][0].pid}"
+        lines.append(f"{name:<8} {address:<24} {state}")
     return "\n".join(lines)
 
 
 def _lock_file(root: Path) -> Path:
-    """Held while the services of ``root`` start or stop."""
+    """The lock that ``up`` and ``down`` hold while services start or stop."""
     state = services_folder(root)
     state.mkdir(exist_ok=True)
     return state / "lock"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 a service did not start, 2 bad input."""
+    """Run one command; returns the exit status: 0 done, 1 a service did not start, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
     parser.add_argument("command", choices=("up", "down", "status"))
     command = parser.parse_args(arguments).command
@@ -141,9 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ports = ports_in_use(root, os.environ)
         if command == "up":
             started = up(root, ports)
-            print(f"started: {', '.join(started) or 'nothing, all services ran already'}")
+            print(f"started: {', '.join(started) or 'none, all services were running'}")
         elif command == "down":
-            print(f"stopped: {', '.join(down(root)) or 'nothing, no service ran'}")
+            print(f"stopped: {', '.join(down(root)) or 'none, no service was running'}")
             return 0
         print(describe(root, ports))
     except InputError as error:

@@ -1,7 +1,7 @@
 """Write dvc.yaml and prefect.yaml from the rows of STAGES and TARGETS: ``make project-files``.
 
-Input: STAGES, TARGETS and the presets. Output: the two files, whole. A test compares what is
-committed with what this writes, so a new stage or target is one row and one run of this command.
+Input: STAGES, TARGETS and the presets. Output: the two files. A test compares the committed files
+with this output: after adding a stage or a target, run this command.
 """
 
 from collections.abc import Iterable
@@ -13,25 +13,25 @@ from fpenet.deploy.engines.targets import TARGETS
 from fpenet.stages import STAGES, Stage
 
 _DVC_HEAD = """\
-# `dvc repro`: the stages of fpenet/stages.py, each by its command, into dvc/<stage>.
+# The stages of fpenet/stages.py for `dvc repro`; each stage writes into dvc/<stage>.
 # Written by `make project-files`.
 #
-# Every output persists and every stage depends on all of components/: DVC decides when to call a
-# stage, and the stage, which knows its own code, compares its key and returns at once when nothing
-# changed. An interrupted training continues for the same reason. The report is the end here:
-# `register` acts on a server, so it belongs to the flow.
+# Every stage depends on all of components/, and its output persists: DVC runs the command of a
+# stage after any change, and the command returns at once if the key of the stage is the same.
+# Because the output persists, an interrupted training continues. The last stage here is `report`:
+# `register` changes a server, so only the flow runs it.
 #
-# A key that a preset lays over params.yaml is tracked in the preset's own file.
+# A key of params.yaml that a preset changes is tracked in the file of the preset.
 vars:
-  - fpenet: PATH=".venv/bin:$PATH" fpenet   # found though the environment is not activated
+  - fpenet: PATH=".venv/bin:$PATH" fpenet   # also if the environment is not activated
 
 stages:
 """
 _PREFECT_HEAD = """\
-# The deployments; `make up` registers them (flows/deploy.py makes the work pools first).
+# The deployments; `make up` registers them (flows/deploy.py creates the work pools first).
 # Written by `make project-files`.
 #
-# The process worker runs a flow in the folder where the worker itself was started: the project's.
+# The process worker runs a flow in its own working directory, which is the folder of the project.
 name: fpenet
 pull:
   - prefect.deployments.steps.set_working_directory:
@@ -48,14 +48,14 @@ deployments:
     description: Labelled faces in; KPI-gated, parity-checked engines and a registered version out.
     work_pool: {name: fpenet, job_variables: {working_dir: .}}
 
-  # What the promotion watcher (flows/webhook.py) runs; this runs it by hand, or from an automation.
+  # The flow of the promotion watcher (flows/webhook.py), to run by hand or from an automation.
   - name: answer
     entrypoint: flows/promotion.py:promotion
-    description: Decide on the alias deployable in MLflow; move the release pointer or put it back.
+    description: Decide a promotion request; move the release pointer, or reset the alias.
     work_pool: {name: fpenet, job_variables: {working_dir: .}}
     concurrency_limit: 1
 
-  # One a target that only its own device can build for: the worker of that pool runs it.
+  # One per target whose engines only its own device can build; a worker of its pool runs it.
 """
 _ENGINE = (
     "  - {{<<: *engine, name: {0}, work_pool: {{name: {1}, job_variables: {{working_dir: .}}}}}}\n"

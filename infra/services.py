@@ -1,8 +1,8 @@
-"""The processes behind the local services: where they listen, how each starts, is found and ends.
+"""The processes of the local services: their ports, commands, health checks, start and stop.
 
-Each process carries the name of its service in its environment, and so does all that it starts.
-That is how a running service is found again, by any shell, and how nothing is left behind: there
-are no process id files to go stale.
+The environment variable FPENET_SERVICE of each process, and of its child processes, is the name of
+its service. It identifies the processes of a running service, so that no files with process ids are
+needed and no child process is missed.
 """
 
 import base64
@@ -29,18 +29,18 @@ MARK = "FPENET_SERVICE"
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 KILL_SECONDS = 30.0
-SERVERS = ("prefect", "mlflow", "gate")
-"""What answers over HTTP, in the order in which it starts; the worker does not."""
+SERVERS = ("prefect", "mlflow", "watcher")
+"""The services with an HTTP server, in the order of their start; the worker has none."""
 POOL = "fpenet"
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the servers listen on 127.0.0.1."""
+    """The ports of the servers on 127.0.0.1."""
 
     prefect: int
     mlflow: int
-    gate: int
+    watcher: int
 
     @property
     def prefect_url(self) -> str:
@@ -51,43 +51,47 @@ class Ports:
         return f"http://{HOST}:{self.mlflow}"
 
     @property
-    def gate_url(self) -> str:
-        return f"http://{HOST}:{self.gate}"
+    def watcher_url(self) -> str:
+        return f"http://{HOST}:{self.watcher}"
 
 
-_USUAL = {"FPENET_PREFECT_PORT": "4200", "FPENET_MLFLOW_PORT": "5000", "FPENET_GATE_PORT": "5001"}
+_DEFAULTS = {
+    "FPENET_PREFECT_PORT": "4200",
+    "FPENET_MLFLOW_PORT": "5000",
+    "FPENET_WATCHER_PORT": "5001",
+}
 
 
 def chosen_ports(environ: Mapping[str, str]) -> Ports:
-    """The ports that the environment asks for, or 4200, 5000 and 5001.
+    """The ports of the environment; default: 4200, 5000 and 5001.
 
     Raises:
-        InputError: a port that is not a number from 1 to 65535, or the same one twice.
+        InputError: a port is not a number from 1 to 65535, or two ports are equal.
     """
-    found: dict[int, str] = {}
-    for name, usual in _USUAL.items():
-        text = environ.get(name) or usual
+    variables: dict[int, str] = {}
+    for name, default in _DEFAULTS.items():
+        text = environ.get(name) or default
         if not (text.isdecimal() and 1 <= int(text) <= 65535):
             raise InputError(f"{name} is {text!r}; it must be a port from 1 to 65535")
-        if int(text) in found:
-            raise InputError(f"{found[int(text)]} and {name} are both {int(text)}")
-        found[int(text)] = name
-    return Ports(*found)
+        if int(text) in variables:
+            raise InputError(f"{variables[int(text)]} and {name} are both {int(text)}")
+        variables[int(text)] = name
+    return Ports(*variables)
 
 
 def environment(root: Path, ports: Ports) -> dict[str, str]:
-    """What a process needs in its environment to use the services of the project at ``root``."""
+    """The environment variables of a process that uses the services of the project at ``root``."""
     state = services_folder(root)
     return {
         "FPENET_PREFECT_PORT": str(ports.prefect),
         "FPENET_MLFLOW_PORT": str(ports.mlflow),
-        "FPENET_GATE_PORT": str(ports.gate),
+        "FPENET_WATCHER_PORT": str(ports.watcher),
         "NO_PROXY": f"{HOST},localhost",
         "no_proxy": f"{HOST},localhost",
         "DO_NOT_TRACK": "1",
         "PREFECT_API_URL": f"{ports.prefect_url}/api",
         "PREFECT_API_KEY": "",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # three that are missed: the run has crashed
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # a run is Crashed after three missed ones
         "PREFECT_HOME": str(state / "prefect"),
         "PREFECT_LOGGING_EXTRA_LOGGERS": "fpenet",
         "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES": "false",
@@ -104,35 +108,36 @@ def environment(root: Path, ports: Ports) -> dict[str, str]:
 
 
 def secrets_of(name: str, root: Path) -> dict[str, str]:
-    """What one service alone has in its environment: the secrets of MLflow's events.
+    """The environment variables of one service only: settings and secrets of MLflow's webhook.
 
-    MLflow keeps the secret of a webhook encrypted, so that its key must outlive the server.
+    MLflow stores the secret of a webhook encrypted; the encryption key is therefore kept in a file.
     """
     state = services_folder(root)
-    if name == "gate":
-        return {"FPENET_WEBHOOK_SECRET": _kept_secret(state / "gate" / "secret")}
+    if name == "watcher":
+        return {"FPENET_WEBHOOK_SECRET": _stored_secret(state / "watcher" / "secret")}
     if name == "mlflow":
+        key = _stored_secret(state / "mlflow" / "webhook_key")
         return {
-            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": _kept_secret(state / "mlflow" / "webhook_key"),
-            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",  # the gate is on loopback
+            "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": key,
+            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",  # the watcher is on loopback
             "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
-            "MLFLOW_WEBHOOK_CACHE_TTL": "1",  # a gate that comes up is told at once
+            "MLFLOW_WEBHOOK_CACHE_TTL": "1",  # seconds; events reach a new webhook at once
         }
     return {}
 
 
-def _kept_secret(path: Path) -> str:
-    """32 random bytes in base64, made when they are first asked for, for their owner alone."""
+def _stored_secret(path: Path) -> str:
+    """32 random bytes in base64; written at the first call, readable by the owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        fresh = base64.urlsafe_b64encode(secrets.token_bytes(32))
+        secret = base64.urlsafe_b64encode(secrets.token_bytes(32))
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(fresh)
+            file.write(secret)
     return path.read_text(encoding="ascii")
 
 
 def services_folder(root: Path) -> Path:
-    """Where state and logs of the services lie."""
+    """The folder of the state and logs of the services."""
     return root.resolve() / ".services"
 
 
@@ -140,8 +145,8 @@ def command_of(name: str, root: Path, ports: Ports) -> list[str]:
     """The command line of one service."""
     if name == "prefect":
         words = ["prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)]
-    elif name == "gate":
-        words = ["flows.webhook", "--host", HOST, "--port", str(ports.gate)]
+    elif name == "watcher":
+        words = ["flows.webhook", "--host", HOST, "--port", str(ports.watcher)]
     elif name == "worker":
         words = ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         words += ["--name", "local"]
@@ -156,19 +161,19 @@ def command_of(name: str, root: Path, ports: Ports) -> list[str]:
 def running(root: Path) -> dict[str, list[psutil.Process]]:
     """The live processes of each service of this project, oldest first."""
     prefix = f"{services_folder(root)}:"
-    found: dict[str, list[psutil.Process]] = {}
+    processes: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         try:
             mark = process.environ().get(MARK, "")
             if mark.startswith(prefix) and process.status() != psutil.STATUS_ZOMBIE:
-                found.setdefault(mark.removeprefix(prefix), []).append(process)
+                processes.setdefault(mark.removeprefix(prefix), []).append(process)
         except (psutil.Error, OSError):
-            continue  # gone meanwhile, or another user's
-    return found
+            continue  # the process has ended, or belongs to another user
+    return processes
 
 
 def serving(root: Path, ports: Ports) -> set[str]:
-    """The services whose own process lives: a flow run may outlive its worker."""
+    """The services whose main process runs; a flow run can run longer than its worker."""
     alive: set[str] = set()
     for name, processes in running(root).items():
         for process in processes:
@@ -181,7 +186,7 @@ def serving(root: Path, ports: Ports) -> set[str]:
 
 
 def ports_in_use(root: Path, environ: Mapping[str, str]) -> Ports:
-    """The ports of the services that run now, else those that the environment asks for."""
+    """The ports of the running services; if none runs, the ports of the environment."""
     for processes in running(root).values():
         try:
             return chosen_ports(processes[0].environ())
@@ -191,21 +196,22 @@ def ports_in_use(root: Path, environ: Mapping[str, str]) -> Ports:
 
 
 def healthy(name: str, ports: Ports) -> bool:
-    """Whether the server answers."""
+    """Whether the server responds with status 200."""
     url = {
         "prefect": f"{ports.prefect_url}/api/health",
         "mlflow": f"{ports.mlflow_url}/health",
-        "gate": f"{ports.gate_url}/health",
+        "watcher": f"{ports.watcher_url}/health",
     }
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url[name], timeout=5) as answer:
-            return bool(answer.status == 200)
+        with opener.open(url[name], timeout=5) as response:
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
 
 def require_free(name: str, port: int) -> None:
+    """Raise InputError if the port is not free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -213,11 +219,12 @@ def require_free(name: str, port: int) -> None:
         except OSError as error:
             raise InputError(
                 f"port {port} on {HOST}, for the {name} server, is not free ({error.strerror});"
-                f" stop the program that has it, or choose another: FPENET_{name.upper()}_PORT=..."
+                f" stop the program that uses it, or set FPENET_{name.upper()}_PORT to another port"
             ) from None
 
 
 def start(name: str, root: Path, ports: Ports) -> None:
+    """Start the process of a service; its output goes to its log file."""
     state = services_folder(root)
     (state / name).mkdir(parents=True, exist_ok=True)
     with _log(root, name).open("wb") as log:
@@ -231,36 +238,37 @@ def start(name: str, root: Path, ports: Ports) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in this terminal is not for the services
+            start_new_session=True,  # so that Ctrl-C in this terminal does not stop the services
         )
 
 
 def wait_healthy(name: str, root: Path, ports: Ports) -> None:
+    """Wait until a server is healthy; RuntimeError if it ends or needs over START_SECONDS."""
     end = time.monotonic() + START_SECONDS
     while not healthy(name, ports):
         if name not in serving(root, ports) or time.monotonic() > end:
             log = _log(root, name)
-            said = last_line(log.read_text(encoding="utf-8", errors="replace"))
-            raise RuntimeError(f"the {name} server did not start; {log}: {said}")
+            line = last_line(log.read_text(encoding="utf-8", errors="replace"))
+            raise RuntimeError(f"the {name} server did not start; {log}: {line}")
         time.sleep(0.2)
 
 
 def stop(root: Path, names: Sequence[str]) -> list[str]:
-    """Stop the services, those that run flows before the server that these report to.
+    """Stop the services: first those that run flows, then the servers that they use.
 
     Raises:
-        RuntimeError: naming a service and its processes that live KILL_SECONDS after SIGKILL.
+        RuntimeError: processes still run KILL_SECONDS after SIGKILL; the message names them.
     """
     stopped: list[str] = []
-    for name in sorted(names, key=lambda name: name not in ("worker", "gate")):
+    for name in sorted(names, key=lambda name: name not in ("worker", "watcher")):
         end = time.monotonic() + STOP_SECONDS
         terminate_at = 0.0
         while processes := running(root).get(name, []):
             now = time.monotonic()
             if now > end + KILL_SECONDS:
                 pids = ", ".join(str(process.pid) for process in processes)
-                raise RuntimeError(f"the {name} service does not end; its processes are {pids}")
-            if now >= terminate_at:  # one SIGTERM does not always end a Prefect worker
+                raise RuntimeError(f"the {name} service does not stop; its processes are {pids}")
+            if now >= terminate_at:  # one SIGTERM does not always stop a Prefect worker
                 _signal(processes, signal.SIGTERM if now < end else signal.SIGKILL)
                 terminate_at = now + 3.0
             if name not in stopped:
@@ -282,5 +290,5 @@ def _log(root: Path, name: str) -> Path:
 
 
 def last_line(text: str) -> str:
-    """The last line that says something."""
+    """The last line that is not empty."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no output")

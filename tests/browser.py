@@ -1,4 +1,4 @@
-"""A real Chromium without a window, told by its DevTools protocol what to do."""
+"""A real, headless Chromium, controlled by its DevTools protocol."""
 
 import base64
 import itertools
@@ -19,9 +19,9 @@ from websockets.sync.client import ClientConnection, connect
 from tests.waiting import LONGEST_SECONDS, wait_for
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-"""The program; None where there is none."""
-PICTURES = os.environ.get("FPENET_TEST_PICTURES")
-"""A folder for what the browser showed, to be looked at."""
+"""Path of the program; None if it is not installed."""
+SCREENSHOTS = os.environ.get("FPENET_TEST_SCREENSHOTS")
+"""A folder for screenshots, to be checked by a person; None: no screenshots."""
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -41,33 +41,33 @@ class Page:
     _socket: ClientConnection
     _ids: "itertools.count[int]" = field(default_factory=itertools.count)
     events: list[dict[str, Any]] = field(default_factory=list)
-    """What the browser told of by itself, of the domains that were enabled (``Log.enable``)."""
+    """Events of the browser, of the enabled domains (``Log.enable``)."""
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """One command of the DevTools protocol, and its result."""
         number = next(self._ids)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
-        while True:  # events come in between
-            said = json.loads(self._socket.recv(timeout=LONGEST_SECONDS))
-            if said.get("id") == number:
-                assert "error" not in said, said["error"]
-                result: dict[str, Any] = said["result"]
+        while True:  # events may arrive before the result
+            message = json.loads(self._socket.recv(timeout=LONGEST_SECONDS))
+            if message.get("id") == number:
+                assert "error" not in message, message["error"]
+                result: dict[str, Any] = message["result"]
                 return result
-            if "method" in said:
-                self.events.append(said)
+            if "method" in message:
+                self.events.append(message)
 
     def open(self, url: str) -> None:
-        """Go to ``url``; what was there is forgotten."""
+        """Open ``url`` in an empty tab."""
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=url)
 
     def value(self, script: str) -> Any:
-        """What a JavaScript expression, or the promise that it is, is worth."""
-        said = self.call(
+        """The value of a JavaScript expression; of a promise its result."""
+        result = self.call(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
-        assert "exceptionDetails" not in said, said
-        return said["result"].get("value")
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
 
     def wait(self, script: str) -> Any:
         """``value`` as soon as it is true."""
@@ -75,34 +75,34 @@ class Page:
 
     @property
     def text(self) -> str:
-        """What a person reads."""
+        """The visible text of the page."""
         return str(self.value("document.body?.innerText ?? ''"))
 
     def see(self, text: str) -> None:
-        """Wait until a person reads ``text`` there."""
+        """Wait until the page shows ``text``."""
         self.wait(f"document.body?.innerText.includes({json.dumps(text)})")
 
     def click(self, selector: str, text: str = "") -> None:
-        """Press the mouse on the first element of ``selector`` that shows ``text``."""
+        """Click on the first element of ``selector`` that contains ``text``."""
         center = f"""(() => {{
-            const found = [...document.querySelectorAll({json.dumps(selector)})].find(
-                one => one.innerText.includes({json.dumps(text)}) && one.getClientRects().length);
-            if (!found) return null;
-            found.scrollIntoView({{block: "center"}});
-            const box = found.getBoundingClientRect();
+            const element = [...document.querySelectorAll({json.dumps(selector)})].find(
+                e => e.innerText.includes({json.dumps(text)}) && e.getClientRects().length);
+            if (!element) return null;
+            element.scrollIntoView({{block: "center"}});
+            const box = element.getBoundingClientRect();
             return [box.x + box.width / 2, box.y + box.height / 2];
         }})()"""
         place: list[float] = []
         while place != (place := self.wait(center)):
-            time.sleep(0.3)  # the page still moves
+            time.sleep(0.3)  # until the element no longer moves
         x, y = place
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def write(self, text: str) -> None:
-        """Type ``text`` and Enter where the cursor is."""
+        """Type ``text`` and Enter at the cursor."""
         self.call("Input.insertText", text=text)
-        time.sleep(0.3)  # a list of what is there opens
+        time.sleep(0.3)  # a list of choices opens
         for kind in ("rawKeyDown", "char", "keyUp"):
             self.call(
                 "Input.dispatchKeyEvent",
@@ -113,30 +113,30 @@ class Page:
                 windowsVirtualKeyCode=13,
             )
 
-    def picture(self, path: Path, whole: bool = False) -> None:
-        """Save what the window shows, or the whole page, as PNG."""
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(shot["data"]))
+    def screenshot(self, path: Path, whole: bool = False) -> None:
+        """Save a screenshot of the window, or of the whole page, as PNG."""
+        result = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(result["data"]))
 
 
 @contextmanager
 def chromium(program: str, profile: Path) -> Iterator[Page]:
-    """One tab of a browser that ends with the block."""
+    """One tab of a browser, which is stopped at the end of the ``with`` block."""
     command = [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
     log = (profile.parent / "chromium.txt").open("wb")
     with log, subprocess.Popen(command, stdout=log, stderr=log) as browser:
         try:
-            found = profile / "DevToolsActivePort"
+            port_file = profile / "DevToolsActivePort"
 
-            def named() -> bool:
+            def has_port() -> bool:
                 assert browser.poll() is None, (profile.parent / "chromium.txt").read_text()
-                return found.exists() and "\n" in found.read_text()
+                return port_file.exists() and "\n" in port_file.read_text()
 
-            wait_for(named, "the port of the browser")
-            port = found.read_text().split("\n")[0]
+            wait_for(has_port, "the port of the browser")
+            port = port_file.read_text().split("\n")[0]
             tabs = f"http://127.0.0.1:{port}/json/list"
-            with urllib.request.urlopen(tabs, timeout=60) as answer:
-                (tab, *_) = [one for one in json.load(answer) if one["type"] == "page"]
+            with urllib.request.urlopen(tabs, timeout=60) as response:
+                (tab, *_) = [each for each in json.load(response) if each["type"] == "page"]
             with connect(tab["webSocketDebuggerUrl"], max_size=None) as socket:
                 assert isinstance(socket, ClientConnection)
                 yield Page(socket)

@@ -1,4 +1,4 @@
-"""What several folders of tests need: a tiny labelled set, params.yaml, a release, MLflow."""
+"""Fixtures of several folders of tests: a small labelled set, params.yaml, a release, MLflow."""
 
 import contextlib
 import json
@@ -55,7 +55,7 @@ FIVE_POINTS = [(20.0, 24.0), (43.0, 24.0), (32.0, 34.0), (24.0, 44.0), (40.0, 44
 
 @dataclass
 class TinyLabels:
-    """A Sloth set of 64x64 pictures, five keypoints a face, in ``folder``."""
+    """A Sloth set in ``folder``: 64x64 images, five keypoints per face."""
 
     folder: Path
     records: list[dict[str, Any]] = field(default_factory=list)
@@ -68,8 +68,8 @@ class TinyLabels:
         picture: bool = True,
         **fiducial: Any,
     ) -> dict[str, Any]:
-        """Add one face; ``points`` count from P1, ``fiducial`` are further keys of theirs."""
-        shift = len(self.records) * 0.01  # no two faces are the same
+        """Add one face; ``points`` start at P1, ``fiducial`` are more keys of FiducialPoints."""
+        shift = len(self.records) * 0.01  # so that all faces differ
         points = [(x + shift, y) for x, y in FIVE_POINTS] if points is None else points
         keys: dict[str, Any] = {"class": "FiducialPoints"}
         for number, (x, y) in enumerate(points, 1):
@@ -95,7 +95,7 @@ class TinyLabels:
 
 @pytest.fixture
 def tiny_labels(tmp_path: Path) -> TinyLabels:
-    """Twenty sound faces of ten people, not yet written."""
+    """Twenty valid faces of ten subjects, not yet written."""
     folder = tmp_path / "faces"
     folder.mkdir()
     labels = TinyLabels(folder)
@@ -116,7 +116,7 @@ def params_with() -> Callable[..., Params]:
 
 @pytest.fixture(scope="session")
 def signing_key() -> SigningKey:
-    """The development key, which `make setup` made; its public half is trusted by default."""
+    """The development key of `make setup`; its public key is trusted by default."""
     return read_signing_key(DEVELOPMENT_KEY)
 
 
@@ -137,7 +137,7 @@ STAGES = (
 
 @pytest.fixture(scope="session")
 def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an SQLite store of MLflow; made once, for it takes seconds."""
+    """The folder of an SQLite store of MLflow; created once, because it takes seconds."""
     from mlflow import MlflowClient
 
     folder = tmp_path_factory.mktemp("mlflow")
@@ -152,7 +152,7 @@ def tracking_uri_of(folder: Path) -> str:
 
 @pytest.fixture
 def mlflow_store(mlflow_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The store that MLflow finds by its own means during the test."""
+    """The folder of the MLflow store that MLFLOW_TRACKING_URI names during the test."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri_of(mlflow_folder))
     return mlflow_folder
 
@@ -283,7 +283,7 @@ def write(path: Path, value: Any) -> None:
 
 @pytest.fixture
 def development_key(tmp_path: Path, signing_key: SigningKey) -> SigningKey:
-    """The development key as it lies in a project at ``tmp_path``."""
+    """The development key, copied to ``.keys`` of the project at ``tmp_path``."""
     (tmp_path / ".keys").mkdir()
     for suffix in (".pem", ".pub"):
         shutil.copy2(DEVELOPMENT_KEY.with_suffix(suffix), tmp_path / ".keys")
@@ -292,7 +292,7 @@ def development_key(tmp_path: Path, signing_key: SigningKey) -> SigningKey:
 
 @pytest.fixture
 def names() -> dict[str, Any]:
-    """Keys of params.yaml: an experiment and models that no other test has."""
+    """Keys of params.yaml: names of an experiment and models, unique to the test."""
     mark = uuid.uuid4().hex[:8]
     return {
         "register.experiment": f"faces-{mark}",
@@ -309,7 +309,7 @@ def register(
     names: dict[str, Any],
     development_key: SigningKey,
 ) -> Callable[..., dict[str, Any]]:
-    """Register a tiny release under names of its own; the same names on each call of one test."""
+    """Register a small release; all calls of one test use the same names."""
     from fpenet.release.registry.register import register_release
     from fpenet.release.report.citations import evidence_table
 

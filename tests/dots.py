@@ -1,4 +1,4 @@
-"""A crop store whose faces are one bright dot each: a net learns it in seconds."""
+"""A crop store whose faces are single bright dots, which a net learns in seconds."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ QUICK = NO_FLIPS | {"train.net": "nano"}
 
 
 def write_dots(folder: Path) -> Path:
-    """48 margin crops, each with one bright dot, which is the only keypoint, of 48 people."""
+    """Write 48 margin crops of 48 subjects; the only keypoint of each is one bright dot."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     points = 56 + rng.uniform(-20, 20, (48, 2))
@@ -57,13 +57,13 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.fixture
 def dots_dir(tmp_path: Path) -> Path:
-    """The folder of the dots."""
+    """The crop folder of the dots."""
     return write_dots(tmp_path / "crop")
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Torch with one thread, as child processes have it: sums in another order are other sums."""
+    """Run torch with one thread, as in child processes: the sums then have the same rounding."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -72,9 +72,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def train_command() -> Callable[..., list[str]]:
-    """The words after ``fpenet`` that train on the dots: ``train_command(root, seed=1)``.
+    """Arguments of ``fpenet`` for a training on the dots: ``train_command(root, seed=1)``.
 
-    The root gets a finished crop stage.
+    A finished crop stage is written below ``root``.
     """
 
     def words(root: Path, **settings: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""A copy of the project for DVC and git: our pipeline, in a folder of its own."""
+"""A copy of the project in a temporary folder, for tests with DVC and git."""
 
 import contextlib
 import io
@@ -21,9 +21,10 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class DvcProject:
-    """Commands that run in ``folder``; each returns its exit status and all that it says.
+    """Runs commands in ``folder``; each returns its exit status and its output.
 
-    They run in this process, whose working directory is the folder: their imports take seconds.
+    They run in this process, because their imports take seconds; its working directory is the
+    folder.
     """
 
     folder: Path
@@ -31,19 +32,19 @@ class DvcProject:
     def dvc(self, *words: str) -> tuple[int, str]:
         from dvc.cli import main
 
-        return self._said(main, words)
+        return self._run(main, words)
 
     def fpenet(self, *words: str) -> tuple[int, str]:
         from fpenet.cli.main import main
 
-        return self._said(main, words)
+        return self._run(main, words)
 
     def git(self, *words: str) -> None:
-        who = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-        subprocess.run(["git", *who, *words], cwd=self.folder, check=True, capture_output=True)
+        user = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+        subprocess.run(["git", *user, *words], cwd=self.folder, check=True, capture_output=True)
 
     def set_keys(self, file: str, keys: dict[str, Any]) -> None:
-        """Give dotted keys of a YAML file another value than the one they have there."""
+        """Change dotted keys of a YAML file; each new value must differ from the present one."""
         path = self.folder / file
         tree = yaml.safe_load(path.read_text())
         for key, value in keys.items():
@@ -56,13 +57,13 @@ class DvcProject:
             section[last] = value
         path.write_text(yaml.safe_dump(tree, sort_keys=False))
 
-    def _said(self, main: Any, words: tuple[str, ...]) -> tuple[int, str]:
-        said = io.StringIO()
-        log = logging.StreamHandler(said)  # DVC's own goes to the stderr of its first import
+    def _run(self, main: Any, words: tuple[str, ...]) -> tuple[int, str]:
+        output = io.StringIO()
+        log = logging.StreamHandler(output)  # DVC's handler has the stderr of its first import
         logging.getLogger().addHandler(log)
         try:
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                return main(list(words)), said.getvalue()
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+                return main(list(words)), output.getvalue()
         finally:
             logging.getLogger().removeHandler(log)
 
@@ -71,7 +72,10 @@ class DvcProject:
 def dvc_project(
     tmp_path: Path, development_key: SigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> DvcProject:
-    """A repository with our pipeline, the development key and no data; the working directory."""
+    """A git repository with the pipeline and the development key, without data.
+
+    It is the working directory of the test.
+    """
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copytree(tmp_path / ".keys", folder / ".keys")
@@ -89,13 +93,13 @@ def dvc_project(
     monkeypatch.setenv("PATH", bin_folder, prepend=os.pathsep)
     monkeypatch.setenv(
         "PYTHONPATH", str(ROOT / "components")
-    )  # of the sources under test, not of these copies
+    )  # the tested sources, not these copies
     return DvcProject(folder)
 
 
 @pytest.fixture
 def faces_project(dvc_project: DvcProject, tiny_labels: Any) -> DvcProject:
-    """The project with twenty faces in ``data/``, recorded and committed."""
+    """The project with twenty faces in ``data/``, added to DVC and committed."""
     dvc_project.set_keys("params.yaml", {"validate.min_faces": 5})
     tiny_labels.write().rename(dvc_project.folder / "data")
     status, said = dvc_project.dvc("add", "data")
@@ -107,13 +111,13 @@ def faces_project(dvc_project: DvcProject, tiny_labels: Any) -> DvcProject:
 
 @pytest.fixture
 def pushed(faces_project: DvcProject, bucket: Any) -> DvcProject:
-    """The same with its faces pushed to the bucket by ``fpenet remote`` and ``dvc push``."""
+    """The project after ``fpenet remote`` and ``dvc push``: the bucket contains the faces."""
     assert faces_project.fpenet("remote", *storage(bucket)) == (0, "s3://test-bucket/fpenet/dvc\n")
     assert faces_project.dvc("push") == (0, "22 files pushed\n")  # the folder's list too
     return faces_project
 
 
 def storage(bucket: Any) -> list[str]:
-    """The options that name the bucket."""
+    """The options of ``fpenet`` for the bucket."""
     pairs = {"bucket": bucket.name, "endpoint": bucket.server.endpoint}
     return [word for key, value in pairs.items() for word in ("--set", f"storage.{key}={value}")]

@@ -1,4 +1,4 @@
-"""Faults that a stage can meet and that nobody typed: bugs, and a machine that fails."""
+"""Faults in a stage that are not bad input: bugs, and faults of the machine."""
 
 import errno
 from collections.abc import Callable
@@ -33,11 +33,11 @@ FAULTS: dict[str, tuple[int, Callable[[], None], str]] = {
     "full disk": (103, _fill_disk, "[Errno 28] No space left on device"),
     "key": (104, _miss_key, "KeyError: 'subject'"),
 }
-"""Name -> the number that chooses the fault, what raises it, how its line begins."""
+"""Name -> the number that selects the fault, the function that raises it, the start of its line."""
 
 
 def split(*, split: SplitParams, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """A stage function that meets the fault of the number ``split.seed``; else it does nothing."""
+    """A stage function that raises the fault with the number ``split.seed``, if there is one."""
     for number, fail, _line in FAULTS.values():
         if number == split.seed:
             fail()

@@ -1,4 +1,4 @@
-"""A real HTTP proxy before S3 or MLflow, which breaks the answers that a test asks it to."""
+"""An HTTP proxy in front of S3 or MLflow that injects the faults of a test."""
 
 import http.client
 import socket
@@ -14,60 +14,64 @@ import pytest
 
 from tests.waiting import join
 
-Answer = tuple[int, list[tuple[str, str]], bytes]
-Ask = Callable[[bytes], Answer]
-Fault = Callable[[Ask, bytes], tuple[Answer, int]]
-"""Takes how to ask the server, and the request's body; gives the answer to send, and how many bytes
-of its body before hanging up."""
+Response = tuple[int, list[tuple[str, str]], bytes]
+Forward = Callable[[bytes], Response]
+Fault = Callable[[Forward, bytes], tuple[Response, int]]
+"""A function of ``forward``, which sends a body to the server, and of the body of the request.
+
+It returns the response, and the number of bytes of its body to send before the connection ends.
+"""
 HOP_BY_HOP = ("transfer-encoding", "connection", "content-length")
 
 
 class HungUp(Exception):
-    """The connection ends without an answer."""
+    """The connection ends without a response."""
 
 
 def cut(after: int) -> Fault:
-    """The connection ends after so many bytes of the answer's body."""
-    return lambda ask, sent: (ask(sent), after)
+    """The connection ends after ``after`` bytes of the response body."""
+    return lambda forward, request_body: (forward(request_body), after)
 
 
-def lost(ask: Ask, sent: bytes) -> tuple[Answer, int]:
-    """The server does what it is asked, and its answer never comes."""
-    ask(sent)
+def lost(forward: Forward, request_body: bytes) -> tuple[Response, int]:
+    """The server processes the request, but its response is lost."""
+    forward(request_body)
     raise HungUp
 
 
-def cut_upload(ask: Ask, sent: bytes) -> tuple[Answer, int]:
-    """The connection ends, on both sides, in the middle of what is sent."""
-    ask(sent[: len(sent) // 2])
+def cut_upload(forward: Forward, request_body: bytes) -> tuple[Response, int]:
+    """The connection to the client and to the server ends in the middle of the request body."""
+    forward(request_body[: len(request_body) // 2])
     raise HungUp
 
 
-def altered(ask: Ask, sent: bytes) -> tuple[Answer, int]:
-    """One bit of what is sent arrives as the other."""
-    middle = len(sent) // 2
-    answer = ask(sent[:middle] + bytes([sent[middle] ^ 1]) + sent[middle + 1 :])
-    return answer, len(answer[2])
+def altered(forward: Forward, request_body: bytes) -> tuple[Response, int]:
+    """One bit of the request body is flipped."""
+    middle = len(request_body) // 2
+    response = forward(
+        request_body[:middle] + bytes([request_body[middle] ^ 1]) + request_body[middle + 1 :]
+    )
+    return response, len(response[2])
 
 
-def passed(ask: Ask, sent: bytes) -> tuple[Answer, int]:
+def passed(forward: Forward, request_body: bytes) -> tuple[Response, int]:
     """No fault."""
-    answer = ask(sent)
-    return answer, len(answer[2])
+    response = forward(request_body)
+    return response, len(response[2])
 
 
 def refused(status: int, code: str) -> Fault:
-    """An S3 error in place of the answer; the server is not asked."""
+    """An S3 error in place of the response; the request is not forwarded."""
     body = f"<Error><Code>{code}</Code><Message>try later</Message></Error>".encode()
-    answer: Answer = status, [("Content-Type", "application/xml")], body
-    return lambda ask, sent: (answer, len(body))
+    response: Response = status, [("Content-Type", "application/xml")], body
+    return lambda forward, request_body: (response, len(body))
 
 
 def replaced(old: bytes, new: bytes) -> Fault:
-    """Other bytes in the body; its headers are as the server sent them."""
+    """Replace bytes of the response body; the headers do not change."""
 
-    def change(ask: Ask, sent: bytes) -> tuple[Answer, int]:
-        status, headers, body = ask(sent)
+    def change(forward: Forward, request_body: bytes) -> tuple[Response, int]:
+        status, headers, body = forward(request_body)
         assert old in body
         return (status, headers, body.replace(old, new)), len(body) - len(old) + len(new)
 
@@ -76,11 +80,14 @@ def replaced(old: bytes, new: bytes) -> Fault:
 
 @dataclass
 class FaultyProxy:
-    """``faults``: (end of a path, fault), each for one request, in order.
+    """A proxy with faults.
 
-    The end is that of a GET's path, "" for a listing; "PUT " before it: of that method's. ``nth``
-    is a fault for the request of any method that comes after so many others.
-    ``requests`` are method, path and Range of all that came.
+    Attributes:
+        faults: (end of a path, fault), each for one request, in order. The path is that of a GET;
+            "" for a listing; after "PUT " that of a PUT, and so on.
+        nth: (number of requests before it, fault), for a request of any method.
+        requests: method, path and Range of all received requests.
+        authorizations: their Authorization headers.
     """
 
     endpoint: str = ""
@@ -93,32 +100,33 @@ class FaultyProxy:
     def fault_of(self, method: str, path: str, is_listing: bool) -> Fault | None:
         with self.lock:
             if self.nth is not None:
-                left, fault = self.nth
-                self.nth = (left - 1, fault) if left else None
-                if not left:
+                remaining, fault = self.nth
+                self.nth = (remaining - 1, fault) if remaining else None
+                if not remaining:
                     return fault
             for index, (end, _) in enumerate(self.faults):
-                wanted, _, tail = end.rpartition(" ")
-                if (wanted or "GET") != method:
+                expected, _, tail = end.rpartition(" ")
+                if (expected or "GET") != method:
                     continue
                 if is_listing if end == "" else path.endswith(tail) and not is_listing:
                     return self.faults.pop(index)[1]
         return None
 
     def gets(self, end: str) -> list[str | None]:
-        """The Range of each GET of an object whose key ends so."""
+        """The Range of each GET of an object whose key ends with ``end``."""
         return [r for method, path, r in self.requests if method == "GET" and path.endswith(end)]
 
 
 @pytest.fixture
 def faulty_proxy(s3_server: Any) -> Iterator[FaultyProxy]:
-    """A proxy with no faults yet."""
+    """A proxy in front of the S3 server, without faults."""
     with proxied(s3_server.endpoint) as proxy:
         yield proxy
 
 
 @contextmanager
 def proxied(upstream: str) -> Iterator[FaultyProxy]:
+    """A running proxy in front of the server with the URL ``upstream``."""
     proxy = FaultyProxy()
     host, port = str(urlsplit(upstream).hostname), urlsplit(upstream).port
 
@@ -128,34 +136,34 @@ def proxied(upstream: str) -> Iterator[FaultyProxy]:
         def _pass(self) -> None:
             path = unquote(urlsplit(self.path).path)
             for artifact in parse_qs(urlsplit(self.path).query).get("path", ()):
-                path = f"{path}/{artifact}"  # as MLflow asks for it
+                path = f"{path}/{artifact}"  # MLflow's requests have the path in the query
             proxy.requests.append((self.command, path, self.headers.get("Range")))
             proxy.authorizations.append(self.headers.get("Authorization"))
-            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            request_body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             length = "0"
 
-            def ask(sent: bytes) -> Answer:
+            def forward(request_body: bytes) -> Response:
                 nonlocal length
                 server = http.client.HTTPConnection(host, port, timeout=60)
                 try:
-                    server.request(self.command, self.path, sent, dict(self.headers))
-                    if len(sent) < int(self.headers.get("Content-Length", 0)):
+                    server.request(self.command, self.path, request_body, dict(self.headers))
+                    if len(request_body) < int(self.headers.get("Content-Length", 0)):
                         raise HungUp
                     reply = server.getresponse()
-                    answer: Answer = reply.status, reply.getheaders(), reply.read()
+                    response: Response = reply.status, reply.getheaders(), reply.read()
                 finally:
                     server.close()
-                length = dict(answer[1]).get("Content-Length", "0")
-                return answer
+                length = dict(response[1]).get("Content-Length", "0")
+                return response
 
             fault = proxy.fault_of(self.command, path, "list-type" in self.path) or passed
             try:
-                answer, stop = fault(ask, sent)
+                response, stop = fault(forward, request_body)
             except HungUp:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
-            status, headers, body = answer
+            status, headers, body = response
             self.send_response(status)
             for name, value in headers:
                 if name.lower() not in HOP_BY_HOP:
@@ -173,7 +181,7 @@ def proxied(upstream: str) -> Iterator[FaultyProxy]:
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass
 
         def log_message(self, *_: Any) -> None:
-            """Nothing: what came is in ``requests``."""
+            """Log nothing: ``requests`` has all requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     proxy.endpoint = f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""A release manifest and reports of stages whose values are known."""
+"""A release manifest, a KPI report and a validation report with known values."""
 
 from fpenet.data.validation.validation_report import ValidationReport
 from fpenet.deploy.engines.engine_table import EngineStatus

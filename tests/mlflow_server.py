@@ -1,6 +1,6 @@
-"""A real MLflow server for a session: the very application of ``mlflow server``, on loopback.
+"""A real MLflow server for a test session: the application of ``mlflow server``, on loopback.
 
-One process serves it; ``mlflow server`` starts a supervisor and takes three times as long.
+It runs in one process, because ``mlflow server`` starts a supervisor and takes three times as long.
 """
 
 import os
@@ -23,7 +23,7 @@ server.serve_forever()
 
 @pytest.fixture(scope="session")
 def mlflow_server(mlflow_folder: Path) -> Iterator[str]:
-    """Its address; its database is that of ``mlflow_store``, its artifacts lie beside it."""
+    """URL of the server; its database is that of ``mlflow_store``."""
     settings = {
         "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{mlflow_folder}/mlflow.db",
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",

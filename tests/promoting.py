@@ -1,4 +1,4 @@
-"""The gate of the registered releases of one test, and the alias that a person moves."""
+"""Fixtures for promotion requests on the registered releases of one test."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,14 +20,14 @@ PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 @dataclass
 class Promoting:
-    """The params of the gate for one model, and what is seen in MLflow of it."""
+    """The params of a promotion, and the state of its model in MLflow and the release store."""
 
     params: Params
     keys: Mapping[str, Any]
 
     @property
     def options(self) -> list[str]:
-        """The same params on the command line of ``fpenet``."""
+        """The params as options of ``fpenet``."""
         pairs = [f"{key}={json.dumps(value)}" for key, value in self.keys.items()]
         return ["--params", str(PARAMS), *(word for pair in pairs for word in ("--set", pair))]
 
@@ -35,8 +35,8 @@ class Promoting:
     def model(self) -> str:
         return self.params.register_.deployable_model
 
-    def ask(self, version: str) -> None:
-        """Set the alias, as the page of the version in MLflow does."""
+    def request(self, version: str) -> None:
+        """Set the alias ``deployable`` on a version, as MLflow's page does."""
         from mlflow import MlflowClient
 
         MlflowClient().set_registered_model_alias(self.model, DEPLOYABLE, version)
@@ -49,7 +49,7 @@ class Promoting:
         return None if found is None else str(found)
 
     def page(self, version: str) -> Any:
-        """The version as its page shows it."""
+        """The version in MLflow, with its description and tags."""
         from mlflow import MlflowClient
 
         return MlflowClient().get_model_version(self.model, version)
@@ -67,7 +67,7 @@ class Promoting:
 def promoting(
     params_with: Callable[..., Params], names: dict[str, Any], tmp_path: Path
 ) -> Callable[..., Promoting]:
-    """The gate of the models that ``register`` fills; more keys of params.yaml may be given."""
+    """Promotions of the models of ``register``; the argument has more keys of params.yaml."""
 
     def make(more: Mapping[str, Any] | None = None) -> Promoting:
         keys: dict[str, Any] = {
@@ -88,12 +88,12 @@ def gate_of_three(
     stage_folders: Callable[..., dict[str, Path]],
     promoting: Callable[..., Promoting],
 ) -> Promoting:
-    """Three versions are registered; 1, then 2 was promoted."""
+    """Three registered versions, of which 1 and then 2 were promoted."""
     for n in (1, 2, 3):
         register(stage_folders(f"stages{n}", kpi_all=4 + n / 8))
     gate = promoting()
     for version in ("1", "2"):
-        gate.ask(version)
+        gate.request(version)
         answer = decide_request(gate.params)
         assert answer is not None
         assert answer.action == "promoted"

@@ -1,4 +1,4 @@
-"""Release stores, in a folder and in a real S3 bucket, a key of one's own, and links of a chain."""
+"""Fixtures of release stores: in a folder and in a real S3 bucket, a key, and ledger entries."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,11 +9,11 @@ import pytest
 
 from fpenet.provenance.signing import PublicKey, SigningKey, make_key
 from fpenet.release.release_manifest import read_release
-from fpenet.release.store.artifacts import RECORD_DIGEST, publish
+from fpenet.release.store.artifacts import MANIFEST_DIGEST, publish
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import open_store
 from fpenet.release.store.pointer import (
-    LINK_TAG,
+    ENTRY_TAG,
     LedgerAction,
     LedgerEntry,
     entry_json,
@@ -24,7 +24,7 @@ from fpenet.release.store.pointer import (
 
 @pytest.fixture
 def key(tmp_path: Path) -> SigningKey:
-    return make_key(tmp_path / "keys/gate.pem")
+    return make_key(tmp_path / "keys/watcher.pem")
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def trusted(key: SigningKey) -> tuple[PublicKey, ...]:
 
 @pytest.fixture(params=["folder", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | None]:
-    """Where a store lies, and the S3 server's address."""
+    """The place of a store, and the URL of the S3 server; None for a folder."""
     if request.param == "folder":
         return str(tmp_path / "releases"), None
     bucket = request.getfixturevalue("bucket")
@@ -51,25 +51,25 @@ def contents() -> Callable[[Store], dict[str, bytes]]:
     """All objects of a store, by name."""
 
     def read(store: Store) -> dict[str, bytes]:
-        found = {name: store.read(name) for name in store.names("")}
-        return {name: one.data for name, one in found.items() if one and name != "conditions"}
+        objects = {name: store.read(name) for name in store.names("")}
+        return {name: each.data for name, each in objects.items() if each and name != "conditions"}
 
     return read
 
 
-def link(version: str, **other: object) -> LedgerEntry:
+def ledger_entry(version: str, **other: object) -> LedgerEntry:
     wanted = LedgerEntry(
         sequence=0,
         token=0,
         action=LedgerAction.PROMOTED,
-        asked=version,
+        requested=version,
         model="faces",
         version=version,
         name=f"deployable_v{version}.0",
         release=version * 64,
         digests={"train": "a" * 64},
         who="unknown",
-        why="asked for in MLflow",
+        why="requested in MLflow",
         when="2026-11-25T12:00:00Z",
     )
     return replace(wanted, **other)  # type: ignore[arg-type]
@@ -77,13 +77,15 @@ def link(version: str, **other: object) -> LedgerEntry:
 
 def promote(store: Store, key: SigningKey, *versions: str) -> list[LedgerEntry]:
     trusted = (key.public,)
-    return [move(store, take_token(store, trusted), link(v), key, trusted) for v in versions]
+    return [
+        move(store, take_token(store, trusted), ledger_entry(v), key, trusted) for v in versions
+    ]
 
 
 def promote_release(
     store: Store, gate: SigningKey, releaser: PublicKey, release: dict[str, Any], folder: Path
 ) -> LedgerEntry:
-    """Make a registered release deployable as the gate does once it is content."""
+    """Make a registered release deployable, as the promotion watcher does after its checks."""
     from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
 
@@ -91,15 +93,15 @@ def promote_release(
     download_artifacts(run_id=release["run_id"], dst_path=str(folder))
     said = read_release(folder, [releaser])
     head = take_token(store, [gate.public])
-    wanted = link(
+    wanted = ledger_entry(
         said.version,
         model=said.model,
         name=said.name,
         release=said.digest,
-        digests={**said.digests, RECORD_DIGEST: publish(store, said, folder)},
+        digests={**said.digests, MANIFEST_DIGEST: publish(store, said, folder)},
     )
     moved = move(store, head, wanted, gate, [gate.public])
     client = MlflowClient()
-    client.set_model_version_tag(said.model, said.version, LINK_TAG, entry_json(moved))
+    client.set_model_version_tag(said.model, said.version, ENTRY_TAG, entry_json(moved))
     client.set_registered_model_alias(said.model, "deployable", said.version)
     return moved

@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS) on loopback, for a session; an empty bucket for each test."""
+"""A real S3 server (SeaweedFS) on loopback for a test session; each test has an empty bucket."""
 
 import json
 import os
@@ -27,17 +27,17 @@ BUCKET = "test-bucket"
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where the server answers, and the only key that it lets in."""
+    """The URL of the server, and the only key that it accepts."""
 
     endpoint: str
     access_key: str
     secret: str
     no_settings: Path
-    """An empty file, in place of the AWS settings of whoever runs the tests."""
+    """An empty file, in place of the AWS settings of the user."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """What botocore, and so DVC, finds the key by."""
+        """The environment variables that give botocore, and so DVC, the key."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret,
@@ -61,7 +61,7 @@ class S3Server:
 
 @dataclass(frozen=True)
 class Bucket:
-    """One bucket of the server; ``client`` is boto3's own."""
+    """One bucket of the server, and a boto3 client."""
 
     name: str
     server: S3Server
@@ -87,7 +87,7 @@ class Bucket:
         return [row["Key"] for page in pages for row in page.get("Contents", ())]
 
     def objects(self, prefix: str = "") -> dict[str, bytes]:
-        """Every key below ``prefix`` with its bytes."""
+        """Key -> content, for each object below ``prefix``."""
         return {
             key: self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
             for key in self.names(prefix)
@@ -96,14 +96,14 @@ class Bucket:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A running server; its secret is made for the session, so that a leak of it can be found."""
+    """A running server; its secret is unique to the session, so that a leak can be detected."""
     with served(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def session_bucket(s3_server: S3Server) -> Iterator[Bucket]:
-    """One bucket for all tests: the first object in a new one takes the server a while."""
+    """One bucket for all tests, because the first write to a new bucket is slow."""
     with closing(s3_server.client()) as client:
         client.create_bucket(Bucket=BUCKET)
         yield Bucket(BUCKET, s3_server, client)
@@ -111,7 +111,7 @@ def session_bucket(s3_server: S3Server) -> Iterator[Bucket]:
 
 @pytest.fixture
 def bucket(session_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """An empty bucket; the environment of the test holds the key to it."""
+    """An empty bucket; the environment of the test contains its key."""
     for name, value in session_bucket.server.environment.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
@@ -122,7 +122,7 @@ def bucket(session_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @contextmanager
 def served(folder: Path) -> Iterator[S3Server]:
-    """Run the server with its data in ``folder``; nothing of it is left at the end."""
+    """Run the server with its data in ``folder``; it is stopped at the end."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     weed = shutil.which("weed", path=path)
     if weed is None:

@@ -1,4 +1,4 @@
-"""A small net with random weights and rendered faces, taken once through every stage of deploy."""
+"""A small net with random weights, and the folders of all stages of deploy for it."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from fpenet.provenance.signing import SigningKey
 from synthface import FaceSpec, render_face
 
 POSES = [(yaw, light) for yaw in (-30.0, -15.0, 0.0, 15.0, 30.0) for light in (0, 4)]
-"""Of the ten faces; the last four are the judged ones."""
+"""Yaw and light of the ten faces; the last four are judged."""
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
 
 @pytest.fixture(scope="session")
 def crop_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten rendered faces of 68 keypoints, six to calibrate on and four to judge."""
+    """Ten rendered faces with 68 keypoints: six for calibration, four for evaluation."""
     folder = tmp_path_factory.mktemp("crop")
     faces = [
         render_face(FaceSpec(yaw_deg=yaw, illumination=light, seed=number))
@@ -95,7 +95,7 @@ def _columns(boxes: list[CropBox]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def train_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ``small`` net as training leaves it, but with random weights."""
+    """The output of a training, but with random weights, of the net ``small``."""
     import torch
 
     from fpenet.model.checkpoint import save_net

@@ -1,4 +1,4 @@
-"""Waits that end: a guard against what never comes, not a measure of speed."""
+"""Waits with a time limit, so that no test waits forever; they do not measure speed."""
 
 import threading
 import time
@@ -9,14 +9,17 @@ LONGEST_SECONDS = 120.0
 Value = TypeVar("Value")
 
 
-def wait_for(seen: Callable[[], Value], what: str, seconds: float = LONGEST_SECONDS) -> Value:
-    """What ``seen()`` returns, as soon as it is true.
+def wait_for(condition: Callable[[], Value], what: str, seconds: float = LONGEST_SECONDS) -> Value:
+    """Call ``condition`` until its value is true; returns the value.
+
+    Args:
+        what: description of the condition, for the error.
 
     Raises:
-        TimeoutError: naming ``what`` did not come within ``seconds``.
+        TimeoutError: the value is not true within ``seconds``.
     """
     end = time.monotonic() + seconds
-    while not (value := seen()):
+    while not (value := condition()):
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {seconds:g} s")
         time.sleep(0.02)
@@ -27,8 +30,8 @@ def join(thread: threading.Thread, seconds: float = LONGEST_SECONDS) -> None:
     """Wait until the thread has ended.
 
     Raises:
-        TimeoutError: it runs after ``seconds``.
+        TimeoutError: it still runs after ``seconds``.
     """
     thread.join(seconds)
     if thread.is_alive():
-        raise TimeoutError(f"thread {thread.name}: runs after {seconds:g} s")
+        raise TimeoutError(f"thread {thread.name}: still runs after {seconds:g} s")

@@ -154,14 +154,14 @@ def test_plan_says_what_would_run_and_what_changed(
         return {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
 
     first = plan()
-    assert first["validate"] == "run: never ran here"
+    assert first["validate"] == "run: no result yet"
     assert first["split"] == "run: after validate"
     for stage in ("validate", "split"):
         assert run(stage, **labels)[0] == 0
     capsys.readouterr()
     done = plan()
     assert (done["validate"], done["split"]) == ("done", "done")
-    assert done["crop"] == "run: never ran here"
+    assert done["crop"] == "run: no result yet"
     changed = plan(**{"split.val_fraction": 0.3})
     assert changed["validate"] == "done"
     assert changed["split"] == "run: split.val_fraction was 0.1, is 0.3"

@@ -100,7 +100,7 @@ def test_bad_input_of_a_stage_has_no_log(
         ),
         (
             ["get", "--target", "t4", "--out", "x", "--alias", "a", "--version", "1"],
-            "fpenet get: --alias a and --version 1: give one of them",
+            "fpenet get: --alias a and --version 1: use only one of them",
         ),
     ],
 )
@@ -119,7 +119,8 @@ def test_release_outside_of_a_checkout_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["release", "--preset", "laptop"]) == 2
-    line = "fpenet release: needs a checkout of fpenet: run it where flows/ and params.yaml are\n"
+    place = "run it in the folder of flows/ and params.yaml"
+    line = f"fpenet release: needs a checkout of fpenet: {place}\n"
     assert capsys.readouterr() == ("", line)
 
 

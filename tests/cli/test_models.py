@@ -95,10 +95,10 @@ def test_compare_prints_every_difference_and_writes_it(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("evaluate", "--labels", "faces"), "--labels and --all-faces go with --model"),
+        (("evaluate", "--labels", "faces"), "--labels and --all-faces need --model"),
         (("evaluate", "--model", "nowhere"), "nowhere: no such file or folder"),
         (("compare", "nowhere", "nobody"), "nowhere: no such file or folder"),
-        (("compare", "models:/nobody", "x"), "models:/nobody; wanted models:/NAME/VERSION"),
+        (("compare", "models:/nobody", "x"), "models:/nobody; must be models:/NAME/VERSION"),
     ],
 )
 def test_what_is_not_there_is_named(run: Run, words: tuple[str, ...], said: str) -> None:

@@ -1,4 +1,4 @@
-"""Where tests of bundles run."""
+"""The working directory of the tests of bundles."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def in_a_project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whom to trust is looked for in ``.keys`` of the working directory."""
+    """Run the test in a folder with ``.keys``, which contains the trusted keys."""
     folder = tmp_path_factory.mktemp("project")
     (folder / ".keys").symlink_to(ROOT / ".keys")
     monkeypatch.chdir(folder)

@@ -1,6 +1,4 @@
-"""What faults are injected into, beside a small release: tiny judged stores, small disks,
-and the local services of a project.
-"""
+"""Fixtures for injected faults: small file systems, inputs of a stage, local services."""
 
 import os
 import shutil
@@ -16,11 +14,11 @@ from fpenet.provenance.manifest import Manifest, seal
 from tests.conftest import PARAMS
 from tests.deploy.conftest import in_a_project
 from tests.infra.conftest import ports, project, rendered_faces
-from tests.kpi.conftest import how, store_of
+from tests.kpi.conftest import evaluate_params, store_of
 
 __all__ = [
     "disk_of",
-    "how",
+    "evaluate_params",
     "in_a_project",
     "ports",
     "project",
@@ -35,9 +33,9 @@ SETTINGS = {
     "calibrate.draws": 2,
     "calibrate.recovery.budget_px": 5.0,
 }
-"""Those of ``tests.small_release`` that the command line needs as well."""
+"""The params of ``tests.small_release`` that the command line needs too."""
 PAGE = 4096
-"""Bytes that a tmpfs gives out at once."""
+"""Block size of a tmpfs, bytes."""
 
 
 @pytest.fixture
@@ -67,32 +65,32 @@ def disk_of(tmp_path: Path) -> Iterator[Mount]:
 
 
 def fill(disk: Path, room: int) -> Path:
-    """Leave ``room`` bytes on a disk; returns the file to remove."""
+    """Write a file that leaves ``room`` bytes free on a disk; returns the file."""
     filler, space = disk / "filler", os.statvfs(disk)
     filler.write_bytes(bytes(space.f_bavail * space.f_frsize - room))
     return filler
 
 
 def space_of(*files: Path) -> int:
-    """What the files take of a tmpfs, in bytes."""
+    """The space of the files on a tmpfs, in bytes."""
     return sum(-(-file.stat().st_size // PAGE) * PAGE for file in files)
 
 
 def left_in(disk: Path) -> list[str]:
-    """What lies on a disk, but for the locks of stages."""
+    """The names of the files and folders on a disk, without the locks of stages."""
     return sorted(path.name for path in disk.iterdir() if path.suffix != ".lock")
 
 
 def stage_words(stage: str, root: Path, out_dir: Path) -> list[str]:
     """The command line of a stage of the small release."""
     settings = [word for pair in SETTINGS.items() for word in ("--set", "{}={}".format(*pair))]
-    where = ["--params", str(PARAMS), "--root", str(root), "--out", str(out_dir)]
-    return [stage, *where, *settings]
+    paths = ["--params", str(PARAMS), "--root", str(root), "--out", str(out_dir)]
+    return [stage, *paths, *settings]
 
 
 @pytest.fixture
 def sealed(stages: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folders of crop, train and export as the command line wants them; logs go to tmp_path."""
+    """The parent of the finished folders of crop, train and export; logs go to tmp_path."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     root = tmp_path / "root"
     for name in ("crop", "train", "export"):

@@ -1,6 +1,6 @@
-"""Run in a process of its own: children that write checkpoints and are killed in the middle of it.
+"""A program that starts child processes and kills them while they write checkpoints.
 
-A child is a fork, so that many can be killed while torch is imported once.
+The children are forks, so that torch is imported only once.
 """
 
 import os
@@ -26,7 +26,7 @@ STEPS = {"open", "os.rename", "os.remove", "os.scandir"}  # as Python audits the
 
 
 def save_forever(folder: Path) -> None:
-    """Save 2 MB an epoch; after each save say so in a file."""
+    """Save a checkpoint of 2 MB per epoch; after each save write the epoch into a file."""
     for epoch in range(1, 1000):
         tensors = {"net.weight": torch.full((500_000,), float(epoch))}
         save_checkpoint(tensors, {"epoch": epoch}, folder / "checkpoint.safetensors")
@@ -34,9 +34,9 @@ def save_forever(folder: Path) -> None:
 
 
 def train_and_die(crop_dir: Path, train: TrainParams, root: Path) -> None:
-    """Train to the third save; write that one in a child for each of its steps, and kill it there.
+    """Train until the third save, then repeat this save in children, each killed at another step.
 
-    Each child has a copy of the folder of its own: ``root/000`` dies at the first step.
+    Each child has its own copy of the folder: ``root/000`` is killed at the first step.
     """
     saves = 0
     folder = root / "training"
@@ -62,7 +62,7 @@ def train_and_die(crop_dir: Path, train: TrainParams, root: Path) -> None:
 
 
 def save_until(step: int, *arguments: Any) -> None:
-    """Save; die of SIGKILL at the given step of it, if it has so many."""
+    """Save a checkpoint; SIGKILL ends the process at the given step, if there is such a step."""
     steps = 0
 
     def count(name: str, _arguments: tuple[Any, ...]) -> None:
@@ -78,7 +78,7 @@ def save_until(step: int, *arguments: Any) -> None:
 
 
 def child(work: Callable[[], None], milliseconds: float | None = None) -> int:
-    """Fork, work there, kill after so long; returns the wait status."""
+    """Run ``work`` in a fork, kill it after ``milliseconds``; returns the wait status."""
     pid = os.fork()
     if pid == 0:
         try:

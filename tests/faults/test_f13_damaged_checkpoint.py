@@ -66,9 +66,9 @@ def whole(dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]) ->
     return losses(folder)
 
 
-@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_f13_a_damaged_checkpoint_is_reported_and_the_one_before_goes_on(
-    how: str,
+    damage: str,
     dots_dir: Path,
     stopped: Callable[[], tuple[TrainParams, Path]],
     whole: list[float],
@@ -76,7 +76,7 @@ def test_f13_a_damaged_checkpoint_is_reported_and_the_one_before_goes_on(
 ) -> None:
     train, folder = stopped()
     newest = max(folder.glob("checkpoint.0*"))
-    newest.write_bytes(DAMAGE[how](newest.read_bytes()))
+    newest.write_bytes(DAMAGE[damage](newest.read_bytes()))
     with caplog.at_level(logging.INFO):
         train_net(crop_dir=dots_dir, train=train, out_dir=folder)
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]

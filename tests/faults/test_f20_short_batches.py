@@ -30,13 +30,13 @@ def shipped(stages: SimpleNamespace) -> Predict:
 def test_f20_batches_of_1_7_and_64_give_the_same_kpi(
     stages: SimpleNamespace,
     crop_dir: Path,
-    how: EvaluateParams,
+    evaluate_params: EvaluateParams,
     opened: Callable[[SimpleNamespace], Predict],
 ) -> None:
     store, predict = all_faces_judged(open_crops(crop_dir)), opened(stages)
     assert len(store.rows("kpi")) == 10  # a multiple of none but 1
     one, *others = (
-        evaluate(predict, store, how.model_copy(update={"batch_size": size}))[0]
+        evaluate(predict, store, evaluate_params.model_copy(update={"batch_size": size}))[0]
         for size in (1, 7, 64)
     )
     for other in others:
@@ -48,7 +48,7 @@ def test_f20_batches_of_1_7_and_64_give_the_same_kpi(
 
 @pytest.mark.parametrize("size", [1, 7, 9, 10, 64])
 def test_f20_the_face_of_the_last_batch_counts_like_any_other(
-    store_of: Callable[..., CropStore], how: EvaluateParams, size: int
+    store_of: Callable[..., CropStore], evaluate_params: EvaluateParams, size: int
 ) -> None:
     points = np.random.default_rng(0).uniform(10, 70, (10, 3, 2))
     store = store_of(points, [f"s{n}" for n in range(10)])
@@ -62,6 +62,6 @@ def test_f20_the_face_of_the_last_batch_counts_like_any_other(
         moved = points[which] + np.array([[[10.0, 0.0]]]) * (np.array(which) == 9)[:, None, None]
         return moved, np.ones((len(batch), 3))
 
-    kpi = judge(store, predict_judged(predict, store, size), how)
+    kpi = judge(store, predict_judged(predict, store, size), evaluate_params)
     assert sum(sizes) == 10
     assert kpi.metrics["crop_px/all"] == pytest.approx(1.0, abs=1e-5)

@@ -16,20 +16,22 @@ from fpenet.params import ComparisonParams, EvaluateParams, GateParams
 MOUTH = range(48, 68)
 
 
-def hidden_mouths(store_of: Callable[..., CropStore], how: EvaluateParams) -> KpiReport:
+def hidden_mouths(store_of: Callable[..., CropStore], evaluate_params: EvaluateParams) -> KpiReport:
     """Twelve faces of 68 points, whose mouths are all hidden; each point is 5 px off."""
     points = np.random.default_rng(0).uniform(10, 70, (12, 68, 2))
     visible = np.ones((12, 68), bool)
     visible[:, MOUTH] = False
     store = store_of(points, [f"s{n // 2}" for n in range(12)], visible=visible)
     off = (points + np.array([3.0, 4.0]), np.ones((12, 68)))
-    return evaluate(lambda images: off, store, how.model_copy(update={"batch_size": 12}))[0]
+    return evaluate(
+        lambda images: off, store, evaluate_params.model_copy(update={"batch_size": 12})
+    )[0]
 
 
 def test_f21_a_region_without_a_visible_point_is_not_zero(
-    store_of: Callable[..., CropStore], how: EvaluateParams, tmp_path: Path
+    store_of: Callable[..., CropStore], evaluate_params: EvaluateParams, tmp_path: Path
 ) -> None:
-    kpi = hidden_mouths(store_of, how)
+    kpi = hidden_mouths(store_of, evaluate_params)
     assert kpi.metrics["crop_px_visible/mouth"] is None
     assert kpi.intervals["crop_px_visible/mouth"] is None
     assert kpi.metrics["crop_px_visible/all"] is None  # it has points of which nothing is known
@@ -46,7 +48,9 @@ def test_f21_a_region_without_a_visible_point_is_not_zero(
     )
 
 
-def test_f21_the_gate_fails_closed(store_of: Callable[..., CropStore], how: EvaluateParams) -> None:
+def test_f21_the_gate_fails_closed(
+    store_of: Callable[..., CropStore], evaluate_params: EvaluateParams
+) -> None:
     gate = GateParams(
         champion=None,
         min_faces=10,
@@ -56,7 +60,7 @@ def test_f21_the_gate_fails_closed(store_of: Callable[..., CropStore], how: Eval
             margin=0.1, slice_margin=0.1, metrics=("crop_px/all",), slices={}
         ),
     )
-    kpi = hidden_mouths(store_of, how)
+    kpi = hidden_mouths(store_of, evaluate_params)
     engine = JudgedEngine("cpu/fp32", kpi, "build/cpu/fp32.kpi.json", 0.0, 0.1)
     found = decide(kpi, [engine], ChampionResult(ChampionState.FIRST_RELEASE, ""), gate)
     assert not found.passed

@@ -26,7 +26,7 @@ def store(store_of: Callable[..., CropStore]) -> CropStore:
     return store_of(POINTS, PEOPLE, pose=["front"] * (COUNT - 3) + ["side"] * 3)
 
 
-def said(store: CropStore, off: float, lost: bool = False) -> Predictions:
+def predictions_off(store: CropStore, off: float, lost: bool = False) -> Predictions:
     """Predictions ``off`` pixels from the labels; ``lost``: one of them is no number."""
     points = POINTS + np.array([off, 0.0])
     if lost:
@@ -36,8 +36,8 @@ def said(store: CropStore, off: float, lost: bool = False) -> Predictions:
 
 def verdict(
     store: CropStore,
-    found: Predictions,
-    how: EvaluateParams,
+    predictions: Predictions,
+    evaluate_params: EvaluateParams,
     limit: float,
     champion: Predictions | None = None,
 ) -> GateDecision:
@@ -48,8 +48,10 @@ def verdict(
         thresholds={"tiny": {"crop_px/all": limit}},
         comparison=AGAINST,
     )
-    rows = () if champion is None else compare(store, champion, found, how, AGAINST)
-    kpi = judge_kpi(store, found, how)
+    rows = (
+        () if champion is None else compare(store, champion, predictions, evaluate_params, AGAINST)
+    )
+    kpi = judge_kpi(store, predictions, evaluate_params)
     engine = JudgedEngine("cpu/fp32", kpi, "kpi.json", 0.0, 0.1, rows)
     state = ChampionResult(
         ChampionState.FIRST_RELEASE if champion is None else ChampionState.COMPARED, ""
@@ -57,42 +59,56 @@ def verdict(
     return decide(kpi, [engine], state, gate)
 
 
-def test_f23_exactly_at_the_threshold_does_not_pass(store: CropStore, how: EvaluateParams) -> None:
-    found = said(store, 2.0)
-    value = judge_kpi(store, found, how).metrics["crop_px/all"]
+def test_f23_exactly_at_the_threshold_does_not_pass(
+    store: CropStore, evaluate_params: EvaluateParams
+) -> None:
+    predictions = predictions_off(store, 2.0)
+    value = judge_kpi(store, predictions, evaluate_params).metrics["crop_px/all"]
     assert value is not None
-    at = verdict(store, found, how, value)
+    at = verdict(store, predictions, evaluate_params, value)
     assert not at.passed
     assert "crop_px/all is 2 (interval 2 to 2); must be below 2" in at.reasons[0]
-    assert verdict(store, found, how, math.nextafter(value, math.inf)).passed
+    assert verdict(store, predictions, evaluate_params, math.nextafter(value, math.inf)).passed
 
 
 def test_f23_one_prediction_that_is_no_number_does_not_pass(
-    store: CropStore, how: EvaluateParams
+    store: CropStore, evaluate_params: EvaluateParams
 ) -> None:
-    found = verdict(store, said(store, 0.1, lost=True), how, 50.0)
-    assert found.reasons == ("cpu/fp32: crop_px/all was not measured; must be below 50 (kpi.json)",)
+    predictions = verdict(store, predictions_off(store, 0.1, lost=True), evaluate_params, 50.0)
+    assert predictions.reasons == (
+        "cpu/fp32: crop_px/all was not measured; must be below 50 (kpi.json)",
+    )
 
 
 def test_f23_a_required_slice_of_too_few_people_is_insufficient_evidence(
-    store: CropStore, how: EvaluateParams
+    store: CropStore, evaluate_params: EvaluateParams
 ) -> None:
-    few = how.slices.model_copy(update={"min_faces": 2, "min_subjects": 3})
-    how = how.model_copy(update={"slices": few})
-    found = verdict(store, said(store, 1.0), how, 50.0, champion=said(store, 2.0))
-    assert found.reasons == (
+    few = evaluate_params.slices.model_copy(update={"min_faces": 2, "min_subjects": 3})
+    evaluate_params = evaluate_params.model_copy(update={"slices": few})
+    predictions = verdict(
+        store,
+        predictions_off(store, 1.0),
+        evaluate_params,
+        50.0,
+        champion=predictions_off(store, 2.0),
+    )
+    assert predictions.reasons == (
         "cpu/fp32: crop_px/all relative to the champion, pose=side: insufficient evidence: too few:"
         " 3 faces of 2 subjects; must be at least 2 of 3 (gate.champion)",
     )
-    front = next(row for row in found.comparisons if row.slice == "pose=front")
+    front = next(row for row in predictions.comparisons if row.slice == "pose=front")
     assert front.passed
 
 
 def test_f23_a_change_exactly_at_the_margin_does_not_pass(
-    store: CropStore, how: EvaluateParams
+    store: CropStore, evaluate_params: EvaluateParams
 ) -> None:
-    rows = compare(store, said(store, 2.0), said(store, 3.0), how, AGAINST)
+    rows = compare(
+        store, predictions_off(store, 2.0), predictions_off(store, 3.0), evaluate_params, AGAINST
+    )
     assert rows[0].interval is not None
     at = AGAINST.model_copy(update={"margin": rows[0].interval[1]})
-    again = compare(store, said(store, 2.0), said(store, 3.0), how, at)
+    again = compare(
+        store, predictions_off(store, 2.0), predictions_off(store, 3.0), evaluate_params, at
+    )
     assert not again[0].passed

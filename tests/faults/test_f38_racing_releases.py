@@ -21,7 +21,7 @@ from fpenet.provenance.signing import read_signing_key
 from fpenet.release.store.pointer import move, read_head, take_token
 from fpenet.release.store.interface import Superseded
 from fpenet.release.store.open_store import open_store
-from tests.release_store import link
+from tests.release_store import ledger_entry
 
 place, endpoint, key, *versions = sys.argv[1:]
 key = read_signing_key(Path(key))
@@ -33,9 +33,9 @@ def race(start, version):
     start.wait(60)
     try:
         head = take_token(store, trusted)
-        if head.link != seen.link:
+        if head.entry != seen.entry:
             raise Superseded(f"the pointer is at sequence {head.sequence}")
-        return f"won {move(store, head, link(version), key, trusted).sequence}"
+        return f"won {move(store, head, ledger_entry(version), key, trusted).sequence}"
     except Superseded as error:
         return f"superseded: {error}"
 
@@ -59,7 +59,14 @@ def test_f38_of_ten_processes_that_race_exactly_one_wins(
     tmp_path: Path,
 ) -> None:
     promote(store, key, "1")
-    words = [sys.executable, "-c", RACE, place[0], place[1] or "", str(tmp_path / "keys/gate.pem")]
+    words = [
+        sys.executable,
+        "-c",
+        RACE,
+        place[0],
+        place[1] or "",
+        str(tmp_path / "keys/watcher.pem"),
+    ]
     done = subprocess.run(
         [*words, *map(str, RACERS)], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -44,7 +44,7 @@ def test_f39_a_zombie_cannot_promote(
     gate = promoting()
     register(stage_folders("first"))
     register(stage_folders("second", kpi_all=4.0))
-    gate.ask("1")
+    gate.request("1")
     command = [sys.executable, "-c", ZOMBIE, *gate.options[1:]]
     with subprocess.Popen(
         command,
@@ -56,14 +56,14 @@ def test_f39_a_zombie_cannot_promote(
     ) as zombie:
         assert zombie.stdout is not None
         assert zombie.stdout.readline() == "hangs\n"  # it holds token 1
-        gate.ask("2")
+        gate.request("2")
         answer = decide_request(gate.params)
         assert answer is not None
-        assert (answer.action, answer.asked, gate.head.token) == ("promoted", "2", 2)
-        gate.ask("1")  # as it was when the zombie last looked
+        assert (answer.action, answer.requested, gate.head.token) == ("promoted", "2", 2)
+        gate.request("1")  # as it was when the zombie last looked
         before = contents(release_store(gate.params))
         said, _ = zombie.communicate("\n", timeout=LONGEST_SECONDS)
-    assert "version 1 (deployable_v3.1) superseded: token 2 was given out after this" in said
+    assert "version 1 (deployable_v3.1) superseded: this run has token 1, but another" in said
     assert contents(release_store(gate.params)) == before
     assert (gate.alias, gate.head.version) == ("1", "2")
     assert "fpenet.promotion" not in gate.page("1").tags

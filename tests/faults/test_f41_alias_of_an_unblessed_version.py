@@ -27,7 +27,7 @@ def gate(
     """The gate of a model whose version 1 is deployable."""
     gate = promoting()
     register(stage_folders("blessed"))
-    gate.ask("1")
+    gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
     assert answer.action == "promoted"
@@ -36,7 +36,7 @@ def gate(
 
 def refused(gate: Promoting, version: str) -> tuple[str, ...]:
     """Ask for a version; the reasons why it is not deployable."""
-    gate.ask(version)
+    gate.request(version)
     answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, gate.alias, gate.head.version) == ("refused", "1", "1")
@@ -53,11 +53,11 @@ def test_f41_a_version_made_by_hand_goes_back(gate: Promoting, tmp_path: Path) -
     client.create_model_version(gate.model, str(tmp_path), run_id="0" * 32)
     for version in ("2", "3", "4"):
         (reason,) = refused(gate, version)
-        assert reason == "it has no release.json: it was not made and signed by this pipeline"
+        assert reason == "it has no release.json: this pipeline did not register it"
         assert reason in gate.page(version).description
     trusted = read_trusted(gate.params.trust.public_keys)
     history = read_history(release_store(gate.params), trusted)
-    assert [(link.action, link.asked, link.version) for link in history.links] == [
+    assert [(entry.action, entry.requested, entry.version) for entry in history.entries] == [
         ("refused", "4", "1"),
         ("refused", "3", "1"),
         ("refused", "2", "1"),
@@ -73,7 +73,7 @@ def test_f41_a_good_release_lent_to_another_version_goes_back(gate: Promoting) -
     MlflowClient().create_model_version(
         gate.model, good.source, run_id=good.run_id, tags=dict(good.tags)
     )
-    assert refused(gate, "2") == (f"its release.json is that of {gate.model} version 1",)
+    assert refused(gate, "2") == (f"its release.json is for {gate.model} version 1",)
 
 
 def test_f41_a_refused_release_that_says_it_passed_goes_back(
@@ -82,7 +82,7 @@ def test_f41_a_refused_release_that_says_it_passed_goes_back(
     register(stage_folders("bad", verdict={"passed": False, "reasons": ["7 px"]}))
     run = Path(gate.page("2").source).parent
     PASSED.write(run / "gate" / GATE)
-    assert refused(gate, "2") == ("gate/gate.json: is not the one that the gate saw",)
+    assert refused(gate, "2") == ("gate/gate.json: its digest is not that of stage gate",)
     stranger = make_key(tmp_path / "keys/stranger.pem")
     sign_file(run / "release.json", stranger)
     (reason,) = refused(gate, "2")
@@ -92,5 +92,5 @@ def test_f41_a_refused_release_that_says_it_passed_goes_back(
     record["refused"], record["candidate"], record["gate"]["passed"] = [], True, True
     (run / "release.json").write_text(json.dumps(record))
     sign_file(run / "release.json", read_signing_key(gate.params.trust.signing_key))
-    assert refused(gate, "2") == ("gate/gate.json: is not the one that the gate saw",)
-    assert dataclasses.asdict(gate.head)["link"]["asked"] == "2"
+    assert refused(gate, "2") == ("gate/gate.json: its digest is not that of stage gate",)
+    assert dataclasses.asdict(gate.head)["entry"]["requested"] == "2"

@@ -13,10 +13,10 @@ from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import open_store
 from fpenet.release.store.pointer import POINTER, move, read_head, read_history, take_token
 from tests.faulty_proxy import (
-    Answer,
-    Ask,
     Fault,
     FaultyProxy,
+    Forward,
+    Response,
     altered,
     cut,
     cut_upload,
@@ -24,7 +24,7 @@ from tests.faulty_proxy import (
     passed,
     refused,
 )
-from tests.release_store import link, promote
+from tests.release_store import ledger_entry, promote
 from tests.s3_server import Bucket
 
 PUT = f"PUT {POINTER}"
@@ -32,7 +32,7 @@ SLOW_DOWN = refused(503, "SlowDown")
 CONFLICT = refused(409, "ConditionalRequestConflict")
 
 
-def taken(_ask: Ask, _sent: bytes) -> tuple[Answer, int]:
+def taken(_forward: Forward, _body: bytes) -> tuple[Response, int]:
     """As a server answers that does not know If-None-Match."""
     return (200, [("ETag", '"0"')], b""), 0
 
@@ -58,17 +58,17 @@ def test_f43_a_put_that_fails_for_a_while_moves_the_pointer_once(
     promote(behind, key, "1")
     head = take_token(behind, trusted)
     faulty_proxy.faults += [(PUT, fault) for fault in faults]
-    moved = move(behind, head, link("2"), key, trusted)
+    moved = move(behind, head, ledger_entry("2"), key, trusted)
     assert faulty_proxy.faults == []
-    assert read_head(behind, trusted).link == moved
+    assert read_head(behind, trusted).entry == moved
     history = read_history(behind, trusted)
-    assert ([one.version for one in history.links], history.problems) == (["2", "1"], ())
+    assert ([one.version for one in history.entries], history.problems) == (["2", "1"], ())
 
 
 @pytest.mark.parametrize(
     ("faults", "said"),
     [
-        ([(PUT, CONFLICT)] * 5, "409 at every one of 5 tries"),
+        ([(PUT, CONFLICT)] * 5, "status 409 at each of 5 tries"),
         ([(PUT, refused(403, "AccessDenied"))], "AccessDenied"),
         # what the server says it holds after the move is not what was sent
         ([(POINTER, passed), (POINTER, cut(20)), *[(POINTER, cut(20))] * 4], "pointer"),
@@ -86,11 +86,11 @@ def test_f43_a_store_that_goes_on_failing_stops_the_run_and_leaves_a_whole_chain
     head = take_token(behind, trusted)
     faulty_proxy.faults += faults
     with pytest.raises((ConnectionError, ValueError), match=said):
-        move(behind, head, link("2"), key, trusted)
+        move(behind, head, ledger_entry("2"), key, trusted)
     faulty_proxy.faults.clear()
     history = read_history(behind, trusted)
     assert history.problems == ()
-    assert history.links[-1].version == "1"
+    assert history.entries[-1].version == "1"
 
 
 def test_f43_a_file_that_arrives_otherwise_than_it_was_sent_is_not_kept(
@@ -112,6 +112,8 @@ def test_f43_a_server_that_takes_every_put_is_refused_before_anything_moves(
     behind: Store, faulty_proxy: FaultyProxy, key: SigningKey
 ) -> None:
     faulty_proxy.faults += [("PUT conditions", passed), ("PUT conditions", taken)]
-    with pytest.raises(ValueError, match="the server ignores IfNoneMatch of a put, so that two"):
+    with pytest.raises(
+        ValueError, match="the server ignores the header IfNoneMatch of a put, so two"
+    ):
         promote(behind, key, "1")
-    assert read_head(behind, (key.public,)).link is None
+    assert read_head(behind, (key.public,)).entry is None

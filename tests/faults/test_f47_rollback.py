@@ -22,14 +22,14 @@ def answers_of(gate: Promoting) -> list[tuple[str, str | None]]:
     trusted = read_trusted(gate.params.trust.public_keys)
     history = read_history(release_store(gate.params), trusted)
     assert history.problems == ()
-    return [(one.action, one.version) for one in history.links]
+    return [(one.action, one.version) for one in history.entries]
 
 
 def test_f47_a_promotion_under_way_is_superseded(
     gate_of_three: Promoting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = gate_of_three
-    gate.ask("3")
+    gate.request("3")
     real = publish
 
     def meanwhile(*given: Any) -> str:
@@ -55,7 +55,7 @@ def test_f47_a_promotion_that_came_first_stays(
     real = publish
 
     def meanwhile(*given: Any) -> str:
-        gate.ask("3")
+        gate.request("3")
         answer = decide_request(gate.params)
         assert answer is not None
         assert answer.action == "promoted"
@@ -63,7 +63,9 @@ def test_f47_a_promotion_that_came_first_stays(
 
     with monkeypatch.context() as patch:
         patch.setattr(rollback, "publish", meanwhile)
-        with pytest.raises(Superseded, match=r"moved to deployable_v3\.3 \(sequence 3\) meanwhile"):
+        with pytest.raises(
+            Superseded, match=r"moved to deployable_v3\.3 \(sequence 3\) in between"
+        ):
             roll_back(gate.params, None, "maria", "eyes drift")
     assert (gate.alias, gate.head.version) == ("3", "3")
     assert answers_of(gate) == [("promoted", "3"), ("promoted", "2"), ("promoted", "1")]
@@ -79,7 +81,7 @@ def test_f47_what_is_missing_is_named_and_nothing_moves(
     run = Path(gate.page("1").source).parent
     engine = run / "deployable/cpu/fp32.onnx"
 
-    def said() -> str:
+    def rollback_error() -> str:
         assert main(["rollback", *gate.options]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
@@ -87,16 +89,16 @@ def test_f47_what_is_missing_is_named_and_nothing_moves(
         return error
 
     engine.rename(tmp_path / "away")
-    assert said().startswith(
-        "fpenet rollback: deployable_v3.1 (version 1) does not hold:"
+    assert rollback_error().startswith(
+        "fpenet rollback: deployable_v3.1 (version 1) is refused:"
         " deployable/cpu/fp32.onnx is missing"
     )
     engine.write_bytes(b"another")
-    assert "deployable/cpu/fp32.onnx is not the file that was released" in said()
+    assert "deployable/cpu/fp32.onnx is not the released file" in rollback_error()
     (tmp_path / "away").replace(engine)
     good = stored.read_bytes()
     stored.write_bytes(b"another")
-    assert f"{stored}: holds other bytes than it should; remove it" in said()
+    assert f"{stored}: the store already has other content; remove it" in rollback_error()
     stored.unlink()  # what only the store lacks is put there again
     MlflowClient().delete_model_version(gate.model, "3")
     assert roll_back(gate.params, "1", "maria", "eyes drift").version == "1"

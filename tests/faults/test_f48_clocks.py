@@ -13,7 +13,7 @@ from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import move, read_head, read_history, take_token
 from tests.promoting import Promoting
-from tests.release_store import link
+from tests.release_store import ledger_entry
 
 
 def test_f48_links_are_ordered_by_their_sequence_whatever_the_clocks_said(
@@ -21,10 +21,10 @@ def test_f48_links_are_ordered_by_their_sequence_whatever_the_clocks_said(
 ) -> None:
     clocks = ("2027-11-26T07:00:00+00:00", "2026-11-26T06:00:00+00:00", "1970-01-01T00:00:00+00:00")
     for version, when in zip("123", clocks, strict=True):
-        move(store, take_token(store, trusted), link(version, when=when), key, trusted)
+        move(store, take_token(store, trusted), ledger_entry(version, when=when), key, trusted)
     history = read_history(store, trusted)
     assert history.problems == ()
-    assert [(one.sequence, one.version, one.when) for one in history.links] == [
+    assert [(one.sequence, one.version, one.when) for one in history.entries] == [
         (3, "3", clocks[2]),
         (2, "2", clocks[1]),
         (1, "1", clocks[0]),
@@ -47,13 +47,13 @@ def test_f48_a_gate_whose_clock_jumps_still_moves_on_from_what_came_last(
                 return cls.fromisoformat((now + jump).isoformat())
 
         monkeypatch.setattr(promotion, "datetime", Clock)
-        gate.ask(version)
+        gate.request(version)
         answer = decide_request(gate.params)
         assert answer is not None
         assert (answer.action, gate.alias, gate.head.version) == ("promoted", version, version)
-        assert gate.head.link is not None
-        whens.append(gate.head.link.when)
+        assert gate.head.entry is not None
+        whens.append(gate.head.entry.when)
     assert whens[1] < whens[0]  # told as the clock said, and nothing follows from it
     history = read_history(release_store(gate.params), gate.trusted)
-    assert [one.version for one in history.links] == ["1", "3", "2", "1"]
+    assert [one.version for one in history.entries] == ["1", "3", "2", "1"]
     assert history.problems == ()

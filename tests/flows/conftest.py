@@ -1,4 +1,4 @@
-"""A real Prefect server for the session, and a project folder whose stages take no time."""
+"""A real Prefect server for the session, and a project folder with fast stages."""
 
 import dataclasses
 import shutil
@@ -23,7 +23,7 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture
 def project(tmp_path: Path, development_key: SigningKey, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with params.yaml, the presets and labels; STAGES run the tiny functions there."""
+    """A folder with params.yaml, presets and labels; STAGES have the functions of tiny_stages."""
     from fpenet import stages
     from fpenet.provenance import digest
 

@@ -19,7 +19,7 @@ from flows.automations import crashed_runs, register_automations
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 ROOT = Path(__file__).parents[2]
-NAME = "fpenet: runs that died"
+NAME = "fpenet: lost heartbeat"
 REGISTER = f"""
 from datetime import timedelta
 from prefect.client.orchestration import get_client

@@ -17,7 +17,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from flows.automations import register_automations
-from flows.notify import Happened, run_page, tell, tell_of_release, version_page
+from flows.notify import (
+    ReleaseEvent,
+    emit_events_of,
+    emit_release_event,
+    run_page,
+    version_page,
+)
 from flows.tasks import link_with_mlflow
 from fpenet.release.release_manifest import ReleaseManifest
 from tests.manifests import MANIFEST
@@ -69,40 +75,40 @@ def test_a_release_that_waits_was_refused_or_promoted_is_told_to_people(
     register_automations("custom-webhook/release-team")
     with get_client(sync_client=True) as client:
         first = client.read_automations()
-        register_automations("custom-webhook/release-team")  # told once, and nothing is forgotten
+        register_automations("custom-webhook/release-team")  # an equal automation is not updated
         assert client.read_automations() == first
     assert automations() == [
+        "fpenet: lost heartbeat",
         "fpenet: pending",
         "fpenet: promoted",
         "fpenet: refused",
-        "fpenet: runs that died",
     ]
 
     @flow
     def finish() -> None:
-        tell_of_release(
+        emit_events_of(
             replace(MANIFEST, candidate=False, refused=("5 px", "n/a"), pending=("h200", "nano"))
         )
-        tell_of_release(MANIFEST)
-        about = MANIFEST.model, MANIFEST.version, MANIFEST.name
-        tell(Happened.PROMOTED, *about, text="promoted, sequence 7")
+        emit_events_of(MANIFEST)
+        version = MANIFEST.model, MANIFEST.version, MANIFEST.name
+        emit_release_event(ReleaseEvent.PROMOTED, *version, text="promoted, sequence 7")
 
     finish()
-    told = {}
+    received = {}
     for _ in range(3):
         message = inbox.get(timeout=60)
         text, mlflow, prefect = message["body"].split("\n")
-        told[message["subject"]] = text
+        received[message["subject"]] = text
         assert mlflow == "http://mlflow:5000/#/models/fpenet-deployable/versions/3"
         assert "/runs/flow-run/" in prefect
-    assert told == {
-        "fpenet: deployable_v3.3 waits for a target": "no worker built for h200, nano",
-        "fpenet: deployable_v3.3 was refused": "no candidate: 5 px; n/a",
+    assert received == {
+        "fpenet: deployable_v3.3 waits for a target": "no worker built the engines of h200, nano",
+        "fpenet: deployable_v3.3 was refused": "not a candidate: 5 px; n/a",
         "fpenet: deployable_v3.3 is deployable": "promoted, sequence 7",
     }
     assert inbox.empty()
     register_automations(None)
-    assert automations() == ["fpenet: runs that died"]
+    assert automations() == ["fpenet: lost heartbeat"]
 
 
 def test_prefect_shows_the_way_to_mlflow_and_mlflow_the_way_back(
@@ -149,9 +155,9 @@ def test_a_block_that_is_not_made_yet_is_named_and_stops_nothing(
 ) -> None:
     register_automations("slack-webhook/nobody")
     assert (
-        "promote.notify is slack-webhook/nobody, and Prefect has no such" in capsys.readouterr().err
+        "promote.notify is slack-webhook/nobody, but Prefect has no such" in capsys.readouterr().err
     )
-    assert automations() == ["fpenet: runs that died"]
+    assert automations() == ["fpenet: lost heartbeat"]
 
 
 def test_a_page_in_mlflow_is_there_only_where_mlflow_is_a_server(

@@ -1,4 +1,4 @@
-"""The gate against a real Prefect server; its MLflow is a database, which sends no events."""
+"""The promotion watcher with a real Prefect server; MLflow is a database, which sends no events."""
 
 import json
 import socket
@@ -19,49 +19,49 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import State
 
 from flows.promotion import promotion
-from flows.webhook import PATH, Gate, server_of
+from flows.webhook import PATH, PromotionWatcher, server_of
 from fpenet.release.promotion.webhook_event import event_signature
 from tests.promoting import Promoting
 from tests.waiting import join, wait_for
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "project")
-SECRET = "what MLflow and the gate know"
+SECRET = "shared by MLflow and the watcher"
 Register = Callable[..., dict[str, Any]]
 Folders = Callable[..., dict[str, Path]]
-MakeGate = Callable[..., Promoting]
+MakePromoting = Callable[..., Promoting]
 
 
 @contextmanager
-def looking(made: Promoting) -> Iterator[str]:
-    """The gate of ``python -m flows.webhook``, and its address."""
+def watching(made: Promoting) -> Iterator[str]:
+    """Run the promotion watcher of ``python -m flows.webhook``; yields its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    gate = Gate(made.params, f"{url}{PATH}", SECRET, made.keys)
-    server = server_of(gate, "127.0.0.1", port)
+    watcher = PromotionWatcher(made.params, f"{url}{PATH}", SECRET, made.keys)
+    server = server_of(watcher, "127.0.0.1", port)
     serving = threading.Thread(target=server.run)
-    gate.start()
+    watcher.start()
     serving.start()
-    wait_for(lambda: server.started, "the gate serves")
+    wait_for(lambda: server.started, "the server runs")
     try:
         assert requests.get(f"{url}/health", timeout=60).status_code == 200
         yield url
-        gate.stop()
+        watcher.stop()
         assert requests.get(f"{url}/health", timeout=60).status_code == 503
     finally:
-        gate.stop()
+        watcher.stop()
         server.should_exit = True
         join(serving)
 
 
 def test_a_run_says_what_it_answered(
-    register: Register, stage_folders: Folders, promoting: MakeGate
+    register: Register, stage_folders: Folders, promoting: MakePromoting
 ) -> None:
     made = promoting()
     register(stage_folders())
-    assert promotion(dict(made.keys)) == {"action": "nothing_asked"}
-    made.ask("1")
+    assert promotion(dict(made.keys)) == {"action": "no_request"}
+    made.request("1")
     state: State[dict[str, Any]] = promotion(dict(made.keys), return_state=True)
     answer = state.result()
     assert json.loads(json.dumps(answer))["action"] == "promoted"
@@ -78,7 +78,7 @@ def test_a_run_says_what_it_answered(
 def test_a_request_whose_event_was_lost_is_found(
     register: Register,
     stage_folders: Folders,
-    promoting: MakeGate,
+    promoting: MakePromoting,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from mlflow import MlflowClient
@@ -88,8 +88,8 @@ def test_a_request_whose_event_was_lost_is_found(
     made = promoting({"promote.reconcile_seconds": 1})
     register(stage_folders("good"))
     register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
-    with looking(made):
-        made.ask("1")
+    with watching(made):
+        made.request("1")
         wait_for(lambda: made.head.version == "1", "version 1 is deployable")
         (webhook,) = [
             one for one in MlflowClient().list_webhooks() if one.name == f"fpenet-{made.model}"
@@ -99,16 +99,16 @@ def test_a_request_whose_event_was_lost_is_found(
             "model_version_alias.deleted",
         ]
         MlflowClient().delete_webhook(webhook.webhook_id)
-        made.ask("2")
+        made.request("2")
         wait_for(lambda: made.alias == "1", "version 1 has the alias")
         wait_for(lambda: len(MlflowClient().list_webhooks()) > 0, "a webhook")  # it is made again
     assert made.head.sequence == 2
 
 
-def test_an_event_is_answered_at_once_and_an_error_does_not_end_the_gate(
+def test_an_event_is_answered_at_once_and_an_error_does_not_stop_the_watcher(
     register: Register,
     stage_folders: Folders,
-    promoting: MakeGate,
+    promoting: MakePromoting,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -130,11 +130,11 @@ def test_an_event_is_answered_at_once_and_an_error_does_not_end_the_gate(
         }
         return requests.post(f"{url}{PATH}", data=body, headers=headers, timeout=60).status_code
 
-    with looking(made) as url:
-        wait_for(lambda: "no answer yet: " in caplog.text, "a warning")
+    with watching(made) as url:
+        wait_for(lambda: "no decision yet: " in caplog.text, "a warning")
         assert "development.pub" in caplog.text
         (tmp_path / "away.pub").rename(tmp_path / ".keys/development.pub")
-        made.ask("1")
+        made.request("1")
         assert post(url, "one", alias="candidate") == 202
         assert "the alias candidate" not in caplog.text
         assert post(url, "two") == 202
@@ -142,4 +142,4 @@ def test_an_event_is_answered_at_once_and_an_error_does_not_end_the_gate(
         assert post(url, "two") == 401  # a replay
         assert requests.post(f"{url}{PATH}", data=b"x" * 70_000, timeout=60).status_code == 413
         assert requests.get(f"{url}{PATH}", timeout=60).status_code == 405
-    assert "an event was ignored: delivery two came before" in caplog.text
+    assert "an event was refused: delivery two was already received" in caplog.text

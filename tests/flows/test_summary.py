@@ -11,7 +11,7 @@ from tests.manifests import MANIFEST
 
 def test_the_tables_say_kpi_by_region_parity_checks_and_engines_by_target() -> None:
     kpi, parity, engines = tables_of(MANIFEST)
-    assert kpi.title == "KPI on faces, part val: 359 faces of 30 people"
+    assert kpi.title == "KPI on faces, part val: 359 faces of 30 subjects"
     assert kpi.header == ("region", "crop_px", "nme_interocular")
     assert kpi.rows[:2] == (("all", "1.864", "0.05148"), ("eyes", "n/a", "n/a"))
     assert parity.rows == (("int8", "onnx", "0.1151", "1.42", "failed"),)
@@ -43,8 +43,8 @@ def test_a_refusal_gives_every_reason_and_a_partial_release_says_so() -> None:
         "gate: refused",
         "  nme/all is 0.2",
         "  too few",
-        "partial release: no worker built for nano",
-        "partial release: failed to build for t4",
+        "partial release, pending targets: nano",
+        "partial release, failed targets: t4",
     ]
 
 

@@ -22,7 +22,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 
-from flows.build_engine import FLOW, build_engine, engines_elsewhere, only_engine, served
+from flows.build_engine import FLOW, build_engine, engines_of_devices, has_worker, only_engine
 from flows.train_and_release import train_and_release
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_dataset, files_of
@@ -68,7 +68,7 @@ def test_a_run_says_all_there_is_to_say(project: Path) -> None:
     assert release["report"] == f"{release['folders']['report']}/report.html"
     summary = (project / release["summary"]).read_text()
     assert "| cpu | fp32 | onnxruntime | 1.23 MB | 3.00 ms | ready |" in summary
-    assert "partial release: no worker built for h200" in summary
+    assert "partial release, pending targets: h200" in summary
     assert f"Report: `{release['report']}`" in summary
 
 
@@ -130,10 +130,10 @@ def test_a_refused_gate_is_a_result() -> None:
     ("parameters", "said"),
     [
         ({"overrides": {"train.epoch": 3}}, "train.epoch is 3: no such key; did you mean epochs?"),
-        ({"labels": "nowhere"}, "data.labels: nowhere does not exist; give a folder or file"),
+        ({"labels": "nowhere"}, "data.labels: nowhere: no such folder or file"),
         ({"preset": "huge"}, "choose one of ['full', 'laptop', 'standard']"),
         ({"overrides": {"validate.min_faces": 1001}}, "20 usable faces; validate.min_faces"),
-        ({"overrides": {"train.epochs": 5}}, "train.epochs was given twice"),
+        ({"overrides": {"train.epochs": 5}}, "train.epochs is set twice"),
         ({"targets": ["tpu"]}, "build.targets.0 is 'tpu'"),
     ],
 )
@@ -210,12 +210,12 @@ def test_labels_on_s3_are_fetched_first_and_what_is_not_there_is_bad_input(
 
 
 def test_a_pool_is_served_while_a_worker_of_it_is_online() -> None:
-    assert not served("no-such-pool")
+    assert not has_worker("no-such-pool")
     with get_client(sync_client=True) as client:
         _create_pool(client, "quiet")
-        assert not served("quiet")
+        assert not has_worker("quiet")
         client.send_worker_heartbeat("quiet", "someone", 30)
-        assert served("quiet")
+        assert has_worker("quiet")
 
 
 def test_a_worker_without_its_device_leaves_the_engine_pending_and_is_asked_again(
@@ -276,7 +276,7 @@ def test_two_pools_build_side_by_side(project: Path) -> None:
 
 def test_each_precision_is_an_engine_of_its_own(params_with: Callable[..., Params]) -> None:
     only = params_with({"build.targets": ["cpu", "nano", "orin-nx"]})
-    assert engines_elsewhere(only) == [("nano", "fp16"), ("orin-nx", "fp16"), ("orin-nx", "int8")]
+    assert engines_of_devices(only) == [("nano", "fp16"), ("orin-nx", "fp16"), ("orin-nx", "int8")]
     one = only_engine(only, "orin-nx", "int8").build
     assert (one.targets, one.precisions) == (("orin-nx",), ("int8",))
 

@@ -1,4 +1,4 @@
-"""Stage functions that write, in no time, what the stages of the pipeline write: for the wiring."""
+"""Fast stage functions with the outputs of the real stages, for tests of the flows."""
 
 import json
 import time
@@ -24,13 +24,13 @@ from fpenet.params import (
     TrainParams,
     ValidateParams,
 )
-from fpenet.release.release_manifest import RECORD, ReleaseManifest
+from fpenet.release.release_manifest import RELEASE_MANIFEST, ReleaseManifest
 from tests import failing
 from tests.manifests import KPI, VALIDATED
 
 
 def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str, Any]:
-    """Refuses the labels when the limits ask it to."""
+    """Refuse the labels if ``validate.min_faces`` is above 1000."""
     if validate.min_faces > 1000:
         raise InputError(f"{data.labels}: 20 usable faces; validate.min_faces is 1001")
     VALIDATED.write(out_dir / VALIDATION)
@@ -38,17 +38,17 @@ def validate(*, data: Any, validate: ValidateParams, out_dir: Path) -> dict[str,
 
 
 def split(*, split: SplitParams, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """Meets the fault of tests/failing.py that ``split.seed`` chooses."""
+    """Raise the fault of tests/failing.py with the number ``split.seed``, if there is one."""
     return failing.split(split=split, out_dir=out_dir)
 
 
 def plain(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """Crop, export, calibrate, bundle and report."""
+    """The stages crop, export, calibrate, bundle and report."""
     return _write(out_dir, "done.json", {})
 
 
 def train(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str, Any]:
-    """Reports an epoch at a time; a learning rate of 7 is a bug, not bad input."""
+    """Report the progress of each epoch; a learning rate of 7 raises a RuntimeError."""
     if train.learning_rate == 7.0:
         raise RuntimeError("the loss is not finite")
     for epoch in range(train.epochs):
@@ -60,7 +60,7 @@ def train(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str, Any
 
 
 def evaluate(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """One region error is measured, one is not."""
+    """A KPI report with pixel errors, but without NME."""
     regions = ("all", "eyes", "mouth", "nose", "eyebrows", "chin", "head_pose")
     metrics = {f"image_px/{name}": 2.0 + index for index, name in enumerate(regions)}
     replace(KPI, metrics={**metrics, "nme_interocular/all": None}).write(out_dir / "kpi.json")
@@ -68,15 +68,15 @@ def evaluate(*, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
 
 
 def build(*, build: Any, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """The CPU target is built; one that a worker is asked for, where its device is: a file.
+    """Build the CPU target, and in a worker the target whose device, a file, exists.
 
-    A file ``TARGET.meets`` names another target, whose build must be under way at the same time.
+    A file ``TARGET.meets`` contains another target, whose build must run at the same time.
     """
     engines: list[Engine] = []
-    asked = len(build.targets) == 1
+    is_worker = len(build.targets) == 1
     for target in build.targets:
-        here = target == "cpu" or (asked and Path(f"{target}.device").exists())
-        if asked and Path(f"{target}.meets").exists():
+        here = target == "cpu" or (is_worker and Path(f"{target}.device").exists())
+        if is_worker and Path(f"{target}.meets").exists():
             Path(f"{target}.started").touch()
             _wait_for(Path(Path(f"{target}.meets").read_text() + ".started"))
         precision: Precision = "fp32" if target == "cpu" else "fp16"
@@ -104,7 +104,7 @@ def build(*, build: Any, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
 
 
 def benchmark(*, build_dir: Path, out_dir: Path, **_inputs: Any) -> dict[str, Any]:
-    """The CPU engine takes 3 ms at batch 1, 20 at batch 8."""
+    """The CPU engine needs 3 ms at batch 1, and 20 ms at batch 8."""
     rows = tuple(
         Timing("cpu", "fp32", size, ms, ms, ms, size / ms * 1e3, 1, 100)
         for size, ms in ((1, 3.0), (8, 20.0))
@@ -114,7 +114,7 @@ def benchmark(*, build_dir: Path, out_dir: Path, **_inputs: Any) -> dict[str, An
 
 
 def gate(*, evaluate_dir: Path, gate: GateParams, out_dir: Path, **_: Any) -> dict[str, Any]:
-    """Refuses when it is asked for more faces than there are."""
+    """Refuse the release if ``gate.min_faces`` is larger than the number of faces."""
     faces = KpiReport.read(evaluate_dir / "kpi.json").num_faces
     passed = faces >= gate.min_faces
     reasons = () if passed else (f"insufficient evidence: {faces} faces",)
@@ -133,7 +133,7 @@ def register(
     signing_key: Any,
     out_dir: Path,
 ) -> dict[str, Any]:
-    """What the real stage writes down, with no registry; in the experiment `crash` it crashes."""
+    """Write release.json without a registry; in the experiment `crash` raise an InputError."""
     from fpenet.provenance.encryption import current_model_key
     from fpenet.release.evidence import read_evidence, refusals
     from fpenet.release.registry.register import summarise
@@ -142,7 +142,7 @@ def register(
     summary = summarise(evidence, refusals(evidence, register.required_targets))
     key = current_model_key()
     if register.experiment == "crash":
-        raise InputError(f"no space left, {key}")  # which is not tried again
+        raise InputError(f"no space left, {key}")  # an InputError is not retried
     manifest = ReleaseManifest(
         **fields_of(summary),
         model="tiny",
@@ -159,8 +159,8 @@ def register(
         model_card=(inputs["report"] / "model_card.md").as_posix(),
         model_card_sha256="0" * 64,
     )
-    manifest.write(out_dir / RECORD)
-    return {"file": RECORD}
+    manifest.write(out_dir / RELEASE_MANIFEST)
+    return {"file": RELEASE_MANIFEST}
 
 
 def _wait_for(path: Path) -> None:
@@ -168,7 +168,7 @@ def _wait_for(path: Path) -> None:
         if path.exists():
             return
         time.sleep(0.1)
-    raise ValueError(f"{path} never came")
+    raise ValueError(f"{path} does not exist after 60 s")
 
 
 def _write(out_dir: Path, name: str, value: Any) -> dict[str, Any]:

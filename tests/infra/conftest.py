@@ -1,4 +1,4 @@
-"""A project in a folder of its own whose services may start and end."""
+"""A project in a temporary folder, whose services a test may start and stop."""
 
 import shutil
 import socket
@@ -27,11 +27,11 @@ def free_ports() -> Ports:
 
 
 def use_free_ports(monkeypatch: pytest.MonkeyPatch) -> Ports:
-    """Free ports, also named in the environment of what is started from now on."""
+    """Free ports; the environment variables of the ports are set to them."""
     found = free_ports()
     monkeypatch.setenv("FPENET_PREFECT_PORT", str(found.prefect))
     monkeypatch.setenv("FPENET_MLFLOW_PORT", str(found.mlflow))
-    monkeypatch.setenv("FPENET_GATE_PORT", str(found.gate))
+    monkeypatch.setenv("FPENET_WATCHER_PORT", str(found.watcher))
     for name in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     return found
@@ -39,12 +39,12 @@ def use_free_ports(monkeypatch: pytest.MonkeyPatch) -> Ports:
 
 @pytest.fixture
 def ports(monkeypatch: pytest.MonkeyPatch) -> Ports:
-    """Free ports, also named in the environment of what the test starts."""
+    """Free ports; the environment variables of the ports are set to them during the test."""
     return use_free_ports(monkeypatch)
 
 
 def fill_project(folder: Path) -> None:
-    """Make ``folder`` a project of the sources under test, without keys and without faces."""
+    """Make ``folder`` a project with the tested sources, without keys and without faces."""
     for name in ("params.yaml", "prefect.yaml", "prefect.toml"):
         shutil.copy(ROOT / name, folder)
     for name in ("presets", "flows", "infra", "components"):
@@ -60,7 +60,7 @@ def project(tmp_path: Path, development_key: SigningKey) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def rendered_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """140 rendered faces: 23 KPI people and 5 others, 5 faces each; not to be changed."""
+    """140 rendered faces: 23 KPI subjects and 5 others, 5 faces each; tests must not change it."""
     folder = tmp_path_factory.mktemp("rendered")
     few = ["--set", "synth.subjects=5", "--set", "synth.faces_per_subject=5"]
     command = [sys.executable, "-m", "fpenet", "synth", *few]
@@ -85,7 +85,7 @@ def release_two(
     names: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[], Promoting]:
-    """Register version 1, which is good, and 2, which the gate refused, where MLflow serves."""
+    """Register version 1, which passed the gate, and 2, which it refused, at the MLflow server."""
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["register"] |= {key.removeprefix("register."): name for key, name in names.items()}
     (project / "params.yaml").write_text(yaml.safe_dump(params))

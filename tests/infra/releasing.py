@@ -1,4 +1,4 @@
-"""A project whose services run, the command that releases there, and what the servers answer."""
+"""A project with running services, the command that makes a release, and queries to the servers."""
 
 import json
 import os
@@ -28,7 +28,7 @@ SMALL = (
     "calibrate.draws=0",
     "benchmark.timed_runs=20",
 )
-"""Keys with which the whole chain runs, in as little time as it can."""
+"""Params for a fast run of all stages."""
 TENSORRT = '(tensorrt_engine.build, tensorrt_engine.load_engine, ".engine", True)'
 INSTEAD = '(onnxruntime_engine.build, onnxruntime_engine.load_engine, ".engine", True)'
 
@@ -40,12 +40,12 @@ def limits(px: str) -> list[str]:
 
 
 def command(*words: str) -> list[str]:
-    """``fpenet release`` of the sources under test."""
+    """The command line of ``fpenet release`` with the tested sources."""
     return [sys.executable, "-m", "fpenet", "release", *words]
 
 
 def ended(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command that ran to its end, with what it printed."""
+    """Run a command to its end; the result contains its output."""
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -73,7 +73,7 @@ def services_up(folder: Path) -> Iterator[Path]:
 
 
 def candidate(project: Path) -> str | None:
-    """The version that has the alias candidate, from MLflow's own API; None: no version has it."""
+    """The version with the alias candidate, from MLflow's API; None if there is none."""
     server = f"{ports_in_use(project, {}).mlflow_url}/api/2.0/mlflow/registered-models"
     try:
         with urllib.request.urlopen(f"{server}/get?name=fpenet-deployable") as response:
@@ -87,7 +87,7 @@ def candidate(project: Path) -> str | None:
 
 
 def engine_runs(project: Path) -> list[dict[str, Any]]:
-    """All runs of the engine flow, from Prefect's own API."""
+    """All runs of the engine flow, from Prefect's API."""
     request = urllib.request.Request(
         f"{ports_in_use(project, {}).prefect_url}/api/flow_runs/filter",
         json.dumps({"flows": {"name": {"any_": ["fpenet-engine"]}}}).encode(),
@@ -99,7 +99,7 @@ def engine_runs(project: Path) -> list[dict[str, Any]]:
 
 
 def engine_rows(printed: str) -> dict[str, str]:
-    """``target/precision`` -> status, of the printed table of engines."""
+    """``target/precision`` -> status, parsed from the printed table of engines."""
     table = printed.partition("\nEngines, latency at batch 1\n")[2].splitlines()
     rows = [line.strip("│ ").split("│") for line in table if line.startswith("│")]
     return {f"{row[0].strip()}/{row[1].strip()}": row[5].strip() for row in rows}
@@ -108,7 +108,7 @@ def engine_rows(printed: str) -> dict[str, str]:
 def fill_device(folder: Path, project: Path) -> None:
     """Make ``folder`` the checkout of a device that shares ``work/`` with the project.
 
-    ONNX Runtime has the place of TensorRT there, which builds on the device alone.
+    In this checkout ONNX Runtime replaces TensorRT, whose engines are built on the device only.
     """
     folder.mkdir()
     for name in ("components", "flows"):
@@ -126,7 +126,7 @@ def fill_device(folder: Path, project: Path) -> None:
 
 @contextmanager
 def worker_of(pool: str, folder: Path, project: Path) -> Iterator[None]:
-    """A worker process that serves ``pool`` of the project from the checkout at ``folder``."""
+    """A worker process of ``pool``, which runs in the checkout ``folder``."""
     settings = {
         "PREFECT_API_URL": f"{ports_in_use(project, {}).prefect_url}/api",
         "PREFECT_HOME": str(folder / "prefect"),

@@ -39,7 +39,7 @@ def is_alive(pid: int) -> bool:
 
 def is_answered(gate: Promoting, version: str, words: str) -> None:
     """Set the alias on a version; its page then begins with ``words`` and version 1 has it."""
-    gate.ask(version)
+    gate.request(version)
     wait_for(lambda: gate.page(version).description.startswith(words), f"the page has {words!r}")
     wait_for(lambda: gate.alias == "1", "version 1 has the alias")
     assert gate.head.version == "1"
@@ -50,9 +50,9 @@ def promotions_are_answered(gate: Promoting, project: Path) -> None:
     is_answered(gate, "1", "Made deployable (")
     is_answered(gate, "2", "Promotion refused: too far off (")
     assert "too far off" in gate.page("2").tags["fpenet.promotion"]
-    log = (project / ".services/gate/log.txt").read_text()
-    assert f"MLflow says that the alias deployable of {gate.model} moved" in log
-    secret = (project / ".services/gate/secret").read_text()
+    log = (project / ".services/watcher/log.txt").read_text()
+    assert f"event: the alias deployable of {gate.model} changed" in log
+    secret = (project / ".services/watcher/secret").read_text()
     assert secret not in log
 
 
@@ -60,12 +60,12 @@ def test_services_start_once_answer_promotions_come_back_and_leave_nothing(
     project: Path, ports: Ports, release_two: Callable[[], Promoting]
 ) -> None:
     said = local(project, "up")
-    assert said[0] == "started: prefect, mlflow, gate, worker"
-    assert [line.split()[0] for line in said[1:]] == ["prefect", "mlflow", "gate", "worker"]
+    assert said[0] == "started: prefect, mlflow, watcher, worker"
+    assert [line.split()[0] for line in said[1:]] == ["prefect", "mlflow", "watcher", "worker"]
     assert all("running, process" in line for line in said[1:])
     assert healthy("prefect", ports)
     assert healthy("mlflow", ports)
-    assert healthy("gate", ports)
+    assert healthy("watcher", ports)
     listed = subprocess.run(
         [sys.executable, "-m", "prefect", "deployment", "ls"],
         cwd=project,
@@ -79,7 +79,7 @@ def test_services_start_once_answer_promotions_come_back_and_leave_nothing(
     promotions_are_answered(release_two(), project)
 
     pids = {name: found[0].pid for name, found in running(project).items()}
-    assert local(project, "up")[0] == "started: nothing, all services ran already"
+    assert local(project, "up")[0] == "started: none, all services were running"
     assert {name: found[0].pid for name, found in running(project).items()} == pids
     assert ports_in_use(project, {}) == ports  # found by any shell, with no variable set
 
@@ -88,12 +88,12 @@ def test_services_start_once_answer_promotions_come_back_and_leave_nothing(
 
     left = [process.pid for found in running(project).values() for process in found]
     assert len(left) >= 4
-    assert local(project, "down")[0] == "stopped: gate, worker, prefect, mlflow"
+    assert local(project, "down")[0] == "stopped: watcher, worker, prefect, mlflow"
     assert not [pid for pid in left if is_alive(pid)]
     assert running(project) == {}
-    for name in ("prefect", "mlflow", "gate"):
+    for name in ("prefect", "mlflow", "watcher"):
         require_free(name, getattr(ports, name))
-    assert local(project, "down") == ["stopped: nothing, no service ran"]
+    assert local(project, "down") == ["stopped: none, no service was running"]
 
 
 def test_a_port_taken_is_one_line_and_starts_nothing(project: Path, ports: Ports) -> None:
@@ -110,8 +110,8 @@ def test_a_port_taken_is_one_line_and_starts_nothing(project: Path, ports: Ports
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         f"up: port {ports.mlflow} on 127.0.0.1, for the mlflow server, is not free"
-        " (Address already in use); stop the program that has it, or choose another:"
-        " FPENET_MLFLOW_PORT=..."
+        " (Address already in use); stop the program that uses it, or set"
+        " FPENET_MLFLOW_PORT to another port"
     ]
     assert running(project) == {}
 
@@ -126,7 +126,7 @@ def test_deployments_that_do_not_come_and_services_that_do_not_end_are_given_up(
     with pytest.raises(RuntimeError, match=r"deployments were not registered within 0\.5 s"):
         local_services.register_deployments(tmp_path, Ports(1, 2, 3))
 
-    mark = {services.MARK: f"{services.services_folder(tmp_path)}:gate"}
+    mark = {services.MARK: f"{services.services_folder(tmp_path)}:watcher"}
     sleep = ["sleep", "600"]
     with subprocess.Popen(sleep, env=os.environ | mark) as process:
         try:
@@ -134,8 +134,10 @@ def test_deployments_that_do_not_come_and_services_that_do_not_end_are_given_up(
             monkeypatch.setattr(services, "_signal", lambda *_: None)
             monkeypatch.setattr(services, "STOP_SECONDS", 0.2)
             monkeypatch.setattr(services, "KILL_SECONDS", 0.2)
-            with pytest.raises(RuntimeError, match=f"gate service does not end.*are {process.pid}"):
-                services.stop(tmp_path, ["gate"])
+            with pytest.raises(
+                RuntimeError, match=f"watcher service does not stop.*are {process.pid}"
+            ):
+                services.stop(tmp_path, ["watcher"])
         finally:
             process.kill()
 
@@ -151,5 +153,7 @@ def test_two_servers_cannot_share_a_port() -> None:
         ValueError, match="FPENET_PREFECT_PORT and FPENET_MLFLOW_PORT are both 5000"
     ):
         chosen_ports({"FPENET_PREFECT_PORT": "5000"})
-    with pytest.raises(ValueError, match="FPENET_PREFECT_PORT and FPENET_GATE_PORT are both 4200"):
-        chosen_ports({"FPENET_GATE_PORT": "4200"})
+    with pytest.raises(
+        ValueError, match="FPENET_PREFECT_PORT and FPENET_WATCHER_PORT are both 4200"
+    ):
+        chosen_ports({"FPENET_WATCHER_PORT": "4200"})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.services import Ports
-from tests.browser import CHROMIUM, PICTURES, Page, chromium
+from tests.browser import CHROMIUM, SCREENSHOTS, Page, chromium
 from tests.promoting import Promoting
 
 pytestmark = pytest.mark.slow
@@ -33,8 +33,8 @@ def aliases_shown(page: Page) -> list[str]:
 
 
 def picture(page: Page, name: str) -> None:
-    if PICTURES:
-        page.picture(Path(PICTURES) / f"{name}.png")
+    if SCREENSHOTS:
+        page.screenshot(Path(SCREENSHOTS) / f"{name}.png")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")

@@ -49,7 +49,7 @@ def test_make_release_ends_with_0_when_the_candidate_is_set(served: Path) -> Non
     done = ended(make(*limits("1000")), served)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert "KPI on synthetic, part kpi: 115 faces of 23 people" in lines
+    assert "KPI on synthetic, part kpi: 115 faces of 23 subjects" in lines
     assert "Parity, px of the 80x80 crop" in lines
     assert "Engines, latency at batch 1" in lines
     assert engine_rows(done.stdout) == {"cpu/fp32": "ready"}
@@ -65,7 +65,7 @@ def test_make_release_ends_with_0_when_the_candidate_is_set(served: Path) -> Non
     word, report = lines[-1].split()
     assert word == "report"
     assert ": may be promoted</title>" in (served / report).read_text()
-    assert running(served).keys() == {"prefect", "mlflow", "gate", "worker"}  # they ran before
+    assert running(served).keys() == {"prefect", "mlflow", "watcher", "worker"}  # they ran before
 
 
 def test_a_release_that_the_gate_refused_ends_with_3(served: Path) -> None:
@@ -99,7 +99,7 @@ def test_labels_that_a_stage_refuses_end_with_2_and_one_line(served: Path) -> No
     [
         (
             ["--labels", "nowhere"],
-            "release: data.labels: nowhere does not exist; give a folder or file",
+            "release: data.labels: nowhere: no such folder or file",
         ),
         (
             ["--set", "gate.thresholds.synthetic.image_px/all=0"],
@@ -152,7 +152,7 @@ def test_a_worker_that_comes_late_builds_the_engine_and_the_next_release_has_it(
     words = command("--epochs", "2", "--targets", "cpu", "nano", "--set", *keys)
     first = ended(words, served)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "partial release: no worker built for nano" in first.stdout.splitlines()
+    assert "partial release, pending targets: nano" in first.stdout.splitlines()
     assert engine_rows(first.stdout) == {"cpu/fp32": "ready", "nano/fp16": "pending"}
     (waiting,) = engine_runs(served)
     assert waiting["state_type"] == "SCHEDULED"

@@ -1,4 +1,4 @@
-"""Tiny crop stores and what the judge measures on them."""
+"""Small crop stores, and the params of their evaluation."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +13,7 @@ from tests.conftest import PARAMS
 
 
 @pytest.fixture
-def how() -> EvaluateParams:
+def evaluate_params() -> EvaluateParams:
     """Section evaluate with few resamples, small slices, and nothing that needs many faces."""
     overrides = {
         "evaluate.interval.resamples": 1000,

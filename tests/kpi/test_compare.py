@@ -44,9 +44,9 @@ def by_slice(rows: list[Difference]) -> dict[str | None, Difference]:
 
 
 def test_a_model_beside_itself_is_no_worse(
-    store: CropStore, off: Callable[..., Predictions], how: EvaluateParams
+    store: CropStore, off: Callable[..., Predictions], evaluate_params: EvaluateParams
 ) -> None:
-    rows = compare(store, off(1.0), off(1.0), how, AGAINST)
+    rows = compare(store, off(1.0), off(1.0), evaluate_params, AGAINST)
     assert [row.slice for row in rows if row.required] == [None, "half=left", "half=right"]
     assert all(row.passed for row in rows if row.required)
     assert by_slice(rows)[None].interval == pytest.approx((0.0, 0.0), abs=1e-6)
@@ -54,33 +54,35 @@ def test_a_model_beside_itself_is_no_worse(
 
 
 def test_a_loss_within_the_margin_passes_and_a_larger_one_does_not(
-    store: CropStore, off: Callable[..., Predictions], how: EvaluateParams
+    store: CropStore, off: Callable[..., Predictions], evaluate_params: EvaluateParams
 ) -> None:
     noise = np.random.default_rng(2).normal(1, 0.02, COUNT)
-    assert by_slice(compare(store, off(1.0), off(1.02 * noise), how, AGAINST))[None].passed
-    row = by_slice(compare(store, off(1.0), off(1.10 * noise), how, AGAINST))[None]
+    assert by_slice(compare(store, off(1.0), off(1.02 * noise), evaluate_params, AGAINST))[
+        None
+    ].passed
+    row = by_slice(compare(store, off(1.0), off(1.10 * noise), evaluate_params, AGAINST))[None]
     assert not row.passed
     assert row.change == pytest.approx(0.10, abs=0.02)
     assert "its upper end must be below +5.0%" in row.why
 
 
 def test_the_margin_is_held_by_the_upper_end_and_not_by_the_mean(
-    store: CropStore, off: Callable[..., Predictions], how: EvaluateParams
+    store: CropStore, off: Callable[..., Predictions], evaluate_params: EvaluateParams
 ) -> None:
     wild = np.random.default_rng(3).uniform(0.4, 1.6, COUNT)
     wild /= (wild * np.random.default_rng(1).uniform(0.2, 6.0, COUNT)).sum() / (
         np.random.default_rng(1).uniform(0.2, 6.0, COUNT).sum()
     )
-    row = by_slice(compare(store, off(1.0), off(wild), how, AGAINST))[None]
+    row = by_slice(compare(store, off(1.0), off(wild), evaluate_params, AGAINST))[None]
     assert row.change == pytest.approx(0.0, abs=1e-4)
     assert not row.passed
 
 
 def test_a_loss_in_one_slice_is_seen_though_the_whole_is_better(
-    store: CropStore, off: Callable[..., Predictions], how: EvaluateParams
+    store: CropStore, off: Callable[..., Predictions], evaluate_params: EvaluateParams
 ) -> None:
     factor = np.array([0.5, 1.3] * 20)
-    rows = by_slice(compare(store, off(1.0), off(factor), how, AGAINST))
+    rows = by_slice(compare(store, off(1.0), off(factor), evaluate_params, AGAINST))
     assert rows["half=left"].passed
     assert rows["half=left"].verdict() == "better"
     assert not rows["half=right"].passed
@@ -88,18 +90,18 @@ def test_a_loss_in_one_slice_is_seen_though_the_whole_is_better(
 
 
 def test_pairing_sees_what_two_intervals_do_not(
-    store: CropStore, off: Callable[..., Predictions], how: EvaluateParams
+    store: CropStore, off: Callable[..., Predictions], evaluate_params: EvaluateParams
 ) -> None:
-    row = by_slice(compare(store, off(1.0), off(1.03), how, AGAINST))[None]
+    row = by_slice(compare(store, off(1.0), off(1.03), evaluate_params, AGAINST))[None]
     assert row.interval is not None
     assert row.interval[1] - row.interval[0] < 1e-4  # each model alone: tens of percent
 
 
 def test_a_slice_with_too_few_or_unknown_is_insufficient_evidence(
-    store: CropStore, off: Callable[..., Predictions], how: EvaluateParams
+    store: CropStore, off: Callable[..., Predictions], evaluate_params: EvaluateParams
 ) -> None:
     against = AGAINST.model_copy(update={"slices": {"tiny": ("pose", "light")}})
-    rows = by_slice(compare(store, off(1.0), off(0.5), how, against))
+    rows = by_slice(compare(store, off(1.0), off(0.5), evaluate_params, against))
     assert rows["pose=b"].why == (
         "insufficient evidence: too few: 1 faces of 1 subjects; must be at least 2 of 2"
     )
@@ -112,20 +114,22 @@ def test_a_slice_with_too_few_or_unknown_is_insufficient_evidence(
 
 
 def test_other_faces_are_not_compared(
-    store: CropStore, off: Callable[..., Predictions], how: EvaluateParams
+    store: CropStore, off: Callable[..., Predictions], evaluate_params: EvaluateParams
 ) -> None:
     other = dataclasses.replace(off(1.0), faces="0" * 64)
     with pytest.raises(ValueError, match="judged on different faces"):
-        compare(store, other, off(1.0), how, AGAINST)
+        compare(store, other, off(1.0), evaluate_params, AGAINST)
 
 
 def test_a_prediction_that_is_no_number_does_not_pass(
-    store: CropStore, off: Callable[..., Predictions], how: EvaluateParams
+    store: CropStore, off: Callable[..., Predictions], evaluate_params: EvaluateParams
 ) -> None:
     points = off(1.0).points.copy()
     points[3, 0] = np.nan
     row = by_slice(
-        compare(store, off(1.0), dataclasses.replace(off(1.0), points=points), how, AGAINST)
+        compare(
+            store, off(1.0), dataclasses.replace(off(1.0), points=points), evaluate_params, AGAINST
+        )
     )
     assert not row[None].passed
     assert "insufficient evidence" in row[None].why

@@ -97,16 +97,18 @@ def original(case: Case, region: range, visible_only: bool) -> float:
     ],
 )
 def test_the_card_s_numbers_are_those_of_the_original_s_definition(
-    case: Case, how: EvaluateParams, region: str, points: range
+    case: Case, evaluate_params: EvaluateParams, region: str, points: range
 ) -> None:
-    metrics = judge(case.store, case.said, how).metrics
+    metrics = judge(case.store, case.said, evaluate_params).metrics
     assert metrics[f"tight/image_px/{region}"] == pytest.approx(original(case, points, False))
     visible = metrics[f"tight/image_px_visible/{region}"]
     assert visible == pytest.approx(original(case, points, True))
 
 
-def test_points_and_regions_agree_and_name_their_length(case: Case, how: EvaluateParams) -> None:
-    kpi = judge(case.store, case.said, how)
+def test_points_and_regions_agree_and_name_their_length(
+    case: Case, evaluate_params: EvaluateParams
+) -> None:
+    kpi = judge(case.store, case.said, evaluate_params)
     mouth = kpi.regions["mouth"]
     assert np.mean([kpi.per_point["crop_px"][k] for k in mouth]) == pytest.approx(
         kpi.metrics["crop_px/mouth"]
@@ -123,12 +125,12 @@ def test_points_and_regions_agree_and_name_their_length(case: Case, how: Evaluat
 
 
 def test_the_curve_is_the_share_of_faces_at_or_below_each_error(
-    store_of: Callable[..., CropStore], how: EvaluateParams
+    store_of: Callable[..., CropStore], evaluate_params: EvaluateParams
 ) -> None:
     points = np.random.default_rng(0).uniform(10, 70, (4, 3, 2))
     store = store_of(points, list("abcd"))  # face boxes of 40 px of the crop
     off = np.array([0.4, 2.0, 4.0, 8.0])[:, None, None] * np.array([[[1.0, 0.0]]])
-    kpi, _ = evaluate(lambda images: (points + off, np.ones((4, 3))), store, how)
+    kpi, _ = evaluate(lambda images: (points + off, np.ones((4, 3))), store, evaluate_params)
     share = dict(zip(kpi.curve.nme, kpi.curve.share["all"], strict=True))
     assert kpi.curve.normaliser == "box"
     assert [share[x] for x in (0.0, 0.02, 0.06, 0.11, 0.15)] == [0.0, 0.25, 0.5, 0.75, 0.75]
@@ -166,9 +168,9 @@ def test_a_region_that_cannot_be_is_named(regions: dict[str, Any], said: str) ->
 
 
 def test_what_is_written_is_what_was_measured(
-    case: Case, how: EvaluateParams, tmp_path: Path
+    case: Case, evaluate_params: EvaluateParams, tmp_path: Path
 ) -> None:
-    kpi = judge(case.store, case.said, how, confidence_px=4.0)
+    kpi = judge(case.store, case.said, evaluate_params, confidence_px=4.0)
     write_kpi(kpi, tmp_path)
     assert KpiReport.read(tmp_path / "kpi.json") == kpi
     with (tmp_path / "kpi_per_point.csv").open(newline="") as file:
@@ -176,7 +178,7 @@ def test_what_is_written_is_what_was_measured(
     assert [row["point"] for row in rows] == [str(k + 1) for k in range(80)]
     assert float(rows[7]["crop_px"]) == pytest.approx(kpi.per_point["crop_px"][7], rel=1e-5)
     case.said.save(tmp_path / "predictions.npz")
-    again = judge(case.store, load_predictions(tmp_path / "predictions.npz"), how, 4.0)
+    again = judge(case.store, load_predictions(tmp_path / "predictions.npz"), evaluate_params, 4.0)
     assert again == kpi
 
 
@@ -191,7 +193,7 @@ def test_a_file_that_is_no_report_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_no_face_and_another_number_of_keypoints_are_said(
-    store_of: Callable[..., CropStore], how: EvaluateParams
+    store_of: Callable[..., CropStore], evaluate_params: EvaluateParams
 ) -> None:
     store = store_of(np.zeros((2, 5, 2)), ["a", "b"])
     points = np.zeros((2, 4, 2)), np.zeros((2, 4))
@@ -204,7 +206,7 @@ def test_no_face_and_another_number_of_keypoints_are_said(
 
 
 def test_multi_pie_meets_the_card_s_bar_on_the_original_s_crop(
-    case: Case, how: EvaluateParams
+    case: Case, evaluate_params: EvaluateParams
 ) -> None:
     gate = load_params(PARAMS).gate
     assert gate.thresholds["multi_pie"] == {
@@ -212,7 +214,7 @@ def test_multi_pie_meets_the_card_s_bar_on_the_original_s_crop(
         "tight/image_px/eyes": 3.33,
         "tight/image_px/mouth": 2.96,
     }
-    kpi = judge(dataclasses.replace(case.store, dataset="multi_pie"), case.said, how)
+    kpi = judge(dataclasses.replace(case.store, dataset="multi_pie"), case.said, evaluate_params)
     checks = check_kpi(JudgedEngine("cpu/fp32", kpi, "kpi.json", 0.0, 0.1), kpi.faces, gate)
     assert [check.limit for check in checks] == [6.1, 3.33, 2.96]
     assert [check.value for check in checks] == [

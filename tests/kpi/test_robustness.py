@@ -95,11 +95,11 @@ def test_a_patch_hides_the_points_that_it_covers(dots: CropStore) -> None:
 
 
 def test_the_curves_are_of_the_same_faces_and_in_clean_pixels(
-    dots: CropStore, how: EvaluateParams
+    dots: CropStore, evaluate_params: EvaluateParams
 ) -> None:
     levels = {"shift": (0.05, 0.15), "patch": (0.9,)}
-    asked = how.robustness.model_copy(update={"faces": 3, "levels": levels})
-    kpi, _ = evaluate(see_dots, dots, how.model_copy(update={"robustness": asked}))
+    asked = evaluate_params.robustness.model_copy(update={"faces": 3, "levels": levels})
+    kpi, _ = evaluate(see_dots, dots, evaluate_params.model_copy(update={"robustness": asked}))
     found = kpi.robustness
     assert found is not None
     assert (found.num_faces, found.num_subjects) == (3, 2)
@@ -130,10 +130,10 @@ def test_trembling_is_the_deviation_of_independent_errors() -> None:
 
 
 def test_a_still_net_trembles_by_nothing_on_sequences_and_by_noise_on_stills(
-    dots: CropStore, how: EvaluateParams
+    dots: CropStore, evaluate_params: EvaluateParams
 ) -> None:
     temporal = TemporalParams(faces=2, frames=8, shift_px=0.5, noise=0.0)
-    kpi, _ = evaluate(see_dots, dots, how.model_copy(update={"temporal": temporal}))
+    kpi, _ = evaluate(see_dots, dots, evaluate_params.model_copy(update={"temporal": temporal}))
     assert kpi.temporal is not None
     assert kpi.temporal.kind is TemporalKind.STILLS
     assert kpi.temporal.frames == 16
@@ -143,7 +143,7 @@ def test_a_still_net_trembles_by_nothing_on_sequences_and_by_noise_on_stills(
 
 
 def test_sequences_of_the_set_are_taken_in_the_order_of_their_frames(
-    store_of: Callable[..., CropStore], how: EvaluateParams
+    store_of: Callable[..., CropStore], evaluate_params: EvaluateParams
 ) -> None:
     points = np.array([[[30.0, 40.0]], [[31.0, 40.0]], [[33.0, 40.0]], [[50.0, 50.0]]])
     store = store_of(
@@ -161,7 +161,7 @@ def test_sequences_of_the_set_are_taken_in_the_order_of_their_frames(
         return moved, np.ones((len(images), 1))
 
     temporal = TemporalParams(faces=2, frames=8, shift_px=0.5, noise=0.0)
-    kpi, _ = evaluate(predict, store, how.model_copy(update={"temporal": temporal}))
+    kpi, _ = evaluate(predict, store, evaluate_params.model_copy(update={"temporal": temporal}))
     assert kpi.temporal is not None
     assert (kpi.temporal.sequences, kpi.temporal.frames) == (1, 3)
     # The error grows by 1 px a frame: sqrt(1 / 2).

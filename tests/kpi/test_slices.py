@@ -85,7 +85,7 @@ def test_many_numbers_are_cut_at_their_quartiles() -> None:
 
 
 def test_a_slice_has_its_own_numbers_and_a_small_one_says_too_few(
-    store_of: Callable[..., CropStore], how: EvaluateParams
+    store_of: Callable[..., CropStore], evaluate_params: EvaluateParams
 ) -> None:
     points, people = np.tile(POINTS, (3, 1, 1)), [f"{who}{n}" for n in range(3) for who in PEOPLE]
     store = store_of(points, people, sex=["f", "f", "m", "m", "m", "m"] * 3)
@@ -94,9 +94,9 @@ def test_a_slice_has_its_own_numbers_and_a_small_one_says_too_few(
         longer = np.array([1, 1, 2, 2, 2, 2] * 3)[:, None, None]
         return points + longer * [[[3.0, 4.0]]], np.ones((18, 3))
 
-    slices = how.slices.model_copy(update={"min_subjects": 6})
-    how = how.model_copy(update={"slices": slices})
-    found = judge(store, predict_judged(predict, store, 64), how).slices
+    slices = evaluate_params.slices.model_copy(update={"min_subjects": 6})
+    evaluate_params = evaluate_params.model_copy(update={"slices": slices})
+    found = judge(store, predict_judged(predict, store, 64), evaluate_params).slices
     rows = {row.value: row for row in found if row.attribute == "sex"}
     assert rows["m"].metrics["crop_px/all"] == pytest.approx(10.0, abs=1e-4)
     assert rows["m"].intervals["crop_px/all"] == pytest.approx((10.0, 10.0), abs=1e-4)

@@ -68,7 +68,7 @@ def test_the_better_rate_wins_as_a_preset_and_the_other_ends_early(
     assert "worse than the median after epoch 2" in said
     found = load_params(params, "found").train
     assert (found.learning_rate, found.net, found.epochs) == (0.004, "nano", 3)
-    assert "use it with --preset found" in said
+    assert "use this preset with --preset found" in said
     assert [path for path in (tmp_path / "sweep").iterdir() if path.is_dir()] == []
 
 

@@ -1,4 +1,4 @@
-"""A small release through the real stages of deploy, and the report of it beside a champion."""
+"""The stage folders of a small release with a champion, and its report."""
 
 import shutil
 from dataclasses import replace
@@ -55,7 +55,7 @@ def finished(
     signing_key: SigningKey,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
-    """Stage -> its sealed folder; the champion differs on face 2 alone, where it is perfect."""
+    """Stage -> its finished folder; the champion differs on face 2 only, where it has no error."""
     root = tmp_path_factory.mktemp("finished")
     (root / "gate").mkdir()
     gate = params.gate.model_copy(update={"champion": stages.bundle.as_posix()})
@@ -94,7 +94,7 @@ def finished(
 def report_dir(
     finished: dict[str, Path], params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """What stage report makes of it."""
+    """The output folder of stage report."""
     out_dir = tmp_path_factory.mktemp("report")
     report_release(
         inputs=finished,

@@ -52,7 +52,7 @@ def test_a_refusal_without_a_reason_is_still_a_refusal(
     ("required", "reason"),
     [
         ("h200", "required target h200 is not ready: pending"),
-        ("t4", "required target t4 is not ready: not built at all"),
+        ("t4", "required target t4 is not ready: not built"),
         ("xavier-nx", "required target xavier-nx has no engine that passed the gate"),
         ("nano", "required target nano has no engine that passed the gate"),
     ],

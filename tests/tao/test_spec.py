@@ -128,7 +128,7 @@ def test_the_command_writes_a_preset_that_loads_and_says_what_became_of_the_keys
     said = capsys.readouterr().out
     assert "taken    num_epoch: 40 -> train.epochs = 40\n" in said
     assert "ignored  key: '(not shown)' (TAO models are not decrypted here)\n" in said
-    assert "use it with --preset tao" in said
+    assert "use this preset with --preset tao" in said
     loaded = load_params(params, "tao")
     assert (loaded.train.net, loaded.train.epochs, loaded.data.keypoints) == ("public", 40, 80)
     assert main(words) == 2

@@ -1,8 +1,8 @@
-"""What all commands share: their options, their output as text or JSON, and the progress bar.
+"""The shared parts of all commands: options, output as text or JSON, and the progress bar.
 
-A command is a plain function that returns a ``CommandResult``. ``add_command`` gives it ``--json``
-and, where one of its parameters is a ``ParamsOptions``, the options that choose the params. Nothing
-here imports more than Typer: ``fpenet --help`` reads no numpy and no pydantic model of ours.
+A command is a plain function that returns a ``CommandResult``. ``add_command`` adds the option
+``--json`` and, for a parameter of type ``ParamsOptions``, the options for the params. This module
+imports Typer only, so that ``fpenet --help`` loads neither numpy nor pydantic.
 """
 
 import inspect
@@ -32,14 +32,16 @@ Preset = Annotated[
 ]
 Root = Annotated[
     Path,
-    typer.Option(metavar="FOLDER", help="The folder of all stage folders.", rich_help_panel=_PANEL),
+    typer.Option(
+        metavar="FOLDER", help="The parent folder of the stage folders.", rich_help_panel=_PANEL
+    ),
 ]
 Pairs = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Another value for one key, e.g. train.epochs=3. Can be repeated.",
+        help="A new value for one key, e.g. train.epochs=3. Can be repeated.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -48,14 +50,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command prints, and its exit status.
+    """The output of a command, and its exit status.
 
     Attributes:
-        value: JSON values, for ``--json``.
-        text: for people; empty prints nothing.
+        value: JSON values, printed with ``--json``.
+        text: printed without ``--json``, if not empty.
         status: the exit status.
-        messages: printed on stderr, a line each, after ``fpenet COMMAND:``.
-        json_lines: ``value`` is a list, printed one entry a line.
+        messages: printed on stderr, one per line, after ``fpenet COMMAND:``.
+        json_lines: ``value`` is a list, printed with one entry per line.
     """
 
     value: Any
@@ -78,7 +80,7 @@ def json_result(value: Any) -> CommandResult:
 
 @dataclass(frozen=True, slots=True)
 class ParamsOptions:
-    """The options that choose the params and the folder of the stages."""
+    """The options for the params and for the parent folder of the stage folders."""
 
     params: Path = Path("params.yaml")
     preset: str | None = None
@@ -86,7 +88,7 @@ class ParamsOptions:
     pairs: Sequence[str] = field(default=())
 
     def load(self, overrides: Mapping[str, Any] | None = None) -> "Params":
-        """The params of the file, the preset, ``--set`` and ``overrides``, which come last.
+        """The params of the file, then of the preset, ``--set`` and ``overrides``.
 
         Raises:
             InputError: a key or a value is wrong.
@@ -103,7 +105,11 @@ _SHARED = {"params": ParamsFile, "preset": Preset, "root": Root, "pairs": Pairs}
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["train.epochs=3"]`` as ``{"train.epochs": 3}``; the value is read as YAML."""
+    """``["train.epochs=3"]`` as ``{"train.epochs": 3}``; a value is parsed as YAML.
+
+    Raises:
+        InputError: a pair is not ``KEY=VALUE``.
+    """
     import yaml
 
     overrides: dict[str, Any] = {}
@@ -125,10 +131,10 @@ def add_command(
     """Add ``function`` as a command of ``app``.
 
     Args:
-        app: the command line, or a group of it.
+        app: the command line, or a group of commands.
         chapter: the panel of the help page; None in a group.
         function: its parameters are the arguments and options of the command.
-        name: of the command; default: the function's.
+        name: name of the command; default: the name of the function.
         makes: the help text; default: the first paragraph of the function's docstring.
     """
     name = name or function.__name__
@@ -137,7 +143,7 @@ def add_command(
 
 
 def _with_shared_options(function: Callable[..., CommandResult], name: str) -> Callable[..., int]:
-    """``function`` with the shared options in its signature; it prints, and returns the status."""
+    """Wrap ``function``: add the shared options, print the result, and return the exit status."""
     parameters: list[inspect.Parameter] = []
     takes_params = ""
     takes_json = "as_json" in inspect.signature(function).parameters
@@ -156,8 +162,8 @@ def _with_shared_options(function: Callable[..., CommandResult], name: str) -> C
     def run(**values: Any) -> int:
         as_json = values["as_json"] if takes_json else values.pop("as_json")
         if takes_params:
-            chosen = {option: values.pop(option) for option in shared}
-            values[takes_params] = ParamsOptions(**chosen | {"pairs": chosen["pairs"] or ()})
+            options = {option: values.pop(option) for option in shared}
+            values[takes_params] = ParamsOptions(**options | {"pairs": options["pairs"] or ()})
         from fpenet.provenance.encryption import key_in, model_key_context
 
         with _shown_progress(name), model_key_context(key_in(os.environ)):
@@ -180,7 +186,7 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 @contextmanager
 def _shown_progress(name: str) -> Iterator[None]:
-    """Show the progress records of a stage as one bar, where stderr is a terminal."""
+    """Show the progress records of a stage as one bar if stderr is a terminal."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

@@ -1,4 +1,4 @@
-"""The commands of the chapter data: render, check, split and crop faces, and work on labels."""
+"""The commands of the chapter data: render, check, split and crop faces, and correct labels."""
 
 import json
 from pathlib import Path
@@ -20,8 +20,8 @@ Trusted = Annotated[
     str,
     typer.Option(
         metavar="KEYS",
-        help="NAME.pub, or a folder of them: the keys that may have signed the model."
-        " 'anyone' opens an unsigned model.",
+        help="NAME.pub, or a folder of such files: the trusted keys."
+        " 'anyone' accepts an unsigned model.",
     ),
 ]
 NewFolder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="A new folder.")]
@@ -29,7 +29,7 @@ NewFolder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="A new 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this chapter."""
-    labels = typer.Typer(help="Choose labels to correct, and compare the corrected ones.")
+    labels = typer.Typer(help="Export labels for correction, and compare the corrected labels.")
     add_command(labels, None, labels_export, "export")
     add_command(labels, None, labels_diff, "diff")
     add_stages(app, CHAPTER, {"synth": synth})
@@ -41,7 +41,8 @@ def add_commands(app: typer.Typer) -> None:
 def synth(
     options: ParamsOptions,
     subjects: Annotated[
-        int | None, typer.Option(help="Training subjects; the 23 KPI subjects come on top.")
+        int | None,
+        typer.Option(help="Number of training subjects; 23 KPI subjects are always added."),
     ] = None,
     faces_per_subject: Annotated[int | None, typer.Option(help="Images of each subject.")] = None,
     views: Annotated[
@@ -54,13 +55,15 @@ def synth(
         str | None,
         typer.Option(metavar="FILE", help="A keypoint scheme, e.g. schemes/ten.yaml."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed renders other people.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed; another seed renders other subjects.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Number of processes; the images do not depend on it.")
     ] = None,
     mesh: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.obj", help="Write the mean head only, and render no face."),
+        typer.Option(metavar="FILE.obj", help="Only write the mean head as a mesh."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="A new folder; default: data.labels.")
@@ -80,9 +83,9 @@ def synth(
         return run_stage_command("synth", options, out, overrides)
     from synthface.geometry.scheme import head_obj
 
-    options.load(overrides)  # a wrong option is reported here too
+    options.load(overrides)  # only to report a wrong option
     mesh.write_text(head_obj(), encoding="ascii")
-    text = f"{mesh}: vertices count from 0 in a scheme file (docs/synthetic.md)"
+    text = f"{mesh}: the vertex numbers of a scheme file start at 0 (docs/synthetic.md)"
     return CommandResult({"mesh": mesh.as_posix()}, text)
 
 
@@ -105,7 +108,7 @@ def describe(
     options: ParamsOptions,
     labels: Labels,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Of describe.json and contact_sheet.png.")
+        Path, typer.Option(metavar="FOLDER", help="For describe.json and contact_sheet.png.")
     ] = Path("describe"),
     format: Format = None,
 ) -> CommandResult:
@@ -124,7 +127,7 @@ def describe(
 
 
 def fetch(options: ParamsOptions) -> CommandResult:
-    """Download the labelled set data.labels from s3://bucket/prefix."""
+    """Download the labelled set of data.labels, which is an s3://bucket/prefix."""
     from fpenet.data.sources.s3_labels import local_labels
 
     labels = local_labels(options.load(), options.root / "labels").data.labels
@@ -132,7 +135,7 @@ def fetch(options: ParamsOptions) -> CommandResult:
 
 
 def remote(options: ParamsOptions) -> CommandResult:
-    """Make storage.bucket the remote of dvc push and dvc pull."""
+    """Configure storage.bucket as the DVC remote of dvc push and dvc pull."""
     from fpenet.data.sources.dvc_remote import configure_remote
 
     url = configure_remote(options.load().storage, options.params.parent)
@@ -152,7 +155,7 @@ def labels_export(
     ] = None,
     trusted: Trusted = ".keys",
 ) -> CommandResult:
-    """Write the faces whose labels need a second look as Label Studio tasks."""
+    """Write the faces whose labels a person should check as Label Studio tasks."""
     from fpenet.data.readers import read_labels
     from fpenet.deploy.runtime.landmarker import Landmarker
     from fpenet.deploy.runtime.preannotate import export_tasks
@@ -166,10 +169,12 @@ def labels_diff(
     options: ParamsOptions,
     old: Annotated[Path, typer.Argument(help="The labelled set before the correction.")],
     new: Annotated[Path, typer.Argument(help="The corrected set, in any format.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Of diff.json and diff.html.")],
-    most: Annotated[int, typer.Option(metavar="N", help="Most images on the page.")] = 200,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For diff.json and diff.html.")],
+    most: Annotated[
+        int, typer.Option(metavar="N", help="Largest number of images on the page.")
+    ] = 200,
 ) -> CommandResult:
-    """Show which labels a correction changed."""
+    """Show the labels that differ between two labelled sets."""
     from fpenet.data.labelling.diff import diff_page, diff_sets, summary_of
     from fpenet.data.readers import read_labels
 

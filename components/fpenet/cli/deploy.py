@@ -1,6 +1,6 @@
-"""The commands of the chapter deploy: ONNX, engines, bundles, and their use on a device.
+"""The commands of the chapter deploy: ONNX, engines, bundles, and inference on a device.
 
-``infer``, ``check`` and ``key`` read no params.yaml: a device needs none.
+``infer``, ``check`` and ``key`` do not read params.yaml, because a device has none.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ CHAPTER = "Deploy"
 _WRITTEN: tuple[Literal["overlay", "json", "csv"], ...] = ("overlay", "json", "csv")
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", metavar="NAME", help="One of build.targets. Can be repeated."),
+    typer.Option("--target", metavar="NAME", help="A GPU target or cpu. Can be repeated."),
 ]
 
 
@@ -42,10 +42,13 @@ def benchmark(
 
 def key(
     path: Annotated[
-        Path, typer.Argument(metavar="NAME.pem", help="NAME.pub is written in the same folder.")
+        Path,
+        typer.Argument(
+            metavar="NAME.pem", help="The private key; NAME.pub is written into the same folder."
+        ),
     ],
 ) -> CommandResult:
-    """Make a key pair that signs bundles and releases."""
+    """Create a key pair for signing bundles and releases."""
     from fpenet.provenance.signing import make_key
 
     public = str(make_key(path).public)
@@ -62,11 +65,11 @@ def check(
     folders = [bundle] if (bundle / "model.json").is_file() else []
     folders += sorted(path.parent for path in bundle.glob("*/model.json"))
     if not folders:
-        raise InputError(f"{bundle}: no bundle; wanted model.json or <target>/model.json")
+        raise InputError(f"{bundle}: not a bundle; it must contain model.json or */model.json")
     rows, lines, reasons = [], [], []
     for folder in folders:
         for one in check_golden(folder, trusted):
-            outcome = one.absent or "; ".join(one.reasons) or f"good, {one.px:.3g} px off at most"
+            outcome = one.absent or "; ".join(one.reasons) or f"passed, max error {one.px:.3g} px"
             lines.append(f"{one.engine}: {'not run here: ' if one.absent else ''}{outcome}")
             reasons += [f"{one.engine}: {reason}" for reason in one.reasons]
             row = {"engine": one.engine, "px": one.px, "reasons": list(one.reasons)}
@@ -84,39 +87,38 @@ def infer(
         Path, typer.Option(metavar="MODEL", help="A bundle's folder, or an ONNX file.")
     ],
     precision: Annotated[
-        str | None, typer.Option(help="An engine of the bundle; default: as the bundle says.")
+        str | None, typer.Option(help="Precision of the engine; default: that of model.json.")
     ] = None,
-    out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of the files that are written.")
-    ] = Path("."),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The output folder.")] = Path("."),
     write: Annotated[
         list[str],
         typer.Option(metavar="KIND...", help="One or more of overlay, json and csv."),
     ] = ["overlay", "json"],  # noqa: B006
     box: Annotated[
         tuple[float, float, float, float] | None,
-        typer.Option(metavar="X Y W H", help="The face box, in pixels; no detector runs."),
+        typer.Option(metavar="X Y W H", help="The face box in pixels, instead of a detector."),
     ] = None,
     detector: Annotated[
         Literal["dlib", "whole"],
-        typer.Option(help="The face detector; whole: the image is the face."),
+        typer.Option(help="The face detector; whole: the face box is the whole image."),
     ] = "dlib",
     fps: Annotated[
         float | None,
-        typer.Option(help="The images of a folder are a video of this frame rate."),
+        typer.Option(help="Frame rate: treat the images of a folder as frames of a video."),
     ] = None,
     detect_every: Annotated[
         int,
         typer.Option(
-            metavar="FRAMES", help="Detect faces every so many frames; track them in between."
+            metavar="FRAMES", help="Frames between two detections; faces are tracked in between."
         ),
     ] = 10,
     smooth: Annotated[
         tuple[float, float] | None,
         typer.Option(
             metavar="HZ BETA",
-            help="One-euro filter of a video's keypoints: cutoff of a still keypoint, and Hz that"
-            " it grows by for each face side a second. Default: 0.5 20; off: 0 0.",
+            help="One-euro filter for the keypoints of a video: cutoff frequency of a still"
+            " keypoint, and its increase for a speed of one face side per second."
+            " Default: 0.5 20; off: 0 0.",
         ),
     ] = None,
     trusted: Trusted = ".keys",
@@ -135,7 +137,7 @@ def infer(
     if smooth is not None:
         hertz, beta = smooth
         if min(hertz, beta) < 0 or (hertz == 0) != (beta == 0):
-            raise InputError(f"--smooth {hertz:g} {beta:g}: both positive, or 0 0")
+            raise InputError(f"--smooth {hertz:g} {beta:g}: both must be positive, or both 0")
         smoothing = Smoothing(hertz, beta) if hertz else None
     count = infer_files(
         inputs,

@@ -1,10 +1,10 @@
-"""What the commands and flows read of the environment; nothing below them reads any of it."""
+"""The environment variables that commands and flows read; the other packages read none."""
 
 from collections.abc import Mapping
 
 
 def rank_in(environ: Mapping[str, str]) -> int:
-    """The number of this process among those that ``torchrun`` started; alone, 0."""
+    """The rank of this process in a ``torchrun`` job; 0 for a single process."""
     return int(environ.get("RANK", "0"))
 
 
@@ -14,11 +14,11 @@ def has_mlflow(environ: Mapping[str, str]) -> bool:
 
 
 def thread_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Settings of OpenMP for a training, to be made before torch is loaded.
+    """OpenMP variables for a training; they must be set before torch is imported.
 
-    An OpenMP thread that waits for another one polls a thousand times, then sleeps. GNU's default,
-    300,000 times, takes the core from the very thread it waits for as soon as anything else runs:
-    with one other busy process training fell to a third of its rate; alone it is as fast this way
-    (benchmarks/results/training.md). ``OMP_WAIT_POLICY`` of the environment comes first.
+    A waiting OpenMP thread polls 1,000 times, then sleeps. GNU's default is 300,000 times, which
+    blocks the core for the thread that it waits for if another process runs: next to one busy
+    process, training had a third of its speed. Without other processes the speed is the same
+    (benchmarks/results/training.md). If ``OMP_WAIT_POLICY`` is set, nothing is changed.
     """
     return {} if "OMP_WAIT_POLICY" in environ else {"GOMP_SPINCOUNT": "1000"}

@@ -1,4 +1,4 @@
-"""The commands of the chapter judge: evaluate the net or any model, compare two, and the gate."""
+"""The commands of the chapter judge: evaluate a model, compare two models, and run the gate."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fpenet.params import Params
 
 CHAPTER = "Judge"
-_MODEL = "A bundle, an ONNX file, models:/NAME/VERSION, or a folder with predictions.npz."
+_MODEL = "A bundle, an ONNX file, models:/NAME/VERSION, or a folder with predictions.npz"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Instead of the trained net: an ONNX file, a bundle, or models:/NAME/VERSION.",
+            help="An ONNX file, a bundle, or models:/NAME/VERSION; default: the trained net.",
         ),
     ] = None,
     labels: Annotated[
@@ -43,10 +43,10 @@ def evaluate(
     ] = False,
     out: OutFolder = None,
 ) -> CommandResult:
-    """Run the stage evaluate; with ``--model`` judge that model, and print its card."""
+    """Run the stage evaluate; with ``--model``, judge that model and print its card."""
     if model is None:
         if labels or all_faces:
-            raise InputError("--labels and --all-faces go with --model")
+            raise InputError("--labels and --all-faces need --model")
         return run_stage_command("evaluate", options, out)
     import json
 
@@ -68,8 +68,8 @@ def evaluate(
 
 def compare(
     options: ParamsOptions,
-    first: Annotated[str, typer.Argument(metavar="A", help=_MODEL)],
-    second: Annotated[str, typer.Argument(metavar="B", help="As A: is it worse than A?")],
+    first: Annotated[str, typer.Argument(metavar="A", help=f"{_MODEL}.")],
+    second: Annotated[str, typer.Argument(metavar="B", help=f"{_MODEL}; compared with A.")],
     labels: Annotated[
         str | None,
         typer.Option(metavar="LABELS", help="A labelled set; default: ROOT/crop."),
@@ -78,7 +78,7 @@ def compare(
         bool, typer.Option("--all-faces", help="All faces, not only the KPI part.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the rows as JSON too.")
+        Path | None, typer.Option(metavar="FILE", help="Also write the rows as JSON.")
     ] = None,
 ) -> CommandResult:
     """Compare two models on the same faces, with confidence intervals."""
@@ -99,7 +99,7 @@ def compare(
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows in columns, below their header."""
+    """The rows as a text table with a header."""
     header = ("metric", "slice", "faces", "A", "B", "change", "interval", "")
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = [
@@ -112,7 +112,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 def _crops_of(
     options: ParamsOptions, params: "Params", labels: str | None, all_faces: bool
 ) -> "CropStore":
-    """The crops of ROOT/crop, or of the labelled set, made once below ROOT."""
+    """The crops of ROOT/crop, or of the labelled set, which are cached below ROOT."""
     from fpenet.data.crops.store import open_crops
     from fpenet.data.sources.s3_labels import local_labels
     from fpenet.deploy.judge.judge_models import all_faces_judged

@@ -1,14 +1,13 @@
 """``fpenet``: the command line, its errors and its exit statuses.
 
-Stages read and write the folders below ``--root`` (``dvc/`` by default, where dvc.yaml keeps them);
-labels on S3 are fetched into ``labels`` there.
+Stages read and write folders below ``--root`` (default: ``dvc/``, which dvc.yaml uses too); labels
+on S3 are downloaded into its folder ``labels``.
 Exit status: 0 done; 1 a bug, a fault of the machine or the network, or a training that diverged;
 2 bad input; 3 refused; 75 stopped by SIGTERM, the same command continues; 130 interrupted. Every
 error is one line.
 
-Typer adds 0.6 MB to the 348 MB of the light install, and a tenth of a second to a command that
-then loads numpy and onnxruntime: a low price for help in panels, typed options and usage errors of
-one line.
+Typer adds 0.6 MB to the 348 MB of the light install, and 0.1 s to the start of a command. It
+provides help in panels, typed options, and usage errors of one line.
 """
 
 import os
@@ -25,21 +24,21 @@ from fpenet.core.errors import BAD_INPUT, Diverged, Resumable
 
 DONE, FAILED, BAD_INPUT_STATUS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-"""Of Typer, which does not export its name: an option or an argument is wrong."""
+"""Typer's error for a wrong option or argument; Typer does not export its name."""
 _TAKES_SEVERAL: Mapping[str, Sequence[str]] = {
     "synth": ("--views",),
     "infer": ("--write",),
     "get": ("--trusted",),
     "release": ("--targets", "--set"),
 }
-"""The options of a command that several values can follow."""
+"""Command -> its options that take several values."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words[0] if words and not words[0].startswith("-") else ""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # ours is shown
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # we show our bar
     for name, value in thread_settings(os.environ).items():
         os.environ.setdefault(name, value)
     try:
@@ -55,18 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    """Parse and run; Typer's own ``main`` would report an EOFError of a stage as an interrupt."""
+    """Parse and run a command. Typer's ``main`` would treat an EOFError as an interrupt."""
     group = typer.main.get_command(command_line())
     try:
         with group.make_context("fpenet", one_value_each(words) or ["--help"]) as context:
             status: int = group.invoke(context)
-    except typer.Exit as ended:  # of --help
-        return ended.exit_code if words else BAD_INPUT_STATUS
+    except typer.Exit as exit_request:  # after --help
+        return exit_request.exit_code if words else BAD_INPUT_STATUS
     return status
 
 
 def command_line() -> typer.Typer:
-    """All commands, in the order of the story."""
+    """All commands, in the order of a release."""
     app = typer.Typer(
         add_completion=False,
         help="Release facial-landmark models: labelled faces in, judged and signed engines out.",
@@ -79,13 +78,13 @@ def command_line() -> typer.Typer:
 
 
 def one_value_each(words: Sequence[str]) -> list[str]:
-    """The words with an option repeated before each of its values.
+    """Repeat an option before each of its values, because Typer takes one value per option.
 
     >>> one_value_each(["synth", "--views", "05_1", "profile", "--seed", "3"])
     ['synth', '--views', '05_1', '--views', 'profile', '--seed', '3']
     """
     several = _TAKES_SEVERAL.get(words[0], ()) if words else ()
-    spread: list[str] = []
+    repeated: list[str] = []
     option, values = "", 0
     for word in words:
         if word.startswith("-"):
@@ -93,9 +92,9 @@ def one_value_each(words: Sequence[str]) -> list[str]:
         elif option:
             values += 1
             if values > 1:
-                spread.append(option)
-        spread.append(word)
-    return spread
+                repeated.append(option)
+        repeated.append(word)
+    return repeated
 
 
 def _line_of(error: Exception) -> str:
@@ -105,7 +104,7 @@ def _line_of(error: Exception) -> str:
 
 
 def _status_of(error: Exception, command: str) -> tuple[int, str]:
-    """Exit status and line of an error; of a bug or a fault of the machine, the log is named."""
+    """Exit status and line of an error; for a bug or a machine fault the line names a log file."""
     if isinstance(error, BAD_INPUT):
         return BAD_INPUT_STATUS, str(error)
     if isinstance(error, Resumable):
@@ -118,6 +117,6 @@ def _status_of(error: Exception, command: str) -> tuple[int, str]:
     try:
         with tempfile.NamedTemporaryFile("w", prefix=name, suffix=".log", delete=False) as log:
             traceback.print_exception(error, file=log)
-    except OSError as full:
-        return FAILED, f"{line}; the traceback could not be written: {full.strerror}"
+    except OSError as log_error:
+        return FAILED, f"{line}; the traceback could not be written: {log_error.strerror}"
     return FAILED, f"{line}; the traceback is in {log.name}"

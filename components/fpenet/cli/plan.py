@@ -1,4 +1,4 @@
-"""``fpenet plan``: which stages would run below a root, and which digest changed."""
+"""``fpenet plan``: the stages that would run, and the reason for each, e.g. a changed digest."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def plan(options: ParamsOptions) -> CommandResult:
-    """Show which stages would run, and why."""
+    """Show the stages that would run, and the reason for each."""
     from fpenet.data.sources.s3_labels import local_labels
     from fpenet.release.registry.local_models import local_weights
 
@@ -32,7 +32,7 @@ def plan(options: ParamsOptions) -> CommandResult:
 
 
 def reasons_to_run(root: Path, params: "Params") -> dict[str, str]:
-    """Stage -> what makes it run; empty where its folder is the result already."""
+    """Stage -> the reason why it would run; empty if its folder is up to date."""
     from fpenet.execution import stage_key
     from fpenet.provenance.manifest import MANIFEST, read_manifest
 
@@ -41,11 +41,11 @@ def reasons_to_run(root: Path, params: "Params") -> dict[str, str]:
         if not stage.sealed:
             continue
         folder = root / stage.name
-        waits = [name for name in stage.inputs if reasons.get(name)]
-        if waits:
-            reason = f"after {', '.join(waits)}"
+        stale_inputs = [name for name in stage.inputs if reasons.get(name)]
+        if stale_inputs:
+            reason = f"after {', '.join(stale_inputs)}"
         elif not (folder / MANIFEST).exists():
-            reason = "never ran here"
+            reason = "no result yet"
         else:
             inputs = {name: root / name for name in stage.inputs}
             reason = changes(read_manifest(folder), stage_key(stage, inputs, params))
@@ -54,7 +54,7 @@ def reasons_to_run(root: Path, params: "Params") -> dict[str, str]:
 
 
 def changes(old: "Manifest", new: "Manifest") -> str:
-    """What differs between two manifests of one stage, in words; empty when their keys agree."""
+    """The differences between two manifests of one stage, as text; empty if the keys are equal."""
     if old.key == new.key:
         return ""
     parts = [

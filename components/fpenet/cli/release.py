@@ -1,4 +1,4 @@
-"""The commands of the chapter release: run it all, register, promote, roll back, and fetch."""
+"""The commands of the chapter release: run all stages, register, promote, roll back, download."""
 
 import base64
 import os
@@ -18,7 +18,7 @@ CHAPTER = "Release"
 REFUSED, SUPERSEDED, BROKEN_CHAIN = 3, 1, 1
 MODEL = "fpenet-deployable"
 DEPLOYABLE = "deployable"  # the alias; a test compares it with release/evidence.py
-_PATIENCE_SECONDS = 90.0  # longer than a lost event can take
+_PATIENCE_SECONDS = 90.0  # longer than promote.reconcile_seconds, in case an event is lost
 Version = Annotated[
     str,
     typer.Argument(metavar="VERSION", help="Its number, or its name, e.g. deployable_v3.0."),
@@ -37,7 +37,10 @@ def add_commands(app: typer.Typer) -> None:
 def release(
     labels: Annotated[
         str | None,
-        typer.Option(metavar="LABELS", help="A folder, a label file, or s3://bucket/prefix."),
+        typer.Option(
+            metavar="LABELS",
+            help="A folder, a label file, or s3://bucket/prefix; default: data.labels.",
+        ),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="A file of presets/, by name.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of train.epochs.")] = None,
@@ -47,13 +50,15 @@ def release(
     ] = None,
     pairs: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE...", help="Other values of params.yaml."),
+        typer.Option("--set", metavar="KEY=VALUE...", help="New values for keys of params.yaml."),
     ] = None,
     as_json: bool = False,
 ) -> CommandResult:
-    """Run all stages of a release, from a checkout, with its progress."""
+    """Run all stages of a release and show their progress; needs a checkout."""
     if not (Path("flows/watch.py").is_file() and Path("params.yaml").is_file()):
-        raise InputError("needs a checkout of fpenet: run it where flows/ and params.yaml are")
+        raise InputError(
+            "needs a checkout of fpenet: run it in the folder of flows/ and params.yaml"
+        )
     words = [sys.executable, "-m", "flows.watch"]
     for option, value in (("--labels", labels), ("--preset", preset), ("--epochs", epochs)):
         words += [option, str(value)] if value is not None else []
@@ -68,25 +73,25 @@ def promote(
     options: ParamsOptions,
     version: Version,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Longest wait for the decision.")
+        float, typer.Option(metavar="SECONDS", help="Longest wait for the promotion decision.")
     ] = _PATIENCE_SECONDS,
 ) -> CommandResult:
-    """Request that a version becomes deployable, as in MLflow's pages."""
+    """Request that a version becomes deployable, and wait for the decision."""
     from fpenet.release.promotion.request import request_promotion
 
-    number, link = request_promotion(options.load(), version, wait)
-    refused = link.version != number
-    words = f"refused, {link.name or 'nothing'} stays deployable" if refused else "is deployable"
-    text = f"{link.model} version {number}: {words} (sequence {link.sequence})"
+    number, entry = request_promotion(options.load(), version, wait)
+    refused = entry.version != number
+    words = f"refused, {entry.name or 'nothing'} stays deployable" if refused else "is deployable"
+    text = f"{entry.model} version {number}: {words} (sequence {entry.sequence})"
     if refused:
-        text += f"\n  {link.why}"
-    return CommandResult(link.tree(), text, REFUSED if refused else 0)
+        text += f"\n  {entry.why}"
+    return CommandResult(entry.tree(), text, REFUSED if refused else 0)
 
 
 def approve(
     options: ParamsOptions,
     version: Version,
-    reason: Annotated[str, typer.Option(help="It stays in the history of the release.")],
+    reason: Annotated[str, typer.Option(help="The reason, which the history shows.")],
     key: Annotated[Path, typer.Option(metavar="NAME.pem", help="The private key of the approver.")],
 ) -> CommandResult:
     """Sign that a version may become deployable."""
@@ -106,26 +111,28 @@ def rollback(
         str | None,
         typer.Option(metavar="VERSION", help="Default: the version that was deployable before."),
     ] = None,
-    reason: Annotated[str, typer.Option(help="It stays in the history.")] = "rolled back",
+    reason: Annotated[
+        str, typer.Option(help="The reason, which the history shows.")
+    ] = "rolled back",
 ) -> CommandResult:
-    """Make an older version deployable again."""
+    """Make an earlier version deployable again."""
     import getpass
 
     from fpenet.release.promotion.rollback import roll_back
     from fpenet.release.store.interface import Superseded
 
     try:
-        link = roll_back(options.load(), to, getpass.getuser(), reason)
+        entry = roll_back(options.load(), to, getpass.getuser(), reason)
     except Superseded as error:
         return CommandResult(None, "", SUPERSEDED, [f"superseded: {error}"])
-    words = f"{link.model} version {link.version} ({link.name})"
-    return CommandResult(link.tree(), f"{words} is deployable (sequence {link.sequence})")
+    words = f"{entry.model} version {entry.version} ({entry.name})"
+    return CommandResult(entry.tree(), f"{words} is deployable (sequence {entry.sequence})")
 
 
 def history(options: ParamsOptions) -> CommandResult:
-    """List which version became deployable, when, by whom and why; the latest first.
+    """List all promotion decisions with time, requester and reason, the latest first.
 
-    With ``--json``, one entry a line.
+    With ``--json``, one entry per line.
     """
     from fpenet.provenance.signing import read_trusted
     from fpenet.release.store.open_store import release_store
@@ -136,21 +143,21 @@ def history(options: ParamsOptions) -> CommandResult:
     try:
         latest = _latest_in_mlflow(params.register_.deployable_model)
     except ConnectionError as error:
-        messages.append(f"the pointer's own store alone is asked: {error}")
+        messages.append(f"checked against the release store only: {error}")
     trusted = read_trusted(params.trust.public_keys)
     ledger = read_history(release_store(params), trusted, latest)
     lines = []
-    for link in ledger.links:
-        refused = link.action is LedgerAction.REFUSED
-        stays = f", {link.name} stays" if refused and link.name else ""
-        version = f"version {link.asked}" if refused else link.name
-        lines.append(f"{link.sequence:4}  {link.when}  {version} {link.action.words}{stays}")
-        approved = f"; approved by {', '.join(link.approvals)}" if link.approvals else ""
-        lines.append(f"      by {link.who}: {link.why}{approved}")
-    if not (ledger.links or ledger.problems):
-        lines.append("nothing was ever deployable")
+    for entry in ledger.entries:
+        refused = entry.action is LedgerAction.REFUSED
+        stays = f", {entry.name} stays" if refused and entry.name else ""
+        version = f"version {entry.requested}" if refused else entry.name
+        lines.append(f"{entry.sequence:4}  {entry.when}  {version} {entry.action.words}{stays}")
+        approved = f"; approved by {', '.join(entry.approvals)}" if entry.approvals else ""
+        lines.append(f"      by {entry.who}: {entry.why}{approved}")
+    if not (ledger.entries or ledger.problems):
+        lines.append("no version was ever deployable")
     return CommandResult(
-        [link.tree() for link in ledger.links],
+        [entry.tree() for entry in ledger.entries],
         "\n".join(lines),
         BROKEN_CHAIN if ledger.problems else 0,
         [*messages, *ledger.problems],
@@ -159,7 +166,7 @@ def history(options: ParamsOptions) -> CommandResult:
 
 
 def _latest_in_mlflow(model: str) -> int:
-    """The latest sequence that MLflow has a tag of; 0 where no MLflow is configured."""
+    """The latest sequence in MLflow's tags; 0 where MLflow is not configured."""
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         return 0
     from fpenet.release.registry import tracking, versions
@@ -169,10 +176,10 @@ def _latest_in_mlflow(model: str) -> int:
 
 
 def get(
-    target: Annotated[str, typer.Option(metavar="NAME", help="E.g. t4.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the bundle.")],
+    target: Annotated[str, typer.Option(metavar="NAME", help="The target, e.g. t4.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder for the bundle.")],
     alias: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"Default: {DEPLOYABLE}.")
+        str | None, typer.Option(metavar="NAME", help=f"An alias; default: {DEPLOYABLE}.")
     ] = None,
     version: Annotated[
         str | None, typer.Option(metavar="NUMBER", help="A version, instead of an alias.")
@@ -183,18 +190,17 @@ def get(
             "--from",
             metavar="URL",
             envvar="MLFLOW_TRACKING_URI",
-            help="MLflow at http://host:5000, or the release store: s3://bucket/prefix or a"
-            " folder.",
+            help="MLflow (http://host:5000) or the release store (s3://bucket/prefix or a folder).",
         ),
     ] = None,
     endpoint: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Of the S3 server; default: AWS_ENDPOINT_URL, or AWS."),
+        typer.Option(metavar="URL", help="The S3 server; default: AWS_ENDPOINT_URL, or AWS."),
     ] = None,
     model: Annotated[str, typer.Option(metavar="NAME", help="The registered model.")] = MODEL,
     trusted: Annotated[
         list[Path],
-        typer.Option(metavar="KEYS...", help="NAME.pub, and folders of them: trusted keys."),
+        typer.Option(metavar="KEYS...", help="Files NAME.pub, or folders of them: trusted keys."),
     ] = [Path(".keys")],  # noqa: B006
 ) -> CommandResult:
     """Download the bundle of one target from MLflow or the release store."""
@@ -209,7 +215,7 @@ def get(
     from fpenet.release.store.open_store import open_store
 
     if alias and version:
-        raise InputError(f"--alias {alias} and --version {version}: give one of them")
+        raise InputError(f"--alias {alias} and --version {version}: use only one of them")
     if not source:
         raise InputError("--from is missing, and MLFLOW_TRACKING_URI is not set")
     client: ReleaseClient
@@ -221,14 +227,14 @@ def get(
         client = StoreClient(open_store(source, endpoint))
     keys = read_trusted(trusted)
     query = VersionQuery(model, alias or DEPLOYABLE, version)
-    got = get_release(client, query, target, out, keys)
-    release, link = got.release, got.link
+    fetched = get_release(client, query, target, out, keys)
+    release, entry = fetched.release, fetched.entry
     lines = [
         f"{release.name}: version {release.version} of {release.model}, for {target},"
-        f" in {out}{'' if got.fresh else ', where it was already'}",
-        f"released by the {release.released_by}",
+        f" in {out}{'' if fetched.fresh else ' (already downloaded)'}",
+        f"signed by the {release.released_by}",
     ]
-    lines += [f"{link.action.words} {link.when} by {link.who}: {link.why}"] if link else []
+    lines += [f"{entry.action.words} {entry.when} by {entry.who}: {entry.why}"] if entry else []
     refusals = list(release.manifest.refused)
     lines += [f"not a candidate: {reason}" for reason in refusals]
     value = {
@@ -237,14 +243,14 @@ def get(
         "model": release.model,
         "target": target,
         "out": out.as_posix(),
-        "fresh": got.fresh,
+        "fresh": fetched.fresh,
         "refused": refusals,
     }
     return CommandResult(value, "\n".join(lines))
 
 
 def _authorization(environ: Mapping[str, str]) -> dict[str, str]:
-    """The header that MLflow's own client would send."""
+    """The authorization header, from the same variables as in MLflow's client."""
     if token := environ.get("MLFLOW_TRACKING_TOKEN"):
         return {"Authorization": f"Bearer {token}"}
     if user := environ.get("MLFLOW_TRACKING_USERNAME"):

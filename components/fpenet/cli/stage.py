@@ -1,4 +1,4 @@
-"""The command of a stage: it runs one row of STAGES on the folders below ``--root``."""
+"""The command of a stage: it runs one stage of STAGES on the folders below ``--root``."""
 
 import json
 import os
@@ -21,13 +21,17 @@ OutFolder = Annotated[
     Path | None, typer.Option("--out", metavar="FOLDER", help="Default: ROOT/STAGE.")
 ]
 _LONGEST_LIST = 20
-"""Entries of a list in the text output; JSON has them all."""
+"""Longest list in the text output; JSON contains every entry."""
 
 
 def add_stages(
     app: typer.Typer, chapter: str, special: Mapping[str, Callable[..., CommandResult]]
 ) -> None:
-    """Add the command of each stage of a chapter; ``special`` has those with more options."""
+    """Add the commands of all stages of a chapter.
+
+    Args:
+        special: stage -> the function of a command with more options.
+    """
     for stage in STAGES.values():
         if stage.chapter == chapter:
             function = special.get(stage.name) or _stage_function(stage.name)
@@ -61,7 +65,7 @@ def run_stage_command(
     out_dir = out or (options.root / name)
     if not stage.sealed and out is None:
         if on_s3(params.data.labels):
-            raise InputError(f"data.labels is {params.data.labels}; say where to: --out FOLDER")
+            raise InputError(f"data.labels is {params.data.labels}; --out FOLDER is required")
         out_dir = Path(params.data.labels)
     if stage.reads_labels:
         params = local_labels(params, options.root / "labels")
@@ -71,7 +75,7 @@ def run_stage_command(
     inputs = {input_name: options.root / input_name for input_name in stage.inputs}
     with _live_metrics_of(stage, inputs, params):
         summary = run_stage(name, out_dir, inputs, params, rank_in(os.environ)).summary
-    text = json.dumps(_short(summary), indent=1) if summary else ""  # process 0 of several has one
+    text = json.dumps(_short(summary), indent=1) if summary else ""  # of several, only rank 0's
     if name == "benchmark":
         text = f"{(out_dir / 'benchmark.md').read_text(encoding='utf-8')}\n{text}"
     if blocking := summary.get("blocking"):
@@ -83,7 +87,7 @@ def run_stage_command(
 def _live_metrics_of(
     stage: Stage, inputs: Mapping[str, Path], params: "Params"
 ) -> AbstractContextManager[None]:
-    """MLflow's live view of a training, in the process that writes."""
+    """Log a training to MLflow while it runs; only rank 0 logs."""
     if stage.name != "train" or not has_mlflow(os.environ) or rank_in(os.environ) > 0:
         return nullcontext()
     from fpenet.execution import stage_key

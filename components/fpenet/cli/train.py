@@ -1,4 +1,4 @@
-"""The commands of the chapter train: the stage train, the sweep, and imports from TAO."""
+"""The commands of the chapter train: the stage train, the sweep, and the import from TAO."""
 
 import os
 from collections.abc import Mapping
@@ -32,12 +32,12 @@ def import_tao(
         Path,
         typer.Option(
             metavar="PATH",
-            help="Of a spec: presets/NAME.yaml. Of an ONNX file: a new folder, for"
+            help="For a spec: presets/NAME.yaml. For an ONNX file: a new folder, usable as"
             " train.start_from.",
         ),
     ],
 ) -> CommandResult:
-    """Make a preset of a TAO spec, or initial weights of TAO's ONNX."""
+    """Convert a TAO spec to a preset, or TAO's ONNX file to initial weights."""
     if source.suffix.lower() not in (".yaml", ".yml"):
         from fpenet.tao.onnx import import_onnx
 
@@ -53,10 +53,10 @@ def sweep(
     options: ParamsOptions,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="presets/NAME.yaml; default: best.yaml in ROOT/sweep."),
+        typer.Option(metavar="FILE", help="presets/NAME.yaml; default: ROOT/sweep/best.yaml."),
     ] = None,
 ) -> CommandResult:
-    """Train with values of sweep.space, and write the best as a preset."""
+    """Train with different values of sweep.space, and write the best ones as a preset."""
     from fpenet.core.yaml_tree import write_yaml
     from fpenet.execution import stage_key
     from fpenet.params import RangeParams
@@ -68,7 +68,9 @@ def sweep(
 
     params = options.load()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("one process trains a trial; several sweeps share a sweep.storage")
+        raise InputError(
+            "a sweep runs in one process; to run several, start each with the same sweep.storage"
+        )
     for key, values in params.sweep.space.items():
         ends = (values.low, values.high) if isinstance(values, RangeParams) else values
         for value in ends:
@@ -83,19 +85,19 @@ def sweep(
     from fpenet.data.crops.store import open_crops
     from fpenet.model.sweep import run_sweep, settings_of
 
-    def shown(trial: str, tried: Mapping[str, Any]) -> AbstractContextManager[None]:
+    def logged(trial: str, settings: Mapping[str, Any]) -> AbstractContextManager[None]:
         if not has_mlflow(os.environ):
             return nullcontext()
-        return live_metrics(params.register_.experiment, trial, TrialOf(study, tried))
+        return live_metrics(params.register_.experiment, trial, TrialOf(study, settings))
 
     folder = options.root / "sweep"
     store = open_crops(inputs["crop"])
-    result = run_sweep(store, local.train, params.sweep, study, folder, shown)
+    result = run_sweep(store, local.train, params.sweep, study, folder, logged)
     if registry:
         log_sweep_result(params.register_.experiment, TrialOf(study, result.best), result.value)
     best = settings_of(params.train, result.best).model_dump(mode="json")
     out = out or folder / "best.yaml"
-    title = f"Study {study}: {result.value:.3f} px of the 80x80 crop on people of train held aside"
+    title = f"Study {study}: {result.value:.3f} px of the 80x80 crop on held-out subjects of train"
     write_yaml({"train": best}, title, out)
     settings = ", ".join(f"{key} = {value}" for key, value in result.best.items())
     lines = [result.table, f"{out}: {settings}", *_usage_of_preset(out, options.params)]
@@ -109,7 +111,7 @@ def sweep(
 
 
 def _usage_of_preset(out: Path, params: Path) -> list[str]:
-    """How the preset is used; none for a file outside of the folder of presets."""
+    """The line on how to use the preset; empty for a file outside the folder presets/."""
     if out.parent.resolve() != (params.parent / "presets").resolve():
         return []
-    return [f"use it with --preset {out.stem}, or make release PRESET={out.stem}"]
+    return [f"use this preset with --preset {out.stem}, or make release PRESET={out.stem}"]

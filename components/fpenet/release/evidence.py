@@ -1,7 +1,7 @@
-"""What a release is, as plain values: its digest, its engines, whether it may be a candidate.
+"""The evidence of a release: its digest, its engines, and whether it may become the candidate.
 
-Input: the finished folders of the stages, already verified. Does: joins what they say. Output: JSON
-values; nothing here knows of MLflow.
+Input: the finished, verified folders of the stages. Does: reads their results into one record.
+Output: values that MLflow, the report and the model card show. This module does not import MLflow.
 """
 
 import json
@@ -26,13 +26,13 @@ from fpenet.release.release_manifest import EngineSummary, TrainingSummary
 RELEASE_TAG = "fpenet.release"
 NAME_TAG = "fpenet.name"
 PROMOTION_TAG = "fpenet.promotion"
-"""What the gate answered when the version was asked for."""
+"""Tag of a version: the latest decision on a promotion request for it."""
 CANDIDATE = "candidate"
 """Alias of the version that the pipeline proposes."""
 DEPLOYABLE = "deployable"
-"""Alias of the version that people asked for and the gate let pass."""
+"""Alias of the version that devices download. Setting it is a promotion request."""
 REPORT, CARD, PUBLISHED = "report.html", "model_card.md", "published"
-"""What stage report leaves: the report, the model card, and the folder of what MLflow gets."""
+"""Outputs of stage report: the report, the model card, and the folder that MLflow stores."""
 MAIN_REGIONS = ("all", "eyes", "mouth")
 _T = TypeVar("_T")
 
@@ -48,11 +48,11 @@ class TrainedNet(TrainingSummary):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the stages of one release say.
+    """The results of all stages of one release.
 
     Attributes:
         folders: stage -> its finished folder.
-        manifests: stage -> its sealed manifest.
+        manifests: stage -> its manifest.
         validation: ``report.json`` of the stage validate.
         kpi: ``kpi.json``.
         engines: rows of ``engines.json``.
@@ -72,7 +72,7 @@ class Evidence:
 
     @property
     def release(self) -> str:
-        """The release's digest: of the content of every stage, from the data to the bundles."""
+        """The digest of the release, computed from the content digest of every stage."""
         return digest_json({name: manifest.content for name, manifest in self.manifests.items()})
 
     @property
@@ -91,17 +91,17 @@ class Evidence:
 
 
 def version_name(evidence: Evidence, kind: str, version: str) -> str:
-    """What the model card would call it: ``deployable_v3.0`` is registered version 0 of v3.
+    """The name of a version in the style of NVIDIA's card, e.g. ``deployable_v3.0``.
 
     Args:
         kind: ``deployable`` or ``trainable``.
-        version: the number of the deployable in the registry, which no other release has.
+        version: number of the deployable model's version in the registry; unique per release.
     """
     return f"{kind}_{evidence.manifests['bundle'].params['bundle']['version']}.{version}"
 
 
 def shipped_precisions(evidence: Evidence) -> dict[str, list[str]]:
-    """Target -> the precisions of its engines that were executed and passed the gate."""
+    """Target -> the precisions of its engines that ran and passed the gate."""
     shipped: dict[str, list[str]] = {}
     for row in evidence.engines:
         if row.ready and evidence.verdict.engine_passed(row.id):
@@ -110,10 +110,10 @@ def shipped_precisions(evidence: Evidence) -> dict[str, list[str]]:
 
 
 def read_evidence(folders: Mapping[str, Path]) -> Evidence:
-    """What the stage folders hold.
+    """Read the evidence from the stage folders.
 
     Raises:
-        InputError: naming the file that is missing or not JSON.
+        InputError: a file is missing or is not JSON; the message names it.
     """
     return Evidence(
         folders,
@@ -128,7 +128,7 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
 
 
 def unfinished_targets(engines: Sequence[Engine]) -> dict[str, list[str]]:
-    """Status ``pending`` and ``failed`` -> the targets that have such an engine."""
+    """Status ``pending`` and ``failed`` -> the targets that have an engine with this status."""
     return {
         str(status): sorted({row.target for row in engines if row.status is status})
         for status in (EngineStatus.PENDING, EngineStatus.FAILED)
@@ -136,7 +136,7 @@ def unfinished_targets(engines: Sequence[Engine]) -> dict[str, list[str]]:
 
 
 def refusals(evidence: Evidence, required_targets: Sequence[str]) -> list[str]:
-    """Why this release may not be a candidate; empty when it may."""
+    """The reasons why this release may not become the candidate; empty when it may."""
     return objections(evidence.verdict, evidence.engines, required_targets)
 
 
@@ -145,9 +145,9 @@ def objections(
     engines: Sequence[Engine],
     required_targets: Sequence[str],
 ) -> list[str]:
-    """What ``gate.json`` and the rows of ``engines.json`` have against a release.
+    """The reasons against a release in ``gate.json`` and ``engines.json``.
 
-    A required target needs one engine that was executed, judged and not refused by the gate.
+    A required target needs at least one engine that ran and passed the gate.
     """
     reasons = [] if verdict.passed else list(verdict.reasons)
     if not verdict.passed and not reasons:
@@ -156,15 +156,15 @@ def objections(
         rows = [row for row in engines if row.target == target]
         ready = [row for row in rows if row.ready]
         if not ready:
-            found = ", ".join(sorted({row.status.words for row in rows})) or "not built at all"
-            reasons.append(f"required target {target} is not ready: {found}")
+            states = ", ".join(sorted({row.status.words for row in rows})) or "not built"
+            reasons.append(f"required target {target} is not ready: {states}")
         elif not any(verdict.engine_passed(row.id) for row in ready):
             reasons.append(f"required target {target} has no engine that passed the gate")
     return reasons
 
 
 def engine_rows(evidence: Evidence) -> list[EngineSummary]:
-    """The engines with the gate's verdict on each and the latency at batch 1, in milliseconds."""
+    """Each engine with the gate's verdict and the median latency at batch 1, in milliseconds."""
     return [
         EngineSummary(
             row.target,
@@ -182,12 +182,13 @@ def engine_rows(evidence: Evidence) -> list[EngineSummary]:
 
 
 def _int8_words(evidence: Evidence) -> str:
-    int8 = sorted(name for name, found in shipped_precisions(evidence).items() if "int8" in found)
-    return f"With INT8 for {', '.join(int8)}." if int8 else "Without INT8."
+    shipped = shipped_precisions(evidence)
+    targets = sorted(target for target, precisions in shipped.items() if "int8" in precisions)
+    return f"With INT8 for {', '.join(targets)}." if targets else "Without INT8."
 
 
 def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
-    """Tags of a registered version: digests, KPI, verdict, engines, complete or partial."""
+    """The tags of a registered version: digests, KPI, verdict, engines, complete or partial."""
     unfinished = any(unfinished_targets(evidence.engines).values())
     tags = {
         RELEASE_TAG: evidence.release,
@@ -197,7 +198,7 @@ def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
         "fpenet.int8": _int8_words(evidence).rstrip("."),
         "fpenet.refused": "; ".join(reasons)[:5000],
     }
-    tags |= {f"digest.{name}": one.content for name, one in evidence.manifests.items()}
+    tags |= {f"digest.{name}": manifest.content for name, manifest in evidence.manifests.items()}
     for name, value in evidence.kpi.metrics.items():
         if name.rpartition("/")[2] in MAIN_REGIONS:
             tags[f"kpi.{name}"] = "n/a" if value is None else f"{value:.4g}"
@@ -208,7 +209,7 @@ def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
 
 
 def flat_params(manifests: Mapping[str, Manifest]) -> dict[str, str]:
-    """Every parameter that any stage read: ``train.augment.zoom`` -> its value as JSON or text."""
+    """Every parameter that a stage read: ``train.augment.zoom`` -> its value as JSON or text."""
     flat: dict[str, str] = {}
 
     def walk(prefix: str, value: Any) -> None:
@@ -224,7 +225,7 @@ def flat_params(manifests: Mapping[str, Manifest]) -> dict[str, str]:
 
 
 def flat_metrics(evidence: Evidence) -> dict[str, float]:
-    """Every number that was measured: KPI, parity, latency, size of engines."""
+    """Every measured number: KPI, parity, latency, and size of the engines."""
     metrics: dict[str, float | None] = {
         f"kpi/{name}": value for name, value in evidence.kpi.metrics.items()
     }
@@ -244,10 +245,14 @@ def flat_metrics(evidence: Evidence) -> dict[str, float]:
 
 
 def read_curve(train_dir: Path) -> list[dict[str, float]]:
-    """The lines of ``curve.jsonl``: numbers of each epoch."""
+    """The lines of ``curve.jsonl``, one per epoch.
+
+    Raises:
+        InputError: the file is missing.
+    """
     path = train_dir / "curve.jsonl"
     if not path.is_file():
-        raise InputError(f"{path}: no such file; train writes one line an epoch")
+        raise InputError(f"{path}: no such file; stage train writes one line per epoch")
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     return [
         {key: float(value) for key, value in line.items() if isinstance(value, int | float)}

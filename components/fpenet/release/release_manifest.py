@@ -1,7 +1,7 @@
-"""``release.json`` and its signature: what a release holds, by digest, and who released it.
+"""The release manifest ``release.json`` and its signature: the digest of every file of a release.
 
-Everything that is fetched or promoted later is checked against this one signed file: the evidence
-through the digest of each stage, the artifacts through ``files``.
+Every later download and promotion is checked against this signed file: the evidence by the digest
+of each stage, the artifacts by ``files``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,17 +17,17 @@ from fpenet.deploy.engines.targets import Precision, RuntimeName
 from fpenet.provenance.digest import digest_file, digest_json, files_of
 from fpenet.provenance.signing import PublicKey, verify_file
 
-RECORD = "release.json"
+RELEASE_MANIFEST = "release.json"
 ARTIFACTS = ("trainable", "deployable")
-"""Folders of the MLflow run that a version of each model stands for."""
+"""The folders of the MLflow run that the versions of the two registered models contain."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of the release as it is stored: its SHA-256 and its size in bytes.
+    """A stored file of the release: its SHA-256 and its size in bytes.
 
     Attributes:
-        plain_sha256: of what was encrypted; None where the file is stored as it is.
+        plain_sha256: SHA-256 of the file before encryption; None where it is not encrypted.
     """
 
     sha256: str
@@ -36,7 +36,7 @@ class StoredFile:
 
 
 class ReleaseState(Identifier):
-    """``partial``: an engine is pending, or its build failed."""
+    """Whether every engine was built; ``partial``: an engine is pending, or its build failed."""
 
     COMPLETE = "complete"
     PARTIAL = "partial"
@@ -44,7 +44,7 @@ class ReleaseState(Identifier):
 
 @dataclass(frozen=True, slots=True)
 class GateSummary:
-    """Whether the gate passed the release, and the reasons why not."""
+    """Whether the gate passed the release, and the reasons of a refusal."""
 
     passed: bool
     reasons: tuple[str, ...]
@@ -90,8 +90,8 @@ class EngineSummary:
     """An engine.
 
     Attributes:
-        p50_ms: of a call with one face; None where it was not timed.
-        passed: whether the gate passed it; None where it was not judged.
+        p50_ms: median latency of a call with one face; None where it was not timed.
+        passed: whether the gate passed the engine; None where it was not judged.
     """
 
     target: str
@@ -112,14 +112,14 @@ class EngineSummary:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSummary:
-    """The part of ``release.json`` that is known before the release is registered.
+    """The part of ``release.json`` that does not depend on the registry.
 
     Attributes:
-        release: digest of the content of every stage.
-        candidate: whether it may be promoted.
-        alias: that the registered versions get; None where it is no candidate.
-        refused: why it is no candidate.
-        pending, failed: targets that have such an engine.
+        release: digest of the release, computed from ``digests``.
+        candidate: whether the release may become the candidate.
+        alias: alias of the registered versions; None where the release is not a candidate.
+        refused: the reasons why the release is not a candidate.
+        pending, failed: the targets that have an engine with this status.
         digests: stage -> digest of its content.
     """
 
@@ -140,17 +140,17 @@ class ReleaseSummary:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseManifest(ReleaseSummary, FileRecord):
-    """``release.json``.
+    """The content of ``release.json``.
 
     Attributes:
-        model, version: the registered deployable model.
-        name: of that version, as the model card names it, e.g. ``deployable_v3.0``.
-        trainable_model, trainable_version: the registered trainable model.
+        model, version: the registered deployable model, and the number of its version.
+        name: of that version, e.g. ``deployable_v3.0``.
+        trainable_model, trainable_version: the same of the registered trainable model.
         signed_by: description of the key that signed the release.
-        run_id, experiment_id: of MLflow.
-        encryption: id of the model key, or ``none``.
+        run_id, experiment_id: MLflow's ids.
+        encryption: cipher and id of the model key, or ``none``.
         files: path in the run, below ``trainable/`` or ``deployable/`` -> the stored file.
-        report, model_card: files on the machine that made the release.
+        report, model_card: paths on the machine that made the release.
     """
 
     model: str
@@ -182,22 +182,22 @@ class Release:
 
     @property
     def digest(self) -> str:
-        """Of the content of every stage."""
+        """The digest of the release."""
         return self.manifest.release
 
     @property
     def name(self) -> str:
-        """As the model card names the version."""
+        """The name of the version, e.g. ``deployable_v3.0``."""
         return self.manifest.name
 
     @property
     def model(self) -> str:
-        """The registered deployable model."""
+        """The name of the registered deployable model."""
         return self.manifest.model
 
     @property
     def version(self) -> str:
-        """Its version in the registry."""
+        """The number of the version in the registry."""
         return self.manifest.version
 
     @property
@@ -214,11 +214,11 @@ class Release:
 def stored_files(
     artifacts: Iterable[tuple[Path, str]], plain: Mapping[str, str]
 ) -> dict[str, StoredFile]:
-    """Path in the run -> the stored file, of each file below ``ARTIFACTS``.
+    """Path in the run -> the stored file, for each file below ``ARTIFACTS``.
 
     Args:
-        artifacts: files and folders, each with the folder of the run that it goes to.
-        plain: name in the run -> SHA-256 of what was encrypted.
+        artifacts: files and folders, each with its folder in the run.
+        plain: path in the run -> SHA-256 of the file before encryption.
     """
     stored: dict[str, StoredFile] = {}
     for path, folder in artifacts:
@@ -232,20 +232,20 @@ def stored_files(
 
 
 def read_release(folder: Path, trusted: Sequence[PublicKey]) -> Release:
-    """The release whose manifest and signature lie in ``folder``.
+    """Read the release manifest in ``folder`` and check its signature.
 
     Raises:
-        InputError: naming the file: missing, not signed by a trusted key, changed, of another
-            format version, or no manifest of a release.
+        InputError: the manifest or its signature is missing, no trusted key signed it, it has
+            another format version, or it is not a release manifest; the message names the file.
     """
-    path = folder / RECORD
+    path = folder / RELEASE_MANIFEST
     payload, public = verify_file(path, trusted)
     manifest = ReleaseManifest.parse(payload, path)
     if digest_json(dict(manifest.digests)) != manifest.release:
         raise InputError(f"{path}: its digests are not those of release {manifest.release[:12]}")
-    leaving = [name for name in manifest.files if not _inside(name)]
-    if leaving:
-        raise InputError(f"{path}: names a file outside of the release: {leaving[0]}")
+    outside = [name for name in manifest.files if not _inside(name)]
+    if outside:
+        raise InputError(f"{path}: lists a file outside the release: {outside[0]}")
     return Release(manifest, public)
 
 

@@ -1,4 +1,4 @@
-"""Cartoon faces with 68 keypoints: lines on grey, everyone a little different."""
+"""Cartoon faces with 68 keypoints: lines on a grey image, with a random shape for each face."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ SIZE = 96
 
 
 def cartoon_shape(random: np.random.Generator) -> Floats:
-    """(68, 2) points about (0, 0), the face about 2 wide."""
+    """(68, 2) points around (0, 0); the face is about 2 units wide."""
 
     def arc(
         x: float, y: float, width: float, height: float, start: float, stop: float, count: int
@@ -43,9 +43,9 @@ def cartoon_shape(random: np.random.Generator) -> Floats:
 
 
 def draw_cartoon(points: Floats) -> Grey:
-    """A picture of the face whose points these are."""
-    picture = Image.new("L", (SIZE, SIZE), 150)
-    draw = ImageDraw.Draw(picture)
+    """A (SIZE, SIZE) image of the face with these points."""
+    image = Image.new("L", (SIZE, SIZE), 150)
+    draw = ImageDraw.Draw(image)
 
     def line(first: int, last: int, shade: int, closed: bool = False) -> None:
         path = [tuple(point) for point in points[first:last]]
@@ -56,33 +56,33 @@ def draw_cartoon(points: Floats) -> Grey:
         line(first, last, shade)
     for first, last, shade in ((36, 42, 10), (42, 48, 10), (48, 60, 20), (60, 68, 240)):
         line(first, last, shade, closed=True)
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 @pytest.fixture(scope="session")
 def cartoons() -> tuple[LabelledFaces, list[Grey]]:
-    """240 faces of 60 people, and their pictures."""
+    """240 faces of 60 subjects, and their images."""
     random = np.random.default_rng(35)
-    samples, pictures = [], []
+    samples, images = [], []
     for number in range(240):
         turn = random.normal(0, 0.1)
         rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         place = random.uniform(44, 52, 2)
         points = random.uniform(20, 26) * cartoon_shape(random) @ rotation.T + place
         noise = random.normal(0, 6, (SIZE, SIZE))
-        pictures.append(np.clip(draw_cartoon(points) + noise, 0, 255).astype(np.uint8))
+        images.append(np.clip(draw_cartoon(points) + noise, 0, 255).astype(np.uint8))
         points += random.normal(0, 0.3, points.shape)
         box, visible = keypoints_box(points), np.ones(68, bool)
         name = f"images/s{number // 4:03d}_{number % 4}.png"
         samples.append(
             FaceSample(name, (SIZE, SIZE), box, points, visible, 0, f"s{number // 4:03d}")
         )
-    return labelled_faces(samples), pictures
+    return labelled_faces(samples), images
 
 
 @pytest.fixture
 def faces_with() -> Callable[..., LabelledFaces]:
-    """A few faces of 4 points: ``faces_with(points=[...], occlusion=[...])``, sound by default."""
+    """Faces with 4 points, valid by default: ``faces_with(points=[...], occlusion=[...])``."""
 
     def make(count: int = 1, **changed: Any) -> LabelledFaces:
         points = np.array([[12.0, 12.0], [48.0, 14.0], [30.0, 46.0], [np.nan, np.nan]])

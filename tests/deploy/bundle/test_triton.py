@@ -10,7 +10,7 @@ from google.protobuf import text_format
 
 from fpenet.deploy.bundle.triton import configs, engine_place
 from fpenet.deploy.engines.targets import TARGETS
-from tests.deploy.bundle.served import read_config
+from tests.deploy.bundle.triton_models import read_config
 
 KINDS = {1: "TYPE_FP32", 2: "TYPE_UINT8"}
 

@@ -224,14 +224,14 @@ def test_a_model_made_for_a_larger_box_is_shown_it_and_answers_in_the_same_pixel
 def test_two_models_are_compared_from_a_bundle_a_file_and_kept_predictions(
     stages: SimpleNamespace, store: CropStore, params: Params, tmp_path: Path
 ) -> None:
-    how = (store, params.evaluate, params.gate.comparison)
+    settings = (store, params.evaluate, params.gate.comparison)
     theirs = write_foreign(tmp_path / "theirs.onnx", mean_shape(store))
-    rows = compare_models(stages.bundle / "cpu", theirs, *how)
+    rows = compare_models(stages.bundle / "cpu", theirs, *settings)
     assert rows[0].verdict() == "better"  # than random weights
-    kept = compare_models(stages.evaluate, stages.train, *how)
-    assert kept[0].change == pytest.approx(0.0, abs=1e-6)
-    assert kept[0].verdict() == "no difference seen"
-    assert kept[0].cells()[:3] == ("crop_px/all", "all faces", "4")
+    same = compare_models(stages.evaluate, stages.train, *settings)
+    assert same[0].change == pytest.approx(0.0, abs=1e-6)
+    assert same[0].verdict() == "no difference seen"
+    assert same[0].cells()[:3] == ("crop_px/all", "all faces", "4")
 
 
 def test_kept_predictions_of_other_faces_are_refused(

@@ -245,8 +245,8 @@ def test_the_points_of_a_video_are_smoothed_unless_asked_otherwise(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--smooth", "-1", "2"], "--smooth -1 2: both positive, or 0 0"),
-        (["--smooth", "0", "2"], "--smooth 0 2: both positive, or 0 0"),
+        (["--smooth", "-1", "2"], "--smooth -1 2: both must be positive, or both 0"),
+        (["--smooth", "0", "2"], "--smooth 0 2: both must be positive, or both 0"),
         (["--fps", "0"], "--detect-every and --fps must be positive"),
         (["--detect-every", "0"], "--detect-every and --fps must be positive"),
     ],
@@ -268,7 +268,7 @@ def test_check_says_what_each_engine_is_worth(
 ) -> None:
     assert main(["check", str(stages.bundle)]) == 0
     said = capsys.readouterr().out
-    assert "cpu/int8: good, " in said
+    assert "cpu/int8: passed, " in said
     assert "nano/fp16: not run here: it is not built yet; run build.sh" in said
     assert "l4/fp16: not run here: " in said
     folder = tmp_path / "cpu"

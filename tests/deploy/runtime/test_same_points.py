@@ -15,7 +15,7 @@ import fpenet
 from fpenet.cli.main import main
 from fpenet.deploy.bundle.fpenet_points import face_rect, points_in_frame
 from synthface import FaceSpec, render_face
-from tests.deploy.bundle.served import ask
+from tests.deploy.bundle.triton_models import run_model
 
 SCALE = 1.2
 Points = NDArray[np.floating]
@@ -88,7 +88,7 @@ def test_the_triton_ensemble(stages: SimpleNamespace, shown: Shown) -> None:
         "image": bgr(image),
         "boxes": np.array([box, box], np.float32),
     }
-    said = ask(stages.bundle / "cpu" / "triton", "fpenet", inputs)
+    said = run_model(stages.bundle / "cpu" / "triton", "fpenet", inputs)
     assert said["confidence"].shape == (2, 68)
     for points in said["keypoints_image"]:
         assert worst(points, landmarker_points(stages, shown, "int8"), box) < 0.05

@@ -15,11 +15,11 @@ from fpenet.cli import main as cli
 from fpenet.provenance.digest import digest_file, files_of
 from fpenet.provenance.signing import PublicKey, SigningKey, make_key, read_trusted
 from fpenet.release.fetch.clients import RegistryClient, ReleaseClient, StoreClient, VersionQuery
-from fpenet.release.fetch.get import LINK, get_release
+from fpenet.release.fetch.get import ENTRY, get_release
 from fpenet.release.store.folder import FileStore
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import open_store
-from fpenet.release.store.pointer import LINK_TAG, LedgerEntry, entry_json, read_head
+from fpenet.release.store.pointer import ENTRY_TAG, LedgerEntry, entry_json, read_head
 from tests.faulty_proxy import FaultyProxy, cut, proxied, refused, replaced
 from tests.release_store import promote_release
 
@@ -103,7 +103,7 @@ def test_a_promoted_release_is_brought_whole_and_once(released: Released, tmp_pa
     for kind in ("mlflow", "store"):
         out = tmp_path / "device" / kind
         got = released.get(kind, out)
-        assert (got.fresh, got.release.version, got.link.sequence) == (True, "1", 1)
+        assert (got.fresh, got.release.version, got.entry.sequence) == (True, "1", 1)
         assert holds(out)
         assert {path.name for path in files_of(out)} == {
             "SHA256SUMS",
@@ -111,7 +111,7 @@ def test_a_promoted_release_is_brought_whole_and_once(released: Released, tmp_pa
             "fp32.onnx",
             "golden.npz",
             "model.json",
-            "link.json",
+            "entry.json",
             "release.json",
             "release.json.sig",
         }
@@ -147,7 +147,7 @@ def test_a_get_that_gave_up_is_taken_up_by_the_next(
     out, end = tmp_path / "device", "deployable/cpu/fp32.onnx"
     with proxied(released.mlflow_url) as proxy:
         proxy.faults = [(end, cut(100_000)), *[(end, refused(503, "SlowDown"))] * 4]
-        with pytest.raises(ConnectionError, match="the server answers 503"):
+        with pytest.raises(ConnectionError, match="HTTP status 503"):
             released.get("mlflow", out, proxy.endpoint)
         assert not out.exists()
         released.get("mlflow", out, proxy.endpoint)
@@ -165,7 +165,9 @@ def test_other_bytes_than_the_record_lists_are_refused(released: Released, tmp_p
         released.get("mlflow", out, proxy.endpoint)  # once may be the network
         assert holds(out)
         proxy.faults = [(end, changed)] * 2
-        with pytest.raises(ValueError, match=r"fp32\.onnx: other bytes came than the signed"):
+        with pytest.raises(
+            ValueError, match=r"fp32\.onnx: two downloads had another digest than the"
+        ):
             released.get("mlflow", tmp_path / "other", proxy.endpoint)
         assert not (tmp_path / "other").exists()
         proxy.faults = [("release.json", replaced(b'"candidate": true', b'"candidate":   0'))]
@@ -180,12 +182,12 @@ def test_what_mlflow_alone_calls_deployable_is_refused(released: Released, tmp_p
     client, out = MlflowClient(), tmp_path / "device"
     released.add()
     client.set_registered_model_alias(released.model, "deployable", "2")
-    with pytest.raises(ValueError, match=r"version 2 .* but the gate did not promote it"):
+    with pytest.raises(ValueError, match=r"version 2 .* but no ledger entry: it was not promoted"):
         released.get("mlflow", out)
     head = read_head(released.store, released.trusted)
-    assert head.link is not None
-    client.set_model_version_tag(released.model, "2", LINK_TAG, entry_json(head.link))
-    with pytest.raises(ValueError, match=r"but the gate's word is of .* 1"):
+    assert head.entry is not None
+    client.set_model_version_tag(released.model, "2", ENTRY_TAG, entry_json(head.entry))
+    with pytest.raises(ValueError, match=r"but its ledger entry is for .* version 1"):
         released.get("mlflow", out)
     stranger = make_key(tmp_path / "stranger.pem")
     (releaser,) = read_trusted([tmp_path / ".keys/development.pub"])
@@ -197,10 +199,10 @@ def test_what_mlflow_alone_calls_deployable_is_refused(released: Released, tmp_p
         tmp_path / "run-of-stranger",
     )
     assert other.version == "2"
-    with pytest.raises(ValueError, match=r"does not hold: .* which is not trusted here"):
+    with pytest.raises(ValueError, match=r"is not valid: .* which is not trusted here"):
         released.get("mlflow", out)
     assert not out.exists()
-    assert released.get("mlflow", out, alias="candidate").link is None  # asked for by its name
+    assert released.get("mlflow", out, alias="candidate").entry is None  # asked for by its name
     assert released.get("store", out).release.version == "1"
 
 
@@ -215,20 +217,20 @@ def test_a_source_that_was_put_back_is_refused(released: Released, tmp_path: Pat
     MlflowClient().set_registered_model_alias(released.model, "deployable", "1")
     (tmp_path / "releases/pointer.json").write_bytes(old)
     for kind in ("mlflow", "store"):
-        with pytest.raises(ValueError, match=r"the source is at sequence 1, but .* sequence 2"):
+        with pytest.raises(ValueError, match=r"of the source has sequence 1, but .* sequence 2"):
             released.get(kind, out)
-    assert json.loads((out / LINK).read_text())["version"] == "2"
+    assert json.loads((out / ENTRY).read_text())["version"] == "2"
 
 
 @in_a_folder
 def test_what_is_not_there_is_one_line(released: Released, tmp_path: Path) -> None:
     for kind, wanted, said in (
-        ("mlflow", {"target": "t4"}, r"deployable_v3\.1 ships nothing for target t4; it has cpu"),
-        ("mlflow", {"alias": "nobody"}, "the server answers 40[04]: .*alias nobody not found"),
-        ("mlflow", {"version": "7"}, r"the server answers 404: .*version=7\) not found"),
-        ("store", {"alias": "candidate"}, "knows deployable only; candidate is told by MLflow"),
-        ("store", {"version": "7"}, "no version 7 of .* in this release store"),
-        ("store", {"model": "faces"}, "no deployable of faces in this release store"),
+        ("mlflow", {"target": "t4"}, r"deployable_v3\.1 has no bundle for t4; its targets: cpu"),
+        ("mlflow", {"alias": "nobody"}, "HTTP status 40[04]: .*alias nobody not found"),
+        ("mlflow", {"version": "7"}, r"HTTP status 404: .*version=7\) not found"),
+        ("store", {"alias": "candidate"}, "has the alias deployable only; download candidate from"),
+        ("store", {"version": "7"}, "this release store has no version 7 of"),
+        ("store", {"model": "faces"}, "this release store has no version deployable of faces"),
     ):
         with pytest.raises(ValueError, match=said) as error:
             released.get(kind, tmp_path / "device", **wanted)
@@ -241,7 +243,7 @@ def test_a_folder_of_another_purpose_is_left_alone(released: Released, tmp_path:
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "thesis.tex").write_text("years")
-    with pytest.raises(ValueError, match="holds something that `fpenet get` did not bring"):
+    with pytest.raises(ValueError, match="not empty, and not written by `fpenet get`"):
         released.get("store", out)
     assert (out / "thesis.tex").read_text() == "years"
 
@@ -267,8 +269,8 @@ def test_the_command_asks_with_the_credentials_of_the_environment(
         assert cli.main(words) == 2
     said = capsys.readouterr()
     assert said.out.startswith(f"deployable_v3.1: version 1 of {released.model}, for cpu, in ")
-    assert "promoted 2026-11-25T12:00:00Z by unknown: asked for in MLflow" in said.out
-    assert "the server answers 401; set MLFLOW_TRACKING_TOKEN, or" in said.err
+    assert "promoted 2026-11-25T12:00:00Z by unknown: requested in MLflow" in said.out
+    assert "HTTP status 401; set MLFLOW_TRACKING_TOKEN, or" in said.err
     assert cli.main([*words, "--from", "ftp://host"]) == 2
     assert "must be http(s)://, s3:// or a folder" in capsys.readouterr().err
 

@@ -41,25 +41,25 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     gate = promoting({"promote.store": place[0], "storage.endpoint": place[1]})
     assert not pending_request(gate.params)
     assert decide_request(gate.params) is None
-    gate.ask("1")
+    gate.request("1")
     assert pending_request(gate.params)
     answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, answer.asked, answer.deployable) == ("promoted", "1", "1")
+    assert (answer.action, answer.requested, answer.deployable) == ("promoted", "1", "1")
     assert str(answer) == f"{release['model']} version 1 (deployable_v3.1) promoted"
     assert gate.alias == "1"
-    link = gate.head.link
-    assert link is not None
-    record = link.digests["record"]
-    assert (link.sequence, link.who) == (1, "unknown")
-    assert link.digests == {**release["digests"], "record": record}
-    assert gate.page("1").tags["fpenet.link"] == entry_json(link)
-    assert (link.release, link.name) == (release["release"], "deployable_v3.1")
+    entry = gate.head.entry
+    assert entry is not None
+    digest = entry.digests["release_manifest"]
+    assert (entry.sequence, entry.who) == (1, "unknown")
+    assert entry.digests == {**release["digests"], "release_manifest": digest}
+    assert gate.page("1").tags["fpenet.ledger_entry"] == entry_json(entry)
+    assert (entry.release, entry.name) == (release["release"], "deployable_v3.1")
     store = release_store(gate.params)
     found = store.read(f"files/{digest_bytes(b'engine')}")
     assert found is not None
     assert found.data == b"engine"
-    published = store.read(f"releases/{record}/release.json")
+    published = store.read(f"releases/{digest}/release.json")
     assert published is not None
     assert json.loads(published.data)["version"] == "1"
     page = gate.page("1")
@@ -78,16 +78,16 @@ def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
     register(stage_folders("good"))
     reason = "image_px/all is 7; must be below 6"
     register(stage_folders("bad", verdict={"passed": False, "reasons": [reason]}))
-    gate.ask("2")
+    gate.request("2")
     for sequence in (1, 2):  # no alias before: it is removed again
         answer = decide_request(gate.params)
         assert answer is not None
         assert (answer.action, answer.reasons) == ("refused", (reason,))
         assert (gate.alias, gate.head.version, gate.head.sequence) == (None, None, sequence)
-        gate.ask("2")
-    gate.ask("1")
+        gate.request("2")
+    gate.request("1")
     assert decide_request(gate.params)
-    gate.ask("2")
+    gate.request("2")
     assert decide_request(gate.params)
     assert (gate.alias, gate.head.version) == ("1", "1")
     page = gate.page("2")
@@ -96,8 +96,13 @@ def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
     assert said[0].startswith("Promotion refused: image_px/all is 7; must be below 6 (2")
     assert said[1:3] == ["", "# Model card"]  # in place of the answer before
     history = read_history(release_store(gate.params), read_trusted(gate.params.trust.public_keys))
-    assert [link.action for link in history.links] == ["refused", "promoted", "refused", "refused"]
-    assert [link.asked for link in history.links] == ["2", "1", "2", "2"]
+    assert [entry.action for entry in history.entries] == [
+        "refused",
+        "promoted",
+        "refused",
+        "refused",
+    ]
+    assert [entry.requested for entry in history.entries] == ["2", "1", "2", "2"]
 
 
 def test_a_removed_alias_comes_back(
@@ -107,12 +112,12 @@ def test_a_removed_alias_comes_back(
 
     gate = promoting()
     register(stage_folders())
-    gate.ask("1")
+    gate.request("1")
     assert decide_request(gate.params)
     MlflowClient().delete_registered_model_alias(gate.model, "deployable")
     answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, answer.asked, gate.alias) == ("refused", None, "1")
+    assert (answer.action, answer.requested, gate.alias) == ("refused", None, "1")
     assert "the alias deployable was removed" in gate.page("1").tags["fpenet.promotion"]
 
 
@@ -121,12 +126,12 @@ def test_a_target_that_is_required_by_now_is_missed(
 ) -> None:
     register(stage_folders())
     gate = promoting({"register.required_targets": ["cpu", "h200"]})
-    gate.ask("1")
+    gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
     assert answer.reasons == (
-        "required target h200 is not ready: not built at all",
-        "required target h200: its bundle holds no engine that was judged",
+        "required target h200 is not ready: not built",
+        "required target h200: its bundle contains no judged engine",
     )
 
 
@@ -139,7 +144,7 @@ def _of_the_run(gate: Promoting) -> Path:
     [
         (
             lambda run: (run / "deployable/cpu/fp32.onnx").write_bytes(b"another"),
-            ("deployable/cpu/fp32.onnx is not the file that was released",),
+            ("deployable/cpu/fp32.onnx is not the released file",),
         ),
         (
             lambda run: (run / "deployable/cpu/fp32.onnx").unlink(),
@@ -147,15 +152,15 @@ def _of_the_run(gate: Promoting) -> Path:
         ),
         (
             lambda run: (run / "trainable/more.bin").write_bytes(b""),
-            ("trainable/more.bin was not released",),
+            ("trainable/more.bin is not in the release",),
         ),
         (
             lambda run: (run / "gate/gate.json").write_text('{"passed": true, "reasons": []}'),
-            ("gate/gate.json: is not the one that the gate saw",),
+            ("gate/gate.json: its digest is not that of stage gate",),
         ),
         (
             lambda run: (run / "model_card.md").write_text("# The best model"),
-            ("model_card.md is not the one that was released",),
+            ("model_card.md is not the released file",),
         ),
         (
             lambda run: (run / "release.json.sig").unlink(),
@@ -163,7 +168,7 @@ def _of_the_run(gate: Promoting) -> Path:
         ),
         (
             lambda run: (run / "release.json").unlink(),
-            ("it has no release.json: it was not made and signed by this pipeline",),
+            ("it has no release.json: this pipeline did not register it",),
         ),
         (
             lambda run: shutil.rmtree(run / "manifests/gate"),
@@ -181,7 +186,7 @@ def test_what_was_changed_since_it_was_signed_is_refused_by_name(
     gate = promoting()
     register(stage_folders())
     harm(_of_the_run(gate))
-    gate.ask("1")
+    gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, answer.reasons, gate.alias) == ("refused", said, None)
@@ -196,7 +201,7 @@ def test_what_goes_wrong_on_the_way_is_no_refusal(
 ) -> None:
     gate = promoting()
     register(stage_folders())
-    gate.ask("1")
+    gate.request("1")
     (tmp_path / ".keys/development.pem").rename(tmp_path / "away.pem")
     with pytest.raises(ValueError, match=r"development\.pem"):
         decide_request(gate.params)
@@ -226,19 +231,19 @@ def test_an_alias_that_moves_on_while_it_is_answered_is_another_request(
     gate = promoting()
     register(stage_folders("first"))
     register(stage_folders("second", kpi_all=4.0))
-    gate.ask("1")
+    gate.request("1")
     real = publish
 
     def and_somebody_else_clicks(*given: Any) -> None:
         real(*given)
-        gate.ask("2")
+        gate.request("2")
 
     with monkeypatch.context() as patch:
         patch.setattr(promotion, "publish", and_somebody_else_clicks)
         answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, answer.sequence) == ("superseded", None)
-    assert (gate.alias, gate.head.link) == ("2", None)
+    assert (gate.alias, gate.head.entry) == ("2", None)
     answer = decide_request(gate.params)
     assert answer is not None
     assert (answer.action, gate.head.version) == ("promoted", "2")
@@ -255,7 +260,7 @@ def test_promote_asks_and_says_what_was_answered(
     register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
     said = []
     for words in (["deployable_v3.1"], ["1"], ["2"], ["1"], ["3"]):
-        with _answering(gate):
+        with _watching(gate):
             status = main(["promote", *words, *gate.options])
         out, err = capsys.readouterr()
         said.append((status, f"{out}{err}".splitlines()[0]))
@@ -265,23 +270,23 @@ def test_promote_asks_and_says_what_was_answered(
         (0, f"{model} version 1: is deployable (sequence 1)"),
         (3, f"{model} version 2: refused, deployable_v3.1 stays deployable (sequence 2)"),
         (0, f"{model} version 1: is deployable (sequence 2)"),
-        (2, f"fpenet promote: {model}: has no version 3; the page of the model lists them"),
+        (2, f"fpenet promote: {model}: has no version 3; its page in MLflow lists them"),
     ]
     assert main(["promote", "2", "--wait", "0", *gate.options]) == 1
-    assert "the gate has not answered within 0 s" in capsys.readouterr().err
+    assert "no decision within 0 s" in capsys.readouterr().err
     assert gate.alias == "2"
 
 
 @contextmanager
-def _answering(gate: Promoting) -> Iterator[None]:
-    """A gate that looks all the time."""
+def _watching(gate: Promoting) -> Iterator[None]:
+    """A thread that decides requests all the time."""
     stop = threading.Event()
 
-    def look() -> None:
+    def decide() -> None:
         while not stop.wait(0.05):
             decide_request(gate.params)
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=decide)
     thread.start()
     try:
         yield
@@ -312,7 +317,7 @@ def test_an_engine_that_lost_its_golden_points_is_refused(
         (bundle / MANIFEST).unlink()
         seal(bundle, manifest)
         register({**stage_folders(f"stages{version}"), "bundle": bundle}, required=())
-        gate.ask(version)
+        gate.request(version)
         said.append(decide_request(gate.params))
     good, bad = said
     assert good is not None

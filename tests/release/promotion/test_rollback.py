@@ -14,7 +14,7 @@ from fpenet.release.promotion.rollback import choose, roll_back
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import History, LedgerAction, LedgerEntry, read_history
 from tests.promoting import Promoting
-from tests.release_store import link
+from tests.release_store import ledger_entry
 
 
 def history_of(gate: Promoting) -> History:
@@ -31,7 +31,7 @@ def test_pointer_and_alias_go_back_together_and_the_chain_tells_it(
     assert out == f"{gate.model} version 1 (deployable_v3.1) is deployable (sequence 3)\n"
     assert (gate.alias, gate.head.version, gate.head.sequence) == ("1", "1", 3)
     assert decide_request(gate.params) is None  # nothing is asked for
-    assert json.loads(gate.page("1").tags["fpenet.link"])["sequence"] == 3
+    assert json.loads(gate.page("1").tags["fpenet.ledger_entry"])["sequence"] == 3
     assert main(["history", *gate.options]) == 0
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     assert [line[-1].strip() for line in lines[:2]] == [
@@ -40,7 +40,7 @@ def test_pointer_and_alias_go_back_together_and_the_chain_tells_it(
     ]
     assert lines[2][-1] == "deployable_v3.2 promoted"
     assert main(["rollback", *gate.options]) == 2  # not forward to what was left
-    assert "nothing was deployable before version 1; name one" in capsys.readouterr().err
+    assert "no version was deployable before version 1; use --to" in capsys.readouterr().err
     assert roll_back(gate.params, "deployable_v3.2", "maria", "mended").sequence == 4
     assert (gate.alias, gate.head.version) == ("2", "2")
 
@@ -57,19 +57,19 @@ def test_a_version_that_was_never_deployable_is_refused(gate_of_three: Promoting
 
 def test_an_alias_that_fell_behind_is_brought_along(gate_of_three: Promoting) -> None:
     gate = gate_of_three
-    gate.ask("1")  # a rollback that was killed after its first step
+    gate.request("1")  # a rollback that was killed after its first step
     assert roll_back(gate.params, "1", "maria", "").sequence == 3
-    gate.ask("2")  # and one that found the pointer where it should be
+    gate.request("2")  # and one that found the pointer where it should be
     assert roll_back(gate.params, "1", "maria", "").sequence == 3
     assert (gate.alias, gate.head.version) == ("1", "1")
 
 
 def chain(*answers: tuple[str, str]) -> History:
     """Links of (action, version now), the first one first."""
-    links: Sequence[LedgerEntry] = [
-        link(now, action=LedgerAction(action)) for action, now in answers
+    entries: Sequence[LedgerEntry] = [
+        ledger_entry(now, action=LedgerAction(action)) for action, now in answers
     ]
-    return History(tuple(reversed(links)), ())
+    return History(tuple(reversed(entries)), ())
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_history_tells_links_that_are_missing_and_a_pointer_that_mlflow_knows_be
     first = store / "history/00000001.json"
     first.unlink()
     assert main(["history", *gate.options]) == 1
-    assert "fpenet history: link 1 was removed" in capsys.readouterr().err
+    assert "fpenet history: ledger entry 1 was removed" in capsys.readouterr().err
     first.write_bytes(kept[first].replace(b'"who": "unknown"', b'"who": "maria"'))
     assert main(["history", *gate.options]) == 1
-    assert "fpenet history: link 1 was edited" in capsys.readouterr().err
+    assert "fpenet history: ledger entry 1 was edited" in capsys.readouterr().err
     first.write_bytes(kept[first])
     assert main(["history", "--json", *gate.options]) == 0
-    links = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [each["sequence"] for each in links] == [2, 1]
-    gate.ask("3")
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["sequence"] for each in entries] == [2, 1]
+    gate.request("3")
     assert decide_request(gate.params) is not None
     for path in (store / "history").iterdir():
         path.unlink()  # all of the chain is put back to where it was
@@ -118,7 +118,7 @@ def test_history_tells_links_that_are_missing_and_a_pointer_that_mlflow_knows_be
         path.write_bytes(data)
     assert main(["history", *gate.options]) == 1
     said = capsys.readouterr().err
-    assert "the pointer is at sequence 2, but 3 was reached: it was put back" in said
+    assert "the pointer is at sequence 2, but sequence 3 existed: the pointer was reset" in said
     shutil.rmtree(store)
     assert main(["history", *gate.options]) == 1
-    assert "the pointer is at sequence 0, but 3 was reached" in capsys.readouterr().err
+    assert "the pointer is at sequence 0, but sequence 3 existed" in capsys.readouterr().err

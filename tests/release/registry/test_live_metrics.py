@@ -97,10 +97,13 @@ def test_a_training_does_not_end_of_an_mlflow_that_is_away(
     with caplog.at_level(logging.WARNING):
         assert main(train_command(tmp_path)) == 0
         for _ in range(600):
-            if "no live view of the training: MLflow at http://127.0.0.1:9" in caplog.text:
+            if (
+                "the training is no longer logged to MLflow: MLflow at http://127.0.0.1:9"
+                in caplog.text
+            ):
                 break
             time.sleep(0.1)
-    assert caplog.text.count("no live view of the training") == 1
+    assert caplog.text.count("the training is no longer logged to MLflow") == 1
     assert (tmp_path / "train/manifest.json").exists()
 
 

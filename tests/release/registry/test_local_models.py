@@ -44,7 +44,11 @@ def test_a_version_that_is_not_there_is_named(
     mlflow_store: Path, tmp_path: Path, params_with: Callable[..., Params]
 ) -> None:
     for asked, error, said in (
-        ("models:/nobody", ValueError, r"train\.teacher: models:/nobody; wanted models:/NAME/VERS"),
+        (
+            "models:/nobody",
+            ValueError,
+            r"train\.teacher: models:/nobody; must be models:/NAME/VERS",
+        ),
         ("models:/nobody/7", ConnectionError, "nobody"),
         ("models:/nobody@best", ConnectionError, "nobody"),
     ):
@@ -71,7 +75,7 @@ def test_the_champion_is_what_the_release_pointer_names(
         return local_weights(gate.params, tmp_path / "weights", ["gate"]).gate.champion
 
     assert champion() is None
-    gate.ask("1")
+    gate.request("1")
     assert champion() is None  # an alias is a request
     assert decide_request(gate.params)
     found = champion()

@@ -108,7 +108,7 @@ def test_a_file_that_a_release_needs_is_named(
 ) -> None:
     folders = stage_folders()
     (folders["train"] / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"model\.safetensors: missing; a release needs it"):
+    with pytest.raises(ValueError, match=r"model\.safetensors: missing; a release must contain it"):
         artifact_files(folders)
 
 
@@ -143,5 +143,5 @@ def test_a_model_card_of_other_evidence_is_refused(
     register(folders)
     other = stage_folders("other", kpi_all=9.9)
     report_dir = folders["gate"].with_name("report")
-    with pytest.raises(ValueError, match=r"kpi\.json: not the one of the model card"):
+    with pytest.raises(ValueError, match=r"kpi\.json: not the file that the model card cites"):
         register(other, card=(report_dir / "model_card.md").read_text())

@@ -100,12 +100,16 @@ def test_a_card_and_evidence_that_differ_are_told_apart(
     shutil.copytree(finished[stage], tmp_path / stage)
     changed = tmp_path / stage / file
     changed.write_text(changed.read_text().replace("1", "2", 1))
-    with pytest.raises(ValueError, match=re.escape(f"{changed}: not the one of the model card")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"{changed}: not the file that the model card cites")
+    ):
         check_card(card, finished | {stage: tmp_path / stage})
 
 
 def test_a_text_without_digests_is_no_card(finished: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match=r"validate/report\.json: not the one of the model card"):
+    with pytest.raises(
+        ValueError, match=r"validate/report\.json: not the file that the model card cites"
+    ):
         check_card("# Model card", finished)
 
 

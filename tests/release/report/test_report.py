@@ -116,9 +116,9 @@ def test_its_numbers_are_those_of_the_evidence(page: Parsed, finished: dict[str,
 
 def test_what_was_not_measured_is_said(page: Parsed) -> None:
     gaps = page.sections["gaps"]
-    assert "Engines that nobody executed, pending: nano" in gaps
-    assert "NVIDIA's own KPI" in gaps
-    assert "Error by age, sex, ethnicity: the labels do not tell." in gaps
+    assert "Engines that did not run, pending: nano" in gaps
+    assert "NVIDIA's KPI: it is defined" in gaps
+    assert "Error by age, sex, ethnicity: not in the labels." in gaps
     assert "Check of the labels 'twins': only 10 faces." in gaps
     assert "balance" not in gaps
 
@@ -132,7 +132,7 @@ def test_what_leaves_the_machine_has_no_face_and_no_name_of_one(
     faces = [png_uri(store.crops[row]) for row in store.rows("kpi")]
     assert [face in here for face in faces] == [True] * 4
     assert text.count("data:image") == here.count("data:image") - 5  # one is shown twice
-    assert not re.search(r"\d\.png|person \d", text)
+    assert not re.search(r"\d\.png|subject \d", text)
     drawn = sorted(path.name for path in published.glob("*.png"))
     assert {"cumulative_error.png", "error_on_mean_face.png", "error_by_yaw.png"} <= set(drawn)
     for name in drawn:
@@ -146,14 +146,14 @@ def test_points_are_drawn_on_the_pixels_that_they_mark(finished: dict[str, Path]
     rows = store.rows("kpi")
     points = store.points_crop(rows).astype(np.float64) + 3.0
     face = show_face(store, 1, points, points - 3.0, np.array([np.nan, 0.1, 0.2, 0.3]), 0.05)
-    with Image.open(io.BytesIO(base64.b64decode(face.picture.partition(",")[2]))) as picture:
+    with Image.open(io.BytesIO(base64.b64decode(face.image.partition(",")[2]))) as picture:
         np.testing.assert_array_equal(np.asarray(picture), store.crops[rows[1]])
     edge = (112 - 80) / 2 + 0.5  # the centre of pixel (0, 0) of a picture is at (.5, .5) of an SVG
     expected = store.points_crop(rows)[1] + edge
     np.testing.assert_allclose(face.label, expected, atol=0.006)
     np.testing.assert_allclose(face.champion, expected, atol=0.006)
     np.testing.assert_allclose(face.ours, expected + 3.0, atol=0.006)
-    assert (face.caption, face.error, face.change) == ("7.png, person 7", 0.1, 0.05)
+    assert (face.caption, face.error, face.change) == ("7.png, subject 7", 0.1, 0.05)
 
 
 def test_faces_are_the_worst_and_those_where_most_was_lost(finished: dict[str, Path]) -> None:
@@ -161,9 +161,9 @@ def test_faces_are_the_worst_and_those_where_most_was_lost(finished: dict[str, P
     points = store.points_crop(store.rows("kpi")).astype(np.float64)
     ours, champion = np.array([0.3, np.nan, 0.1, 0.2]), np.array([0.4, 0.1, 0.05, 0.19])
     worst = worst_faces(store, points, ours, 2)
-    assert [one.caption for one in worst] == ["6.png, person 6", "9.png, person 9"]
+    assert [one.caption for one in worst] == ["6.png, subject 6", "9.png, subject 9"]
     lost = faces_lost(store, points, ours, points, champion, 3)
-    assert [one.caption for one in lost] == ["8.png, person 8", "9.png, person 9"]
+    assert [one.caption for one in lost] == ["8.png, subject 8", "9.png, subject 9"]
     assert [one.change for one in lost] == pytest.approx([0.05, 0.01])
 
 
@@ -171,7 +171,7 @@ def test_the_only_face_that_the_champion_did_better_on_is_shown(finished: dict[s
     worst, lost = Page(read_evidence(finished), []).faces()
     assert len(worst) == 4
     assert [one.error for one in worst] == sorted((one.error for one in worst), reverse=True)
-    assert [one.caption for one in lost] == ["8.png, person 8"]
+    assert [one.caption for one in lost] == ["8.png, subject 8"]
     assert lost[0].error == pytest.approx(lost[0].change)
     np.testing.assert_allclose(lost[0].champion, lost[0].label, atol=0.01)
 
@@ -196,4 +196,4 @@ def test_a_set_whose_slices_all_have_too_few_faces_has_a_report(finished: dict[s
     few = replace(evidence, kpi=replace(evidence.kpi, slices=slices))
     text = templates().get_template("report.html.j2").render(Page(few, []).context(False))
     section = Parsed(text).sections["slices"]
-    assert "too few faces or people: 15 (2 of 2), 30 (2 of 2)" in " ".join(section.split())
+    assert "too few faces or subjects: 15 (2 of 2), 30 (2 of 2)" in " ".join(section.split())

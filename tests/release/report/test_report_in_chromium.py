@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser import CHROMIUM, PICTURES, Page, chromium
+from tests.browser import CHROMIUM, SCREENSHOTS, Page, chromium
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="not run: no Chromium on this machine")
 PHONE_PX, DESK_PX = 360, 1280
@@ -100,9 +100,9 @@ def test_the_report_is_whole_by_itself_at_each_width(
     assert len(widths) == len(pictures) > 0
     assert min(widths) > 0
     assert complaints(browser) == []
-    if PICTURES:
+    if SCREENSHOTS:
         name = f"{edition.replace('/', '-').removesuffix('.html')}-{width}.png"
-        browser.picture(Path(PICTURES) / name, whole=True)
+        browser.screenshot(Path(SCREENSHOTS) / name, whole=True)
 
 
 @pytest.mark.parametrize("width", [PHONE_PX, DESK_PX])

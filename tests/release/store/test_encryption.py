@@ -62,7 +62,7 @@ def test_weights_and_bundles_are_stored_encrypted_and_nothing_else_is(
         == f"chacha20-poly1305 {key.id(bytes.fromhex(release['release'])[:16])}"
     )
     with pytest.raises(
-        ValueError, match=r"holds this release with encryption 'chacha20.*not 'none'"
+        ValueError, match=r"contains this release with encryption 'chacha20.*not 'none'"
     ):
         register(folders)
     with (
@@ -72,7 +72,7 @@ def test_weights_and_bundles_are_stored_encrypted_and_nothing_else_is(
         register(folders, encrypt=True)
     with (
         model_key_context(None),
-        pytest.raises(ValueError, match="and there is no model key: set FPENET_MOD"),
+        pytest.raises(ValueError, match="and the model key is not set; set FPENET_MOD"),
     ):
         register(folders, encrypt=True)
 
@@ -87,7 +87,7 @@ def test_it_passes_the_gate_as_it_is_stored_and_opens_with_the_key_alone(
     folders = stage_folders()
     release = register(folders, encrypt=True)
     gate = promoting()
-    gate.ask("1")
+    gate.request("1")
     with (
         model_key_context(ModelKey("another key of 26 letters")),
         pytest.raises(ValueError, match="it was encrypted with another model key"),
@@ -106,7 +106,7 @@ def test_it_passes_the_gate_as_it_is_stored_and_opens_with_the_key_alone(
         get_release(source, wanted, "cpu", out, trusted)
 
     for held, said in (
-        (None, "is encrypted, and there is no model key; set FPENET_MODEL_KEY"),
+        (None, "is encrypted and the model key is not set; set FPENET_MODEL_KEY"),
         (ModelKey("another key of 26 letters"), "it was encrypted with another model key"),
     ):
         with model_key_context(held), pytest.raises(ValueError, match=said):

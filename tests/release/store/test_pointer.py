@@ -20,7 +20,7 @@ from fpenet.release.store.pointer import (
     read_history,
     take_token,
 )
-from tests.release_store import link, promote
+from tests.release_store import ledger_entry, promote
 
 Trusted = tuple[PublicKey, ...]
 
@@ -32,11 +32,11 @@ def test_each_move_is_one_link_more(store: Store, key: SigningKey, trusted: Trus
     assert [one.token for one in moved] == [1, 2, 3]
     assert [one.previous for one in moved] == [None, moved[0].digest, moved[1].digest]
     head = read_head(store, trusted)
-    assert (head.link, head.token, head.version) == (moved[2], 3, "3")
+    assert (head.entry, head.token, head.version) == (moved[2], 3, "3")
     history = read_history(store, trusted)
-    assert history.links == (moved[2], moved[1], moved[0])
+    assert history.entries == (moved[2], moved[1], moved[0])
     assert history.problems == ()
-    assert LedgerEntry.parse(entry_json(moved[1]), "link") == moved[1]
+    assert LedgerEntry.parse(entry_json(moved[1]), "ledger entry") == moved[1]
 
 
 def test_a_run_whose_token_is_not_the_latest_changes_nothing(
@@ -45,10 +45,10 @@ def test_a_run_whose_token_is_not_the_latest_changes_nothing(
     promote(store, key, "1")
     zombie, living = take_token(store, trusted), take_token(store, trusted)
     before = contents(store)
-    with pytest.raises(Superseded, match="token 3 was given out after this run's 2"):
-        move(store, zombie, link("2"), key, trusted)
+    with pytest.raises(Superseded, match="has token 2, but another run took token 3"):
+        move(store, zombie, ledger_entry("2"), key, trusted)
     assert contents(store) == before
-    assert move(store, living, link("3"), key, trusted).sequence == 2
+    assert move(store, living, ledger_entry("3"), key, trusted).sequence == 2
 
 
 def test_a_removed_link_is_told(key: SigningKey, trusted: Trusted, tmp_path: Path) -> None:
@@ -56,13 +56,13 @@ def test_a_removed_link_is_told(key: SigningKey, trusted: Trusted, tmp_path: Pat
     moved = promote(store, key, "1", "2", "3", "4")
     (tmp_path / "releases/history/00000002.json").unlink()
     history = read_history(store, trusted)
-    assert history.problems == ("link 2 was removed",)
-    assert history.links == (moved[3], moved[2], moved[0])
+    assert history.problems == ("ledger entry 2 was removed",)
+    assert history.entries == (moved[3], moved[2], moved[0])
 
 
 @pytest.mark.parametrize(
     ("sequence", "key_of", "said"),
-    [(1, "gate", "link 1 was replaced"), (2, "stranger", "is not trusted here")],
+    [(1, "watcher", "ledger entry 1 was replaced"), (2, "stranger", "is not trusted here")],
 )
 def test_an_edited_link_is_told(
     key: SigningKey, trusted: Trusted, tmp_path: Path, sequence: int, key_of: str, said: str
@@ -73,13 +73,13 @@ def test_an_edited_link_is_told(
     promote(store, key, "1", "2", "3")
     path = tmp_path / f"releases/history/{sequence:08d}.json"
     text = path.read_text()
-    path.write_text(text.replace("asked for in MLflow", "a better reason"))
+    path.write_text(text.replace("requested in MLflow", "a better reason"))
     (problem,) = read_history(store, trusted).problems
-    assert problem.startswith(f"link {sequence} was edited")
-    assert problem.endswith("is not what the gate key " + key.public.id + " signed")
-    # and signed again, by the gate's own key or by another's
-    signer = key if key_of == "gate" else make_key(tmp_path / "keys/stranger.pem")
-    edited = replace(LedgerEntry.parse(text, "link"), why="a better reason", signature="")
+    assert problem.startswith(f"ledger entry {sequence} was edited")
+    assert problem.endswith("is not what the watcher key " + key.public.id + " signed")
+    # and signed again, by the watcher's key or by another key
+    signer = key if key_of == "watcher" else make_key(tmp_path / "keys/stranger.pem")
+    edited = replace(LedgerEntry.parse(text, "ledger entry"), why="a better reason", signature="")
     path.write_text(entry_json(replace(edited, signature=str(sign(edited.content, signer)))))
     (problem,) = read_history(store, trusted).problems
     assert said in problem
@@ -96,8 +96,8 @@ def test_a_link_of_an_older_format_is_named_with_both_versions(
     path.write_text(json.dumps(tree | {"action": "rolled back"}))
     (problem,) = read_history(store, trusted).problems
     assert problem.startswith(
-        "link 1 cannot be read: history/00000001.json: format is missing (written before formats"
-        " were numbered), this version of fpenet reads format 1 of LedgerEntry"
+        "ledger entry 1 cannot be read: history/00000001.json: format is missing (written before"
+        " formats were numbered), this version of fpenet reads format 1 of LedgerEntry"
     )
 
 
@@ -110,12 +110,16 @@ def test_a_pointer_that_was_put_back_is_told(
     promote(store, key, "2", "3")
     (tmp_path / "releases" / POINTER).write_bytes(old)
     (problem,) = read_history(store, trusted).problems
-    assert problem == "the pointer is at sequence 1, but 3 was reached: it was put back"
+    assert problem.startswith(
+        "the pointer is at sequence 1, but sequence 3 existed: the pointer was reset"
+    )
     for path in (tmp_path / "releases/history").iterdir():
         path.unlink()
     assert read_history(store, trusted).problems == ()  # nothing here can tell
     (problem,) = read_history(store, trusted, witnessed=3).problems
-    assert problem == "the pointer is at sequence 1, but 3 was reached: it was put back"
+    assert problem.startswith(
+        "the pointer is at sequence 1, but sequence 3 existed: the pointer was reset"
+    )
 
 
 def test_a_pointer_of_a_stranger_or_changed_is_refused(
@@ -126,7 +130,9 @@ def test_a_pointer_of_a_stranger_or_changed_is_refused(
     path = tmp_path / "releases" / POINTER
     path.write_bytes(path.read_bytes().replace(b"deployable_v1.0", b"deployable_v9.0"))
     for call in (read_head, take_token):
-        with pytest.raises(ValueError, match="release pointer, sequence 1: is not what the gate"):
+        with pytest.raises(
+            ValueError, match="release pointer, sequence 1: is not what the watcher"
+        ):
             call(store, trusted)
     path.write_text("{}")
     with pytest.raises(ValueError, match=r"pointer\.json of the release store: format is missing"):
@@ -140,12 +146,12 @@ def test_what_is_kept_is_kept_once(store: Store, tmp_path: Path) -> None:
     for _ in range(2):
         store.keep("one", b"1")
         store.keep_file("files/engine", path)
-    with pytest.raises(ValueError, match="holds other bytes than it should"):
+    with pytest.raises(ValueError, match="the store already has other content"):
         store.keep("one", b"2")
     store.fetch("files/engine", tmp_path / "again/engine")
     assert (tmp_path / "again/engine").read_bytes() == b"engine" * 1000
     path.write_bytes(b"other")
-    with pytest.raises(ValueError, match="files/engine: holds other bytes than it should"):
+    with pytest.raises(ValueError, match="files/engine: the store already has other content"):
         store.keep_file("files/engine", path)
     with pytest.raises(ValueError, match="nowhere"):
         store.fetch("nowhere", tmp_path / "nowhere")

@@ -1,7 +1,7 @@
-"""Where releases are fetched from: MLflow over plain HTTP, or the release store; no MLflow package.
+"""The two servers that releases are downloaded from: MLflow over HTTP, and the release store.
 
-A source says what an alias or a version stands for, and brings files of it, going on after the
-bytes that lie there. Nothing that it says is believed: whoever asks checks signatures and digests.
+A client resolves an alias or a version to a release and downloads its files; a partial download is
+continued. The caller checks signatures and digests. The MLflow package is not needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from fpenet.core.errors import InputError
 from fpenet.provenance.signing import PublicKey, signature_of
 from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.fetch.download import download, read_json_url
-from fpenet.release.release_manifest import RECORD, StoredFile
-from fpenet.release.store.artifacts import RECORD_DIGEST, stored_name
+from fpenet.release.release_manifest import RELEASE_MANIFEST, StoredFile
+from fpenet.release.store.artifacts import MANIFEST_DIGEST, stored_name
 from fpenet.release.store.interface import Store
 from fpenet.release.store.pointer import (
-    LINK_TAG,
+    ENTRY_TAG,
     LedgerAction,
     LedgerEntry,
     check_entry,
@@ -28,7 +28,7 @@ from fpenet.release.store.pointer import (
 
 @dataclass(frozen=True, slots=True)
 class VersionQuery:
-    """Which version of a registered model; ``version`` comes before ``alias``."""
+    """A version of a registered model; ``version`` has priority over ``alias``."""
 
     model: str
     alias: str = DEPLOYABLE
@@ -37,31 +37,36 @@ class VersionQuery:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFiles:
-    """What is fetched.
+    """The version to download, and the place of its files.
 
     Attributes:
         version: its number in the registry.
-        place: of its files at the source.
-        link: the gate's signed word that it is deployable; None where none was asked for.
+        place: in MLflow the run id, in the release store the digest of the release manifest.
+        entry: the signed ledger entry that made the version deployable; None for a version or
+            another alias.
     """
 
     version: str
     place: str
-    link: LedgerEntry | None
+    entry: LedgerEntry | None
 
 
 class ReleaseClient(Protocol):
-    """Where releases are fetched from."""
+    """A server that releases are downloaded from."""
 
     def choose(self, expected: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
-        """What ``expected`` stands for.
+        """Resolve a query to one version.
 
         Raises:
-            InputError: nothing, or a version that only claims to be deployable.
+            InputError: there is no such version, or no valid ledger entry made it deployable.
         """
 
     def fetch(self, choice: ReleaseFiles, name: str, stored: StoredFile | None, path: Path) -> None:
-        """Bring a file of the release; ``stored`` is None for the record and its signature."""
+        """Download one file to ``path``.
+
+        Args:
+            stored: None for the release manifest and its signature.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class RegistryClient:
 
     Args:
         url: ``http://host:5000``.
-        headers: of every request: the authorization.
+        headers: sent with every request, e.g. the authorization.
     """
 
     url: str
@@ -79,25 +84,27 @@ class RegistryClient:
     def choose(self, expected: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
         if expected.version is None:
             query = {"name": expected.model, "alias": expected.alias}
-            found = self._api("registered-models/alias", query)
+            row = self._api("registered-models/alias", query)
         else:
             query = {"name": expected.model, "version": expected.version}
-            found = self._api("model-versions/get", query)
-        version, run_id = str(found["version"]), str(found["run_id"])
+            row = self._api("model-versions/get", query)
+        version, run_id = str(row["version"]), str(row["run_id"])
         if expected.version is not None or expected.alias != DEPLOYABLE:
             return ReleaseFiles(version, run_id, None)
-        tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
-        called = f"{expected.model} version {version} is called {DEPLOYABLE} in MLflow"
-        if LINK_TAG not in tags:
-            raise InputError(f"{called}, but the gate did not promote it")
+        tags = {tag["key"]: tag["value"] for tag in row.get("tags", ())}
+        subject = f"{expected.model} version {version} has the alias {DEPLOYABLE} in MLflow"
+        if ENTRY_TAG not in tags:
+            raise InputError(f"{subject}, but no ledger entry: it was not promoted")
         try:
-            link = LedgerEntry.parse(tags[LINK_TAG], LINK_TAG)
-            check_entry(link, trusted)
+            entry = LedgerEntry.parse(tags[ENTRY_TAG], ENTRY_TAG)
+            check_entry(entry, trusted)
         except InputError as error:
-            raise InputError(f"{called}, but its tag {LINK_TAG} does not hold: {error}") from None
-        if (link.model, link.version) != (expected.model, version):
-            raise InputError(f"{called}, but the gate's word is of {link.model} {link.version}")
-        return ReleaseFiles(version, run_id, link)
+            raise InputError(f"{subject}, but its tag {ENTRY_TAG} is not valid: {error}") from None
+        if (entry.model, entry.version) != (expected.model, version):
+            raise InputError(
+                f"{subject}, but its ledger entry is for {entry.model} version {entry.version}"
+            )
+        return ReleaseFiles(version, run_id, entry)
 
     def fetch(self, choice: ReleaseFiles, name: str, stored: StoredFile | None, path: Path) -> None:
         query = urlencode({"run_uuid": choice.place, "path": name})
@@ -105,39 +112,40 @@ class RegistryClient:
 
     def _api(self, call: str, query: Mapping[str, str]) -> dict[str, Any]:
         url = f"{self.url}/api/2.0/mlflow/{call}?{urlencode(query)}"
-        answer: dict[str, Any] = read_json_url(url, self.headers)["model_version"]
-        return answer
+        row: dict[str, Any] = read_json_url(url, self.headers)["model_version"]
+        return row
 
 
 @dataclass(frozen=True, slots=True)
 class StoreClient:
-    """The release store: what was promoted, and nothing else."""
+    """The release store, which contains promoted releases only."""
 
     store: Store
 
     def choose(self, expected: VersionQuery, trusted: Sequence[PublicKey]) -> ReleaseFiles:
         if expected.version is None and expected.alias != DEPLOYABLE:
             raise InputError(
-                f"the release store knows {DEPLOYABLE} only; {expected.alias} is told by MLflow"
+                f"the release store has the alias {DEPLOYABLE} only; download {expected.alias} from"
+                " MLflow"
             )
         history = read_history(self.store, trusted)
-        if not history.links:
-            said = "; ".join(history.problems)
-            raise InputError(said or "nothing was promoted in this release store")
-        links = [one for one in history.links if one.model == expected.model]
-        asked = f"version {expected.version}" if expected.version else DEPLOYABLE
-        version = expected.version or history.links[0].version
-        # a refusal repeats what stays; the word that chose it is an earlier one
-        links = [
-            one
-            for one in links
-            if one.version == version and one.action is not LedgerAction.REFUSED
+        if not history.entries:
+            problems = "; ".join(history.problems)
+            raise InputError(problems or "this release store contains no promoted release")
+        entries = [entry for entry in history.entries if entry.model == expected.model]
+        request = f"version {expected.version}" if expected.version else f"version {DEPLOYABLE}"
+        version = expected.version or history.entries[0].version
+        # a refused request repeats the version that stays; an earlier entry promoted that version
+        entries = [
+            entry
+            for entry in entries
+            if entry.version == version and entry.action is not LedgerAction.REFUSED
         ]
-        if not links:
-            raise InputError(f"no {asked} of {expected.model} in this release store")
-        link = links[0]
-        assert link.version is not None
-        return ReleaseFiles(link.version, link.digests.get(RECORD_DIGEST, ""), link)
+        if not entries:
+            raise InputError(f"this release store has no {request} of {expected.model}")
+        entry = entries[0]
+        assert entry.version is not None
+        return ReleaseFiles(entry.version, entry.digests.get(MANIFEST_DIGEST, ""), entry)
 
     def fetch(self, choice: ReleaseFiles, name: str, stored: StoredFile | None, path: Path) -> None:
         if stored is not None:
@@ -146,4 +154,4 @@ class StoreClient:
             self.store.fetch(f"releases/{choice.place}/{name}", path)
 
 
-RECORD_FILES = (RECORD, signature_of(Path(RECORD)).name)
+MANIFEST_FILES = (RELEASE_MANIFEST, signature_of(Path(RELEASE_MANIFEST)).name)

@@ -1,9 +1,9 @@
-"""Approvals: who else than the one who asked wants a release to be deployable, and why.
+"""Approvals: signed statements of other people that a release may become deployable.
 
-Input: a signed release, and a person's own key. Does: signs digest, reason and end with it.
-Output: one file in the release store. The gate counts those which a key of ``promote.approvers``
-signed that did not sign the release itself, for this very digest, and which are not over: by the
-clock of the machine that counts.
+Input: a signed release, and the private key of the approver. Does: signs the digest of the release,
+the reason and the end time. Output: one file in the release store. The promotion watcher counts an
+approval if it is for the digest of this release, a key of ``promote.approvers`` signed it that did
+not sign the release, and it has not expired by the clock of the machine that counts.
 """
 
 import json
@@ -29,14 +29,14 @@ from fpenet.provenance.signing import (
 )
 from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
-from fpenet.release.release_manifest import RECORD, Release, read_release
+from fpenet.release.release_manifest import RELEASE_MANIFEST, Release, read_release
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import release_store
 
 
 @dataclass(frozen=True, slots=True)
 class SignedApproval:
-    """The content of an approval that is signed.
+    """The signed content of an approval.
 
     Attributes:
         release: digest of the release.
@@ -54,13 +54,13 @@ class SignedApproval:
 
     @property
     def content(self) -> bytes:
-        """The bytes that are signed."""
+        """The signed bytes."""
         return canonical_json(encode(self))
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalFile(FileRecord):
-    """A file of an approval in the release store."""
+    """An approval and its signature, as a file of the release store."""
 
     approval: SignedApproval
     signature: str
@@ -68,7 +68,12 @@ class ApprovalFile(FileRecord):
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What one person signed; ``until`` is when it ends."""
+    """A signed approval.
+
+    Attributes:
+        by: the key of the approver.
+        until: when the approval expires.
+    """
 
     by: PublicKey
     reason: str
@@ -83,19 +88,19 @@ def sign_approval(
     promote: PromoteParams,
     now: datetime,
 ) -> Approval:
-    """Sign that ``release`` may be deployable, and keep it in the store.
+    """Sign an approval of ``release`` and write it into the store.
 
     Raises:
-        InputError: the key may not approve this release, or no reason is given.
+        InputError: the key may not approve this release, or the reason is empty.
     """
     if not reason.strip():
-        raise InputError("--reason: say why; it stays in the history of the release")
+        raise InputError("--reason is empty; give the reason, which the history shows")
     approvers = read_trusted(promote.approvers)
     if key.public.id not in {one.id for one in approvers}:
         known = ", ".join(map(str, approvers)) or "none"
-        raise InputError(f"the {key.public} may not approve; promote.approvers: {known}")
+        raise InputError(f"the {key.public} is not one of promote.approvers: {known}")
     if key.public.id == release.released_by.id:
-        raise InputError(f"the {key.public} released {release.name}; another person must approve")
+        raise InputError(f"the {key.public} signed {release.name}; another person must approve")
     until = now + timedelta(hours=promote.approval_hours)
     approval = SignedApproval(
         release=release.digest,
@@ -115,10 +120,11 @@ def sign_approval(
 def count_approvals(
     store: Store, release: Release, promote: PromoteParams, now: datetime
 ) -> tuple[list[Approval], list[str]]:
-    """The approvals of a release that count, one a person, and the reason why they do not suffice.
+    """Count the valid approvals of a release, at most one per key.
 
     Returns:
-        the approvals; no reason where there are as many as ``promote.approvals``.
+        the valid approvals, and the reasons why they are too few: empty where there are at least
+        ``promote.approvals``.
     """
     if not promote.approvals:
         return [], []
@@ -126,11 +132,11 @@ def count_approvals(
     counted: dict[str, Approval] = {}
     ignored: list[str] = []
     for name in store.names(_folder(release.digest)):
-        found = store.read(name)
-        if found is None:
+        stored = store.read(name)
+        if stored is None:
             continue
         try:
-            approval = _checked(found.data, name, release, approvers)
+            approval = _checked(stored.data, name, release, approvers)
             _check_time(approval, promote, now)
         except InputError as error:
             ignored.append(str(error))
@@ -146,55 +152,57 @@ def count_approvals(
 
 
 def _checked(data: bytes, name: str, release: Release, approvers: Sequence[PublicKey]) -> Approval:
-    """The approval in a file of the store, whatever its time.
+    """The approval in a file of the store; its end time is not checked.
 
     Raises:
-        InputError: it is none, or none of an approver, or not for this release.
+        InputError: it is not an approval, no approver signed it, or it is for another release.
     """
     signed = ApprovalFile.parse(data, name)
     approval = signed.approval
-    found = Approval(
+    parsed = Approval(
         verify(approval.content, parse_signature(signed.signature, name), approvers, name),
         approval.reason,
         datetime.fromisoformat(approval.until).astimezone(timezone.utc),
     )
     if approval.release != release.digest:
         raise InputError(
-            f"the approval by the {found.by} is for release {approval.release[:12]}, not this one"
+            f"the approval by the {parsed.by} is for release {approval.release[:12]}, not this one"
         )
-    if found.by.id == release.released_by.id:
-        raise InputError(f"the {found.by} released it; its own approval does not count")
-    return found
+    if parsed.by.id == release.released_by.id:
+        raise InputError(f"the {parsed.by} signed the release; its approval does not count")
+    return parsed
 
 
 def _check_time(approval: Approval, promote: PromoteParams, now: datetime) -> None:
-    """Raise InputError for what is over, or ends later than an approval that is made now could."""
+    """Raise InputError for an expired approval, or one that expires too late to be made by now."""
     latest = now + timedelta(hours=promote.approval_hours, seconds=promote.event_seconds)
     if approval.until <= now:
-        raise InputError(f"the approval by the {approval.by} ended at {_text(approval.until)}")
+        raise InputError(f"the approval by the {approval.by} expired at {_text(approval.until)}")
     if approval.until > latest:
         raise InputError(
-            f"the approval by the {approval.by} would end at {_text(approval.until)}, more than"
-            f" {promote.approval_hours:g} h from {_text(now)}: one of the two clocks is wrong"
+            f"the approval by the {approval.by} expires at {_text(approval.until)}, more than"
+            f" {promote.approval_hours:g} h after {_text(now)}: one of the two clocks is wrong"
         )
 
 
 def approve_version(params: Params, version: str, reason: str, key: SigningKey) -> str:
-    """Approve the release of a registered version; what was signed, in words.
+    """Approve the release of a registered version; returns the line that the command prints.
 
     Raises:
-        InputError: there is no such release that a trusted key signed, or the key may not.
-        ConnectionError: MLflow or the store is away.
+        InputError: no trusted key signed the release, or the key may not approve it.
+        ConnectionError: MLflow or the store cannot be reached.
     """
     trusted = read_trusted(params.trust.public_keys)
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-approve-") as folder:
         registered = versions.read_version(params.register_.deployable_model, version)
-        names = (RECORD, signature_of(Path(RECORD)).name)
+        names = (RELEASE_MANIFEST, signature_of(Path(RELEASE_MANIFEST)).name)
         if registered.run_id:
             versions.fetch_run_files(registered.run_id, names, Path(folder))
         release = read_release(Path(folder), trusted)
     if (release.model, release.version) != (registered.model, registered.version):
-        raise InputError(f"version {version}: its {RECORD} is that of version {release.version}")
+        raise InputError(
+            f"version {version}: its {RELEASE_MANIFEST} is for version {release.version}"
+        )
     now = datetime.now(timezone.utc)
     approval = sign_approval(release_store(params), release, reason, key, params.promote, now)
     return (

@@ -1,4 +1,4 @@
-"""The answer to a promotion request, and how the page of the version in MLflow tells it."""
+"""The decision on a promotion request, and its text on the version's page in MLflow."""
 
 import re
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from fpenet.core.records import Identifier
 from fpenet.release.evidence import PROMOTION_TAG
 from fpenet.release.registry import versions
 from fpenet.release.registry.versions import RegisteredVersion
-from fpenet.release.store.pointer import LINK_TAG, LedgerEntry, entry_json
+from fpenet.release.store.pointer import ENTRY_TAG, LedgerEntry, entry_json
 
 _LONGEST_TAG = 5000
 
 
 class PromotionOutcome(Identifier):
-    """What became of a request; ``superseded``: another run answers it."""
+    """The result of a promotion request; ``superseded``: another run decides it."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"
@@ -24,49 +24,58 @@ _WORDS = {
     PromotionOutcome.PROMOTED: "Made deployable",
     PromotionOutcome.REFUSED: "Promotion refused",
 }
-_ANSWER = re.compile(rf"\A({'|'.join(_WORDS.values())})[^\n]*\n\n?")
+_DECISION_LINE = re.compile(rf"\A({'|'.join(_WORDS.values())})[^\n]*\n\n?")
 
 
 @dataclass(frozen=True, slots=True)
 class PromotionDecision:
-    """What became of one request.
+    """The decision on one promotion request.
 
     Attributes:
-        asked: the version that the alias pointed to; None: the alias was removed.
-        deployable: the version that is deployable now.
-        reasons: why not.
-        sequence: of the pointer's link that tells of it; None: nothing was changed.
+        requested: the requested version, to which the alias pointed; None: the alias was removed.
+        name: of the requested version, e.g. ``deployable_v3.0``.
+        deployable: the version that is deployable after the decision.
+        reasons: the reasons of a refusal.
+        sequence: number of the ledger entry; None: nothing was changed.
     """
 
     action: PromotionOutcome
     model: str
-    asked: str | None
+    requested: str | None
     name: str | None
     deployable: str | None
     reasons: tuple[str, ...]
     sequence: int | None
 
     def __str__(self) -> str:
-        words = f"{self.model} version {self.asked}" if self.asked else f"{self.model}: no version"
+        words = (
+            f"{self.model} version {self.requested}"
+            if self.requested
+            else f"{self.model}: no version"
+        )
         named = f" ({self.name})" if self.name else ""
         why = f": {'; '.join(self.reasons)}" if self.reasons else ""
         return f"{words}{named} {self.action}{why}"
 
 
-def write_on_page(answer: PromotionDecision, version: RegisteredVersion, link: LedgerEntry) -> None:
-    """Write the answer on the page of a version, as its description's first lines and as a tag."""
-    why = f": {'; '.join(answer.reasons)}" if answer.reasons else ""
-    said = f"{answer.action} at {link.when}, sequence {answer.sequence}{why}"
-    description = with_decision(version.description, answer, link.when)
-    versions.set_description(answer.model, version.version, description)
-    tags = {PROMOTION_TAG: said[:_LONGEST_TAG]}
-    if answer.action is PromotionOutcome.PROMOTED:
-        tags[LINK_TAG] = entry_json(link)
-    versions.tag_version(answer.model, version.version, tags)
+def write_on_page(
+    decision: PromotionDecision, version: RegisteredVersion, entry: LedgerEntry
+) -> None:
+    """Write the decision on a version's page: the first line of its description, and a tag."""
+    why = f": {'; '.join(decision.reasons)}" if decision.reasons else ""
+    text = f"{decision.action} at {entry.when}, sequence {decision.sequence}{why}"
+    description = with_decision(version.description, decision, entry.when)
+    versions.set_description(decision.model, version.version, description)
+    tags = {PROMOTION_TAG: text[:_LONGEST_TAG]}
+    if decision.action is PromotionOutcome.PROMOTED:
+        tags[ENTRY_TAG] = entry_json(entry)
+    versions.tag_version(decision.model, version.version, tags)
 
 
-def with_decision(description: str, answer: PromotionDecision, when: str) -> str:
-    """A version's description that begins with the latest answer, in place of one before.
+def with_decision(description: str, decision: PromotionDecision, when: str) -> str:
+    """The description of a version with the decision as its first line.
+
+    The line of an earlier decision is replaced.
 
     >>> why = ("too few", "too old")
     >>> refused = PromotionDecision(PromotionOutcome.REFUSED, "faces", "2", None, "1", why, 7)
@@ -75,7 +84,7 @@ def with_decision(description: str, answer: PromotionDecision, when: str) -> str
     <BLANKLINE>
     # Model card
     """
-    reasons = "; ".join(" ".join(reason.split()) for reason in answer.reasons)
-    said = f"{_WORDS[answer.action]}{': ' if reasons else ''}{reasons}"
-    line = f"{said} ({when}, sequence {answer.sequence})"
-    return f"{line}\n\n{_ANSWER.sub('', description)}"
+    reasons = "; ".join(" ".join(reason.split()) for reason in decision.reasons)
+    text = f"{_WORDS[decision.action]}{': ' if reasons else ''}{reasons}"
+    line = f"{text} ({when}, sequence {decision.sequence})"
+    return f"{line}\n\n{_DECISION_LINE.sub('', description)}"

@@ -1,8 +1,9 @@
-"""Whether what MLflow holds of a release is what was signed, and all of it passed.
+"""Inspect a release before its promotion: its files in MLflow must be the signed ones.
 
-Input: a version of the deployable model. Does: brings its files here; checks the signature, every
+Input: a version of the deployable model. Does: downloads its files; checks the signature, every
 digest from the data to the bundles, the gate's evidence, the required targets, and the golden
-points of each engine that can run here. Output: the release, and all that speaks against it.
+points of each engine that can run on this machine. Output: the release, and the reasons against
+its promotion.
 """
 
 import shutil
@@ -20,16 +21,24 @@ from fpenet.provenance.signing import PublicKey, signature_of
 from fpenet.release.evidence import CARD, objections
 from fpenet.release.registry import versions
 from fpenet.release.registry.versions import RegisteredVersion
-from fpenet.release.release_manifest import ARTIFACTS, RECORD, Release, read_release
+from fpenet.release.release_manifest import ARTIFACTS, RELEASE_MANIFEST, Release, read_release
 from fpenet.release.store.encryption import open_folder
 
-_FILES = (RECORD, signature_of(Path(RECORD)).name, CARD, *ARTIFACTS, "build", "gate", "manifests")
+_FILES = (
+    RELEASE_MANIFEST,
+    signature_of(Path(RELEASE_MANIFEST)).name,
+    CARD,
+    *ARTIFACTS,
+    "build",
+    "gate",
+    "manifests",
+)
 _EVIDENCE = {"gate": GATE, "build": ENGINES}
-"""Stage -> the file of it that is judged by."""
+"""Stage -> its evidence file."""
 
 
 def fetch_release(version: RegisteredVersion, folder: Path) -> None:
-    """Copy what is inspected of a version out of its run; what is not there is not copied."""
+    """Download the files that are inspected from the version's run; missing files are skipped."""
     if version.run_id:
         versions.fetch_run_files(version.run_id, _FILES, folder)
 
@@ -40,16 +49,17 @@ def inspect_release(
     trusted: Sequence[PublicKey],
     required_targets: Sequence[str],
 ) -> tuple[Release | None, list[str]]:
-    """The release that ``fetch_release`` brought, and what speaks against it.
+    """Inspect the release that ``fetch_release`` downloaded into ``folder``.
 
     Returns:
-        the release, None where nobody trusted has signed one; the reasons, empty when it is sound.
+        the release, None where no trusted key signed it; and the reasons against its promotion,
+        empty when there are none.
 
     Raises:
-        InputError: it is encrypted with another model key than this machine's.
+        InputError: it is encrypted with another model key than the one of this machine.
     """
-    if not (folder / RECORD).is_file():
-        return None, [f"it has no {RECORD}: it was not made and signed by this pipeline"]
+    if not (folder / RELEASE_MANIFEST).is_file():
+        return None, [f"it has no {RELEASE_MANIFEST}: this pipeline did not register it"]
     try:
         release = read_release(folder, trusted)
     except InputError as error:
@@ -66,57 +76,60 @@ def inspect_release(
 
 
 def _mismatches(release: Release, version: RegisteredVersion) -> list[str]:
-    """Where the signed record is that of another version."""
-    wanted, found = (release.model, release.version), (version.model, version.version)
-    if wanted != found:
-        return [f"its {RECORD} is that of {' version '.join(wanted)}"]
+    """The reason where the signed release manifest is for another version."""
+    signed, registered = (release.model, release.version), (version.model, version.version)
+    if signed != registered:
+        return [f"its {RELEASE_MANIFEST} is for {' version '.join(signed)}"]
     if release.digest != version.release:
-        return [f"its {RECORD} is of release {release.digest[:12]}, not {version.release[:12]}"]
+        return [
+            f"its {RELEASE_MANIFEST} is for release {release.digest[:12]}, not"
+            f" {version.release[:12]}"
+        ]
     return []
 
 
 def _changed_files(release: Release, folder: Path) -> list[str]:
-    """What lies there beside, instead of or without the files that were signed."""
-    found = {
+    """The differences between the files in ``folder`` and the signed release manifest."""
+    present = {
         path.relative_to(folder).as_posix(): path
         for name in ARTIFACTS
         for path in files_of(folder / name)
     }
     reasons: list[str] = []
-    for name in sorted(found.keys() | release.files.keys()):
-        if name not in found:
+    for name in sorted(present.keys() | release.files.keys()):
+        if name not in present:
             reasons.append(f"{name} is missing")
         elif name not in release.files:
-            reasons.append(f"{name} was not released")
-        elif digest_file(found[name]) != release.files[name].sha256:
-            reasons.append(f"{name} is not the file that was released")
+            reasons.append(f"{name} is not in the release")
+        elif digest_file(present[name]) != release.files[name].sha256:
+            reasons.append(f"{name} is not the released file")
     card = folder / CARD
     if not card.is_file() or digest_file(card) != release.manifest.model_card_sha256:
-        reasons.append(f"{CARD} is not the one that was released")
+        reasons.append(f"{CARD} is not the released file")
     return reasons
 
 
 def _evidence(release: Release, folder: Path, stage: str) -> Path:
-    """The file of one stage, once its digest is the one that was signed.
+    """The evidence file of one stage, after its digest is checked.
 
     Raises:
-        InputError: it is missing, or not that one.
+        InputError: the file is missing, or its digest is not the signed one.
     """
     path = folder / stage / _EVIDENCE[stage]
     manifest = read_manifest(folder / "manifests" / stage)
     if manifest.content != release.digests[stage]:
-        raise InputError(f"{folder}/manifests/{stage}: is not that of the release")
+        raise InputError(f"{folder}/manifests/{stage}: not the manifest of the release")
     if not path.is_file():
         raise InputError(f"{path}: missing")
     if digest_file(path) != manifest.files[path.name]:
-        raise InputError(f"{path}: is not the one that the gate saw")
+        raise InputError(f"{path}: its digest is not that of stage {stage}")
     return path
 
 
 def _missing_engines(
     release: Release, engines: Sequence[Engine], required_targets: Sequence[str]
 ) -> list[str]:
-    """Required targets whose folder in the bundle holds none of the engines that were judged."""
+    """The required targets whose bundle contains none of the judged engines."""
     reasons: list[str] = []
     for target in required_targets:
         digests = {row.sha256 for row in engines if row.target == target}
@@ -127,18 +140,18 @@ def _missing_engines(
             if name.startswith(prefix)
         }
         if not digests & shipped:
-            reasons.append(f"required target {target}: its bundle holds no engine that was judged")
+            reasons.append(f"required target {target}: its bundle contains no judged engine")
     return reasons
 
 
 def _opened(folder: Path) -> Path:
-    """The folder above ``deployable`` with engines that can be run: decrypted, where they are not.
+    """The parent folder of ``deployable``; encrypted bundles are decrypted into a copy first.
 
-    Without the model key they cannot run here, as those of a device that is not here; then nothing
-    lies below it.
+    Without the model key encrypted engines cannot run on this machine; the returned folder then
+    contains no bundles.
 
     Raises:
-        InputError: this machine has another key.
+        InputError: the bundles are encrypted with another model key.
     """
     bundles = folder / "deployable"
     if not any(map(is_encrypted, files_of(bundles))):
@@ -151,7 +164,7 @@ def _opened(folder: Path) -> Path:
 
 
 def _wrong_points(folder: Path, trusted: Sequence[PublicKey]) -> list[str]:
-    """What is wrong with the engines of the bundle that can run on this machine."""
+    """The failures of the golden points of each engine that can run on this machine."""
     reasons: list[str] = []
     for target in sorted(path for path in folder.glob("deployable/*") if path.is_dir()):
         try:
@@ -164,5 +177,5 @@ def _wrong_points(folder: Path, trusted: Sequence[PublicKey]) -> list[str]:
 
 
 def _without(folder: Path, error: InputError) -> str:
-    """The message with paths as they are in the run."""
+    """The message of ``error`` with paths relative to the run."""
     return str(error).replace(f"{folder}/", "")

@@ -1,11 +1,11 @@
-"""What is answered when the alias ``deployable`` moves: a promotion request, whoever made it.
+"""Decide a promotion request: the alias ``deployable`` in MLflow differs from the release pointer.
 
-Input: the alias in MLflow and the release pointer; where they differ, the alias is a request.
-Does: inspects the version and moves the pointer to it by compare-and-swap, or puts the alias back.
-Output: one signed link more in the pointer's chain, and on the version's page what became of it.
+Input: the alias and the release pointer. Does: inspects the requested version, then moves the
+pointer to it by compare-and-swap, or resets the alias. Output: a signed ledger entry, and the
+decision on the version's page.
 
-Only a refusal puts an alias back: whatever goes wrong on the way (MLflow away, a full disk, a key
-of ours missing) is raised, leaves the alias, and is asked again later.
+Only a refusal resets the alias. Every other failure (MLflow cannot be reached, the disk is full, a
+key is missing) raises an error and leaves the alias, so that the request is decided later.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 from fpenet.release.registry.versions import RegisteredVersion
 from fpenet.release.release_manifest import Release
-from fpenet.release.store.artifacts import RECORD_DIGEST, publish
+from fpenet.release.store.artifacts import MANIFEST_DIGEST, publish
 from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import (
@@ -38,18 +38,21 @@ from fpenet.release.store.pointer import (
     take_token,
 )
 
-ASKED_IN_MLFLOW = f"asked for by the alias {DEPLOYABLE} in MLflow"
+REQUESTED_IN_MLFLOW = f"requested by the alias {DEPLOYABLE} in MLflow"
 UNKNOWN = "unknown"
-"""Who asked: MLflow's events and aliases carry no name."""
+"""The requester: MLflow's events and aliases do not contain a user name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found of a request.
+    """The result of the inspection of a requested version.
 
     Attributes:
-        folder: with the files of the version.
-        version: whose page tells the answer: what was asked for, or else what stays.
+        folder: contains the files of the version.
+        version: the decision is written on its page: the requested version, or, where the alias
+            was removed, the deployable one.
+        release: None where no trusted key signed it.
+        reasons: against the promotion; empty where there are none.
     """
 
     folder: Path
@@ -60,37 +63,37 @@ class Inspection:
 
 
 def deployable_version(params: Params) -> str | None:
-    """The version of the deployable model that the release pointer names, whatever the alias says.
+    """The deployable version by the release pointer, not by the alias; None if there is none.
 
     Raises:
-        InputError: the pointer is not one that was signed by a trusted key.
+        InputError: no trusted key signed the pointer.
     """
     store = release_store(params)
     if store.read(POINTER) is None:
         return None
-    link = read_head(store, read_trusted(params.trust.public_keys)).link
-    return link.version if link and link.model == params.register_.deployable_model else None
+    entry = read_head(store, read_trusted(params.trust.public_keys)).entry
+    return entry.version if entry and entry.model == params.register_.deployable_model else None
 
 
 def pending_request(params: Params) -> bool:
-    """Whether the alias ``deployable`` is not where the release pointer is.
+    """Whether the alias ``deployable`` differs from the release pointer.
 
     Raises:
-        ConnectionError: MLflow or the store could not be asked.
-        InputError: the pointer is not one that was signed by a trusted key.
+        ConnectionError: MLflow or the store cannot be reached.
+        InputError: no trusted key signed the pointer.
     """
     trusted = read_trusted(params.trust.public_keys)
     with mlflow_errors():
-        asked = versions.find_alias(params.register_.deployable_model, DEPLOYABLE)
-    return asked != read_head(release_store(params), trusted).version
+        requested = versions.find_alias(params.register_.deployable_model, DEPLOYABLE)
+    return requested != read_head(release_store(params), trusted).version
 
 
 def decide_request(params: Params) -> PromotionDecision | None:
-    """Answer what the alias asks for now; None where it asks for nothing.
+    """Decide the pending promotion request; None where there is none.
 
     Raises:
-        ConnectionError: MLflow or the store is away; the alias stays, the answer is still to come.
-        InputError: a key of ours, or the pointer, is not readable; the alias stays as well.
+        ConnectionError: MLflow or the store cannot be reached; the request stays pending.
+        InputError: a key or the pointer cannot be read; the request stays pending.
     """
     key = read_signing_key(params.trust.signing_key)
     trusted = read_trusted(params.trust.public_keys)
@@ -98,42 +101,48 @@ def decide_request(params: Params) -> PromotionDecision | None:
     if not pending_request(params):
         return None
     head = take_token(store, trusted)
-    if head.link and head.link.model != model:
+    if head.entry and head.entry.model != model:
         raise InputError(
-            f"{params.promote.store}: the pointer is of {head.link.model}, not {model}"
+            f"{params.promote.store}: the pointer is for {head.entry.model}, not {model}"
         )
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-promotion-") as folder:
-        asked = versions.find_alias(model, DEPLOYABLE)
-        if asked == head.version:
+        requested = versions.find_alias(model, DEPLOYABLE)
+        if requested == head.version:
             return None
-        judged = _judge(params, store, asked, head, Path(folder), trusted)
+        inspection = _inspect(params, store, requested, head, Path(folder), trusted)
         try:
-            record = None
-            if not judged.reasons:
-                assert judged.release is not None
-                record = publish(store, judged.release, judged.folder)
-            if versions.find_alias(model, DEPLOYABLE) != asked:
-                raise Superseded(f"the alias {DEPLOYABLE} moved on meanwhile")
-            link = move(store, head, _link(model, asked, judged, head, record), key, trusted)
+            manifest_digest = None
+            if not inspection.reasons:
+                assert inspection.release is not None
+                manifest_digest = publish(store, inspection.release, inspection.folder)
+            if versions.find_alias(model, DEPLOYABLE) != requested:
+                raise Superseded(f"the alias {DEPLOYABLE} changed during the decision")
+            entry = move(
+                store,
+                head,
+                _entry(model, requested, inspection, head, manifest_digest),
+                key,
+                trusted,
+            )
         except Superseded as error:
-            name = judged.release.name if judged.release else None
+            name = inspection.release.name if inspection.release else None
             return PromotionDecision(
                 PromotionOutcome.SUPERSEDED,
                 model,
-                asked,
+                requested,
                 name,
                 head.version,
                 (str(error),),
                 None,
             )
-        answer = _answer(link, asked, judged)
-        write_on_page(answer, judged.version, link)
-        if answer.action is PromotionOutcome.REFUSED:
-            _put_back(answer)
-    return answer
+        decision = _decision(entry, requested, inspection)
+        write_on_page(decision, inspection.version, entry)
+        if decision.action is PromotionOutcome.REFUSED:
+            _reset_alias(decision)
+    return decision
 
 
-def _judge(
+def _inspect(
     params: Params,
     store: Store,
     requested: str | None,
@@ -141,12 +150,12 @@ def _judge(
     folder: Path,
     trusted: Sequence[PublicKey],
 ) -> Inspection:
-    """The version that was asked for, and every reason that there is against it."""
+    """Inspect the requested version, and collect every reason against its promotion."""
     model = params.register_.deployable_model
     if requested is None:
-        assert head.version is not None  # else the two agree
-        said = f"the alias {DEPLOYABLE} was removed; ask for another version, or roll back"
-        return Inspection(folder, versions.read_version(model, head.version), None, (said,))
+        assert head.version is not None  # otherwise alias and pointer agree
+        reason = f"the alias {DEPLOYABLE} was removed; request another version, or roll back"
+        return Inspection(folder, versions.read_version(model, head.version), None, (reason,))
     version = versions.read_version(model, requested)
     fetch_release(version, folder)
     release, reasons = inspect_release(version, folder, trusted, params.register_.required_targets)
@@ -157,52 +166,61 @@ def _judge(
     return Inspection(folder, version, release, (*reasons, *missing), tuple(approvals))
 
 
-def _link(
-    model: str, requested: str | None, judged: Inspection, head: Head, record: str | None
+def _entry(
+    model: str,
+    requested: str | None,
+    inspection: Inspection,
+    head: Head,
+    manifest_digest: str | None,
 ) -> LedgerEntry:
-    """The link to be signed; a refusal leaves what was deployable before.
+    """The ledger entry to be signed; after a refusal the deployable version stays the same.
 
     Args:
-        record: digest of the record that was published.
+        manifest_digest: digest of the published release manifest; None after a refusal.
     """
-    refused, release, before = bool(judged.reasons), judged.release, head.link
+    refused, release, before = bool(inspection.reasons), inspection.release, head.entry
     now: Release | LedgerEntry | None = before if refused or release is None else release
-    approved = [f"{one.by.name}: {one.reason}" for one in judged.approvals]
+    approved = [f"{one.by.name}: {one.reason}" for one in inspection.approvals]
     digest = now.digest if isinstance(now, Release) else now.release if now else None
     return LedgerEntry(
         sequence=0,
         token=0,
         action=LedgerAction.REFUSED if refused else LedgerAction.PROMOTED,
-        asked=requested or "none",
+        requested=requested or "none",
         model=model,
         version=now.version if now else None,
         name=now.name if now else None,
         release=digest,
-        digests={**(now.digests if now else {}), **({RECORD_DIGEST: record} if record else {})},
+        digests={
+            **(now.digests if now else {}),
+            **({MANIFEST_DIGEST: manifest_digest} if manifest_digest else {}),
+        },
         who=UNKNOWN,
-        why="; ".join(judged.reasons) or "; ".join([ASKED_IN_MLFLOW, *approved]),
+        why="; ".join(inspection.reasons) or "; ".join([REQUESTED_IN_MLFLOW, *approved]),
         when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        approvals=tuple(str(one.by) for one in judged.approvals),
+        approvals=tuple(str(one.by) for one in inspection.approvals),
     )
 
 
-def _answer(link: LedgerEntry, requested: str | None, judged: Inspection) -> PromotionDecision:
+def _decision(
+    entry: LedgerEntry, requested: str | None, inspection: Inspection
+) -> PromotionDecision:
     return PromotionDecision(
-        PromotionOutcome.REFUSED if judged.reasons else PromotionOutcome.PROMOTED,
-        link.model,
+        PromotionOutcome.REFUSED if inspection.reasons else PromotionOutcome.PROMOTED,
+        entry.model,
         requested,
-        judged.release.name if judged.release else None,
-        link.version,
-        judged.reasons,
-        link.sequence,
+        inspection.release.name if inspection.release else None,
+        entry.version,
+        inspection.reasons,
+        entry.sequence,
     )
 
 
-def _put_back(answer: PromotionDecision) -> None:
-    """Let the alias point to what is deployable, unless somebody has moved it on."""
-    if versions.find_alias(answer.model, DEPLOYABLE) != answer.asked:
-        return  # a request of its own
-    if answer.deployable is None or not versions.has_version(answer.model, answer.deployable):
-        versions.delete_alias(answer.model, DEPLOYABLE)
+def _reset_alias(decision: PromotionDecision) -> None:
+    """Point the alias to the deployable version, unless the alias has changed again."""
+    if versions.find_alias(decision.model, DEPLOYABLE) != decision.requested:
+        return  # a new request
+    if decision.deployable is None or not versions.has_version(decision.model, decision.deployable):
+        versions.delete_alias(decision.model, DEPLOYABLE)
     else:
-        versions.set_alias(answer.model, DEPLOYABLE, answer.deployable)
+        versions.set_alias(decision.model, DEPLOYABLE, decision.deployable)

@@ -1,11 +1,12 @@
-"""``fpenet rollback``: what was deployable before is deployable again, if all of it holds.
+"""``fpenet rollback``: make an earlier deployable version deployable again.
 
-Input: the pointer's chain and MLflow. Does: inspects the old version as the gate inspects a new one
-(signature, the digest of every file, evidence, required targets), lets the alias point to it and
-moves the pointer by compare-and-swap. Output: one signed link more.
+Input: the ledger and MLflow. Does: inspects the earlier version like a newly requested one
+(signature, digest of every file, evidence, required targets), points the alias to it and moves the
+pointer by compare-and-swap. Output: a signed ledger entry.
 
-The alias goes first: whatever stops us between the two, the alias then asks the gate for what was
-wanted. A promotion that is under way is superseded, and one that came first supersedes us.
+The alias is set first: after an interruption between the two steps, the alias is a promotion
+request for the same version. A rollback supersedes a promotion that is in progress, and is
+superseded by one that was finished in the meantime.
 """
 
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ from fpenet.release.promotion.inspection import fetch_release, inspect_release
 from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 from fpenet.release.release_manifest import Release
-from fpenet.release.store.artifacts import RECORD_DIGEST, publish
+from fpenet.release.store.artifacts import MANIFEST_DIGEST, publish
 from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import (
-    LINK_TAG,
+    ENTRY_TAG,
     History,
     LedgerAction,
     LedgerEntry,
@@ -40,18 +41,20 @@ _TAKES = 20
 
 
 def roll_back(params: Params, to: str | None, who: str, why: str) -> LedgerEntry:
-    """Make an older version deployable again.
+    """Make an earlier version deployable again.
 
     Args:
-        to: its number or name; None: what was deployable before the version that is.
+        to: its number or name; None: the version that was deployable before the current one.
+        who, why: the requester and the reason, for the ledger.
 
     Returns:
-        the pointer's new link; the latest one where only the alias was behind.
+        the new ledger entry; the latest entry where the pointer already names the version.
 
     Raises:
-        InputError: it was never deployable, or no longer holds: all that is missing or changed.
-        Superseded: the pointer moved meanwhile; nothing of ours changed it.
-        ConnectionError: MLflow or the store is away; the same command goes on.
+        InputError: the version was never deployable, or its files are missing or changed; the
+            message lists them.
+        Superseded: another run moved the pointer; this call did not.
+        ConnectionError: MLflow or the store cannot be reached; running again continues.
     """
     key = read_signing_key(params.trust.signing_key)
     trusted = read_trusted(params.trust.public_keys)
@@ -63,66 +66,77 @@ def roll_back(params: Params, to: str | None, who: str, why: str) -> LedgerEntry
         release = _inspected(params, old, Path(folder), trusted)
         record = publish(store, release, Path(folder))
         versions.set_alias(model, DEPLOYABLE, old.version)
-        wanted = LedgerEntry(
+        rollback = LedgerEntry(
             sequence=0,
             token=0,
             action=LedgerAction.ROLLED_BACK,
-            asked=old.version,
+            requested=old.version,
             model=model,
             version=old.version,
             name=release.name,
             release=release.digest,
-            digests={**release.digests, RECORD_DIGEST: record},
+            digests={**release.digests, MANIFEST_DIGEST: record},
             who=who,
             why=why,
             when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
         try:
-            link = _move(store, history.links[0], wanted, key, trusted)
+            entry = _move(store, history.entries[0], rollback, key, trusted)
         except Superseded:
             versions.set_alias(model, DEPLOYABLE, read_head(store, trusted).version or old.version)
             raise
-        versions.tag_version(model, old.version, {LINK_TAG: entry_json(link)})
-    return link
+        versions.tag_version(model, old.version, {ENTRY_TAG: entry_json(entry)})
+    return entry
 
 
 def choose(history: History, to: str | None) -> LedgerEntry:
-    """The link that made the wanted version deployable.
+    """The ledger entry that made the target version of the rollback deployable.
 
     Args:
-        to: number or name of the version; None: what was deployable before the promotion of the
-            one that is, so that a second rollback does not go back to what the first one left.
+        to: number or name of the version; None: the version that was deployable before the
+            promotion of the current one. A second rollback therefore goes further back, and does
+            not undo the first.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such version.
     """
-    if not history.links:
-        raise InputError("; ".join(history.problems) or "nothing was ever deployable")
-    chosen = [
-        one for one in history.links if one.action is not LedgerAction.REFUSED and one.version
+    if not history.entries:
+        raise InputError("; ".join(history.problems) or "no version was ever deployable")
+    promotions = [
+        entry
+        for entry in history.entries
+        if entry.action is not LedgerAction.REFUSED and entry.version
     ]
-    now = history.links[0].version
+    now = history.entries[0].version
     if to is not None:
-        found = [one for one in chosen if to in (one.version, one.name)]
-        if not found:
-            known = ", ".join(dict.fromkeys(f"{one.version} ({one.name})" for one in chosen))
+        matches = [entry for entry in promotions if to in (entry.version, entry.name)]
+        if not matches:
+            known = ", ".join(
+                dict.fromkeys(f"{entry.version} ({entry.name})" for entry in promotions)
+            )
             raise InputError(f"version {to} was never deployable; those that were: {known}")
-        return found[0]
+        return matches[0]
     promoted = [
-        place
-        for place, one in enumerate(chosen)
-        if one.action is LedgerAction.PROMOTED and one.version == now
+        index
+        for index, entry in enumerate(promotions)
+        if entry.action is LedgerAction.PROMOTED and entry.version == now
     ]
-    before = [one for one in chosen[promoted[0] :] if one.version != now] if promoted else []
+    before = (
+        [entry for entry in promotions[promoted[0] :] if entry.version != now] if promoted else []
+    )
     if not before:
-        raise InputError(f"nothing was deployable before version {now}; name one: --to VERSION")
+        raise InputError(f"no version was deployable before version {now}; use --to VERSION")
     return before[0]
 
 
 def _inspected(
     params: Params, old: LedgerEntry, folder: Path, trusted: Sequence[PublicKey]
 ) -> Release:
-    """The old version's release in ``folder``, as sound as on the day that it was promoted."""
+    """Download and inspect the release of an earlier version.
+
+    Raises:
+        InputError: it was deleted in MLflow, or its files are missing or changed.
+    """
     assert old.version is not None
     if not versions.has_version(old.model, old.version):
         raise InputError(f"{old.name} (version {old.version}) was deleted in MLflow")
@@ -132,10 +146,10 @@ def _inspected(
     release, reasons = inspect_release(version, folder, trusted, required)
     if release is not None and release.digest != old.release:
         reasons.append(
-            f"its release is {release.digest[:12]}; {str(old.release)[:12]} was promoted"
+            f"its release is {release.digest[:12]}, but {str(old.release)[:12]} was promoted"
         )
     if release is None or reasons:
-        raise InputError(f"{old.name} (version {old.version}) does not hold: {'; '.join(reasons)}")
+        raise InputError(f"{old.name} (version {old.version}) is refused: {'; '.join(reasons)}")
     return release
 
 
@@ -146,19 +160,26 @@ def _move(
     key: SigningKey,
     trusted: Sequence[PublicKey],
 ) -> LedgerEntry:
-    """Move the pointer on from the link that was seen; a promotion under way is superseded."""
+    """Append ``expected`` to the ledger if its latest entry is still ``seen``.
+
+    A promotion that is in progress is superseded.
+
+    Raises:
+        Superseded: another entry was appended.
+        ConnectionError: other runs took tokens at every try.
+    """
     for _ in range(_TAKES):
         head = take_token(store, trusted)
-        assert head.link is not None
+        assert head.entry is not None
         if head.version == expected.version:
-            return head.link  # only the alias was behind, or the gate answered it first
-        if head.link != seen:
+            return head.entry  # only the alias differed, or the watcher already decided it
+        if head.entry != seen:
             raise Superseded(
-                f"the pointer moved to {head.link.name} (sequence {head.sequence}) meanwhile;"
+                f"the pointer moved to {head.entry.name} (sequence {head.sequence}) in between;"
                 " nothing was rolled back"
             )
         try:
             return move(store, head, expected, key, trusted)
         except Superseded:
-            continue  # the gate took a token, which ends with our next one
-    raise ConnectionError(f"the pointer was not free at each of {_TAKES} tries; run again")
+            continue  # the watcher took a token; our next token makes it invalid
+    raise ConnectionError(f"other runs changed the pointer at each of {_TAKES} tries; run again")

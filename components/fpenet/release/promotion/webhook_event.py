@@ -1,8 +1,8 @@
-"""MLflow's registry events: which of them are believed.
+"""Check the webhook events of MLflow's registry.
 
-MLflow signs ``delivery.timestamp.body`` with a shared secret (HMAC-SHA256, base64). An event says
-only that somebody should look: what is asked for is read from MLflow itself, so that one which was
-forged past all of this could at most ask for a look too many.
+MLflow signs ``delivery.timestamp.body`` with a shared secret (HMAC-SHA256, base64). An event only
+starts a check for a pending request: the request itself is read from MLflow. A forged event can
+therefore cause no more than a needless check.
 """
 
 import base64
@@ -24,7 +24,7 @@ _LONGEST_ID = 128
 
 @dataclass(frozen=True, slots=True)
 class AliasEvent:
-    """An alias of a model was set, or removed."""
+    """The event that an alias of a model was set or removed."""
 
     model: str
     alias: str
@@ -32,11 +32,12 @@ class AliasEvent:
 
 @dataclass(slots=True)
 class Deliveries:
-    """Events that came, each once.
+    """Accepts each webhook event once.
 
     Attributes:
-        secret: that MLflow was given with the webhook.
-        window_seconds: an event is ignored when its time differs by more from the clock here.
+        secret: the secret of the webhook, shared with MLflow.
+        window_seconds: largest accepted difference between the time of an event and the local
+            clock.
     """
 
     secret: bytes = field(repr=False)
@@ -44,32 +45,32 @@ class Deliveries:
     _seen: dict[str, float] = field(default_factory=dict, repr=False)
 
     def accept(self, headers: Mapping[str, str], body: bytes, now: float) -> AliasEvent | None:
-        """What an event says; None where it is about something else than an alias.
+        """Check and parse an event; None where it is not about an alias.
 
         Args:
-            headers: with names in lower case.
+            headers: HTTP headers, names in lower case.
             now: seconds since the epoch.
 
         Raises:
-            InputError: it is not to be believed, or was delivered before.
+            InputError: the signature or the time is wrong, or the event was delivered before.
         """
         delivery, timestamp = headers.get(_DELIVERY, ""), headers.get(_TIMESTAMP, "")
-        wanted = event_signature(self.secret, delivery, timestamp, body)
-        if not hmac.compare_digest(headers.get(_SIGNATURE, "").encode(), wanted.encode()):
-            raise InputError("not signed with the secret that MLflow was given")
+        expected = event_signature(self.secret, delivery, timestamp, body)
+        if not hmac.compare_digest(headers.get(_SIGNATURE, "").encode(), expected.encode()):
+            raise InputError("not signed with the secret of the webhook")
         if not (timestamp.isdecimal() and 0 < len(delivery) <= _LONGEST_ID):
-            raise InputError("no time, or no delivery id")
+            raise InputError("no timestamp, or no delivery id")
         age = now - int(timestamp)
         if abs(age) > self.window_seconds:
             when = f"{age:.0f} s ago" if age > 0 else f"{-age:.0f} s from now"
             raise InputError(
-                f"sent {when} by MLflow's clock; believed is {self.window_seconds:g} s"
+                f"sent {when} by MLflow's clock; at most {self.window_seconds:g} s are accepted"
             )
         self._seen = {
             one: at for one, at in self._seen.items() if abs(now - at) <= self.window_seconds
         }
         if delivery in self._seen:
-            raise InputError(f"delivery {delivery} came before")
+            raise InputError(f"delivery {delivery} was already received")
         self._seen[delivery] = float(timestamp)
         return _parse(body)
 
@@ -82,9 +83,9 @@ def event_signature(secret: bytes, delivery: str, timestamp: str, body: bytes) -
 
 def _parse(body: bytes) -> AliasEvent | None:
     try:
-        said = json.loads(body)
-        if said["entity"] != "model_version_alias":
+        event = json.loads(body)
+        if event["entity"] != "model_version_alias":
             return None
-        return AliasEvent(str(said["data"]["name"]), str(said["data"]["alias"]))
+        return AliasEvent(str(event["data"]["name"]), str(event["data"]["alias"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"not an event of MLflow: {error}") from None
+        raise InputError(f"not an MLflow event: {error}") from None

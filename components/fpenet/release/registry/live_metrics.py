@@ -1,8 +1,8 @@
-"""A training as MLflow shows it while it runs: curves, and the same few faces as they come right.
+"""Log a training to MLflow while it runs: its curves, and its predictions on a few fixed faces.
 
-Each epoch goes through a queue to a thread of its own, so that a slow MLflow does not slow the
-training, and one that is away ends the view with a warning, never the training. The run is found
-again by the training's key: one that was killed goes on where its curve ended.
+A separate thread logs each epoch from a queue, so a slow MLflow does not slow the training. An
+error of MLflow ends the logging with a warning; it does not end the training. The MLflow run is
+identified by the key of the training: a resumed training continues the same curve.
 """
 
 import logging
@@ -23,13 +23,16 @@ from fpenet.data.overlay import draw_points
 LOGGER = logging.getLogger(__name__)
 _FACES = 12
 _ACROSS = 4
-_FACTOR = 3  # a crop of 80 px is drawn so many times larger
-_PATIENCE_S = 30.0  # with what MLflow has still to be told at the end
+_FACTOR = 3  # a crop of 80 px is shown this many times larger
+_PATIENCE_S = 30.0  # longest wait for MLflow at the end of the training
 
 
 @dataclass(frozen=True, slots=True)
 class TrialOf:
-    """A training as a trial: the sweep's name, whose run it is nested in, and what is tried."""
+    """The trial of a sweep: the name of the sweep, and the settings of the trial.
+
+    The MLflow run of the trial is nested in the run of the sweep.
+    """
 
     sweep: str
     settings: Mapping[str, Any]
@@ -37,14 +40,14 @@ class TrialOf:
 
 @contextmanager
 def live_metrics(experiment: str, key: str, trial: TrialOf | None = None) -> Iterator[None]:
-    """Log the training that runs meanwhile to MLflow, after each epoch.
+    """Log the training inside the ``with`` block to MLflow, after each epoch.
 
     Args:
-        key: of the training; its run has the tag ``fpenet.training``.
-        trial: what it is a trial of.
+        key: of the training; the MLflow run has it as tag ``fpenet.training``.
+        trial: the trial of a sweep that this training is, or None.
     """
     ends: queue.Queue[EpochEnd | str] = queue.Queue()
-    thread = threading.Thread(target=_tell, args=(ends, experiment, key, trial), daemon=True)
+    thread = threading.Thread(target=_log_epochs, args=(ends, experiment, key, trial), daemon=True)
     thread.start()
     status = "KILLED"
     try:
@@ -60,11 +63,11 @@ def live_metrics(experiment: str, key: str, trial: TrialOf | None = None) -> Ite
         ends.put(status)
         thread.join(_PATIENCE_S)
         if thread.is_alive():
-            LOGGER.warning("MLflow has not taken all of the live view of the training in time")
+            LOGGER.warning("MLflow did not store all epochs of the training in time")
 
 
 def is_image_epoch(epoch: int) -> bool:
-    """1, 2, 3, 5, 10, 20, 30, 50, 100, ...: often while much changes.
+    """Whether images are logged after this epoch: often at first, rarely later.
 
     >>> [epoch for epoch in range(1, 120) if is_image_epoch(epoch)]
     [1, 2, 3, 5, 10, 20, 30, 50, 100]
@@ -75,23 +78,23 @@ def is_image_epoch(epoch: int) -> bool:
 
 
 def overlay_sheet(end: EpochEnd) -> Image.Image:
-    """Some watched faces, predicted points filled and labelled ones hollow, in rows of four."""
-    chosen = np.linspace(0, len(end.images) - 1, min(_FACES, len(end.images))).astype(int)
+    """Up to twelve faces in rows of four: predicted points are filled, labelled ones hollow."""
+    indices = np.linspace(0, len(end.images) - 1, min(_FACES, len(end.images))).astype(int)
     side = _FACTOR * end.images.shape[-1]
-    rows = -(-len(chosen) // _ACROSS)
-    sheet = Image.new("RGB", (side * min(_ACROSS, len(chosen)), side * rows))
-    for place, index in enumerate(chosen):
+    rows = -(-len(indices) // _ACROSS)
+    sheet = Image.new("RGB", (side * min(_ACROSS, len(indices)), side * rows))
+    for position, index in enumerate(indices):
         crop = Image.fromarray(end.images[index, 0]).convert("RGB")
-        picture = crop.resize((side, side), Image.Resampling.BICUBIC)
+        enlarged = crop.resize((side, side), Image.Resampling.BICUBIC)
         for points, filled in ((end.target_crop, False), (end.points_crop, True)):
-            drawn = (points[index].astype(float) + 0.5) * _FACTOR - 0.5
-            draw_points(picture, drawn, np.full(len(drawn), filled))
-        sheet.paste(picture, (place % _ACROSS * side, place // _ACROSS * side))
+            scaled = (points[index].astype(float) + 0.5) * _FACTOR - 0.5
+            draw_points(enlarged, scaled, np.full(len(scaled), filled))
+        sheet.paste(enlarged, (position % _ACROSS * side, position // _ACROSS * side))
     return sheet
 
 
 def log_sweep_result(experiment: str, trial: TrialOf, value: float) -> None:
-    """Put what was best, and its ``value``, into the sweep's own run, and end it."""
+    """Log the best trial of a sweep and its ``value`` to the run of the sweep, and end the run."""
     from fpenet.release.registry import tracking
 
     try:
@@ -99,13 +102,13 @@ def log_sweep_result(experiment: str, trial: TrialOf, value: float) -> None:
             experiment_id = tracking.find_experiment(experiment)
             tracking.end_sweep(experiment_id, trial.sweep, trial.settings, value)
     except (OSError, InputError) as error:
-        LOGGER.warning("the sweep is not in MLflow: %s", error)
+        LOGGER.warning("the sweep was not logged to MLflow: %s", error)
 
 
-def _tell(
+def _log_epochs(
     ends: "queue.Queue[EpochEnd | str]", experiment: str, key: str, trial: TrialOf | None
 ) -> None:
-    """Tell MLflow of each end that comes, until a status does."""
+    """Log each epoch of the queue to MLflow, until the final status of the run arrives."""
     from fpenet.release.registry import tracking
 
     run: tracking.TrainingRun | None = None
@@ -124,7 +127,8 @@ def _tell(
                 run.log_curve(end.curve)
                 epoch = int(end.curve[-1]["epoch"])
                 if len(end.images) and is_image_epoch(epoch):
-                    run.log_picture(overlay_sheet(end), f"live/epoch_{epoch:04d}.png")
-        except Exception as error:  # whatever it is, the training must not end of it
-            LOGGER.warning("no live view of the training: %s", " ".join(str(error).split())[:300])
+                    run.log_image(overlay_sheet(end), f"live/epoch_{epoch:04d}.png")
+        except Exception as error:  # no error of the logging may end the training
+            message = " ".join(str(error).split())[:300]
+            LOGGER.warning("the training is no longer logged to MLflow: %s", message)
             return

@@ -1,9 +1,9 @@
-"""Models out of the registry that stages read: weights to start from, and the champion.
+"""Download the registered models that stages read: initial weights, teacher and champion.
 
-``models:/fpenet-trainable@candidate`` or ``models:/fpenet-trainable/3`` as ``train.start_from``,
-``train.teacher`` or ``gate.champion`` becomes a folder on this machine, named by the version.
-``gate.champion: auto`` is the version of the deployable model that the release pointer names; null
-where there is none, or no registry: a first release.
+``train.start_from``, ``train.teacher`` and ``gate.champion`` may name a registered version, e.g.
+``models:/fpenet-trainable@candidate`` or ``models:/fpenet-trainable/3``. It is downloaded into a
+folder named after the version. ``gate.champion: auto`` is the deployable version by the release
+pointer; it is null for a first release, and where MLflow is not configured.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,11 +19,11 @@ _FILES = {
     "train.teacher": ("model.json",),
     "gate.champion": ("bundle.json",),
 }
-"""Key of params.yaml -> a file at the top of what the version holds."""
+"""Key of params.yaml -> the file at the top of the version's artifacts."""
 
 
 def in_registry(params: Params, sections: Collection[str] = ("train", "gate")) -> list[str]:
-    """The keys of these sections that the model registry has to answer."""
+    """The keys of these sections whose value is a model of the registry."""
     return [
         key
         for key in _FILES
@@ -39,30 +39,33 @@ def local_weights(
     *,
     has_registry: bool = True,
 ) -> Params:
-    """``params`` with what these sections name in the registry as folders on this machine.
+    """``params`` with local folders in place of the registered models of these sections.
 
     Args:
-        into: where folders are made that are not there yet.
-        has_registry: whether MLflow is configured; without, the champion ``auto`` is none.
+        into: models are downloaded below this folder; a model that exists is not downloaded again.
+        has_registry: whether MLflow is configured; without it the champion ``auto`` is None.
 
     Raises:
-        InputError: the name is not of a model, a version or an alias.
-        ConnectionError: MLflow refused or could not be reached.
+        InputError: a value does not name a registered version or alias.
+        ConnectionError: MLflow cannot be reached or refuses the request.
     """
     for key in in_registry(params, sections):
         section, name = key.split(".")
         folder = _fetch(params, key, into, has_registry)
-        own = params.section(section).model_copy(update={name: folder})
-        params = params.model_copy(update={section: own})
+        changed = params.section(section).model_copy(update={name: folder})
+        params = params.model_copy(update={section: changed})
     return params
 
 
 def local_model(name: str, into: Path) -> Path:
-    """The folder or file ``name`` on this machine, or a registered model's, fetched below ``into``.
+    """The local path of a model; a registered model is downloaded below ``into``.
+
+    Args:
+        name: a folder or file, or ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
 
     Raises:
-        InputError: it is not there, or the name is not of a model and a version.
-        ConnectionError: MLflow refused or could not be reached.
+        InputError: the path does not exist, or the name is not of a registered version.
+        ConnectionError: MLflow cannot be reached or refuses the request.
     """
     path = Path(name)
     if name.startswith(_SCHEME):
@@ -81,7 +84,7 @@ def _value(params: Params, key: str) -> str:
 
 
 def _fetch(params: Params, key: str, into: Path, has_registry: bool) -> str | None:
-    """The folder of one version; None for a champion that there is not."""
+    """The folder of the version that ``key`` names; None where there is no champion."""
     name = _value(params, key)
     if name == _AUTO and not has_registry:
         return None
@@ -91,17 +94,17 @@ def _fetch(params: Params, key: str, into: Path, has_registry: bool) -> str | No
     with tracking.mlflow_errors():
         if name == _AUTO:
             model = params.register_.deployable_model
-            found = deployable_version(params)
-            if found is None:
+            deployable = deployable_version(params)
+            if deployable is None:
                 return None
         else:
             model, version, alias = _parse(name, key)
             return _fetch_version(model, version, alias, _FILES[key], into).as_posix()
-        return _fetch_version(model, found, "", _FILES[key], into).as_posix()
+        return _fetch_version(model, deployable, "", _FILES[key], into).as_posix()
 
 
 def _fetch_version(model: str, version: str, alias: str, files: Sequence[str], into: Path) -> Path:
-    """The folder of one version, which has one of ``files`` at its top."""
+    """The folder of one version, which contains one of ``files`` at its top."""
     from fpenet.release.registry import versions
 
     version = version or versions.version_of_alias(model, alias)
@@ -118,5 +121,5 @@ def _parse(name: str, key: str) -> tuple[str, str, str]:
         return model, "", alias
     model, _, version = model.partition("/")
     if not version.isdecimal():
-        raise InputError(f"{key}: {name}; wanted models:/NAME/VERSION or models:/NAME@ALIAS")
+        raise InputError(f"{key}: {name}; must be models:/NAME/VERSION or models:/NAME@ALIAS")
     return model, version, ""

@@ -1,8 +1,9 @@
-"""Stage register: the release into MLflow; the alias ``candidate`` if it earned it.
+"""Stage register: register the release in MLflow, and set the alias ``candidate`` if it passed.
 
-Input: every stage's folder. Does: one MLflow run, one version of each registered model; a release
-that was registered before gets the same ones. Output: release.json, signed. A release that the gate
-refused is registered too, with the reasons, but no alias moves.
+Input: the folder of every stage. Does: creates one MLflow run and one version of each registered
+model, or reuses those of an earlier registration of the same release. Output: the signed release
+manifest release.json. A release that the gate refused is registered too, with the reasons, but the
+alias is not set.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ from fpenet.release.evidence import (
     version_tags,
 )
 from fpenet.release.release_manifest import (
-    RECORD,
+    RELEASE_MANIFEST,
     GateSummary,
     KpiSummary,
     ParitySummary,
@@ -64,15 +65,15 @@ def register_release(
     """Register the release (see the top of this file).
 
     Args:
-        inputs: the folder of every stage before this one, by the stage's name.
+        inputs: stage -> its folder, for every stage before this one.
 
     Returns:
-        what release.json holds.
+        the content of release.json.
 
     Raises:
-        InputError: a stage's file is missing or not readable, or the model key is; or the release
-            was registered with another encryption.
-        ConnectionError: MLflow is not there or refused; running again goes on from what is there.
+        InputError: a file or the model key is missing or cannot be read; or the release is already
+            registered with another encryption.
+        ConnectionError: MLflow cannot be reached or refuses a request; running again continues.
     """
     from fpenet.release.registry import tracking
     from fpenet.release.registry import versions as model_versions
@@ -86,7 +87,7 @@ def register_release(
     tags = version_tags(evidence, reasons) | {ENCRYPTION_TAG: encryption}
     card = inputs["report"] / CARD
     if not card.exists():
-        raise InputError(f"{card}: missing; a release needs it")
+        raise InputError(f"{card}: missing; stage report writes it")
     text = card.read_text(encoding="utf-8")
     check_card(text, folders)
     description = describe_version(text)
@@ -108,8 +109,9 @@ def register_release(
         )
         if run.encryption != encryption:
             raise InputError(
-                f"run {run.run_id} holds this release with encryption {run.encryption!r}, not"
-                f" {encryption!r}; register it as before, or delete that run and its versions"
+                f"run {run.run_id} contains this release with encryption {run.encryption!r}, not"
+                f" {encryption!r}; register with the same encryption, or delete that run and its"
+                " versions"
             )
         report(1, _STEPS, "steps")
         versions = {
@@ -135,10 +137,10 @@ def register_release(
             )
         }
         for model, number in versions.items():
-            # The requirements may have changed since the same release was registered first.
-            said = {NAME_TAG: names[model], "fpenet.refused": tags["fpenet.refused"]}
-            said["fpenet.signed_by"] = signing_key.public.described
-            model_versions.tag_version(model, number, said)
+            # The required targets may have changed since the first registration of this release.
+            later_tags = {NAME_TAG: names[model], "fpenet.refused": tags["fpenet.refused"]}
+            later_tags["fpenet.signed_by"] = signing_key.public.described
+            model_versions.tag_version(model, number, later_tags)
         manifest = ReleaseManifest(
             **fields_of(summarise(evidence, reasons)),
             model=register.deployable_model,
@@ -155,13 +157,13 @@ def register_release(
             model_card=card.as_posix(),
             model_card_sha256=digest_file(card),
         )
-        path = out_dir / RECORD
+        path = out_dir / RELEASE_MANIFEST
         manifest.write(path)
         sign_file(path, signing_key)
         for signed in (path, signature_of(path)):
             tracking.add_artifact(run.run_id, tracking.Artifact(signed, ""))
         report(3, _STEPS, "steps")
-        if not reasons:  # last: what an alias points to is complete
+        if not reasons:  # last, so that the alias points to a complete version
             for model, number in versions.items():
                 model_versions.set_alias(model, CANDIDATE, number)
         report(4, _STEPS, "steps")
@@ -172,14 +174,14 @@ def _required_key() -> ModelKey:
     key = current_model_key()
     if key is None:
         raise InputError(
-            f"register.encrypt is true, and there is no model key: set {VARIABLE}, or the Prefect"
+            f"register.encrypt is true and the model key is not set; set {VARIABLE} or the Prefect"
             " Secret block fpenet-model-key"
         )
     return key
 
 
 def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
-    """The release manifest without what only the registry knows.
+    """The part of the release manifest that does not depend on the registry.
 
     Raises:
         InputError: the manifest of stage train lacks a value.
@@ -221,11 +223,13 @@ def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
 
 
 def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
-    """What of the stages' folders goes into the run, and where in it.
+    """The files of the stage folders that the MLflow run stores, each with its folder in the run.
 
-    No picture and no file name of the labelled set goes there, but for the KPI's own plot and the
-    few faces that ``parity.json`` names. Of the report the edition below ``published`` goes, which
-    has neither.
+    They contain no image and no image file name of the labelled set, except the KPI plot and the
+    few faces that ``parity.json`` names. The report of ``published`` contains neither.
+
+    Raises:
+        InputError: a file is missing.
     """
     files = [
         (folders["train"] / "model.safetensors", "trainable"),
@@ -248,5 +252,5 @@ def artifact_files(folders: Mapping[str, Path]) -> list[tuple[Path, str]]:
     ]
     missing = [path for path, _ in files if not path.exists()]
     if missing:
-        raise InputError(f"{missing[0]}: missing; a release needs it")
+        raise InputError(f"{missing[0]}: missing; a release must contain it")
     return files

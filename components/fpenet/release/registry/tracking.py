@@ -1,6 +1,6 @@
-"""MLflow's tracking side: one run a release, with its parameters, numbers, curves and plain files.
+"""MLflow tracking: one run per release, with its parameters, metrics, curves and files.
 
-Where MLflow is, is MLflow's own affair (``MLFLOW_TRACKING_URI`` and so on); nothing is set here.
+The address of the server comes from MLflow's variables (``MLFLOW_TRACKING_URI`` and others).
 """
 
 import re
@@ -30,13 +30,13 @@ _LONGEST_PARAM = 6000
 _NOTE = "mlflow.note.content"
 _LINK = re.compile(r"\A\[Flow run\]\([^)]*\)\n\n")
 _AWAY = (MlflowException, RequestException, *S3_ERRORS)
-"""What MLflow and what stores its artifacts raise."""
+"""The errors of MLflow and of its artifact store."""
 _PASSWORD = re.compile(r"//[^/@\s]+@")  # user:password in a URL
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file, or a folder's content, and the folder of the run that it goes to."""
+    """A file, or the content of a folder, and its folder in the run."""
 
     path: Path
     folder: str
@@ -44,7 +44,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class LoggedRun:
-    """A finished run; ``encryption`` is how its secret files are stored."""
+    """A finished run; ``encryption`` is the cipher and key id of its weights, or ``none``."""
 
     run_id: str
     experiment_id: str
@@ -54,11 +54,11 @@ class LoggedRun:
 
 @contextmanager
 def mlflow_errors() -> Iterator[None]:
-    """Turn MLflow's errors into one line that says where MLflow was looked for.
+    """Turn the errors of MLflow into a ConnectionError of one line with the server's address.
 
     Raises:
-        ConnectionError: MLflow refused or could not be reached; nothing half-done counts, a retry
-            goes on from what is there.
+        ConnectionError: MLflow cannot be reached or refuses a request. An unfinished run is not
+            used; a retry continues after the last finished step.
     """
     try:
         yield
@@ -68,30 +68,30 @@ def mlflow_errors() -> Iterator[None]:
 
 
 def find_experiment(name: str) -> str:
-    """The id of the experiment called ``name``, which is made when there is none.
+    """The id of the experiment ``name``; it is created if it does not exist.
 
     Raises:
-        InputError: it was deleted in MLflow.
+        InputError: the experiment was deleted in MLflow.
     """
     client = MlflowClient()
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return str(client.create_experiment(name))
-        except MlflowException:  # another release made it in the meantime
-            found = client.get_experiment_by_name(name)
-            if found is None:
+        except MlflowException:  # another release created it in the meantime
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    if found.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise InputError(
-            f"register.experiment is {name!r}, which was deleted in MLflow; restore it or give"
+            f"register.experiment is {name!r}, which was deleted in MLflow; restore it or use"
             " another name"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def find_run(experiment_id: str, release: str) -> LoggedRun | None:
-    """The finished run of ``release``, if it was logged before."""
+    """The finished run of ``release``; None if there is none."""
     runs = MlflowClient().search_runs(
         [experiment_id],
         f"tags.`{RELEASE_TAG}` = '{release}' and attributes.status = 'FINISHED'",
@@ -111,10 +111,10 @@ def log_run(
     artifacts: Sequence[Artifact],
     description: str,
 ) -> LoggedRun:
-    """Log one release; the run is FINISHED only once everything is there.
+    """Log one release; the run becomes FINISHED only after everything is logged.
 
     Args:
-        curve: numbers of each epoch; ``epoch`` is the step, ``seconds`` the time since the start.
+        curve: metrics of each epoch; ``epoch`` is the step, ``seconds`` the time since the start.
     """
     client = MlflowClient()
     name = f"release-{tags[RELEASE_TAG][:12]}"
@@ -138,7 +138,7 @@ def log_run(
 
 
 def _curve_metrics(curve: Iterable[Mapping[str, float]], start: int) -> list[Metric]:
-    """The numbers of each epoch at its own time; ``start`` is the run's, in milliseconds."""
+    """The metrics of each epoch with its time; ``start`` is the start of the run, in ms."""
     return [
         Metric(
             f"train/{key}",
@@ -153,15 +153,15 @@ def _curve_metrics(curve: Iterable[Mapping[str, float]], start: int) -> list[Met
 
 
 class TrainingRun:
-    """The run of a training that goes on: made, or found again by the training's ``key``."""
+    """The MLflow run of a training; a resumed training, which has the same ``key``, reuses it."""
 
     def __init__(self, experiment_id: str, key: str) -> None:
         self._client, self._key = MlflowClient(), key
-        found = self._client.search_runs(
+        runs = self._client.search_runs(
             [experiment_id], f"tags.`{TRAINING_TAG}` = '{key}'", max_results=1
         )
-        if found:
-            self._run = found[0]
+        if runs:
+            self._run = runs[0]
             self._client.update_run(self._run.info.run_id, status="RUNNING")
         else:
             self._run = self._client.create_run(
@@ -171,7 +171,7 @@ class TrainingRun:
         self._logged = max((metric.step for metric in history), default=0)
 
     def nest(self, sweep: str, settings: Mapping[str, Any]) -> None:
-        """Make it a trial, with these settings, of the sweep's run, which is made if need be."""
+        """Nest the run in the run of a sweep, with these settings as parameters."""
         parent = _sweep_run(self._run.info.experiment_id, sweep)
         self._client.set_tag(self._run.info.run_id, MLFLOW_PARENT_RUN_ID, parent)
         self._client.update_run(self._run.info.run_id, name=f"trial-{self._key}")
@@ -179,7 +179,7 @@ class TrainingRun:
         self._client.log_batch(self._run.info.run_id, params=params)
 
     def log_curve(self, curve: Sequence[Mapping[str, float]]) -> None:
-        """Log the epochs that MLflow does not have yet."""
+        """Log the epochs that are not logged yet."""
         fresh = [line for line in curve if line["epoch"] > self._logged]
         numbers = _curve_metrics(fresh, self._run.info.start_time)
         for first in range(0, len(numbers), _METRICS_A_CALL):
@@ -188,9 +188,9 @@ class TrainingRun:
             )
         self._logged = max([self._logged, *(int(line["epoch"]) for line in fresh)])
 
-    def log_picture(self, picture: Image.Image, path: str) -> None:
-        """Put a picture into the run."""
-        self._client.log_image(self._run.info.run_id, picture, path)
+    def log_image(self, image: Image.Image, path: str) -> None:
+        """Log an image to the run."""
+        self._client.log_image(self._run.info.run_id, image, path)
 
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED."""
@@ -198,7 +198,7 @@ class TrainingRun:
 
 
 def end_sweep(experiment_id: str, sweep: str, best: Mapping[str, Any], value: float) -> None:
-    """Put the best settings, as tags, and their error in crop pixels into the sweep's run."""
+    """Log the best settings, as tags, and their error in crop pixels; end the sweep's run."""
     client = MlflowClient()
     run_id = _sweep_run(experiment_id, sweep)
     for key, setting in best.items():
@@ -208,26 +208,26 @@ def end_sweep(experiment_id: str, sweep: str, best: Mapping[str, Any], value: fl
 
 
 def _sweep_run(experiment_id: str, sweep: str) -> str:
-    """The id of the run that the trials of ``sweep`` are nested in."""
+    """The id of the parent run of the trials of ``sweep``; it is created if it does not exist."""
     client = MlflowClient()
-    found = client.search_runs([experiment_id], f"tags.`{SWEEP_TAG}` = '{sweep}'", max_results=1)
+    runs = client.search_runs([experiment_id], f"tags.`{SWEEP_TAG}` = '{sweep}'", max_results=1)
     run = (
-        found[0]
-        if found
+        runs[0]
+        if runs
         else client.create_run(experiment_id, run_name=f"sweep-{sweep}", tags={SWEEP_TAG: sweep})
     )
     return str(run.info.run_id)
 
 
 def add_artifact(run_id: str, artifact: Artifact) -> None:
-    """Put a file, or what is in a folder, into the run."""
+    """Store a file, or the content of a folder, in the run."""
     client = MlflowClient()
     log = client.log_artifacts if artifact.path.is_dir() else client.log_artifact
     log(run_id, str(artifact.path), artifact.folder or None)
 
 
 def link_run(run_id: str, tag: str, url: str) -> None:
-    """Have a run name a page, as a tag and as a link above its description."""
+    """Add the URL of a page to a run: as a tag, and as a link at the top of its description."""
     client = MlflowClient()
     note = client.get_run(run_id).data.tags.get(_NOTE, "")
     client.set_tag(run_id, tag, url)

@@ -1,4 +1,4 @@
-"""MLflow's model registry: one version a release and model, however often it is registered."""
+"""MLflow's model registry: one version per release and model; registering again reuses it."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from fpenet.release.evidence import NAME_TAG, RELEASE_TAG
 from fpenet.release.registry import tracking
 from fpenet.release.release_manifest import ReleaseManifest
 from fpenet.release.store.encryption import open_folder
-from fpenet.release.store.pointer import LINK_TAG, entry_sequence
+from fpenet.release.store.pointer import ENTRY_TAG, entry_sequence
 
 _ALIAS_EVENTS: tuple[Any, ...] = (
     "model_version_alias.created",
@@ -25,11 +25,11 @@ _ALIAS_EVENTS: tuple[Any, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """A version as MLflow shows it.
+    """A version of a registered model.
 
     Attributes:
-        release: digest of the release that it says it holds; empty where it says nothing.
-        run_id: of the run with its files; empty where there is none.
+        release: digest of its release, from its tag; empty if the tag is missing.
+        run_id: the run that stores its files; empty if there is none.
     """
 
     model: str
@@ -40,14 +40,14 @@ class RegisteredVersion:
 
 
 def read_version(model: str, version: str) -> RegisteredVersion:
-    """What MLflow says of one version."""
-    found = MlflowClient().get_model_version(model, version)
-    said = found.tags.get(RELEASE_TAG, ""), found.run_id or "", found.description or ""
-    return RegisteredVersion(model, str(found.version), *said)
+    """Read one version from MLflow."""
+    row = MlflowClient().get_model_version(model, version)
+    fields = row.tags.get(RELEASE_TAG, ""), row.run_id or "", row.description or ""
+    return RegisteredVersion(model, str(row.version), *fields)
 
 
 def has_version(model: str, version: str) -> bool:
-    """Whether MLflow still has the version."""
+    """Whether the version exists in MLflow."""
     return bool(
         MlflowClient().search_model_versions(
             f"name = '{model}' and version_number = {int(version)}"
@@ -56,46 +56,47 @@ def has_version(model: str, version: str) -> bool:
 
 
 def find_named(model: str, name: str) -> str | None:
-    """The version called ``name``, as ``deployable_v3.0``, or None."""
-    found = MlflowClient().search_model_versions(
+    """The number of the version named ``name``, e.g. ``deployable_v3.0``; None if there is none."""
+    rows = MlflowClient().search_model_versions(
         f"name = '{model}' and tags.`{NAME_TAG}` = '{name}'"
     )
-    return str(found[0].version) if found else None
+    return str(rows[0].version) if rows else None
 
 
 def find_version(model: str, release: str) -> str | None:
-    """The version of ``model`` that holds ``release``, or None."""
-    found = MlflowClient().search_model_versions(
+    """The number of the version of ``model`` for ``release``; None if there is none."""
+    rows = MlflowClient().search_model_versions(
         f"name = '{model}' and tags.`{RELEASE_TAG}` = '{release}'"
     )
-    return str(min(int(one.version) for one in found)) if found else None
+    return str(min(int(row.version) for row in rows)) if rows else None
 
 
 def register_version(
     model: str, *, source: str, run_id: str, tags: Mapping[str, str], description: str
 ) -> str:
-    """The version of ``model`` for the release that ``tags`` name: found, or made.
+    """The version of ``model`` for the release of ``tags``; it is created if it does not exist.
 
     Args:
-        source: the run's artifact folder that the version stands for.
+        source: URI of the run's artifact folder that the version contains.
 
     Returns:
-        the version's number; of two made at once the smaller one stays, the other is deleted.
+        the number of the version. Of two versions that two runs create at the same time the smaller
+        one stays and the other is deleted.
     """
     client = MlflowClient()
     release = tags[RELEASE_TAG]
-    found = find_version(model, release)
-    if found is not None:
-        return found
+    existing = find_version(model, release)
+    if existing is not None:
+        return existing
     _ensure_model(client, model)
-    made = client.create_model_version(
+    created = client.create_model_version(
         model, source=source, run_id=run_id, tags=dict(tags), description=description
     )
     first = find_version(model, release)
-    if first is not None and int(first) < int(made.version):
-        client.delete_model_version(model, str(made.version))
+    if first is not None and int(first) < int(created.version):
+        client.delete_model_version(model, str(created.version))
         return first
-    return str(made.version)
+    return str(created.version)
 
 
 def version_of_alias(model: str, alias: str) -> str:
@@ -104,7 +105,7 @@ def version_of_alias(model: str, alias: str) -> str:
 
 
 def find_alias(model: str, alias: str) -> str | None:
-    """The version that ``alias`` points to; None where there is no such alias, or no model."""
+    """The version that ``alias`` points to; None if the alias or the model does not exist."""
     try:
         aliases = MlflowClient().get_registered_model(model).aliases
     except MlflowException as error:
@@ -115,83 +116,84 @@ def find_alias(model: str, alias: str) -> str | None:
 
 
 def fetch_version(model: str, version: str, files: Sequence[str], folder: Path) -> None:
-    """Copy the artifacts of ``version`` to ``folder``: what lies beside the first of ``files``.
+    """Download the artifacts of ``version``: the folder that contains one of ``files``.
 
     Raises:
-        InputError: it holds none of them, or is encrypted and the model key is not held.
+        InputError: no file of ``files`` exists, or the version is encrypted and the model key is
+            not set.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     source = MlflowClient().get_model_version_download_uri(model, version)
     download_artifacts(artifact_uri=source, dst_path=str(partial))
-    found = [path for file in files for path in partial.rglob(file)]
-    if not found:
-        raise InputError(f"{model} version {version}: holds no {' and no '.join(files)}")
-    open_folder(found[0].parent)
-    found[0].parent.rename(folder)
+    paths = [path for file in files for path in partial.rglob(file)]
+    if not paths:
+        raise InputError(f"{model} version {version}: contains no {' and no '.join(files)}")
+    open_folder(paths[0].parent)
+    paths[0].parent.rename(folder)
     shutil.rmtree(partial, ignore_errors=True)
 
 
 def fetch_run_files(run_id: str, names: Sequence[str], folder: Path) -> set[str]:
-    """Copy what a run has of these files and folders, of its top, into ``folder``.
+    """Download these files and folders at the top of a run into ``folder``.
 
     Returns:
-        the names that it has; none where the run is gone.
+        the names that exist; empty if the run does not exist.
     """
     client = MlflowClient()
     try:
-        found = {one.path for one in client.list_artifacts(run_id)} & set(names)
+        present = {artifact.path for artifact in client.list_artifacts(run_id)} & set(names)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return set()
         raise
-    for name in sorted(found):
+    for name in sorted(present):
         client.download_artifacts(run_id, name, str(folder))
-    return found
+    return present
 
 
 def set_alias(model: str, alias: str, version: str) -> None:
-    """Make ``alias`` point to ``version``."""
+    """Point ``alias`` to ``version``."""
     MlflowClient().set_registered_model_alias(model, alias, version)
 
 
 def delete_alias(model: str, alias: str) -> None:
-    """Make ``alias`` point to nothing."""
+    """Delete ``alias``."""
     MlflowClient().delete_registered_model_alias(model, alias)
 
 
 def set_description(model: str, version: str, description: str) -> None:
-    """Set the description of a version, which its page shows first."""
+    """Set the description of a version; its page in MLflow shows it first."""
     MlflowClient().update_model_version(model, version, description)
 
 
 def latest_sequence(model: str) -> int:
-    """The latest sequence of the release pointer that a version of ``model`` was tagged with."""
-    found = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{LINK_TAG}` != ''")
-    return max((entry_sequence(one.tags[LINK_TAG]) for one in found), default=0)
+    """The latest sequence in the ledger-entry tags of ``model``'s versions; 0 if there is none."""
+    rows = MlflowClient().search_model_versions(f"name = '{model}' and tags.`{ENTRY_TAG}` != ''")
+    return max((entry_sequence(row.tags[ENTRY_TAG]) for row in rows), default=0)
 
 
 def ensure_webhook(name: str, url: str, secret: str, refresh: bool) -> None:
-    """Have MLflow post to ``url`` whenever an alias of a model is set or removed.
+    """Create or update the webhook: MLflow posts to ``url`` when an alias is set or removed.
 
     Args:
-        name: by which a webhook that was made before is found again.
-        secret: that the events are signed with.
-        refresh: also tell the secret again of a webhook that is there, for it cannot be read.
+        name: name of the webhook; an existing webhook with this name is updated.
+        secret: MLflow signs the events with it.
+        refresh: also set the secret of an existing webhook; MLflow does not show the old each.
     """
     client, token = MlflowClient(), None
     while True:
         page = client.list_webhooks(page_token=token)
-        found = next((one for one in page if one.name == name), None)
+        webhook = next((each for each in page if each.name == name), None)
         token = page.token
-        if found or not token:
+        if webhook or not token:
             break
-    if found is None:
+    if webhook is None:
         client.create_webhook(name, url, list(_ALIAS_EVENTS), secret=secret)
-    elif refresh or found.url != url or not found.status.is_active():
+    elif refresh or webhook.url != url or not webhook.status.is_active():
         client.update_webhook(
-            found.webhook_id,
+            webhook.webhook_id,
             url=url,
             events=list(_ALIAS_EVENTS),
             secret=secret,
@@ -200,7 +202,7 @@ def ensure_webhook(name: str, url: str, secret: str, refresh: bool) -> None:
 
 
 def tag_version(model: str, version: str, tags: Mapping[str, str]) -> None:
-    """Set ``tags`` on a version that is there already."""
+    """Set ``tags`` on an existing version."""
     client = MlflowClient()
     for key, value in tags.items():
         client.set_model_version_tag(model, version, key, value)
@@ -218,10 +220,10 @@ FLOW_RUN_TAG = "fpenet.flow_run"
 
 
 def link_release(release: ReleaseManifest, url: str) -> None:
-    """Have the run and both versions of a release name the page ``url``.
+    """Add the URL of a flow run to the run and both versions of a release.
 
     Raises:
-        ConnectionError: MLflow is away.
+        ConnectionError: MLflow cannot be reached.
     """
     with tracking.mlflow_errors():
         tracking.link_run(release.run_id, FLOW_RUN_TAG, url)

@@ -1,6 +1,6 @@
-"""The charts of a report: matplotlib figures of numbers; no face of the labelled set is in one.
+"""The charts of a report, as matplotlib figures; they show no face of the labelled set.
 
-Each is drawn so narrow that its letters can be read on a phone.
+The figures are narrow, so that their text is readable on a phone.
 """
 
 import io
@@ -24,7 +24,7 @@ from fpenet.kpi.robustness import RobustnessCurve, RobustnessErrors
 OURS, CHAMPION, QUIET = "#0a58a6", "#c2570c", "#8a939e"
 _INK = "#1b1f24"
 FEWEST = 30
-"""Keypoints that a share must rest on to be drawn."""
+"""Smallest number of keypoints in a confidence bin that is plotted."""
 _WIDTH = 4.6  # inches
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
@@ -54,13 +54,13 @@ def _figure(height: float, width: float = _WIDTH) -> Iterator[tuple[Figure, Axes
 
 
 def svg_of(figure: Figure, title: str) -> str:
-    """The figure as an ``<svg>`` element that a page may hold many of."""
+    """The figure as an ``<svg>`` element; one page can contain several."""
     file = io.StringIO()
     with matplotlib.rc_context(_STYLE):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)  # every figure counts them from 1
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # the ids of several figures are the same
     size = re.search(r'viewBox="0 0 ([\d.]+) ', text)
     assert size is not None
     text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r"<svg \1>", text, count=1)
@@ -76,7 +76,7 @@ def png_of(figure: Figure) -> bytes:
 
 
 def draw_cumulative_error(kpi: KpiReport, champion: KpiReport | None) -> Figure:
-    """Share of the faces with at most so much NME, of the whole face, the eyes and the mouth."""
+    """Plot the share of faces with an NME of at most x: all keypoints, the eyes, the mouth."""
     with _figure(3.3) as (figure, axes):
         curve = kpi.curve
         percent = 100 * np.array(curve.nme)
@@ -106,25 +106,25 @@ def draw_cumulative_error(kpi: KpiReport, champion: KpiReport | None) -> Figure:
 def draw_slices(
     slices: Sequence[SliceMetrics], metric: str, champion: Sequence[SliceMetrics]
 ) -> Figure:
-    """The error of each slice of one attribute with its interval; none where faces are too few.
+    """Plot the error and interval of each slice of one attribute; "too few" where it has no error.
 
     Args:
-        champion: the champion's slices of the same attribute, or none.
+        champion: the champion's slices of the same attribute; empty if there is no champion.
     """
     with _figure(2.9) as (figure, axes):
         names = [each.value for each in slices]
-        drawn = [(slices, OURS, -0.12 if champion else 0.0, "this release")]
+        series = [(slices, OURS, -0.12 if champion else 0.0, "this release")]
         if champion:
-            drawn.append((champion, CHAMPION, 0.12, "champion"))
-        for rows, colour, shift, who in drawn:
+            series.append((champion, CHAMPION, 0.12, "champion"))
+        for rows, colour, shift, label in series:
             known = {each.value: each for each in rows if each.metrics.get(metric)}
-            places = [index for index, name in enumerate(names) if name in known]
-            found = [known[names[index]] for index in places]
-            values = np.array([100 * (each.metrics[metric] or 0.0) for each in found])
-            ends = np.array([each.intervals.get(metric) or [np.nan] * 2 for each in found])
+            positions = [index for index, name in enumerate(names) if name in known]
+            judged = [known[names[index]] for index in positions]
+            values = np.array([100 * (each.metrics[metric] or 0.0) for each in judged])
+            ends = np.array([each.intervals.get(metric) or [np.nan] * 2 for each in judged])
             whiskers = np.abs(100 * ends.reshape(-1, 2).T - values)
             axes.errorbar(
-                np.array(places) + shift,
+                np.array(positions) + shift,
                 values,
                 yerr=whiskers,
                 fmt="o",
@@ -132,7 +132,7 @@ def draw_slices(
                 markersize=5,
                 capsize=3,
                 elinewidth=1.2,
-                label=who,
+                label=label,
             )
         for index, each in enumerate(slices):
             if not each.metrics.get(metric):
@@ -146,9 +146,9 @@ def draw_slices(
                     rotation=90,
                     color=QUIET,
                 )
-        long = sum(len(name) + 1 for name in names) > 48
-        axes.set_xticks(range(len(names)), names, rotation=45 if long else 0)
-        top = 1.06 * axes.get_ylim()[1]  # the frame cuts no marker
+        is_long = sum(len(name) + 1 for name in names) > 48
+        axes.set_xticks(range(len(names)), names, rotation=45 if is_long else 0)
+        top = 1.06 * axes.get_ylim()[1]  # so that no marker is cut off
         axes.set(ylabel="NME, %", ylim=(0, top), xlim=(-0.6, len(names) - 0.4))
         if champion:
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
@@ -156,7 +156,7 @@ def draw_slices(
 
 
 def draw_mean_face(kpi: KpiReport, mean_points: Floats) -> Figure:
-    """Each keypoint on the mean face, with a circle whose radius is its mean error, to scale.
+    """Plot each keypoint on the mean face; the radius of its circle is its mean error, to scale.
 
     Args:
         mean_points: (K, 2) crop pixels, NaN where no face has the keypoint.
@@ -168,7 +168,7 @@ def draw_mean_face(kpi: KpiReport, mean_points: Floats) -> Figure:
         errors = np.array(
             [np.nan if value is None else value for value in kpi.per_point["crop_px"]]
         )
-        order = np.argsort(-errors)  # the largest circle lies lowest
+        order = np.argsort(-errors)  # the largest circle is plotted first, below the others
         known = order[np.isfinite(errors[order]) & np.isfinite(mean_points[order, 0])]
         size = 2 * errors[known]
         circles = EllipseCollection(
@@ -207,46 +207,46 @@ _LINES = (
     range(31, 36),
     *((*range(first, last), first) for first, last in ((36, 42), (42, 48), (48, 60), (60, 68))),
 )
-"""What belongs together on a face of FPENet's keypoints: jaw, eyebrows, nose, eyes, lips."""
+"""The lines between the keypoints of FPENet's schemes: jaw, eyebrows, nose, eyes, lips."""
 
 
 def draw_robustness(curve: RobustnessCurve, clean: RobustnessErrors, metric: str) -> Figure:
-    """How the error grows with one corruption; the band is the interval.
+    """Plot the error at each level of one corruption; the band is the interval.
 
     Args:
-        clean: the same faces as they are, drawn first.
+        clean: the errors of the same faces without corruption, plotted first.
     """
     with _figure(2.5, 3.6) as (figure, axes):
         levels = [("clean", clean), *((f"{each.level:g}", each) for each in curve.levels)]
         levels = [(name, each) for name, each in levels if each.metrics.get(metric) is not None]
         values = [float(each.metrics[metric] or 0.0) for _, each in levels]
         ends = np.array([each.intervals.get(metric) or (np.nan, np.nan) for _, each in levels])
-        places = np.arange(len(levels))
-        axes.fill_between(places, *ends.reshape(-1, 2).T, color=OURS, alpha=0.15, linewidth=0)
-        axes.plot(places, values, "o-", color=OURS, markersize=4)
-        named = [name for name, _ in levels]
-        axes.set_xticks(places, named, rotation=30 if len(named) > 7 else 0)
+        positions = np.arange(len(levels))
+        axes.fill_between(positions, *ends.reshape(-1, 2).T, color=OURS, alpha=0.15, linewidth=0)
+        axes.plot(positions, values, "o-", color=OURS, markersize=4)
+        labels = [name for name, _ in levels]
+        axes.set_xticks(positions, labels, rotation=30 if len(labels) > 7 else 0)
         axes.set(xlabel=curve.unit, ylabel="mean error, crop px", ylim=(0, None))
     return figure
 
 
 def draw_reliability(confidence: ConfidenceMetrics) -> Figure:
-    """What share of the keypoints was right, by the confidence that the net gave them."""
+    """Plot the share of correct keypoints by the confidence that the net predicted for them."""
     with _figure(3.3) as (figure, axes):
         bins = [each for each in confidence.reliability if each.points >= FEWEST]
-        said = [each.told for each in bins]
+        predicted = [each.told for each in bins]
         most = max((each.points for each in bins), default=1)
         axes.plot((0, 1), (0, 1), color=QUIET, linewidth=0.8, linestyle=(0, (2, 3)))
-        axes.plot(said, [each.happened for each in bins], color=OURS)
+        axes.plot(predicted, [each.happened for each in bins], color=OURS)
         axes.scatter(
-            said,
+            predicted,
             [each.happened for each in bins],
             s=[8 + 90 * each.points / most for each in bins],
             color=OURS,
             alpha=0.8,
         )
         axes.set(
-            xlabel="confidence that the net gave (area: number of keypoints)",
+            xlabel="predicted confidence (dot area: number of keypoints)",
             ylabel=f"share visible and within {confidence.within_px:g} px",
             xlim=(0, 1),
             ylim=(0, 1),

@@ -1,4 +1,4 @@
-"""Markdown in which every number is a link to the evidence that it stands in."""
+"""Citations in Markdown: every number is a link to the evidence file that contains it."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +17,11 @@ SOURCES = {
     "latency": "benchmark/benchmark.json",
     "gate": "gate/gate.json",
 }
-"""Name of a link -> the evidence file that its number stands in."""
+"""Name of a citation -> the evidence file that contains its number."""
 
 
 def cite(value: float | None, source: str, fmt: str) -> str:
-    """A number as a link to its evidence; n/a where there is none.
+    """A number as a link to its evidence file; n/a for None.
 
     >>> cite(0.0425, "kpi", ".2%"), cite(None, "kpi", "d")
     ('[4.25%][kpi]', 'n/a')
@@ -30,23 +30,23 @@ def cite(value: float | None, source: str, fmt: str) -> str:
 
 
 def cite_interval(value: float | None, ends: Iterable[float] | None, source: str, fmt: str) -> str:
-    """A number and its interval.
+    """A number and its interval, each as a link to the evidence file.
 
     >>> cite_interval(2.0, (1.5, 2.5), "kpi", ".1f")
     '[2.0][kpi] ([1.5][kpi] to [2.5][kpi])'
     """
-    said = cite(value, source, fmt)
+    number = cite(value, source, fmt)
     if value is None or ends is None:
-        return said
+        return number
     low, high = ends
-    return f"{said} ({cite(low, source, fmt)} to {cite(high, source, fmt)})"
+    return f"{number} ({cite(low, source, fmt)} to {cite(high, source, fmt)})"
 
 
 def cited_names(sentence: str) -> str:
-    """A sentence with the words that hold a digit as names.
+    """A sentence in which each word with a digit is a code span: it is a name, not a number.
 
-    >>> cited_names("Engines that nobody executed: t4 fp16, nano.")
-    'Engines that nobody executed: `t4` `fp16`, nano.'
+    >>> cited_names("Engines that did not run: t4 fp16, nano.")
+    'Engines that did not run: `t4` `fp16`, nano.'
     """
     return re.sub(r"[^\s,;:()]*\d[^\s,;:()]*(?<!\.)", r"`\g<0>`", sentence)
 
@@ -57,7 +57,7 @@ def citation_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def evidence_table(folders: Mapping[str, Path]) -> str:
-    """The evidence files and their digests, as ``check_card`` reads them."""
+    """The table of the evidence files and their digests, which ``check_card`` reads."""
     rows = [
         (f"`{path}`", f"`{digest_file(evidence_file(folders, path))}`") for path in SOURCES.values()
     ]
@@ -65,22 +65,24 @@ def evidence_table(folders: Mapping[str, Path]) -> str:
 
 
 def check_card(card: str, folders: Mapping[str, Path]) -> None:
-    """Check that each evidence file is the very one whose numbers the card holds.
+    """Check that each evidence file has the digest in the model card.
 
     Args:
         folders: stage -> its finished folder.
 
     Raises:
-        InputError: naming the first file that the card has another digest of, or none.
+        InputError: the card has no digest or another digest of a file; the message names the file.
     """
-    told = dict(re.findall(r"^\| `([^`]+)` \| `([0-9a-f]{64})` \|$", card, re.MULTILINE))
+    cited = dict(re.findall(r"^\| `([^`]+)` \| `([0-9a-f]{64})` \|$", card, re.MULTILINE))
     for path in SOURCES.values():
         file = evidence_file(folders, path)
-        if digest_file(file) != told.get(path):
-            raise InputError(f"{file}: not the one of the model card; run stage report again")
+        if digest_file(file) != cited.get(path):
+            raise InputError(
+                f"{file}: not the file that the model card cites; run stage report again"
+            )
 
 
 def evidence_file(folders: Mapping[str, Path], path: str) -> Path:
-    """Where the evidence file ``stage/file`` lies."""
+    """The path of the evidence file ``stage/file``."""
     stage, _, file = path.partition("/")
     return folders[stage] / file

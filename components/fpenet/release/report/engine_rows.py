@@ -8,12 +8,13 @@ from fpenet.release.release_manifest import EngineSummary
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """An engine with its error, latency and throughput; None where that was not measured.
+    """An engine with its error, latency and throughput; None where a value was not measured.
 
     Attributes:
         first: whether it is the first row of its target.
-        nme: ratio, by the headline normaliser.
-        parity_px: mean distance of its points to torch's, pixels of the 80x80 crop.
+        nme: a ratio, by the first normaliser.
+        parity_px: mean distance between its points and those of the torch net, pixels of the
+            80x80 crop.
     """
 
     engine: EngineSummary
@@ -27,7 +28,7 @@ class EngineRow:
 
 
 def engine_table(evidence: Evidence) -> list[EngineRow]:
-    """One row an engine."""
+    """One row per engine."""
     rows: list[EngineRow] = []
     metric = f"nme_{evidence.kpi.normaliser}/all"
     for summary, engine in zip(engine_rows(evidence), evidence.engines, strict=True):

@@ -1,7 +1,7 @@
-"""The faces that a report shows: where the net is worst, and where it lost most to the champion.
+"""The faces of a report: those with the largest error, and those worse than with the champion.
 
-Input: the crop store and predictions on its judged part. Output: plain values for the page: the
-margin crop as a PNG, and points in its pixels, so that the page draws them sharp at any size.
+Input: the crop store and predictions on its judged part. Output: for each face the margin crop as a
+PNG, and points in its pixels, which the page overlays as vector graphics.
 """
 
 import base64
@@ -25,15 +25,17 @@ class ReportFace:
     """One face of a report.
 
     Attributes:
-        picture: the margin crop, a PNG as a ``data:`` URI.
-        side: of the picture, pixels.
-        label, ours, champion: points in its pixels, of which the top left corner of the first is
-            (0, 0); the label's only where there is one, with what was predicted there.
-        visible: of the label's points.
-        caption: who, and by how much.
+        image: the margin crop, a PNG as a ``data:`` URI.
+        side: width and height of the image, pixels.
+        label, ours, champion: labelled points, and the predictions for them by this release and by
+            the champion, in pixels of the image; (0, 0) is the image's top left corner.
+        visible: whether each labelled point is visible.
+        caption: file name and subject.
+        error: NME of the face.
+        change: ``error`` minus the champion's error; None without a champion.
     """
 
-    picture: str
+    image: str
     side: int
     label: Points
     visible: list[bool]
@@ -45,11 +47,11 @@ class ReportFace:
 
 
 def worst_faces(store: CropStore, points: Floats, errors: Floats, most: int) -> list[ReportFace]:
-    """The ``most`` faces of the judged part with the largest error.
+    """The ``most`` faces of the judged part with the largest errors.
 
     Args:
         points: (N, K, 2) crop pixels.
-        errors: (N,) NME, NaN where it is not known.
+        errors: (N,) NME, NaN where it is unknown.
     """
     return [show_face(store, int(face), points, None, errors) for face in _largest(errors, most)]
 
@@ -62,7 +64,12 @@ def faces_lost(
     champion_errors: Floats,
     most: int,
 ) -> list[ReportFace]:
-    """The ``most`` faces on which the error grew most over the champion's; none where it fell."""
+    """The ``most`` faces whose error exceeds the champion's error most; no face with a smaller one.
+
+    Args:
+        points, champion_points: (N, K, 2) crop pixels.
+        errors, champion_errors: (N,) NME, NaN where it is unknown.
+    """
     change = errors - champion_errors
     return [
         show_face(store, int(face), points, champion_points, errors, float(change[face]))
@@ -84,28 +91,28 @@ def show_face(
     crop = store.crops[rows[face]]
     edge = (len(crop) - CROP_PX) // 2
     label = store.points_crop(rows[face : face + 1])[0]
-    there = np.isfinite(label[:, 0])
+    labelled = np.isfinite(label[:, 0])
 
-    def placed(of: Floats) -> Points:
-        inside = of[there].astype(float) + edge + 0.5  # pixel centres are at .5 of an SVG's frame
-        return [(round(float(x), 2), round(float(y), 2)) for x, y in inside]
+    def in_margin_crop(points_crop: Floats) -> Points:
+        shifted = points_crop[labelled].astype(float) + edge + 0.5  # an SVG's pixel centres: .5
+        return [(round(float(x), 2), round(float(y), 2)) for x, y in shifted]
 
     subject, image = store.subjects(rows[face : face + 1])[0], store.table["image"][rows[face]]
     return ReportFace(
         png_uri(crop),
         len(crop),
-        placed(label),
-        store.visible(rows[face : face + 1])[0][there].tolist(),
-        placed(points[face]),
-        placed(champion_points[face]) if champion_points is not None else [],
-        f"{Path(image.as_py()).name}, person {subject}",
+        in_margin_crop(label),
+        store.visible(rows[face : face + 1])[0][labelled].tolist(),
+        in_margin_crop(points[face]),
+        in_margin_crop(champion_points[face]) if champion_points is not None else [],
+        f"{Path(image.as_py()).name}, subject {subject}",
         float(errors[face]),
         change,
     )
 
 
 def png_uri(grey: NDArray[np.uint8]) -> str:
-    """A grey picture (H, W) as a ``data:`` URI."""
+    """A grey image (H, W) as a PNG in a ``data:`` URI."""
     file = io.BytesIO()
     Image.fromarray(grey).save(file, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

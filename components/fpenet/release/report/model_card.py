@@ -1,8 +1,8 @@
-"""The model card: the NVIDIA card's headings, filled from the evidence alone.
+"""The model card: the headings of NVIDIA's card, with values from the evidence only.
 
-Input: the evidence of a release. Output: Markdown. Each number is a link whose target names the
-evidence file that it stands in and that file's SHA-256; no number comes from anywhere else. Digits
-outside of links are names (`fp16`), in code spans.
+Input: the evidence of a release. Output: Markdown. Each number is a link to the evidence file that
+contains it; the link names the SHA-256 of the file. Digits outside a link are part of a name
+(`fp16`), in a code span.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,14 +25,14 @@ from fpenet.release.report.citations import (
 from fpenet.release.report.not_measured import PERSONAL, not_measured
 
 LONGEST_DESCRIPTION = 5000
-"""Characters that MLflow's tables keep of a version's description."""
+"""Longest description of a version that MLflow's database stores, in characters."""
 
 
 def write_card(evidence: Evidence, reasons: Sequence[str]) -> str:
     """The card as Markdown.
 
     Args:
-        reasons: why the release may not be promoted; empty where it may.
+        reasons: against the promotion of the release; empty where it may be promoted.
     """
     sections = [f"# Model card of release `{evidence.release[:12]}`\n\n{_verdict(reasons)}"]
     sections += [f"## {title}\n\n{write(evidence)}" for title, write in SECTIONS.items()]
@@ -40,7 +40,7 @@ def write_card(evidence: Evidence, reasons: Sequence[str]) -> str:
 
 
 def describe_version(card: str, limit: int = LONGEST_DESCRIPTION) -> str:
-    """The card as a version's description: the same, less its longest sections if it must be.
+    """The card as the description of a version; if it is too long, its longest sections are cut.
 
     >>> describe_version("# A\\n\\n## B\\n\\n" + "long " * 9 + "\\n\\n## C\\n\\nshort\\n", 60)
     '# A\\n\\n## B\\n\\nIn `model_card.md` of the run.\\n\\n## C\\n\\nshort\\n'
@@ -59,8 +59,8 @@ def describe_version(card: str, limit: int = LONGEST_DESCRIPTION) -> str:
 def _verdict(reasons: Sequence[str]) -> str:
     if not reasons:
         return "It may be promoted: every check that a promotion needs passed."
-    told = "It was refused, by the [gate][gate] or for want of an [engine][engines]:"
-    return "\n".join([told, "", *(f"- `{reason}`" for reason in reasons)])
+    refusal = "It was refused, by the [gate][gate] or because an [engine][engines] is missing:"
+    return "\n".join([refusal, "", *(f"- `{reason}`" for reason in reasons)])
 
 
 def _architecture(evidence: Evidence) -> str:
@@ -69,8 +69,8 @@ def _architecture(evidence: Evidence) -> str:
     heat_maps = f" and `{params.heatmap_loss}` of the heat maps" if params.heatmap_weight else ""
     parameters = cite(training.parameters, "training", ",d")
     return (
-        f"A Recombinator network, `{training.net}`, of {parameters} parameters. In: a grey"
-        f" `80x80` crop, {cite(training.box_scale, 'training', 'g')} times the face box. Out:"
+        f"A Recombinator network, `{training.net}`, with {parameters} parameters. Input: a grey"
+        f" `80x80` crop, {cite(training.box_scale, 'training', 'g')} times the face box. Output:"
         f" {cite(training.num_keypoints, 'training', 'd')} keypoints and the confidence"
         f" ({training.confidence}) of each. Loss: `{params.loss}`{heat_maps}."
     )
@@ -83,20 +83,21 @@ def _training_data(evidence: Evidence) -> str:
     digest = evidence.manifests["validate"].inputs["labels"]
     return (
         f"`{labels.dataset}` (labels `{digest[:16]}`): {cite(labels.faces, 'labels', ',d')}"
-        f" labelled faces of {cite(labels.subjects, 'labels', ',d')} people, of which"
+        f" labelled faces of {cite(labels.subjects, 'labels', ',d')} subjects, of which"
         f" {cite(labels.kept, 'labels', ',d')} are used; dropped:"
         f" {', '.join(dropped) or 'none'}. Rules: an occlusion level of at most"
         f" {cite(limits.max_occlusion_level, 'rules', 'd')},"
         f" at least {cite(limits.min_visible_fraction, 'rules', '.0%')} of the face box in the"
-        f" picture. Split by people (`{split.rule}`), so that nobody is in two parts:"
-        f" {_part(split.train)} to train, {_part(split.val)} to choose by. Trained for"
+        f" image. Split by subject (`{split.rule}`), so that no subject is in two parts:"
+        f" {_part(split.train)} for training, {_part(split.val)} for validation. Trained for"
         f" {cite(training.epochs, 'training', 'd')} epochs,"
         f" {cite(training.minutes, 'training', '.1f')} minutes."
     )
 
 
 def _part(size: PartSize) -> str:
-    return f"{cite(size.faces, 'split', ',d')} faces of {cite(size.subjects, 'split', ',d')} people"
+    faces, subjects = cite(size.faces, "split", ",d"), cite(size.subjects, "split", ",d")
+    return f"{faces} faces of {subjects} subjects"
 
 
 def _evaluation_data(evidence: Evidence) -> str:
@@ -104,8 +105,8 @@ def _evaluation_data(evidence: Evidence) -> str:
     return (
         f"Part `{kpi.part}` of `{kpi.dataset}`:"
         f" {cite(kpi.num_faces, 'kpi', ',d')} faces of"
-        f" {cite(kpi.num_subjects, 'kpi', ',d')} people whom the net never saw (faces"
-        f" `{kpi.faces[:16]}`)."
+        f" {cite(kpi.num_subjects, 'kpi', ',d')} subjects that are not in the training data"
+        f" (faces `{kpi.faces[:16]}`)."
     )
 
 
@@ -127,19 +128,19 @@ def _kpi(evidence: Evidence) -> str:
         )
         for region in kpi.regions
     ]
-    other = "" if comparable else " (of Multi-PIE: not comparable)"
-    head = ("region", "tight crop, px", f"NVIDIA's card, px{other}", "shipped crop, px", "NME")
+    note = "" if comparable else " (on Multi-PIE: not comparable)"
+    head = ("region", "tight crop, px", f"NVIDIA's card, px{note}", "shipped crop, px", "NME")
     confidence = kpi.confidence
     failed, area = (metrics.get(f"{unit}_{headline}_8/all") for unit in ("failure_rate", "auc"))
     return "\n\n".join(
         [
-            "Errors are means over faces of each keypoint, then over the keypoints of a region, in"
-            " pixels of the source image; NME is the error of a face over the"
-            f" {kpi.normalisers[headline].split(',')[0]}. In parentheses the"
-            f" {cite(kpi.interval.level, 'kpi', '.0%')} interval, a bootstrap of people"
+            "The error of a region is the mean over the faces for each keypoint, then the mean over"
+            " its keypoints, in pixels of the source image. NME is the error of a face divided by"
+            f" the {kpi.normalisers[headline].split(',')[0]}. In parentheses:"
+            f" {cite(kpi.interval.level, 'kpi', '.0%')} interval by a bootstrap over subjects"
             f" ({cite(kpi.interval.resamples, 'kpi', ',d')} resamples).",
             citation_table(head, rows),
-            f"Faces with an NME above `8 %`: {cite(failed, 'kpi', '.1%')}; AUC up to there:"
+            f"Faces with an NME above `8 %`: {cite(failed, 'kpi', '.1%')}; AUC up to `8 %`:"
             f" {cite(area, 'kpi', '.3f')}. Confidence: AUROC of large errors"
             f" {cite(confidence.auroc_large_error, 'kpi', '.3f')}, expected calibration error"
             f" {cite(confidence.ece, 'kpi', '.3f')}.",
@@ -164,19 +165,19 @@ def _performance(evidence: Evidence) -> str:
                 cite(card_ms.get(row.target), "nvidia", "g"),
             )
         )
-    head = ("target", "precision", "state", "ms, one face", "faces/s, best batch", "moved, px")
+    head = ("target", "precision", "state", "ms, one face", "faces/s, best batch", "parity, px")
     return (
-        "On the machine that made the release, grey pixels to keypoints; moved: how far from the"
-        " net's own keypoints, pixels of the crop.\n\n"
+        "Measured on the machine that made the release, from grey pixels to keypoints. Parity: mean"
+        " distance to the keypoints of the torch net, pixels of the crop.\n\n"
         + citation_table((*head, "NVIDIA's ms"), rows)
     )
 
 
 def _limitations(evidence: Evidence) -> str:
-    turned = next((s for s in evidence.kpi.slices if s.value == "above 60"), None)
+    profiles = next((s for s in evidence.kpi.slices if s.value == "above 60"), None)
     lines = []
-    if turned is not None:
-        lines.append(f"Faces turned by more than `60` degrees: {_slice_error(evidence, turned)}.")
+    if profiles is not None:
+        lines.append(f"Faces with a yaw above `60` degrees: {_slice_error(evidence, profiles)}.")
     lines += [cited_names(sentence) for sentence in not_measured(evidence)]
     return "\n".join(f"- {line}" for line in lines)
 
@@ -201,11 +202,11 @@ def _ethics(evidence: Evidence) -> str:
                 )
             )
     absent = [name for name in PERSONAL if name not in slices]
-    said = f" The labels do not tell {', '.join(absent)}." if absent else ""
+    missing = f" The labels do not contain {', '.join(absent)}." if absent else ""
     return (
-        "NME of all keypoints with its interval: every slice of what people are, and of any other"
-        f" attribute the worst slice.{said}\n\n"
-        + citation_table(("attribute", "slice", "faces", "people", "NME"), rows)
+        f"NME of all keypoints with its interval: every slice of {', '.join(PERSONAL)}, and the"
+        f" worst slice of any other attribute.{missing}\n\n"
+        + citation_table(("attribute", "slice", "faces", "subjects", "NME"), rows)
     )
 
 
@@ -228,13 +229,14 @@ def _versions(evidence: Evidence) -> str:
             f" `{evidence.manifests['bundle'].content[:16]}`",
             f"- Champion: {champion.state.words}"
             + (f", `{champion.name}`" if champion.name else ""),
-            f"- Made with {', '.join(f'`{tool} {one}`' for tool, one in sorted(tools.items()))}",
+            "- Made with "
+            + ", ".join(f"`{tool} {version}`" for tool, version in sorted(tools.items())),
         ]
     )
 
 
 def _evidence(evidence: Evidence) -> str:
-    return "Each number above links to one of these.\n\n" + evidence_table(evidence.folders)
+    return "Each number above links to one of these files.\n\n" + evidence_table(evidence.folders)
 
 
 SECTIONS: dict[str, Callable[[Evidence], str]] = {

@@ -1,6 +1,7 @@
-"""What a release does not know about itself, in sentences: for the report and the model card.
+"""What was not measured of a release, as sentences for the report and the model card.
 
-Everything here is read off the evidence; what nobody measured must not look like a good result.
+The sentences come from the evidence. A value that was not measured must not look like a good
+result.
 """
 
 from collections.abc import Mapping
@@ -14,11 +15,11 @@ from fpenet.release.evidence import Evidence
 from fpenet.release.report import nvidia_card
 
 PERSONAL = ("age", "sex", "ethnicity")
-"""Attributes of people whose slices the model card's ethical considerations ask for."""
+"""Personal attributes, whose slices the section on ethical considerations shows."""
 
 
 def not_measured(evidence: Evidence) -> list[str]:
-    """One sentence a gap, the weightiest first."""
+    """One sentence for each missing measurement, the most important first."""
     kpi = evidence.kpi
     return [
         *_engines(evidence),
@@ -33,19 +34,19 @@ def not_measured(evidence: Evidence) -> list[str]:
 
 
 def _engines(evidence: Evidence) -> list[str]:
-    said = []
+    sentences = []
     for status in (EngineStatus.BUILT_NOT_JUDGED, EngineStatus.PENDING, EngineStatus.FAILED):
         names = [
             f"{row.target} {row.precision}" for row in evidence.engines if row.status is status
         ]
         if names:
-            said.append(f"Engines that nobody executed, {status.words}: {', '.join(names)}.")
+            sentences.append(f"Engines that did not run, {status.words}: {', '.join(names)}.")
     untimed = [
         f"{row.target} {row.precision}"
         for row in evidence.engines
         if row.ready and not evidence.timings.of_engine(row.id)
     ]
-    return said + ([f"Latency of {', '.join(untimed)}."] if untimed else [])
+    return sentences + ([f"Latency of {', '.join(untimed)}."] if untimed else [])
 
 
 def _champion(champion: ChampionResult) -> list[str]:
@@ -58,48 +59,49 @@ def _card(kpi: KpiReport) -> list[str]:
     if kpi.dataset == nvidia_card.DATASET:
         return []
     return [
-        "NVIDIA's own KPI: it is defined on the KPI subjects of Multi-PIE, and this release was"
-        f" judged on {kpi.dataset}."
+        "NVIDIA's KPI: it is defined on the KPI subjects of Multi-PIE, but this release was judged"
+        f" on {kpi.dataset}."
     ]
 
 
 def _slices(kpi: KpiReport) -> list[str]:
-    there = {one.attribute for one in kpi.slices}
-    absent = [name for name in PERSONAL if name not in there]
-    said = []
+    attributes = {each.attribute for each in kpi.slices}
+    absent = [name for name in PERSONAL if name not in attributes]
+    sentences = []
     if absent:
-        said.append(f"Error by {', '.join(absent)}: the labels do not tell.")
-    few = [f"{one.attribute} {one.value}" for one in kpi.slices if one.too_few]
+        sentences.append(f"Error by {', '.join(absent)}: not in the labels.")
+    few = [f"{each.attribute} {each.value}" for each in kpi.slices if each.too_few]
     if few:
-        said.append(f"Slices with too few faces or people: {', '.join(few)}.")
-    said += [f"Slices by {name}: {why}." for name, why in kpi.slices_left_out.items()]
-    return said
+        sentences.append(f"Slices with too few faces or subjects: {', '.join(few)}.")
+    sentences += [f"Slices by {name}: {why}." for name, why in kpi.slices_left_out.items()]
+    return sentences
 
 
 def _curves(kpi: KpiReport) -> list[str]:
-    said = []
+    sentences = []
     if kpi.robustness is None:
-        said.append("Robustness to worse boxes and worse pictures.")
+        sentences.append("Robustness to inaccurate boxes and degraded images.")
     temporal = kpi.temporal
     if temporal is None:
-        said.append("How still the keypoints stand on a video.")
+        sentences.append("Temporal jitter of the keypoints in a video.")
     elif temporal.kind is not TemporalKind.SEQUENCES:
-        said.append(f"How still the keypoints stand on a real video: {temporal.kind.words} only.")
+        kind = temporal.kind.words
+        sentences.append(f"Temporal jitter in a real video: measured on {kind} only.")
     if kpi.confidence.ece is None:
-        said.append("Whether a confidence is a probability.")
-    return said
+        sentences.append("Calibration of the confidences.")
+    return sentences
 
 
 def _metrics(metrics: Mapping[str, float | None]) -> list[str]:
-    lost: dict[str, list[str]] = {}
+    missing: dict[str, list[str]] = {}
     for name, value in metrics.items():
         if value is None:
             unit, _, region = name.rpartition("/")
-            lost.setdefault(region, []).append(unit)
+            missing.setdefault(region, []).append(unit)
     return [
-        f"{region.replace('_', ' ').capitalize()}, for want of labels"
+        f"{region.replace('_', ' ').capitalize()}: no labels"
         f" ({', '.join(units[:4])}{', ...' if len(units) > 4 else ''})."
-        for region, units in lost.items()
+        for region, units in missing.items()
     ]
 
 

@@ -1,7 +1,7 @@
-"""What NVIDIA's FPENet model card says of NVIDIA's model: the numbers that ours stand beside.
+"""The numbers of NVIDIA's FPENet model card, which the report shows next to ours.
 
-Source: FPENet model card. It does not say which column of its evaluation the errors are, nor how
-many pictures of the 23 people they were measured on.
+Source: FPENet model card. The card does not specify the column of its evaluation that the errors
+are from, nor the number of images of the 23 subjects.
 """
 
 from fpenet.deploy.engines.targets import TARGETS
@@ -11,12 +11,12 @@ DATASET = "multi_pie"
 KPI_PX = {"all": 6.1, "eyes": 3.33, "mouth": 2.96}
 """Region -> mean error, px of the source image, on the tight keypoint crop, of Multi-PIE."""
 UNIT = "tight/image_px"
-"""The unit of our KPI report that is defined the same."""
+"""The unit of our KPI report with the same definition."""
 LATENCY_MS = {
     name: target.card.latency_ms
     for name, target in TARGETS.items()
     if target.card and target.card.latency_ms
 }
-"""Target -> milliseconds of a face at batch 1, FP16, measured by trtexec."""
+"""Target -> latency in milliseconds at batch 1, FP16, measured by trtexec."""
 MAX_YAW = 60
-"""Degrees; beyond it the card calls its own model limited."""
+"""Degrees; the card warns that the model is limited above this yaw."""

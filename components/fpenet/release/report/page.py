@@ -1,4 +1,4 @@
-"""The page of a report: every value that its template names, taken from the evidence."""
+"""The values of the report page: all variables of its template, computed from the evidence."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +25,7 @@ from fpenet.release.report.engine_rows import engine_table
 from fpenet.release.report.faces import ReportFace, faces_lost, mean_face, worst_faces
 from fpenet.release.report.not_measured import not_measured
 
-_SHOWN = 10  # faces a row of pictures
+_SHOWN = 10  # largest number of faces in each of the two lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Chart:
     """A figure of the report.
 
     Attributes:
-        name: of its PNG.
-        section: of the page.
+        name: file name of its PNG, without the suffix.
+        section: section of the page: evaluate, slices or robustness.
     """
 
     name: str
@@ -46,25 +46,26 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class ChampionSummary:
-    """What the release was compared with.
+    """The champion that the release was compared with.
 
     Attributes:
-        why: what became of the comparison, in words.
-        engine: the champion's, ``target/precision``, that is shown beside ours.
-        kpi: of that engine; None where there is no champion to compare with.
-        theirs, own: what it and our engine said of the judged faces.
+        why: the result of the comparison, or the reason why there is none.
+        engine: the champion's engine that the page shows, ``target/precision``.
+        kpi: KPI report of that engine; None where there is no champion.
+        predictions: of that engine on the judged faces.
+        release_predictions: of the release's engine that it was compared with.
     """
 
     name: str
     why: str
     engine: str = ""
     kpi: KpiReport | None = None
-    theirs: Predictions | None = None
-    own: Predictions | None = None
+    predictions: Predictions | None = None
+    release_predictions: Predictions | None = None
 
 
 class Page:
-    """What the template asks for, each thing worked out once."""
+    """Computes the variables of the template, each one once."""
 
     def __init__(self, evidence: Evidence, reasons: Sequence[str]) -> None:
         self.evidence = evidence
@@ -72,17 +73,17 @@ class Page:
 
     @cached_property
     def store(self) -> CropStore:
-        """The crops that were judged."""
+        """The crop store, which contains the judged faces."""
         return open_crops(self.evidence.folders["crop"])
 
     @cached_property
     def champion(self) -> ChampionSummary:
-        """The champion, by the most precise of our engines that was compared with it."""
+        """The champion, compared by the most precise of our engines that has a comparison."""
         champion = self.evidence.verdict.champion
         name, compared = champion.name or "", champion.engines
         if not compared:
             return ChampionSummary(name, champion.why)
-        own = min(
+        ours = min(
             compared,
             key=lambda each: ("fp32", "fp16", "int8").index(EngineId.parse(each).precision),
         )
@@ -91,46 +92,47 @@ class Page:
         return ChampionSummary(
             name,
             champion.why,
-            compared[own].engine,
-            KpiReport.read(gate / compared[own].kpi),
-            load_predictions(gate / compared[own].predictions),
-            load_predictions(build / str(files[own])),
+            compared[ours].engine,
+            KpiReport.read(gate / compared[ours].kpi),
+            load_predictions(gate / compared[ours].predictions),
+            load_predictions(build / str(files[ours])),
         )
 
     @cached_property
     def charts(self) -> list[Chart]:
         """Every chart, in the order of the page."""
         kpi, champion = self.evidence.kpi, self.champion.kpi
-        found = [
+        all_charts = [
             Chart(
                 "cumulative_error",
                 "evaluate",
                 "Cumulative error",
-                f"Share of the {kpi.num_faces} faces whose NME is at most so much; dotted: the"
-                " bounds of failure rate and AUC.",
+                f"Share of the {kpi.num_faces} faces with an NME up to the value on the x axis;"
+                " dotted: the limits of failure rate and AUC.",
                 charts.draw_cumulative_error(kpi, champion),
             ),
             Chart(
                 "error_on_mean_face",
                 "evaluate",
                 "Error of each keypoint",
-                "On the mean of the judged faces; a circle's radius is the keypoint's mean error,"
-                " to scale.",
+                "On the mean of the judged faces; the radius of a circle is the mean error of the"
+                " keypoint, to scale.",
                 charts.draw_mean_face(kpi, mean_face(self.store)),
             ),
         ]
         if kpi.confidence.reliability:
-            found.append(
+            all_charts.append(
                 Chart(
                     "reliability",
                     "evaluate",
-                    "What a confidence means",
-                    "On the diagonal, of the keypoints with a confidence of 0.8 eight in ten are"
-                    f" visible and near their label. A dot rests on {charts.FEWEST} or more.",
+                    "Calibration of the confidence",
+                    "On the diagonal a confidence is a probability: 80 % of the keypoints with a"
+                    " confidence of 0.8 are visible and near their label. Each dot represents"
+                    f" {charts.FEWEST} or more keypoints.",
                     charts.draw_reliability(kpi.confidence),
                 )
             )
-        found += [
+        all_charts += [
             Chart(
                 f"error_by_{attribute}",
                 "slices",
@@ -141,9 +143,9 @@ class Page:
             for attribute, rows, theirs in _charted(kpi, champion)
         ]
         if kpi.robustness is None:
-            return found
+            return all_charts
         clean = kpi.robustness.clean
-        found += [
+        all_charts += [
             Chart(
                 f"robustness_{curve.corruption}",
                 "robustness",
@@ -153,30 +155,38 @@ class Page:
             )
             for curve in kpi.robustness.curves
         ]
-        return found
+        return all_charts
 
     def faces(self) -> tuple[list[ReportFace], list[ReportFace]]:
-        """The worst faces, and those where most was lost to the champion."""
-        found = load_predictions(self.evidence.folders["evaluate"] / "predictions.npz")
-        errors = nme_of_faces(self.store, found.points)
-        worst = worst_faces(self.store, found.points, errors, _SHOWN)
-        theirs, own = self.champion.theirs, self.champion.own
-        if theirs is None or own is None:
+        """The faces with the largest errors, and those with the largest loss to the champion."""
+        predictions = load_predictions(self.evidence.folders["evaluate"] / "predictions.npz")
+        errors = nme_of_faces(self.store, predictions.points)
+        worst = worst_faces(self.store, predictions.points, errors, _SHOWN)
+        champion, release = self.champion.predictions, self.champion.release_predictions
+        if champion is None or release is None:
             return worst, []
-        count = theirs.points.shape[1]  # of other schemes the first keypoints are shared
-        points = own.points[:, :count]
-        both = first_keypoints(self.store, count)
-        before, after = nme_of_faces(both, theirs.points), nme_of_faces(both, points)
-        return worst, faces_lost(both, points, after, theirs.points, before, _SHOWN)
+        count = champion.points.shape[1]  # the schemes share their first keypoints
+        points = release.points[:, :count]
+        shared = first_keypoints(self.store, count)
+        before, after = nme_of_faces(shared, champion.points), nme_of_faces(shared, points)
+        return worst, faces_lost(shared, points, after, champion.points, before, _SHOWN)
 
     def context(self, with_faces: bool) -> dict[str, Any]:
-        """Everything that the template names."""
+        """The variables of the template.
+
+        Args:
+            with_faces: whether the page shows faces of the labelled set.
+        """
         evidence, kpi = self.evidence, self.evidence.kpi
         worst, lost = self.faces() if with_faces else ([], [])
-        drawn: dict[str, list[dict[str, Any]]] = {"evaluate": [], "slices": [], "robustness": []}
+        charts_of: dict[str, list[dict[str, Any]]] = {
+            "evaluate": [],
+            "slices": [],
+            "robustness": [],
+        }
         for chart in self.charts:
             svg = Markup(charts.svg_of(chart.figure, chart.title))
-            drawn[chart.section].append(
+            charts_of[chart.section].append(
                 {"title": chart.title, "caption": chart.caption, "svg": svg}
             )
         engines = engine_table(evidence)
@@ -191,7 +201,7 @@ class Page:
             "comparable": kpi.dataset == nvidia_card.DATASET,
             "card": nvidia_card,
             "champion": self.champion,
-            "charts": drawn,
+            "charts": charts_of,
             "slices": slice_table(kpi, self.champion.kpi),
             "checks": [one for one in checks if not one.evidence.startswith("champion/")],
             "num_checks": len(checks),
@@ -216,9 +226,9 @@ class Page:
 def comparison_table(
     rows: Sequence[EngineDifference],
 ) -> dict[str, dict[str, dict[str, EngineDifference]]]:
-    """Engine -> faces in words -> metric -> the row of gate.json.
+    """Engine -> slice in words -> metric -> the row of gate.json.
 
-    Faces are shown that the verdict rests on, and others where a loss is not ruled out.
+    The table has the slices that the verdict depends on, and others where a loss is possible.
     """
     shown = {
         (row.engine, row.slice)
@@ -241,45 +251,47 @@ def slices_of(kpi: KpiReport, attribute: str) -> list[SliceMetrics]:
 
 @dataclass(frozen=True, slots=True)
 class SliceRow(SliceMetrics):
-    """A slice, and the champion's error on it; None where there is none."""
+    """A slice with the champion's error; None where the champion has none."""
 
     champion: float | None
 
 
 def slice_table(kpi: KpiReport, champion: KpiReport | None) -> dict[str, list[SliceRow]]:
-    """Attribute -> its slices, with the champion's error on each."""
+    """Attribute -> its slices, each with the champion's error."""
     metric = f"nme_{kpi.normaliser}/all"
     theirs = {
-        (one.attribute, one.value): one.metrics.get(metric)
-        for one in (champion.slices if champion else ())
+        (each.attribute, each.value): each.metrics.get(metric)
+        for each in (champion.slices if champion else ())
     }
     rows: dict[str, list[SliceRow]] = {}
-    for one in kpi.slices:
-        found = theirs.get((one.attribute, one.value))
-        rows.setdefault(one.attribute, []).append(SliceRow(**fields_of(one), champion=found))
+    for each in kpi.slices:
+        champion_error = theirs.get((each.attribute, each.value))
+        rows.setdefault(each.attribute, []).append(
+            SliceRow(**fields_of(each), champion=champion_error)
+        )
     return rows
 
 
 def short(kpi: KpiReport) -> str:
-    """The headline normaliser, in a few words."""
+    """The first normaliser, in a few words."""
     return str(kpi.normalisers[kpi.normaliser].split(",")[0])
 
 
 def nme_of_faces(store: CropStore, points: Floats) -> Floats:
-    """(N,) NME of each judged face, by the headline normaliser."""
-    found = face_errors(store, judged_rows(store), points)
-    norm = next(iter(found.norms.values()))
-    return nme(found.errors, np.isfinite(found.errors), norm)
+    """(N,) NME of each judged face, by the first normaliser."""
+    distances = face_errors(store, judged_rows(store), points)
+    norm = next(iter(distances.norms.values()))
+    return nme(distances.errors, np.isfinite(distances.errors), norm)
 
 
 def _charted(
     kpi: KpiReport, champion: KpiReport | None
 ) -> list[tuple[str, list[SliceMetrics], list[SliceMetrics]]]:
-    """Attributes with two or more judged slices, yaw first, and the champion's slices of each."""
+    """The attributes with two or more judged slices, yaw first: name, slices, champion's slices."""
     names = dict.fromkeys(("yaw", "yaw_range", *(one.attribute for one in kpi.slices)))
-    found = []
+    charted = []
     for name in names:
         rows = slices_of(kpi, name)
         if sum(not row.too_few for row in rows) >= 2:
-            found.append((name, rows, slices_of(champion, name) if champion else []))
-    return found
+            charted.append((name, rows, slices_of(champion, name) if champion else []))
+    return charted

@@ -1,9 +1,9 @@
-"""Stage report: what a release is worth, for people: one HTML page, its charts, and the model card.
+"""Stage report: write the HTML report of a release, its charts, and the model card.
 
-Input: every finished stage before it. Does: draws and writes what they say; measures nothing.
+Input: the folder of every stage before it. Does: shows their results; measures nothing itself.
 Output: ``report.html``, with faces, for the machine that made the release; ``model_card.md``; and
-``published/``, the edition for MLflow: ``report.html`` and the charts as PNGs, of numbers alone,
-without a picture or a file name of the labelled set.
+``published/`` for MLflow: ``report.html`` and the charts as PNGs, without any image or image file
+name of the labelled set.
 """
 
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ def report_release(
     """Write the report and the model card (see the top of this file).
 
     Args:
-        inputs: the folder of every stage before this one, by the stage's name.
+        inputs: stage -> its folder, for every stage before this one.
 
     Raises:
-        InputError: a stage's file is missing or not readable.
+        InputError: a file of a stage is missing or cannot be read.
     """
     evidence = read_evidence(inputs)
     reasons = refusals(evidence, register.required_targets)
@@ -53,13 +53,13 @@ def report_release(
 
 
 def templates() -> jinja2.Environment:
-    """The pages of this chapter; a name that a page uses and nobody gave is an error."""
-    made = jinja2.Environment(
+    """The environment of the templates; an undefined variable in a template is an error."""
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=jinja2.select_autoescape(("html.j2",)),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["words"] = lambda name: name.replace("_", " ")
-    return made
+    environment.filters["words"] = lambda name: name.replace("_", " ")
+    return environment

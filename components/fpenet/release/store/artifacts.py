@@ -1,8 +1,8 @@
-"""What a promoted release leaves in the release store: its signed record, and every file by digest.
+"""The objects of a promoted release in the release store: its signed manifest and its files.
 
-``releases/<record>/release.json`` with its signature, where ``<record>`` is the digest of both and
-stands in the link of the pointer; ``files/<sha256>`` for each file that the record lists. A device
-gets its bundle from there without MLflow, and a rollback finds all of an old release again.
+``releases/<digest>/release.json`` and its signature: ``<digest>`` is the digest of both files, and
+the ledger entry of the release pointer names it. ``files/<sha256>``: each file that the manifest
+lists. A device downloads its bundle from here without MLflow.
 """
 
 from pathlib import Path
@@ -10,39 +10,39 @@ from pathlib import Path
 from fpenet.core.errors import InputError
 from fpenet.provenance.digest import digest_bytes, digest_file
 from fpenet.provenance.signing import signature_of
-from fpenet.release.release_manifest import RECORD, Release, StoredFile
+from fpenet.release.release_manifest import RELEASE_MANIFEST, Release, StoredFile
 from fpenet.release.store.interface import Store
 
-RECORD_DIGEST = "record"
-"""Key of ``Link.digests``: the digest of the release's record and signature."""
+MANIFEST_DIGEST = "release_manifest"
+"""Key of ``LedgerEntry.digests``: the digest of the release manifest and its signature."""
 
 
 def publish(store: Store, release: Release, folder: Path) -> str:
-    """Keep a release in the store; what is there already is held to its digest.
+    """Copy a release into the store; an object that exists is compared with its digest.
 
     Args:
-        folder: the files that ``release.files`` lists, below the record and its signature.
+        folder: contains the release manifest, its signature, and the files of ``release.files``.
 
     Returns:
-        the digest that the link names as ``RECORD_DIGEST``.
+        the value of ``MANIFEST_DIGEST`` for the ledger entry.
 
     Raises:
-        InputError: naming a file that is missing, or is not the one that the record lists.
+        InputError: a file is missing or its digest differs from the manifest; the message names it.
     """
     for name, stored in release.files.items():
         path = folder / name
         if not path.is_file():
-            raise InputError(f"{path}: missing; the record of {release.name} lists it")
+            raise InputError(f"{path}: missing; the manifest of {release.name} lists it")
         if digest_file(path) != stored.sha256:
-            raise InputError(f"{path}: is not the file that the record of {release.name} lists")
+            raise InputError(f"{path}: not the file that the manifest of {release.name} lists")
         store.keep_file(stored_name(stored), path)
-    record, signature = folder / RECORD, signature_of(folder / RECORD)
-    digest = digest_bytes(record.read_bytes() + signature.read_bytes())
-    for path in (signature, record):
+    manifest, signature = folder / RELEASE_MANIFEST, signature_of(folder / RELEASE_MANIFEST)
+    digest = digest_bytes(manifest.read_bytes() + signature.read_bytes())
+    for path in (signature, manifest):
         store.keep_file(f"releases/{digest}/{path.name}", path)
     return digest
 
 
 def stored_name(stored: StoredFile) -> str:
-    """Where a file lies in the store."""
+    """The name of a file in the store."""
     return f"files/{stored.sha256}"

@@ -1,7 +1,7 @@
-"""What of a release is encrypted with the model load key, and opened with it again.
+"""Encryption and decryption of the weights of a release with the model key.
 
-The weights are in three folders of the run: ``trainable``, ``deployable`` and ``onnx``. Evidence,
-report and model card stay readable, and so do all digests.
+Three folders of the MLflow run contain weights and are encrypted: ``trainable``, ``deployable`` and
+``onnx``. Evidence, report, model card and digests are not encrypted.
 """
 
 import shutil
@@ -27,10 +27,10 @@ _SECRET = ("trainable", "deployable", "onnx")
 
 
 def encryption_of(release: str, key: ModelKey | None) -> str:
-    """How the files of a release are stored: ``none``, or the cipher and the key's id.
+    """The encryption of a release: ``none``, or the cipher and the id of the key.
 
     Args:
-        release: its digest, whose first bytes are the salt.
+        release: the digest of the release; its first bytes are the salt.
     """
     return f"{CIPHER} {key.id(_salt(release))}" if key else PLAIN
 
@@ -38,49 +38,52 @@ def encryption_of(release: str, key: ModelKey | None) -> str:
 def encrypt_artifacts(
     artifacts: Iterable[tuple[Path, str]], release: str, key: ModelKey, into: Path
 ) -> tuple[list[tuple[Path, str]], dict[str, str]]:
-    """The artifacts with encrypted copies, below ``into``, of what is secret.
+    """Encrypt the artifacts that contain weights, into copies below ``into``.
 
     Args:
-        artifacts: files and folders, each with the folder of the run that it goes to.
+        artifacts: files and folders, each with its folder in the run.
 
     Returns:
-        the artifacts to store, and name in the run -> SHA-256 of what was encrypted.
+        the artifacts to store, and path in the run -> SHA-256 of the file before encryption.
     """
-    kept: list[tuple[Path, str]] = []
+    readable: list[tuple[Path, str]] = []
     plain: dict[str, str] = {}
     folders: set[str] = set()
     for path, folder in artifacts:
         if folder.split("/")[0] not in _SECRET:
-            kept.append((path, folder))
+            readable.append((path, folder))
             continue
         folders.add(folder)
         for file in files_of(path) if path.is_dir() else [path]:
             name = f"{folder}/{file.relative_to(path if path.is_dir() else path.parent).as_posix()}"
             encrypt_file(file, into / name, name, key, _salt(release))
             plain[name] = digest_file(file)
-    return kept + [(into / folder, folder) for folder in sorted(folders)], plain
+    return readable + [(into / folder, folder) for folder in sorted(folders)], plain
 
 
 def open_file(source: Path, target: Path, name: str) -> None:
-    """Write ``source`` to ``target``, decrypted with the key that is held if it is encrypted.
+    """Write ``source`` to ``target``; an encrypted file is decrypted with the model key.
 
     Args:
-        name: in the run, as ``deployable/cpu/model.json``.
+        name: path of the file in the run, e.g. ``deployable/cpu/model.json``.
 
     Raises:
-        InputError: it is encrypted and there is no key, or another one.
+        InputError: the file is encrypted and the model key is not set, or is another key.
     """
     if not is_encrypted(source):
         shutil.copyfile(source, target)
         return
     key = current_model_key()
     if key is None:
-        raise InputError(f"{name} is encrypted, and there is no model key; set {VARIABLE}")
+        raise InputError(f"{name} is encrypted and the model key is not set; set {VARIABLE}")
     decrypt_file(source, target, name, key)
 
 
 def open_folder(folder: Path) -> None:
-    """Decrypt, in place, what is encrypted in a folder that is called as it is in the run.
+    """Decrypt the encrypted files of a folder in place.
+
+    Args:
+        folder: it has the same name as in the run, e.g. ``deployable``.
 
     Raises:
         InputError: as ``open_file``.

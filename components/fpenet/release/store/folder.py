@@ -1,4 +1,4 @@
-"""The release store in a folder: a lock, and renames."""
+"""The release store in a folder: writes hold a lock and end with a rename."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from fpenet.release.store.interface import Stored, Superseded
 
 @dataclass(frozen=True, slots=True)
 class FileStore:
-    """A folder, on a file system that knows locks and renames."""
+    """A release store in a folder; its file system supports locks and atomic renames."""
 
     folder: Path
 
@@ -28,29 +28,29 @@ class FileStore:
 
     def swap(self, name: str, data: bytes, tag: str | None) -> None:
         with self._locked():
-            found = self.read(name)
-            if (found.tag if found else None) != tag:
-                raise Superseded(f"{self.folder / name} was moved by another run")
+            stored = self.read(name)
+            if (stored.tag if stored else None) != tag:
+                raise Superseded(f"another run changed {self.folder / name}")
             self._write(name, data)
 
     def keep(self, name: str, data: bytes) -> None:
         with self._locked():
-            found = self.read(name)
-            if found is None:
+            stored = self.read(name)
+            if stored is None:
                 self._write(name, data)
-            elif found.data != data:
-                raise InputError(f"{self.folder / name}: holds other bytes than it should")
+            elif stored.data != data:
+                raise InputError(f"{self.folder / name}: the store already has other content")
 
     def keep_file(self, name: str, path: Path) -> None:
-        target, wanted = self.folder / name, digest_file(path)
+        target, expected = self.folder / name, digest_file(path)
         if not target.exists():
             partial = self._partial(name)
             shutil.copyfile(path, partial)
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(target)
-        if digest_file(target) != wanted:
-            raise InputError(f"{target}: holds other bytes than it should; remove it")
+        if digest_file(target) != expected:
+            raise InputError(f"{target}: the store already has other content; remove it")
 
     def fetch(self, name: str, path: Path) -> None:
         if not (self.folder / name).is_file():
@@ -60,8 +60,8 @@ class FileStore:
 
     def names(self, prefix: str) -> list[str]:
         files = (path for path in self.folder.rglob("*") if path.is_file())
-        found = (path.relative_to(self.folder).as_posix() for path in files)
-        return sorted(name for name in found if name.startswith(prefix) and "/." not in f"/{name}")
+        names = (path.relative_to(self.folder).as_posix() for path in files)
+        return sorted(name for name in names if name.startswith(prefix) and "/." not in f"/{name}")
 
     def _partial(self, name: str) -> Path:
         path = self.folder / name

@@ -1,7 +1,7 @@
-"""What the release pointer and the released files need of the place where they lie.
+"""The interface of a release store: the operations on the release pointer and the released files.
 
-One object moves, by compare-and-swap; all others are written once, under a name that their content
-decides.
+The release pointer is replaced by compare-and-swap. Every other object is written once and never
+changed.
 """
 
 from dataclasses import dataclass
@@ -10,46 +10,53 @@ from typing import Protocol
 
 
 class Superseded(Exception):
-    """Another run was first; the one that is told so has changed nothing."""
+    """Another run changed the object first; this call changed nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The content of an object, and the tag by which ``swap`` knows it again."""
+    """The content of an object, and its tag: ``swap`` compares it with the stored tag."""
 
     data: bytes
     tag: str
 
 
 class Store(Protocol):
-    """What the pointer needs of a place; a name is a relative path of plain words."""
+    """Objects by name; a name is a relative path with ``/``."""
 
     def read(self, name: str) -> Stored | None:
-        """The object, or None where there is none."""
+        """The object; None if it does not exist."""
 
     def swap(self, name: str, data: bytes, tag: str | None) -> None:
-        """Replace the object whose tag is ``tag``; None: there must be none yet.
+        """Replace the object if its tag is ``tag``.
+
+        Args:
+            tag: None: the object must not exist yet.
 
         Raises:
-            Superseded: it is another one by now.
+            Superseded: the object has another tag.
         """
 
     def keep(self, name: str, data: bytes) -> None:
-        """Write an object once; nothing where the same bytes lie there.
+        """Write an object once; do nothing if it exists with the same content.
 
         Raises:
-            InputError: other bytes lie there.
+            InputError: the object exists with other content.
         """
 
     def keep_file(self, name: str, path: Path) -> None:
-        """``keep`` of a file, which is read back and held to its digest."""
-
-    def fetch(self, name: str, path: Path) -> None:
-        """Bring an object to ``path``, going on after the bytes that lie there.
+        """Write a file once, read it back and compare its digest.
 
         Raises:
-            InputError: there is none.
+            InputError: the object exists with other content.
+        """
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy an object to ``path``; a partial download is continued.
+
+        Raises:
+            InputError: the object does not exist.
         """
 
     def names(self, prefix: str) -> list[str]:
-        """The names that begin with ``prefix``, sorted."""
+        """The names of the objects that begin with ``prefix``, sorted."""

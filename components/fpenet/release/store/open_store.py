@@ -1,4 +1,4 @@
-"""The release store that a URL names: a folder, or a prefix of an S3 bucket."""
+"""Open the release store of a URL: a folder, or a prefix of an S3 bucket."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def open_store(place: str, endpoint: str | None = None) -> Store:
     """The store at ``place``: a folder, or ``s3://bucket/prefix``.
 
     Args:
-        endpoint: address of the S3 server; None: AWS, or what its own configuration says.
+        endpoint: URL of the S3 server; None: AWS, or the endpoint of the AWS configuration.
     """
     if not place.startswith("s3://"):
         return FileStore(Path(place))
@@ -24,5 +24,5 @@ def open_store(place: str, endpoint: str | None = None) -> Store:
 
 
 def release_store(params: Params) -> Store:
-    """Where the release pointer lies."""
+    """The release store of ``promote.store``, which contains the release pointer."""
     return open_store(params.promote.store, params.storage.endpoint)

@@ -1,11 +1,11 @@
-"""The release pointer: which version is deployable, as one signed JSON object, and all before it.
+"""The release pointer: the deployable version, and the ledger of all promotion decisions.
 
-``pointer.json`` holds the latest link and the latest token that was given out; it alone moves, by
-compare-and-swap. Each link names the digest of the one before it, which lies at
-``history/<sequence>.json``; an answer that refused is a link too, with the version that stays. A
-run takes a token when it starts, and moves the pointer only while no later token was given out: a
-run that is thought dead and is not can change nothing. The order is the sequence; times are told,
-and nothing is decided by them.
+``pointer.json`` contains the latest ledger entry and the latest token. It is replaced by
+compare-and-swap. Each ledger entry is signed and contains the digest of the entry before it, which
+is stored at ``history/<sequence>.json``. A refused request is an entry too: it repeats the version
+that stays deployable. A run takes a token when it starts, and may replace the pointer only while
+that token is the latest one. A delayed run therefore cannot overwrite the decision of a later run.
+The sequence number gives the order of the entries; the times are for information only.
 """
 
 import json
@@ -20,8 +20,8 @@ from fpenet.provenance.signing import PublicKey, SigningKey, parse_signature, si
 from fpenet.release.store.interface import Store, Superseded
 
 POINTER = "pointer.json"
-LINK_TAG = "fpenet.link"
-"""Of a version in MLflow: the latest link that made it deployable, as ``entry_json`` writes it."""
+ENTRY_TAG = "fpenet.ledger_entry"
+"""Tag of a version in MLflow: the latest ledger entry that made it deployable, as JSON."""
 _KIND = "release pointer"
 _TAKES = 1000
 
@@ -36,25 +36,26 @@ class LedgerAction(Identifier):
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry(FileRecord):
-    """One answer to a promotion request.
+    """One decision on a promotion request.
 
     Attributes:
-        sequence: 1 for the first answer; one more for each.
-        token: that the run held which gave it.
-        action: what became of the request.
-        asked: the version that was asked for.
-        model, version, name, release: what is deployable from now on; None: nothing yet.
-        digests: of the content of every stage of that release.
-        who, why, when: as told by who asked; ``when`` is the clock of the machine that answered.
-        approvals: the names and key ids of those who approved.
-        previous: digest of the link before, signature and all; None for the first.
-        signature: of everything else.
+        sequence: number of the entry, from 1.
+        token: the token of the run that made the decision.
+        action: the decision.
+        requested: the requested version.
+        model, version, name, release: the deployable version after this decision; None: none yet.
+        digests: stage -> digest of its content, for that release.
+        who, why: the requester and the reason.
+        when: time of the decision, by the clock of the machine that made it.
+        approvals: names and key ids of the approvers.
+        previous: digest of the entry before, including its signature; None for the first entry.
+        signature: of all other fields.
     """
 
     sequence: int
     token: int
     action: LedgerAction
-    asked: str
+    requested: str
     model: str
     version: str | None
     name: str | None
@@ -69,12 +70,12 @@ class LedgerEntry(FileRecord):
 
     @property
     def digest(self) -> str:
-        """What the next link calls this one."""
+        """The digest that the next entry contains as ``previous``."""
         return digest_json(self.tree())
 
     @property
     def content(self) -> bytes:
-        """The bytes that are signed."""
+        """The signed bytes."""
         return canonical_json({"kind": _KIND, **replace(self, signature="").tree()})
 
 
@@ -83,183 +84,197 @@ class PointerFile(FileRecord):
     """``pointer.json``: the attributes are those of ``Head``."""
 
     token: int
-    link: LedgerEntry | None
+    entry: LedgerEntry | None
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What ``pointer.json`` holds.
+    """The content of ``pointer.json``.
 
     Attributes:
-        link: the latest answer, or None.
-        token: the latest that was given out.
-        tag: by which the store knows this very content; None: there is no pointer yet.
+        entry: the latest ledger entry, or None.
+        token: the latest token.
+        tag: the tag of this content in the store; None: there is no pointer yet.
     """
 
-    link: LedgerEntry | None
+    entry: LedgerEntry | None
     token: int
     tag: str | None
 
     @property
     def sequence(self) -> int:
-        return self.link.sequence if self.link else 0
+        """The number of the latest entry; 0 if there is none."""
+        return self.entry.sequence if self.entry else 0
 
     @property
     def version(self) -> str | None:
-        """The version that is deployable."""
-        return self.link.version if self.link else None
+        """The deployable version; None if there is none."""
+        return self.entry.version if self.entry else None
 
 
 def read_head(store: Store, trusted: Sequence[PublicKey]) -> Head:
-    """The pointer as it lies in the store.
+    """Read the release pointer from the store and check its signature.
 
     Raises:
-        InputError: it is not one, or not signed by a trusted key.
+        InputError: it is not a release pointer, or no trusted key signed it.
     """
-    found = store.read(POINTER)
-    if found is None:
+    stored = store.read(POINTER)
+    if stored is None:
         return Head(None, 0, None)
-    pointer = PointerFile.parse(found.data, f"{POINTER} of the release store")
-    head = Head(pointer.link, pointer.token, found.tag)
-    if head.link is not None:
-        check_entry(head.link, trusted)
-        if head.token < head.link.token:
-            raise InputError(f"{POINTER} of the release store: a token after {head.token} was used")
+    pointer = PointerFile.parse(stored.data, f"{POINTER} of the release store")
+    head = Head(pointer.entry, pointer.token, stored.tag)
+    if head.entry is not None:
+        check_entry(head.entry, trusted)
+        if head.token < head.entry.token:
+            raise InputError(
+                f"{POINTER} of the release store: its token is {head.token}, but its entry has the"
+                f" later token {head.entry.token}"
+            )
     return head
 
 
 def take_token(store: Store, trusted: Sequence[PublicKey]) -> Head:
-    """Take the next token; the pointer as it was then, with that token.
+    """Take the next token, which makes all earlier tokens invalid.
 
-    All earlier tokens end with it.
+    Returns:
+        the pointer with the new token.
+
+    Raises:
+        ConnectionError: other runs changed the pointer at every try.
     """
     for _ in range(_TAKES):
         head = read_head(store, trusted)
         try:
-            store.swap(POINTER, _head_text(head.link, head.token + 1), head.tag)
+            store.swap(POINTER, _head_text(head.entry, head.token + 1), head.tag)
         except Superseded:
-            continue  # another took one meanwhile
+            continue  # another run took a token between the read and the write
         return replace(head, token=head.token + 1)
-    raise ConnectionError(f"{POINTER} of the release store moved at each of {_TAKES} tries")
+    raise ConnectionError(
+        f"{POINTER} of the release store: other runs changed it at each of {_TAKES} tries"
+    )
 
 
 def move(
-    store: Store, based_on: Head, link: LedgerEntry, key: SigningKey, trusted: Sequence[PublicKey]
+    store: Store, based_on: Head, entry: LedgerEntry, key: SigningKey, trusted: Sequence[PublicKey]
 ) -> LedgerEntry:
-    """Make ``link`` the latest one.
+    """Sign ``entry`` and make it the latest ledger entry.
 
     Args:
-        based_on: what ``take_token`` gave; the link's token, sequence and ``previous`` follow.
+        based_on: the result of ``take_token``; it sets the entry's token, sequence and
+            ``previous``.
 
     Returns:
-        the link as it was signed.
+        the signed entry.
 
     Raises:
         Superseded: another run moved the pointer or took a token since; nothing has changed.
-        ConnectionError: the store said that it took the pointer, and holds another.
+        ConnectionError: the store accepted the pointer but returns another one.
     """
     head = read_head(store, trusted)
     if head.token != based_on.token:
         raise Superseded(
-            f"token {head.token} was given out after this run's {based_on.token}: another run"
-            " answers now"
+            f"this run has token {based_on.token}, but another run took token {head.token} and"
+            " decides now"
         )
-    if head.link != based_on.link:
+    if head.entry != based_on.entry:
         raise Superseded(f"the pointer is at sequence {head.sequence}, not {based_on.sequence}")
-    if head.link is not None:
-        store.keep(_history(head.sequence), _text(head.link.tree()))
-    previous = head.link.digest if head.link else None
-    fresh = replace(link, token=head.token, sequence=head.sequence + 1, previous=previous)
+    if head.entry is not None:
+        store.keep(_history(head.sequence), _text(head.entry.tree()))
+    previous = head.entry.digest if head.entry else None
+    fresh = replace(entry, token=head.token, sequence=head.sequence + 1, previous=previous)
     fresh = replace(fresh, signature=str(sign(fresh.content, key)))
     store.swap(POINTER, _head_text(fresh, head.token), head.tag)
     _read_back(store, fresh, trusted)
     return fresh
 
 
-def entry_json(link: LedgerEntry) -> str:
-    """A link as one line of JSON, which ``LedgerEntry.parse`` reads."""
-    return _text(link.tree()).decode().strip()
+def entry_json(entry: LedgerEntry) -> str:
+    """A ledger entry as one line of JSON, which ``LedgerEntry.parse`` reads."""
+    return _text(entry.tree()).decode().strip()
 
 
 def entry_sequence(text: str) -> int:
-    """The sequence of an entry that ``entry_json`` wrote, whatever its format version."""
+    """The sequence of an entry that ``entry_json`` wrote, in any format version."""
     return int(json.loads(text)["sequence"])
 
 
-def _read_back(store: Store, link: LedgerEntry, trusted: Sequence[PublicKey]) -> None:
+def _read_back(store: Store, entry: LedgerEntry, trusted: Sequence[PublicKey]) -> None:
     head = read_head(store, trusted)
-    if head.link == link:
+    if head.entry == entry:
         return
-    name = _history(link.sequence)
-    later = store.read(name) if head.sequence > link.sequence else None
-    if later is None or LedgerEntry.parse(later.data, name) != link:
+    name = _history(entry.sequence)
+    later = store.read(name) if head.sequence > entry.sequence else None
+    if later is None or LedgerEntry.parse(later.data, name) != entry:
         raise ConnectionError(
-            f"{POINTER} of the release store: sequence {link.sequence} was taken and is not there;"
-            " does the server know conditional puts?"
+            f"{POINTER} of the release store: sequence {entry.sequence} was written but is not"
+            " there; the server must support conditional puts"
         )
 
 
-def check_entry(link: LedgerEntry, trusted: Sequence[PublicKey]) -> PublicKey:
-    """The trusted key that signed a link.
+def check_entry(entry: LedgerEntry, trusted: Sequence[PublicKey]) -> PublicKey:
+    """The trusted key that signed a ledger entry.
 
     Raises:
-        InputError: none did, or it was changed since.
+        InputError: no trusted key signed the entry, or it was changed afterwards.
     """
-    source = f"{_KIND}, sequence {link.sequence}"
-    return verify(link.content, parse_signature(link.signature, source), trusted, source)
+    source = f"{_KIND}, sequence {entry.sequence}"
+    return verify(entry.content, parse_signature(entry.signature, source), trusted, source)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All links that are there, the latest first, and what is wrong with the chain."""
+    """All ledger entries that are present, the latest first, and the defects of the ledger."""
 
-    links: tuple[LedgerEntry, ...]
+    entries: tuple[LedgerEntry, ...]
     problems: tuple[str, ...]
 
 
 def read_history(store: Store, trusted: Sequence[PublicKey], witnessed: int = 0) -> History:
-    """Follow the chain from the pointer to its first link, and check every step.
+    """Read and check all ledger entries, from the latest to the first.
 
     Args:
-        witnessed: the latest sequence that was told elsewhere; a pointer behind it was put back.
+        witnessed: the latest sequence that is known from another place. A pointer with a smaller
+            sequence was reset to an older state.
     """
     problems: list[str] = []
     try:
         head = read_head(store, trusted)
     except InputError as error:
         return History((), (str(error),))
-    links = [head.link] if head.link else []
-    wanted = head.link.previous if head.link else None
+    entries = [head.entry] if head.entry else []
+    expected = head.entry.previous if head.entry else None
     for sequence in range(head.sequence - 1, 0, -1):
-        found = store.read(_history(sequence))
-        if found is None:
-            problems.append(f"link {sequence} was removed")
-            wanted = None
+        stored = store.read(_history(sequence))
+        if stored is None:
+            problems.append(f"ledger entry {sequence} was removed")
+            expected = None
             continue
         try:
-            link = LedgerEntry.parse(found.data, _history(sequence))
+            entry = LedgerEntry.parse(stored.data, _history(sequence))
         except InputError as error:
-            problems.append(f"link {sequence} cannot be read: {error}")
-            wanted = None
+            problems.append(f"ledger entry {sequence} cannot be read: {error}")
+            expected = None
             continue
         try:
-            check_entry(link, trusted)
+            check_entry(entry, trusted)
         except InputError as error:
-            problems.append(f"link {sequence} was edited: {error}")
-            wanted = None
+            problems.append(f"ledger entry {sequence} was edited: {error}")
+            expected = None
             continue
-        if link.sequence != sequence or (wanted is not None and link.digest != wanted):
-            problems.append(f"link {sequence} was replaced: the next one names another")
-        links.append(link)
-        wanted = link.previous
+        if entry.sequence != sequence or (expected is not None and entry.digest != expected):
+            problems.append(
+                f"ledger entry {sequence} was replaced: the next entry has the digest of another"
+            )
+        entries.append(entry)
+        expected = entry.previous
     problems += _put_back(store, head.sequence, witnessed)
-    return History(tuple(links), tuple(problems))
+    return History(tuple(entries), tuple(problems))
 
 
 def _put_back(store: Store, sequence: int, witnessed: int) -> list[str]:
-    """Whether a link beyond the pointer's own was there: it was replaced by an older one.
+    """The problem of a pointer that was reset: an entry with a later sequence exists or is known.
 
-    A link of the pointer's own sequence may lie there: a move that was given up left it.
+    An entry with the pointer's sequence may exist in ``history/``: an unfinished move wrote it.
     """
     known = (
         name.removeprefix("history/").removesuffix(".json") for name in store.names("history/")
@@ -267,7 +282,8 @@ def _put_back(store: Store, sequence: int, witnessed: int) -> list[str]:
     later = [int(name) + 1 for name in known if name.isdecimal() and int(name) > sequence]
     latest = max([witnessed, *later])
     if latest > sequence:
-        return [f"the pointer is at sequence {sequence}, but {latest} was reached: it was put back"]
+        problem = f"the pointer is at sequence {sequence}, but sequence {latest} existed"
+        return [f"{problem}: the pointer was reset to an older state"]
     return []
 
 
@@ -275,8 +291,8 @@ def _history(sequence: int) -> str:
     return f"history/{sequence:08d}.json"
 
 
-def _head_text(link: LedgerEntry | None, token: int) -> bytes:
-    return _text(PointerFile(token, link).tree())
+def _head_text(entry: LedgerEntry | None, token: int) -> bytes:
+    return _text(PointerFile(token, entry).tree())
 
 
 def _text(value: Any) -> bytes:

@@ -1,7 +1,7 @@
-"""The release store on S3: conditional puts, each read back.
+"""The release store on S3: every write is a conditional put, and is read back.
 
-A put that was answered with an error may have arrived all the same, so 412 is only believed once
-the object has been read. A server that ignores the conditions is refused before anything moves.
+A put may succeed although its response is an error. After a 412 the object is therefore read and
+compared. A server that ignores the conditions is refused before the first write.
 """
 
 import base64
@@ -31,7 +31,7 @@ _NEVER = '"00000000000000000000000000000000"'
 
 @dataclass(slots=True)
 class S3Store:
-    """Objects below a prefix, which ends with a slash or is empty."""
+    """A release store below ``prefix`` of a bucket; the prefix ends with a slash or is empty."""
 
     client: Any
     bucket: str
@@ -47,45 +47,45 @@ class S3Store:
     def read(self, name: str) -> Stored | None:
         with object_store_errors(self.client, self._url(name)):
             try:
-                found = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
+                response = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
             except ClientError as error:
                 if _status(error) == 404 and _code(error) != "NoSuchBucket":
                     return None
                 raise
-            return Stored(found["Body"].read(), found["ETag"])
+            return Stored(response["Body"].read(), response["ETag"])
 
     def swap(self, name: str, data: bytes, tag: str | None) -> None:
         self._require_conditions()
         condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
         if not self._put(name, data, **condition):
-            found = self.read(name)
-            if found is None or found.data != data:  # else an answer of ours got lost
-                raise Superseded(f"{self._url(name)} was moved by another run")
+            stored = self.read(name)
+            if stored is None or stored.data != data:  # equal: only our response was lost
+                raise Superseded(f"another run changed {self._url(name)}")
 
     def keep(self, name: str, data: bytes) -> None:
         self._require_conditions()
         self._put(name, data, IfNoneMatch="*")
-        found = self.read(name)
-        if found is None or found.data != data:
-            raise InputError(f"{self._url(name)}: holds other bytes than it should")
+        stored = self.read(name)
+        if stored is None or stored.data != data:
+            raise InputError(f"{self._url(name)}: the store already has other content")
 
     def keep_file(self, name: str, path: Path) -> None:
         self._require_conditions()
-        wanted = digest_file(path)
-        checksum = base64.b64encode(bytes.fromhex(wanted)).decode()
+        expected = digest_file(path)
+        checksum = base64.b64encode(bytes.fromhex(expected)).decode()
         with path.open("rb") as file:
             self._put(name, file, IfNoneMatch="*", ChecksumSHA256=checksum)
-        found = self.read(name)
-        if found is None or digest_bytes(found.data) != wanted:
-            raise InputError(f"{self._url(name)}: holds other bytes than it should; remove it")
+        stored = self.read(name)
+        if stored is None or digest_bytes(stored.data) != expected:
+            raise InputError(f"{self._url(name)}: the store already has other content; remove it")
 
     def fetch(self, name: str, path: Path) -> None:
         key = self.prefix + name
         with object_store_errors(self.client, self._url(name)):
-            about = self.client.head_object(Bucket=self.bucket, Key=key)
+            head = self.client.head_object(Bucket=self.bucket, Key=key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        wanted = S3Object(self.bucket, key, name, about["ContentLength"], about["ETag"])
-        download_object(self.client, wanted, path)
+        source = S3Object(self.bucket, key, name, head["ContentLength"], head["ETag"])
+        download_object(self.client, source, path)
 
     def names(self, prefix: str) -> list[str]:
         with object_store_errors(self.client, self._url(prefix)):
@@ -99,7 +99,11 @@ class S3Store:
         return f"s3://{self.bucket}/{self.prefix}{name}"
 
     def _put(self, name: str, body: Any, **condition: str) -> bool:
-        """Whether the server took it; False: the condition does not hold."""
+        """Put an object; False where the condition does not hold.
+
+        Raises:
+            ConnectionError: the server answered 409 (a concurrent put) at every try.
+        """
         for attempt in range(ATTEMPTS):
             with object_store_errors(self.client, self._url(name)):
                 try:
@@ -109,26 +113,31 @@ class S3Store:
                 except ClientError as error:
                     if _status(error) == 412 or (_status(error) == 404 and "IfMatch" in condition):
                         return False
-                    if _status(error) != 409:  # two puts at once, of which none was taken
+                    if _status(error) != 409:  # 409: two concurrent puts, the server took neither
                         raise
                 else:
                     return True
             time.sleep(random.uniform(0.5, 1.0) * FIRST_WAIT_SECONDS * 2**attempt)
             if hasattr(body, "seek"):
                 body.seek(0)
-        raise ConnectionError(f"{self._url(name)}: 409 at every one of {ATTEMPTS} tries")
+        raise ConnectionError(f"{self._url(name)}: status 409 at each of {ATTEMPTS} tries")
 
     def _require_conditions(self) -> None:
-        """Refuse a server that takes a put whose condition does not hold."""
+        """Refuse a server that accepts a put although its condition does not hold.
+
+        Raises:
+            InputError: the server ignores a condition; the message names it.
+        """
         if self._tried:
             return
         self._put(_PROBE, b"", IfNoneMatch="*")
         for condition in ({"IfNoneMatch": "*"}, {"IfMatch": _NEVER}):
             if self._put(_PROBE, b"", **condition):
-                (word,) = condition
+                (header,) = condition
                 raise InputError(
-                    f"{self._url('')}: the server ignores {word} of a put, so that two releases"
-                    " could both win; take one with conditional writes, or a folder"
+                    f"{self._url('')}: the server ignores the header {header} of a put, so two"
+                    " releases could overwrite each other; use a server with conditional writes,"
+                    " or a folder"
                 )
         self._tried = True
 
