@@ -1,4 +1,4 @@
-"""The local services of a project: started, killed, paused at a file event, short of memory."""
+"""The local services of a project: started, killed, paused at a file event."""
 
 import json
 import os
@@ -139,9 +139,3 @@ class LiveServices:
         )
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)
-
-
-def limit_memory(process: psutil.Process, fraction: float | None) -> None:
-    """Limit the address space to a fraction of its size now; None removes the limit."""
-    size = -1 if fraction is None else int(process.memory_info().vms * fraction)
-    process.rlimit(psutil.RLIMIT_AS, (size, -1))

@@ -1,4 +1,7 @@
-"""A Prefect server that restarts, workers that are killed, runs without memory: real processes."""
+"""A Prefect server that restarts, and workers and runs that are killed: real processes.
+
+Where memory is used up, Linux kills the run itself (SIGKILL), and its worker lives.
+"""
 
 import shutil
 import signal
@@ -10,7 +13,7 @@ import pytest
 from fpenet.model.checkpoint import load_checkpoint
 from fpenet.stages import STAGES
 from infra.services import Ports, running, serving
-from tests.faults.live_services import PATIENCE_SECONDS, LiveServices, limit_memory
+from tests.faults.live_services import PATIENCE_SECONDS, LiveServices
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
@@ -115,16 +118,6 @@ def test_f45_a_training_continues_without_its_server_and_after_a_lack_of_memory(
 
     worker = running(project)["worker"][0]
     services.pause_at("open", "work/train/.*.partial/checkpoint*", "first")
-    process = services.paused()
-    limit_memory(process, 0.5)  # every new allocation fails: MemoryError
-    services.resume()
-    assert services.wait_state(run, "Failed", "Crashed")["type"] in ("FAILED", "CRASHED")
-
-    reached = epoch(project)
-    assert reached > 0
-    run = release(services, epochs=4000, max_minutes=60.0)
-    wait_for(lambda: epoch(project) > reached, "a further epoch", PATIENCE_SECONDS)
-    services.pause_at("open", "work/train/.*.partial/checkpoint*", "second")
     services.paused().send_signal(signal.SIGKILL)  # as the kernel does where memory is used up
     assert services.wait_state(run, "Failed", "Crashed")["name"] == "Crashed"
     services.resume()
