@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.services import Ports, running, start
+from infra.services import Ports, running
 from tests.waiting import wait_for
 
 PATIENCE_SECONDS = 600.0
@@ -48,6 +48,13 @@ def pause(event, arguments):
 sys.addaudithook(pause)
 '''
 """``sitecustomize.py`` of every process of the services."""
+START_WORKER = """
+import os
+from pathlib import Path
+from infra.services import ports_in_use, start
+
+start("worker", Path.cwd(), ports_in_use(Path.cwd(), os.environ))
+"""
 PATHS = "*[.]p[ae][rm]*"
 """Paths that a breakpoint may name: of unfinished stages (.partial) and of keys (.pem)."""
 
@@ -73,7 +80,7 @@ class LiveServices:
 
     def start_worker(self) -> None:
         """Start the worker alone, as ``make up`` does; the deployments are registered already."""
-        start("worker", self.project, self.ports)
+        subprocess.run([sys.executable, "-c", START_WORKER], cwd=self.project, check=True)
 
     def pause_at(self, event: str, pattern: str, name: str) -> None:
         """Pause the process that next has this event at such a path; resume every other one.
