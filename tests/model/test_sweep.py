@@ -208,4 +208,4 @@ def test_one_process_trains_a_trial(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(sweep(tmp_path)) == 2
-    assert "one process trains a trial" in capsys.readouterr().err
+    assert "a sweep runs in one process; to run several, start each" in capsys.readouterr().err

@@ -9,7 +9,6 @@ import typer
 from fpenet.cli.command import CommandResult, ParamsOptions, add_command
 from fpenet.cli.stage import OutFolder, add_stages, run_stage_command
 from fpenet.core.errors import InputError
-from fpenet.core.records import encode
 
 if TYPE_CHECKING:
     from fpenet.data.crops.store import CropStore
@@ -82,6 +81,7 @@ def compare(
     ] = None,
 ) -> CommandResult:
     """Compare two models on the same faces, with confidence intervals."""
+    from fpenet.core.records import encode
     from fpenet.deploy.judge.judge_models import compare_models
     from fpenet.release.registry.local_models import local_model
 
