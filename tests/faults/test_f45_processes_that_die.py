@@ -18,7 +18,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 RELEASE, PROMOTION = "fpenet/train-and-release", "fpenet-promotion/answer"
-NO_HEARTBEAT = "No heartbeat came any more"
+NO_HEARTBEAT = "Lost heartbeat: "
 SMALL = {
     "train.net": "nano",
     "train.batch_size": 4,
