@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +141,20 @@ class LiveServices:
         return limit["limit"], limit["active_slots"]
 
     def _request(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON of Prefect's API; repeated while the server is not available, as Prefect does."""
         request = urllib.request.Request(
             f"{self.ports.prefect_url}/api/{path}",
             None if body is None else json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.load(response)
+
+        def answer() -> list[Any] | None:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as response:
+                    return [json.load(response)]
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE:  # SQLite is locked
+                    raise
+                return None
+
+        return wait_for(answer, f"an answer to {path}")[0]
