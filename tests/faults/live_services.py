@@ -141,20 +141,20 @@ class LiveServices:
         return limit["limit"], limit["active_slots"]
 
     def _request(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The JSON of Prefect's API; repeated while the server is not available, as Prefect does."""
+        """The JSON of Prefect's API; repeated while SQLite is locked, as Prefect's clients do."""
         request = urllib.request.Request(
             f"{self.ports.prefect_url}/api/{path}",
             None if body is None else json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
 
-        def answer() -> list[Any] | None:
+        def answer() -> str:
             try:
                 with urllib.request.urlopen(request, timeout=60) as response:
-                    return [json.load(response)]
+                    return str(response.read(), "utf-8")
             except urllib.error.HTTPError as error:
-                if error.code != HTTPStatus.SERVICE_UNAVAILABLE:  # SQLite is locked
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
                     raise
-                return None
+                return ""
 
-        return wait_for(answer, f"an answer to {path}")[0]
+        return json.loads(wait_for(answer, f"an answer to {path}"))
