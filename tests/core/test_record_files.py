@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from fpenet.core.errors import InputError
 from fpenet.core.records import FileRecord, Identifier
+from fpenet.params.registered import Registered
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -48,6 +49,9 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return JSON
+    if origin is Annotated:
+        names = [each.names for each in arguments[1:] if isinstance(each, Registered)]
+        return st.sampled_from(names[0]) if names else values_of(arguments[0])
     if origin in (Union, types.UnionType):
         return st.one_of(*map(values_of, arguments))
     if origin is Literal:
@@ -61,7 +65,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     if origin in (dict, Mapping):
         return st.dictionaries(*map(values_of, arguments), max_size=2)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = get_type_hints(kind)
+        hints = get_type_hints(kind, include_extras=True)
         fields = {each.name: values_of(hints[each.name]) for each in dataclasses.fields(kind)}
         return st.builds(kind, **fields)
     if isinstance(kind, type) and issubclass(kind, Enum):
