@@ -111,7 +111,7 @@ def test_a_promoted_release_is_brought_whole_and_once(released: Released, tmp_pa
             "fp32.onnx",
             "golden.npz",
             "model.json",
-            "entry.json",
+            "ledger_entry.json",
             "release.json",
             "release.json.sig",
         }
