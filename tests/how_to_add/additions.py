@@ -109,7 +109,7 @@ ADDITIONS = {
         {
             ("model/nets/recombinator.py", "NETS"): (
                 "",
-                '    "tiny": NetSpec((8, 8), 8, (8,), stem=2, beta=1.0, ours=True),\n',
+                '    "tiny": NetSpec((8, 8), 8, (8,), stem=2, beta=1.0, learned_confidence=True),\n',
             )
         }
     ),
@@ -169,7 +169,7 @@ ADDITIONS = {
         {
             ("deploy/engines/targets.py", "TARGETS"): (
                 "",
-                '    "toy": _own("toy-pool", "Toy board", (8, 7), _ORIN),\n',
+                '    "toy": _on_device("toy-pool", "Toy board", (8, 7), _ORIN),\n',
             )
         }
     ),
