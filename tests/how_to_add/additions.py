@@ -109,8 +109,8 @@ ADDITIONS = {
         {
             ("model/nets/recombinator.py", "NETS"): (
                 "",
-                '    "tiny": NetSpec(\n        (8, 8), 8, (8,), stem=2, beta=1.0, learned_confidence=True'
-                "\n    ),\n",
+                '    "tiny": NetSpec((8, 8), 8, (8,), stem=2, beta=1.0,'
+                " learned_confidence=True),\n",
             )
         }
     ),
