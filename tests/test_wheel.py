@@ -172,10 +172,10 @@ def test_the_wheel_gets_a_promoted_release(
     release = register({**stage_folders(), "bundle": tmp_path / "sealed/bundle"})
     (releaser,) = read_trusted([tmp_path / ".keys/development.pub"])
     promote_release(store, key, releaser, release, tmp_path / "run")
-    words = ["get", "--target", "cpu", "--out", "bundle", "--model", release["model"], "--json"]
+    words = ["get", "--target", "cpu", "--out", "bundle", "--model", release.model, "--json"]
     keys = [tmp_path / ".keys/development.pub", tmp_path / "keys", DEVELOPMENT_KEY.parent]
     got = json.loads(run(*words, "--from", mlflow_server, "--trusted", *keys))
     assert (got["target"], got["version"], got["fresh"]) == ("cpu", "1", True)
     assert (device / "bundle/model.json").is_file()
     run("infer", "face.png", "--model", "bundle", "--trusted", keys[0], "--detector", "whole")
-    assert (device / "face.json").is_file()
+    assert (device / "face.keypoints.json").is_file()

@@ -29,8 +29,19 @@ SMALL = (
     "benchmark.timed_runs=20",
 )
 """Params for a fast run of all stages."""
-TENSORRT = '(tensorrt_engine.build, tensorrt_engine.load_engine, ".engine", True)'
-INSTEAD = '(onnxruntime_engine.build, onnxruntime_engine.load_engine, ".engine", True)'
+TENSORRT = """
+        tensorrt_engine.build,
+        tensorrt_engine.load_engine,
+        ".engine",
+        needs_gpu=True,
+        distributions=("tensorrt",),
+"""
+INSTEAD = """
+        onnxruntime_engine.build,
+        onnxruntime_engine.load_engine,
+        ".engine",
+        needs_gpu=True,
+"""
 
 
 def limits(px: str) -> list[str]:
