@@ -172,7 +172,7 @@ def test_the_wheel_gets_a_promoted_release(
     release = register({**stage_folders(), "bundle": tmp_path / "sealed/bundle"})
     (releaser,) = read_trusted([tmp_path / ".keys/development.pub"])
     promote_release(store, key, releaser, release, tmp_path / "run")
-    words = ["get", "--target", "cpu", "--out", "bundle", "--model", release.model, "--json"]
+    words = ["get", "--target", "cpu", "--out", "bundle", "--model", release["model"], "--json"]
     keys = [tmp_path / ".keys/development.pub", tmp_path / "keys", DEVELOPMENT_KEY.parent]
     got = json.loads(run(*words, "--from", mlflow_server, "--trusted", *keys))
     assert (got["target"], got["version"], got["fresh"]) == ("cpu", "1", True)
