@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.services import Ports, running
+from infra.services import Ports, command_of, running
 from tests.waiting import wait_for
 
 PATIENCE_SECONDS = 600.0
@@ -113,6 +113,16 @@ class LiveServices:
             for process in processes:
                 os.kill(process.pid, signal.SIGKILL)
             time.sleep(0.1)
+
+    def worker(self) -> int:
+        """The process id of the worker itself, without its runs.
+
+        Raises:
+            StopIteration: it does not run.
+        """
+        words = command_of("worker", self.project, self.ports)[1:]
+        processes = running(self.project).get("worker", [])
+        return next(process.pid for process in processes if process.cmdline()[1:] == words)
 
     def create_run(self, deployment: str, parameters: Mapping[str, Any]) -> str:
         """Create a run of a deployment; returns its id."""

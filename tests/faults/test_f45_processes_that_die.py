@@ -12,7 +12,7 @@ import pytest
 
 from fpenet.model.checkpoint import load_checkpoint
 from fpenet.stages import STAGES
-from infra.services import Ports, running, serving
+from infra.services import Ports
 from tests.faults.live_services import PATIENCE_SECONDS, LiveServices
 from tests.waiting import wait_for
 
@@ -104,7 +104,7 @@ def test_f45_a_dead_run_is_crashed_and_its_slot_is_free_though_the_server_restar
 
 
 def test_f45_a_training_continues_without_its_server_and_after_a_lack_of_memory(
-    services: LiveServices, project: Path, ports: Ports
+    services: LiveServices, project: Path
 ) -> None:
     services.up()
     run = release(services, epochs=4000, max_minutes=60.0)
@@ -116,14 +116,13 @@ def test_f45_a_training_continues_without_its_server_and_after_a_lack_of_memory(
     wait_for(lambda: epoch(project) >= reached + 3, "three more epochs", PATIENCE_SECONDS)
     assert services.state(run)["type"] == "RUNNING"
 
-    worker = running(project)["worker"][0]
+    worker = services.worker()
     services.pause_at("open", "work/train/.*.partial/checkpoint*", "first")
     services.paused().send_signal(signal.SIGKILL)  # as the kernel does where memory is used up
     assert services.wait_state(run, "Failed", "Crashed")["name"] == "Crashed"
     services.resume()
 
-    assert "worker" in serving(project, ports)
-    assert running(project)["worker"][0] == worker  # only its runs ended
+    assert services.worker() == worker  # only its run ended
     reached = epoch(project)
     run = release(services, epochs=4000, max_minutes=60.0)
     wait_for(lambda: epoch(project) > reached, "a further epoch", PATIENCE_SECONDS)
