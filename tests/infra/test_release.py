@@ -170,6 +170,6 @@ def test_a_worker_that_comes_late_builds_the_engine_and_the_next_release_has_it(
     engines = {"cpu/fp32": "ready", "nano/fp16": "built, not judged"}  # no GPU was there to run it
     assert engine_rows(second.stdout) == engines
     assert [each["id"] for each in engine_runs(served)] == [waiting["id"]]
-    (built,) = served.glob("work/engines/nano/*/nano/fp16.engine")
+    (built,) = served.glob("work/engines/nano/build/*/nano/fp16.engine")
     (shipped,) = served.glob("work/bundle/*/nano/1/fp16.engine")
     assert shipped.read_bytes() == built.read_bytes()
