@@ -14,6 +14,8 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+from fpenet.core.python_source import parse_python
+
 _SOURCE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,7 +29,7 @@ def registry_names(registry: str) -> tuple[str, ...]:
     module, name = registry.split(":")
     stem = _SOURCE_ROOT.joinpath(*module.split("."))
     path = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
-    for node in ast.parse(path.read_bytes()).body:
+    for node in parse_python(path).body:
         targets = node.targets if isinstance(node, ast.Assign) else []
         targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):

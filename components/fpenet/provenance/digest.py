@@ -3,17 +3,16 @@
 import ast
 import hashlib
 import json
-import threading
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fpenet.core.python_source import parse_python
+
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 """The folder of ``PACKAGES``: ``components/`` of a checkout, or site-packages."""
 PACKAGES = ("fpenet", "synthface")
-_PARSING = threading.Lock()
-"""Lock: Python 3.11's parser can raise SystemError when several threads parse at the same time."""
 
 
 def digest_bytes(data: bytes) -> str:
@@ -75,9 +74,7 @@ def digest_code(module: str) -> str:
 def imported_files(path: Path) -> set[Path]:
     """Files of ``PACKAGES`` that the source file ``path`` imports, also inside functions."""
     files: set[Path] = set()
-    with _PARSING:
-        tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
+    for node in ast.walk(parse_python(path)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
