@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 COPIED = (
     "benchmarks/result_file.py",
     "benchmarks/check.py",
+    "components/fpenet/core/python_source.py",
     "components/fpenet/provenance/digest.py",
 )
 HEADER = Header("python -m benchmarks.net", "abc1234", "2026-11-24", "a CPU", "Python 3.11")
