@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.result_file import RESULTS, ROOT, Header, read_headers
-from fpenet.provenance.digest import SOURCE_ROOT, imported_files
+from fpenet.core.python_source import source_of
+from fpenet.provenance.digest import imported_files
 
 _SHOWN = 3
 
@@ -40,11 +41,10 @@ def measured_files(script: Path) -> list[Path]:
     found: set[Path] = set()
     pending = []
     for module in measured_modules(script):
-        stem = SOURCE_ROOT.joinpath(*module.split("."))
-        sources = [s for s in (stem.with_suffix(".py"), stem / "__init__.py") if s.is_file()]
-        if not sources:
-            raise ValueError(f"{script}: MEASURES names {module}, which is not there")
-        pending += sources
+        try:
+            pending.append(source_of(module))
+        except ModuleNotFoundError:
+            raise ValueError(f"{script}: MEASURES names {module}, which is not there") from None
     while pending:
         path = pending.pop()
         if path not in found:

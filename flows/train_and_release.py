@@ -76,8 +76,9 @@ def train_and_release(
     release = ReleaseManifest.read(Path(folders["register"]) / RELEASE_MANIFEST)
     summary = WORK / "summaries" / f"{runtime.flow_run.name}.md"
     summary.parent.mkdir(exist_ok=True)
-    summary.write_text(markdown_of(release), encoding="utf-8")
-    create_markdown_artifact(markdown_of(release), key="release", description="the release")
+    page = markdown_of(release)
+    summary.write_text(page, encoding="utf-8")
+    create_markdown_artifact(page, key="release", description="the release")
     link_with_mlflow(release)
     emit_events_of(release)
     return RunResult(**fields_of(release), folders=folders, summary=summary.as_posix()).tree()

@@ -9,7 +9,9 @@ LONGEST_SECONDS = 120.0
 Value = TypeVar("Value")
 
 
-def wait_for(condition: Callable[[], Value], what: str, seconds: float = LONGEST_SECONDS) -> Value:
+def wait_for(
+    condition: Callable[[], Value | None], what: str, seconds: float = LONGEST_SECONDS
+) -> Value:
     """Call ``condition`` until its value is true; returns the value.
 
     Args:

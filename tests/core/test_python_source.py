@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from fpenet.core import python_source
-from fpenet.core.python_source import parse_python
-from fpenet.provenance.digest import SOURCE_ROOT
+from fpenet.core.python_source import SOURCE_ROOT, parse_python
 
 SOURCE = Path(python_source.__file__)
 

@@ -137,13 +137,12 @@ class LiveServices:
 
     def wait_state(self, run: str, *names: str) -> dict[str, Any]:
         """The state of a run, as soon as its name is one of ``names``."""
-        wait_for(lambda: self.state(run)["name"] in names, " or ".join(names), PATIENCE_SECONDS)
-        return self.state(run)
 
-    def tries(self, run: str, stage: str) -> int:
-        """How often a run has started the task of a stage."""
-        body = {"flow_runs": {"id": {"any_": [run]}}, "task_runs": {"name": {"any_": [stage]}}}
-        return sum(task["run_count"] for task in self._request("task_runs/filter", body))
+        def reached() -> dict[str, Any] | None:
+            state = self.state(run)
+            return state if state["name"] in names else None
+
+        return wait_for(reached, " or ".join(names), PATIENCE_SECONDS)
 
     def slots(self, deployment: str) -> tuple[int, int]:
         """The limit of runs of a deployment at a time, and the number of slots in use."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fpenet.core.python_source import SOURCE_ROOT
 from fpenet.provenance import digest
 from fpenet.provenance.digest import digest_dataset, digest_json
 
@@ -63,7 +64,7 @@ def test_json_values_are_digested_whatever_their_order() -> None:
 
 
 def test_threads_may_read_the_imports_of_code_at_once() -> None:
-    sources = sorted((digest.SOURCE_ROOT / "fpenet/deploy").rglob("*.py"))
+    sources = sorted((SOURCE_ROOT / "fpenet/deploy").rglob("*.py"))
     alone = [digest.imported_files(path) for path in sources]
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # threads take turns within one parse

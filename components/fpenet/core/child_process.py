@@ -6,7 +6,7 @@ The process ends when its standard input closes, so it also ends when the parent
 import subprocess
 import sys
 
-from fpenet.provenance.digest import SOURCE_ROOT
+from fpenet.core.python_source import SOURCE_ROOT
 
 
 def start_process(entry: str, *arguments: str) -> "subprocess.Popen[str]":

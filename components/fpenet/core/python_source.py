@@ -1,10 +1,25 @@
-"""Parse Python source files, one at a time."""
+"""Our Python source files: where a module is, and its syntax tree."""
 
 import ast
 import threading
 from pathlib import Path
 
+SOURCE_ROOT = Path(__file__).resolve().parents[2]
+"""The folder of our packages: ``components/`` of a checkout, or site-packages."""
 _PARSING = threading.Lock()
+
+
+def source_of(module: str, root: Path = SOURCE_ROOT) -> Path:
+    """The source file of a module or package below ``root``.
+
+    Raises:
+        ModuleNotFoundError: there is none.
+    """
+    stem = root.joinpath(*module.split("."))
+    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if path.is_file():
+            return path
+    raise ModuleNotFoundError(module)
 
 
 def parse_python(path: Path) -> ast.Module:

@@ -169,9 +169,9 @@ def decode(value: Any, kind: Any, where: str) -> Any:
     if kind is Any:
         return value
     if origin is Annotated:
-        allowed = [each.names for each in arguments[1:] if isinstance(each, Registered)]
-        if any(value not in names for names in allowed):
-            raise InputError(f"{where} is {value!r}; must be one of {list(*allowed)}")
+        for each in arguments[1:]:
+            if isinstance(each, Registered) and value not in each.names:
+                raise InputError(f"{where} is {value!r}; must be one of {list(each.names)}")
         return decode(value, arguments[0], where)
     if origin in (Union, types.UnionType):
         return _decode_union(value, arguments, where)

@@ -102,7 +102,7 @@ def calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
 
 def large_error_auroc(errors: FaceErrors, confidence: Floats) -> float | None:
     """AUROC of 1 - confidence as a detector of errors above LARGE_ERROR, on visible points."""
-    norm = next(iter(errors.norms.values()))[:, None]
+    norm = errors.headline[1][:, None]
     visible = ~np.isnan(errors.errors) & errors.visible & np.isfinite(norm)
     far = errors.errors > LARGE_ERROR * norm
     return auroc(1.0 - confidence[visible], far[visible])

@@ -87,7 +87,7 @@ def judge(
     metrics = finite(table.means())
     subjects = store.subjects(rows)
     resamples = Resamples.of(subjects, params.interval)
-    headline = next(iter(errors.norms))
+    headline, _ = errors.headline
     sliced = slice_faces(store, rows)
     slice_units = (f"nme_{headline}", "image_px", "image_px_visible", "crop_px")
     slice_table = table.chosen(lambda name: name.rpartition("/")[0] in slice_units)

@@ -135,7 +135,7 @@ def metric_table(errors: FaceErrors, regions: Mapping[str, Sequence[int]]) -> Me
 
 def _add_errors(columns: _Columns, errors: FaceErrors, suffix: str) -> None:
     """Add ERRORS; a unit with ``{normaliser}`` once for each normaliser."""
-    headline = dict([next(iter(errors.norms.items()))])
+    headline = dict([errors.headline])
     for unit, metric in ERRORS.items():
         for normaliser, norm in (errors.norms if "{normaliser}" in unit else headline).items():
             columns.add(unit.format(normaliser=normaliser) + suffix, metric, errors, norm)
@@ -143,7 +143,7 @@ def _add_errors(columns: _Columns, errors: FaceErrors, suffix: str) -> None:
 
 def _add_of_headline(columns: _Columns, errors: FaceErrors, per_face: bool) -> None:
     """Add those of FAILURE_RATES and SCORES whose ``per_face`` is this."""
-    normaliser, norm = next(iter(errors.norms.items()))
+    normaliser, norm = errors.headline
     for unit, metric in {**FAILURE_RATES, **SCORES}.items():
         if metric.per_face == per_face:
             columns.add(unit.format(normaliser=normaliser), metric, errors, norm)

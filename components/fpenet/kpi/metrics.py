@@ -110,6 +110,11 @@ class FaceErrors:
     norms: Mapping[str, Floats]
     tight: Floats | None = None
 
+    @property
+    def headline(self) -> tuple[str, Floats]:
+        """The headline normaliser: its name, and (N,) crop pixels."""
+        return next(iter(self.norms.items()))
+
 
 def face_errors(store: CropStore, rows: Rows, points: Floats) -> FaceErrors:
     """The errors of ``points`` (N, K, 2), pixels of the clean 80x80 crops of the faces ``rows``."""

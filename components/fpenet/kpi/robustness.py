@@ -103,11 +103,11 @@ def robustness_of(
     def evaluate_faces(faces: CorruptedFaces) -> RobustnessErrors:
         points, confidence = predict_all(predict, faces.images, evaluate.batch_size)
         errors = face_errors(store, chosen, faces.to_clean(points))
-        headline = next(iter(errors.norms))
+        headline, norm = errors.headline
         errors = replace(
             errors,
             visible=errors.visible & ~faces.covered,
-            norms={headline: errors.norms[headline]},
+            norms={headline: norm},
         )
         units = ("crop_px", "crop_px_visible", f"nme_{headline}")
         table = metric_table(errors, regions).chosen(lambda name: name.rpartition("/")[0] in units)

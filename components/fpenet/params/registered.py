@@ -8,15 +8,12 @@ because every module with a registry imports params.
 import ast
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
-from fpenet.core.python_source import parse_python
-
-_SOURCE_ROOT = Path(__file__).resolve().parents[2]
+from fpenet.core.python_source import parse_python, source_of
 
 
 @cache
@@ -27,8 +24,7 @@ def registry_names(registry: str) -> tuple[str, ...]:
     ('minmax', 'percentile', 'entropy', 'mse')
     """
     module, name = registry.split(":")
-    stem = _SOURCE_ROOT.joinpath(*module.split("."))
-    path = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
+    path = source_of(module)
     for node in parse_python(path).body:
         targets = node.targets if isinstance(node, ast.Assign) else []
         targets = [node.target] if isinstance(node, ast.AnnAssign) else targets

@@ -8,10 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fpenet.core.python_source import parse_python
+from fpenet.core.python_source import SOURCE_ROOT, parse_python, source_of
 
-SOURCE_ROOT = Path(__file__).resolve().parents[2]
-"""The folder of ``PACKAGES``: ``components/`` of a checkout, or site-packages."""
 PACKAGES = ("fpenet", "synthface")
 
 
@@ -61,7 +59,7 @@ def digest_dataset(path: Path) -> str:
 def digest_code(module: str) -> str:
     """Digest of a module of ``PACKAGES`` and of all modules of ``PACKAGES`` that it imports."""
     sources: dict[str, str] = {}
-    pending = [_source_of(module)]
+    pending = [source_of(module, SOURCE_ROOT)]
     while pending:
         path = pending.pop()
         name = path.relative_to(SOURCE_ROOT).as_posix()
@@ -83,15 +81,7 @@ def imported_files(path: Path) -> set[Path]:
         for name in names:
             if name.split(".")[0] in PACKAGES:
                 try:
-                    files.add(_source_of(name))
+                    files.add(source_of(name, SOURCE_ROOT))
                 except ModuleNotFoundError:
                     continue  # an attribute of the module, not a module
     return files
-
-
-def _source_of(module: str) -> Path:
-    stem = SOURCE_ROOT.joinpath(*module.split("."))
-    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if path.is_file():
-            return path
-    raise ModuleNotFoundError(module)

@@ -13,7 +13,7 @@ parameter of a task or stage, because schedulers and manifests store parameters.
 
 # The age format (pyrage), judged and not taken: it draws a new file key and nonce for each file, so
 # the bytes differ each time. A registration that is tried again keeps the files of the run that the
-# first try stored, and writes their digests into release.json from copies that it encrypts anew
+# first try stored, and writes their digests into release.json from copies that it encrypts again
 # (``encrypt_artifacts``, ``stored_files``): both must be the same bytes. pyrage 1.4 has wheels for
 # Python 3.10 to 3.12 on x86-64 and aarch64; each adds 0.9 MB to the download of the light install,
 # whose ``cryptography`` the signatures need in any case.

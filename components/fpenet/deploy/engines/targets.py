@@ -145,9 +145,8 @@ def target_named(name: str) -> GpuTarget:
     Raises:
         InputError: there is no such target.
     """
-    for target_name, target in TARGETS.items():
-        if target_name == name:
-            return target
+    if name in TARGETS:
+        return TARGETS[name]
     raise InputError(f"unknown target {name!r}; choose one of {sorted(TARGETS)}")
 
 

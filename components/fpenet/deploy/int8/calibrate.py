@@ -113,14 +113,14 @@ def calibrate_ranges(
             for name in ("fp32", "fp32_cpu")
         )
         digests[folder.name] = _write_network(model, {}, folder / "fp32.onnx")
-        said = {"precision": "int8", "calibration": calibrate.method}
-        said["network_sha256"] = digests[folder.name]
-        said["recovery"] = ", ".join(step.name for step in steps if step.kept)
+        metadata = {"precision": "int8", "calibration": calibrate.method}
+        metadata["network_sha256"] = digests[folder.name]
+        metadata["recovery"] = ", ".join(step.name for step in steps if step.kept)
         for name, rendered in (
             ("int8", render_qdq(model, made.amax, made.single)),
             ("int8_cpu", render_cpu(model_cpu, made.amax, made.single)),
         ):
-            _write_network(rendered, said, folder / f"{name}.onnx")
+            _write_network(rendered, metadata, folder / f"{name}.onnx")
         caches += _write_caches(model, opset, made, out_dir)
     table = {
         "method": calibrate.method,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
+from fpenet.core.python_source import SOURCE_ROOT
 from fpenet.data.crops.geometry import cut, face_crop_box
 from fpenet.data.crops.store import CROP_PX
 from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel, GoldenLimits
@@ -31,7 +32,6 @@ from fpenet.deploy.engines.runtimes import RUNTIMES
 from fpenet.deploy.engines.targets import Pending, RuntimeName
 from fpenet.kpi.predictions import Predict
 from fpenet.provenance.checksums import DEFAULT_TRUST, Trusted, verify_checksums
-from fpenet.provenance.digest import SOURCE_ROOT
 from synthface import EXPRESSIONS, FaceSpec, render_face
 
 GOLDEN = "golden.npz"

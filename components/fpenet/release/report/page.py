@@ -280,7 +280,7 @@ def short(kpi: KpiReport) -> str:
 def nme_of_faces(store: CropStore, points: Floats) -> Floats:
     """(N,) NME of each judged face, by the first normaliser."""
     distances = face_errors(store, judged_rows(store), points)
-    norm = next(iter(distances.norms.values()))
+    _, norm = distances.headline
     return nme(distances.errors, np.isfinite(distances.errors), norm)
 
 
