@@ -63,8 +63,8 @@ def trained_on(*stores: CropStore) -> CropStore:
                 for store, row in zip(stores, rows, strict=True)
             ]
         ),
-        points_store=np.concatenate(
-            [store.points_store[row] for store, row in zip(stores, rows, strict=True)]
+        points_margin=np.concatenate(
+            [store.points_margin[row] for store, row in zip(stores, rows, strict=True)]
         ),
         visibility=np.concatenate(
             [store.visibility[row] for store, row in zip(stores, rows, strict=True)]

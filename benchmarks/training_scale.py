@@ -51,7 +51,7 @@ def grown(store: CropStore, count: int, folder: Path) -> CropStore:
         store,
         crops=np.lib.format.open_memmap(folder / "crops.npy", "r"),
         table=store.table.take(pa.array(rows)),
-        points_store=store.points_store[rows],
+        points_margin=store.points_margin[rows],
         visibility=store.visibility[rows],
     )
 

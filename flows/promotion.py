@@ -31,17 +31,17 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
         overrides: dotted keys of params.yaml, e.g. ``{"promote.approvals": 1}``.
 
     Returns:
-        the fields of the PromotionDecision, or only ``action: no_request``.
+        the fields of the PromotionDecision, or only ``outcome: no_request``.
     """
     with model_key_context(model_key()):
         decision = decide_request(project_params(overrides))
     if decision is None:
-        return {"action": NO_REQUEST}
+        return {"outcome": NO_REQUEST}
     get_run_logger().info("%s", decision)
     create_markdown_artifact(markdown_of(decision), key="promotion", description=str(decision))
-    if decision.action is not PromotionOutcome.SUPERSEDED and decision.requested:
+    if decision.outcome is not PromotionOutcome.SUPERSEDED and decision.requested:
         name = decision.name or f"{decision.model} version {decision.requested}"
-        event = ReleaseEvent(decision.action.value)
+        event = ReleaseEvent(decision.outcome.value)
         emit_release_event(event, decision.model, decision.requested, name, str(decision))
     result: dict[str, Any] = encode(decision)
     return result
@@ -50,7 +50,7 @@ def promotion(overrides: dict[str, Any] | None = None) -> dict[str, Any]:
 def markdown_of(decision: PromotionDecision) -> str:
     """The decision as a Markdown page."""
     deployable = f"Version {decision.deployable} is deployable." if decision.deployable else ""
-    title = f"# {decision.name or decision.model}: {decision.action}"
+    title = f"# {decision.name or decision.model}: {decision.outcome}"
     lines = [title, "", f"{decision}", "", deployable]
     lines += [f"- {reason}" for reason in decision.reasons]
     page = version_page(decision.model, decision.requested) if decision.requested else None

@@ -105,8 +105,8 @@ def request_engines(
 
 def merge_engines(build: str, engines: dict[str, PrefectFuture[str | None]], params: Params) -> str:
     """Merge the engines of the workers into the build folder; missing engines stay pending."""
-    folders = {engine: future.result() for engine, future in engines.items()}
-    built = {engine: Path(folder) for engine, folder in folders.items() if folder}
+    folders = {engine_id: future.result() for engine_id, future in engines.items()}
+    built = {engine_id: Path(folder) for engine_id, folder in folders.items() if folder}
     if not built:
         return build
     trusted = read_trusted(params.trust.public_keys)

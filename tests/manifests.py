@@ -16,7 +16,7 @@ from fpenet.release.release_manifest import (
 )
 
 MANIFEST = ReleaseManifest(
-    release="a" * 64,
+    release_digest="a" * 64,
     candidate=True,
     alias="candidate",
     refused=(),

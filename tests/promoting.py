@@ -13,7 +13,7 @@ from fpenet.provenance.signing import PublicKey, read_trusted
 from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.store.open_store import release_store
-from fpenet.release.store.pointer import Head, read_head
+from fpenet.release.store.pointer import ReleasePointer, read_pointer
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
@@ -59,8 +59,8 @@ class Promoting:
         return read_trusted(self.params.trust.public_keys)
 
     @property
-    def head(self) -> Head:
-        return read_head(release_store(self.params), self.trusted)
+    def pointer(self) -> ReleasePointer:
+        return read_pointer(release_store(self.params), self.trusted)
 
 
 @pytest.fixture
@@ -96,5 +96,5 @@ def gate_of_three(
         gate.request(version)
         answer = decide_request(gate.params)
         assert answer is not None
-        assert answer.action == "promoted"
+        assert answer.outcome == "promoted"
     return gate

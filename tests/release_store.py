@@ -66,7 +66,7 @@ def ledger_entry(version: str, **other: object) -> LedgerEntry:
         model="faces",
         version=version,
         name=f"deployable_v{version}.0",
-        release=version * 64,
+        release_digest=version * 64,
         digests={"train": "a" * 64},
         who="unknown",
         why="requested in MLflow",
@@ -92,15 +92,15 @@ def promote_release(
     folder.mkdir(parents=True)
     download_artifacts(run_id=release["run_id"], dst_path=str(folder))
     said = read_release(folder, [releaser])
-    head = take_token(store, [gate.public])
+    pointer = take_token(store, [gate.public])
     wanted = ledger_entry(
         said.version,
         model=said.model,
         name=said.name,
-        release=said.digest,
+        release_digest=said.digest,
         digests={**said.digests, MANIFEST_DIGEST: publish(store, said, folder)},
     )
-    moved = move(store, head, wanted, gate, [gate.public])
+    moved = move(store, pointer, wanted, gate, [gate.public])
     client = MlflowClient()
     client.set_model_version_tag(said.model, said.version, ENTRY_TAG, entry_json(moved))
     client.set_registered_model_alias(said.model, "deployable", said.version)

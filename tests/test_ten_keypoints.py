@@ -107,7 +107,7 @@ def test_the_gate_judges_each_engine_on_the_ten(root: Path) -> None:
     verdict = GateDecision.read(root / "gate" / GATE)
     assert verdict.passed, verdict.reasons
     assert verdict.engines == {"cpu/fp32": True, "cpu/int8": True}
-    checked = {one.name for one in verdict.checks if one.engine == "cpu/int8"}
+    checked = {one.name for one in verdict.checks if one.engine_id == "cpu/int8"}
     assert checked == {"parity px", *(f"crop_px/{name}" for name in ("all", *REGIONS))}
     for precision in ("fp32", "int8"):
         points = load_predictions(root / f"build/cpu/{precision}.predictions.npz").points
@@ -137,7 +137,7 @@ def test_the_gate_compares_the_ten_with_a_champion_of_ten(
     assert verdict.passed, verdict.reasons
     assert verdict.champion.state is ChampionState.COMPARED
     rows = [row for row in verdict.comparisons if row.slice is None]
-    assert {(row.engine, row.metric) for row in rows} == {
+    assert {(row.engine_id, row.metric) for row in rows} == {
         (f"cpu/{precision}", f"crop_px/{region}")
         for precision in ("fp32", "int8")
         for region in ("all", "eyes", "mouth")

@@ -147,7 +147,7 @@ def test_the_wheel_builds_benchmarks_infers_and_checks(run: Run, device: Path, s
     run("infer", "face.png", *bundle, "--detector", "whole", "--out", "drawn")
     assert list((device / "drawn").glob("*.json"))
     checked = json.loads(run("check", stages.bundle / "cpu", "--trusted", key, "--json"))
-    assert {row["engine"]: row["reasons"] for row in checked} == {"cpu/fp32": [], "cpu/int8": []}
+    assert {row["engine_id"]: row["reasons"] for row in checked} == {"cpu/fp32": [], "cpu/int8": []}
 
 
 @pytest.mark.parametrize("place", ["folder"], indirect=True)

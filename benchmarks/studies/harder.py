@@ -79,6 +79,6 @@ def harder_faces(
         )
         name = list(CHANGES)[n % len(CHANGES)]
         images[n, 0] = np.asarray(CHANGES[name](crop))
-        points[n] = (store.points_store[row] + 0.5 - low) * (CROP_PX / side) - 0.5
+        points[n] = (store.points_margin[row] + 0.5 - low) * (CROP_PX / side) - 0.5
         names.append(name)
     return images, points, names

@@ -17,7 +17,8 @@ engines), ``release`` (engines to a registered version). All of them import ``co
 
 Shapes: N faces, K keypoints, C channels, H rows, W columns. Points are (x, y), x right, y down,
 pixel centres at integers; a name gives the frame: ``points_image`` in source-image pixels,
-``points_crop`` in 80x80 crop pixels. Missing is NaN plus a boolean mask.
+``points_crop`` in 80x80 crop pixels, ``points_margin`` in margin-crop pixels. Missing
+is NaN plus a boolean mask.
 """
 
 from importlib import import_module

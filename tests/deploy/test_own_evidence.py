@@ -119,7 +119,7 @@ def nme_of(engine: Path, crop_dir: Path) -> float:
 
 def failed_checks(verdict: GateDecision) -> list[tuple[str | None, str]]:
     """Engine and name of each check that did not pass."""
-    return [(one.engine, one.name) for one in verdict.checks if not one.passed]
+    return [(one.engine_id, one.name) for one in verdict.checks if not one.passed]
 
 
 def test_an_engine_fails_by_its_own_report_and_the_other_one_passes(
@@ -136,7 +136,7 @@ def test_an_engine_fails_by_its_own_report_and_the_other_one_passes(
         (check,) = (
             one
             for one in verdict.checks
-            if (one.engine, one.name) == (f"cpu/{precision}", "nme_box/all")
+            if (one.engine_id, one.name) == (f"cpu/{precision}", "nme_box/all")
         )
         assert check.value == pytest.approx(error, rel=1e-4)
         assert check.evidence == f"build/cpu/{precision}.kpi.json"
@@ -154,7 +154,7 @@ def test_an_engine_fails_by_its_own_parity_and_the_other_one_passes(
     verdict = gate(build_dir=tight)
     assert verdict.engines == {f"cpu/{OTHER[lost]}": True, f"cpu/{lost}": False}
     assert failed_checks(verdict) == [(f"cpu/{lost}", "parity px")]
-    values = {one.engine: one.value for one in verdict.checks if one.name == "parity px"}
+    values = {one.engine_id: one.value for one in verdict.checks if one.name == "parity px"}
     assert values[f"cpu/{lost}"] == pytest.approx(LOST_PX * 2**0.5, abs=2.0)
     assert values[f"cpu/{OTHER[lost]}"] < 2.0
 
@@ -167,7 +167,7 @@ def test_an_engine_is_compared_with_the_champion_by_its_own_predictions(
     assert {engine for engine, _ in failed_checks(verdict)} == {f"cpu/{lost}"}
     assert (f"cpu/{lost}", "crop_px/all relative to the champion") in failed_checks(verdict)
     changes = {
-        row.engine: row.change
+        row.engine_id: row.change
         for row in verdict.comparisons
         if (row.metric, row.slice) == ("crop_px/all", None)
     }

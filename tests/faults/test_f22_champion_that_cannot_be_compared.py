@@ -58,7 +58,7 @@ def test_f22_a_missing_champion_refuses(gate: Gate, tmp_path: Path) -> None:
         "not compared with the champion" in why and "nowhere: no bundle" in why
         for why in found.reasons
     )
-    assert {row.engine for row in found.checks if row.name == "champion"} == {
+    assert {row.engine_id for row in found.checks if row.name == "champion"} == {
         "cpu/fp32",
         "cpu/int8",
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fpenet.provenance.signing import PublicKey, SigningKey
 from fpenet.release.store.interface import Store
-from fpenet.release.store.pointer import read_head, read_history
+from fpenet.release.store.pointer import read_history, read_pointer
 from tests.release_store import promote
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ import multiprocessing
 import sys
 from pathlib import Path
 from fpenet.provenance.signing import read_signing_key
-from fpenet.release.store.pointer import move, read_head, take_token
+from fpenet.release.store.pointer import move, read_pointer, take_token
 from fpenet.release.store.interface import Superseded
 from fpenet.release.store.open_store import open_store
 from tests.release_store import ledger_entry
@@ -29,13 +29,13 @@ trusted = (key.public,)
 
 def race(start, version):
     store = open_store(place, endpoint or None)
-    seen = read_head(store, trusted)
+    seen = read_pointer(store, trusted)
     start.wait(60)
     try:
-        head = take_token(store, trusted)
-        if head.entry != seen.entry:
-            raise Superseded(f"the pointer is at sequence {head.sequence}")
-        return f"won {move(store, head, ledger_entry(version), key, trusted).sequence}"
+        pointer = take_token(store, trusted)
+        if pointer.entry != seen.entry:
+            raise Superseded(f"the pointer is at sequence {pointer.sequence}")
+        return f"won {move(store, pointer, ledger_entry(version), key, trusted).sequence}"
     except Superseded as error:
         return f"superseded: {error}"
 
@@ -75,7 +75,7 @@ def test_f38_of_ten_processes_that_race_exactly_one_wins(
     won = [version for version, word in said.items() if word == "won 2"]
     assert len(won) == 1
     assert sum(word.startswith("superseded: ") for word in said.values()) == len(RACERS) - 1
-    head = read_head(store, trusted)
-    assert (head.sequence, head.version) == (2, won[0])
+    pointer = read_pointer(store, trusted)
+    assert (pointer.sequence, pointer.version) == (2, won[0])
     assert read_history(store, trusted).problems == ()
     assert store.names("history/") == ["history/00000001.json"]

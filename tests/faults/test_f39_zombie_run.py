@@ -59,11 +59,11 @@ def test_f39_a_zombie_cannot_promote(
         gate.request("2")
         answer = decide_request(gate.params)
         assert answer is not None
-        assert (answer.action, answer.requested, gate.head.token) == ("promoted", "2", 2)
+        assert (answer.outcome, answer.requested, gate.pointer.token) == ("promoted", "2", 2)
         gate.request("1")  # as it was when the zombie last looked
         before = contents(release_store(gate.params))
         said, _ = zombie.communicate("\n", timeout=LONGEST_SECONDS)
     assert "version 1 (deployable_v3.1) superseded: this run has token 1, but another" in said
     assert contents(release_store(gate.params)) == before
-    assert (gate.alias, gate.head.version) == ("1", "2")
+    assert (gate.alias, gate.pointer.version) == ("1", "2")
     assert "fpenet.promotion" not in gate.page("1").tags

@@ -49,5 +49,5 @@ def test_f40_another_release_gets_another_version(
 ) -> None:
     first = register(stage_folders("first"))
     second = register(stage_folders("second", kpi_all=4.0))
-    assert first["release"] != second["release"]
+    assert first["release_digest"] != second["release_digest"]
     assert (first["version"], second["version"]) == ("1", "2")

@@ -30,7 +30,7 @@ def gate(
     gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
-    assert answer.action == "promoted"
+    assert answer.outcome == "promoted"
     return gate
 
 
@@ -39,7 +39,7 @@ def refused(gate: Promoting, version: str) -> tuple[str, ...]:
     gate.request(version)
     answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, gate.alias, gate.head.version) == ("refused", "1", "1")
+    assert (answer.outcome, gate.alias, gate.pointer.version) == ("refused", "1", "1")
     return answer.reasons
 
 
@@ -93,4 +93,4 @@ def test_f41_a_refused_release_that_says_it_passed_goes_back(
     (run / "release.json").write_text(json.dumps(record))
     sign_file(run / "release.json", read_signing_key(gate.params.trust.signing_key))
     assert refused(gate, "2") == ("gate/gate.json: its digest is not that of stage gate",)
-    assert dataclasses.asdict(gate.head)["entry"]["requested"] == "2"
+    assert dataclasses.asdict(gate.pointer)["entry"]["requested"] == "2"

@@ -11,7 +11,7 @@ from fpenet.provenance.signing import SigningKey
 from fpenet.release.store import s3
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import open_store
-from fpenet.release.store.pointer import POINTER, move, read_head, read_history, take_token
+from fpenet.release.store.pointer import POINTER, move, read_history, read_pointer, take_token
 from tests.faulty_proxy import (
     Fault,
     FaultyProxy,
@@ -56,11 +56,11 @@ def test_f43_a_put_that_fails_for_a_while_moves_the_pointer_once(
 ) -> None:
     trusted = (key.public,)
     promote(behind, key, "1")
-    head = take_token(behind, trusted)
+    pointer = take_token(behind, trusted)
     faulty_proxy.faults += [(PUT, fault) for fault in faults]
-    moved = move(behind, head, ledger_entry("2"), key, trusted)
+    moved = move(behind, pointer, ledger_entry("2"), key, trusted)
     assert faulty_proxy.faults == []
-    assert read_head(behind, trusted).entry == moved
+    assert read_pointer(behind, trusted).entry == moved
     history = read_history(behind, trusted)
     assert ([one.version for one in history.entries], history.problems) == (["2", "1"], ())
 
@@ -83,10 +83,10 @@ def test_f43_a_store_that_goes_on_failing_stops_the_run_and_leaves_a_whole_chain
 ) -> None:
     trusted = (key.public,)
     promote(behind, key, "1")
-    head = take_token(behind, trusted)
+    pointer = take_token(behind, trusted)
     faulty_proxy.faults += faults
     with pytest.raises((ConnectionError, ValueError), match=said):
-        move(behind, head, ledger_entry("2"), key, trusted)
+        move(behind, pointer, ledger_entry("2"), key, trusted)
     faulty_proxy.faults.clear()
     history = read_history(behind, trusted)
     assert history.problems == ()
@@ -116,4 +116,4 @@ def test_f43_a_server_that_takes_every_put_is_refused_before_anything_moves(
         ValueError, match="the server ignores the header IfNoneMatch of a put, so two"
     ):
         promote(behind, key, "1")
-    assert read_head(behind, (key.public,)).entry is None
+    assert read_pointer(behind, (key.public,)).entry is None

@@ -69,8 +69,8 @@ def test_f46_an_approved_release_is_promoted_and_one_trained_again_is_not(
     gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, gate.alias) == ("promoted", "1")
-    entry = gate.head.entry
+    assert (answer.outcome, gate.alias) == ("promoted", "1")
+    entry = gate.pointer.entry
     assert entry is not None
     assert entry.approvals == (str(key_of(tmp_path, "ann").public),)
     assert entry.why == "requested by the alias deployable in MLflow; ann: eyes are better"
@@ -92,7 +92,7 @@ def test_f46_who_released_it_cannot_approve(
     release, store = release_of(gate, "1"), release_store(gate.params)
     said = {
         "kind": "approval",
-        "release": release.digest,
+        "release_digest": release.digest,
         "reason": "mine",
         "until": (NOW + HOUR).isoformat(),
     }
@@ -157,7 +157,7 @@ def test_f46_an_approval_of_other_bytes_of_a_stranger_or_edited_does_not_count(
         sign_approval(store, again, "fine", stranger, promote, NOW)
     with pytest.raises(ValueError, match="--reason is empty"):
         sign_approval(store, again, " ", bob, promote, NOW)
-    said = {"kind": "approval", "release": again.digest, "reason": "", "until": "2999-01-01"}
+    said = {"kind": "approval", "release_digest": again.digest, "reason": "", "until": "2999-01-01"}
     write(gate, again, said, tmp_path / "keys/stranger.pem")
     write(gate, again, said | {"kind": "release pointer"}, tmp_path / "people/bob.pem")
     counted, reasons = count_approvals(store, again, promote, NOW)

@@ -42,8 +42,8 @@ def test_f47_a_promotion_under_way_is_superseded(
         patch.setattr(promotion, "publish", meanwhile)
         answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, answer.sequence) == ("superseded", None)
-    assert (gate.alias, gate.head.version) == ("1", "1")
+    assert (answer.outcome, answer.sequence) == ("superseded", None)
+    assert (gate.alias, gate.pointer.version) == ("1", "1")
     assert answers_of(gate) == [("rolled_back", "1"), ("promoted", "2"), ("promoted", "1")]
     assert decide_request(gate.params) is None
 
@@ -58,7 +58,7 @@ def test_f47_a_promotion_that_came_first_stays(
         gate.request("3")
         answer = decide_request(gate.params)
         assert answer is not None
-        assert answer.action == "promoted"
+        assert answer.outcome == "promoted"
         return real(*given)
 
     with monkeypatch.context() as patch:
@@ -67,7 +67,7 @@ def test_f47_a_promotion_that_came_first_stays(
             Superseded, match=r"moved to deployable_v3\.3 \(sequence 3\) in between"
         ):
             roll_back(gate.params, None, "maria", "eyes drift")
-    assert (gate.alias, gate.head.version) == ("3", "3")
+    assert (gate.alias, gate.pointer.version) == ("3", "3")
     assert answers_of(gate) == [("promoted", "3"), ("promoted", "2"), ("promoted", "1")]
 
 
@@ -85,7 +85,7 @@ def test_f47_what_is_missing_is_named_and_nothing_moves(
         assert main(["rollback", *gate.options]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
-        assert (gate.alias, gate.head.sequence) == ("2", 2)
+        assert (gate.alias, gate.pointer.sequence) == ("2", 2)
         return error
 
     engine.rename(tmp_path / "away")

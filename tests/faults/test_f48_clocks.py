@@ -11,7 +11,7 @@ from fpenet.release.promotion.promotion import decide_request
 from fpenet.release.promotion.rollback import choose
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import release_store
-from fpenet.release.store.pointer import move, read_head, read_history, take_token
+from fpenet.release.store.pointer import move, read_history, read_pointer, take_token
 from tests.promoting import Promoting
 from tests.release_store import ledger_entry
 
@@ -29,7 +29,7 @@ def test_f48_links_are_ordered_by_their_sequence_whatever_the_clocks_said(
         (2, "2", clocks[1]),
         (1, "1", clocks[0]),
     ]
-    assert read_head(store, trusted).version == "3"
+    assert read_pointer(store, trusted).version == "3"
     assert choose(history, None).version == "2"
 
 
@@ -50,9 +50,9 @@ def test_f48_a_gate_whose_clock_jumps_still_moves_on_from_what_came_last(
         gate.request(version)
         answer = decide_request(gate.params)
         assert answer is not None
-        assert (answer.action, gate.alias, gate.head.version) == ("promoted", version, version)
-        assert gate.head.entry is not None
-        whens.append(gate.head.entry.when)
+        assert (answer.outcome, gate.alias, gate.pointer.version) == ("promoted", version, version)
+        assert gate.pointer.entry is not None
+        whens.append(gate.pointer.entry.when)
     assert whens[1] < whens[0]  # told as the clock said, and nothing follows from it
     history = read_history(release_store(gate.params), gate.trusted)
     assert [one.version for one in history.entries] == ["1", "3", "2", "1"]

@@ -60,11 +60,11 @@ def test_a_run_says_what_it_answered(
 ) -> None:
     made = promoting()
     register(stage_folders())
-    assert promotion(dict(made.keys)) == {"action": "no_request"}
+    assert promotion(dict(made.keys)) == {"outcome": "no_request"}
     made.request("1")
     state: State[dict[str, Any]] = promotion(dict(made.keys), return_state=True)
     answer = state.result()
-    assert json.loads(json.dumps(answer))["action"] == "promoted"
+    assert json.loads(json.dumps(answer))["outcome"] == "promoted"
     assert (answer["name"], answer["deployable"], made.alias) == ("deployable_v3.1", "1", "1")
     run_id = state.state_details.flow_run_id
     assert run_id is not None
@@ -90,7 +90,7 @@ def test_a_request_whose_event_was_lost_is_found(
     register(stage_folders("bad", verdict={"passed": False, "reasons": ["too far off"]}))
     with watching(made):
         made.request("1")
-        wait_for(lambda: made.head.version == "1", "version 1 is deployable")
+        wait_for(lambda: made.pointer.version == "1", "version 1 is deployable")
         (webhook,) = [
             one for one in MlflowClient().list_webhooks() if one.name == f"fpenet-{made.model}"
         ]
@@ -102,7 +102,7 @@ def test_a_request_whose_event_was_lost_is_found(
         made.request("2")
         wait_for(lambda: made.alias == "1", "version 1 has the alias")
         wait_for(lambda: len(MlflowClient().list_webhooks()) > 0, "a webhook")  # it is made again
-    assert made.head.sequence == 2
+    assert made.pointer.sequence == 2
 
 
 def test_an_event_is_answered_at_once_and_an_error_does_not_stop_the_watcher(
@@ -138,7 +138,7 @@ def test_an_event_is_answered_at_once_and_an_error_does_not_stop_the_watcher(
         assert post(url, "one", alias="candidate") == 202
         assert "the alias candidate" not in caplog.text
         assert post(url, "two") == 202
-        wait_for(lambda: made.head.version == "1", "version 1 is deployable")
+        wait_for(lambda: made.pointer.version == "1", "version 1 is deployable")
         assert post(url, "two") == 401  # a replay
         assert requests.post(f"{url}{PATH}", data=b"x" * 70_000, timeout=60).status_code == 413
         assert requests.get(f"{url}{PATH}", timeout=60).status_code == 405

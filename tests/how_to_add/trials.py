@@ -210,7 +210,7 @@ def try_runtime() -> None:
     assert engine_place(target) is None
     golden = Golden(np.zeros((1, 1, 80, 80), np.uint8), np.zeros((1, 5, 2), np.float32))
     limits = GoldenLimits({"fp32": 0.01}, 4096, 60.0)
-    result = predict_in_child(target.runtime, built.engine, golden, 1, limits, "fp32.txt")
+    result = predict_in_child(target.runtime, built.engine_bytes, golden, 1, limits, "fp32.txt")
     assert isinstance(result, tuple)
     assert result[0].tolist() == np.full((1, 5, 2), 7.5).tolist()
 

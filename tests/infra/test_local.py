@@ -42,7 +42,7 @@ def is_answered(gate: Promoting, version: str, words: str) -> None:
     gate.request(version)
     wait_for(lambda: gate.page(version).description.startswith(words), f"the page has {words!r}")
     wait_for(lambda: gate.alias == "1", "version 1 has the alias")
-    assert gate.head.version == "1"
+    assert gate.pointer.version == "1"
 
 
 def promotions_are_answered(gate: Promoting, project: Path) -> None:

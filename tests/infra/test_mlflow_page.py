@@ -51,7 +51,7 @@ def test_the_alias_stays_on_a_good_version_and_leaves_a_refused_one_with_the_rea
         page.see("Made deployable (")  # the page looks again by itself
         assert aliases_shown(page) == ["candidate", "deployable"]
         picture(page, "good")
-        assert (gate.alias, gate.head.version) == ("1", "1")
+        assert (gate.alias, gate.pointer.version) == ("1", "1")
 
         page.open(f"{versions}/2")
         set_deployable(page)
@@ -60,7 +60,7 @@ def test_the_alias_stays_on_a_good_version_and_leaves_a_refused_one_with_the_rea
         page.see("Promotion refused: too far off (")
         assert aliases_shown(page) == []
         picture(page, "refused")
-        assert (gate.alias, gate.head.version) == ("1", "1")
+        assert (gate.alias, gate.pointer.version) == ("1", "1")
 
         page.open(f"{ports.mlflow_url}/#/models/{gate.model}")
         page.see("Promotion refused: too far")

@@ -49,7 +49,7 @@ def store(dots_dir: Path) -> CropStore:
         dots,
         crops=dots.crops[some],
         table=dots.table.take(some),
-        points_store=dots.points_store[some],
+        points_margin=dots.points_margin[some],
         visibility=dots.visibility[some],
     )
 
@@ -80,9 +80,9 @@ def test_wrong_labels_of_hidden_points_move_the_net_only_where_they_are_not_mask
     visible = store.visibility.copy()
     visible[:8] = False
     for name, wrong in (("right", 0.0), ("wrong", 25.0)):
-        points = store.points_store.copy()
+        points = store.points_margin.copy()
         points[:8] += np.float32(wrong)
-        faces = replace(store, points_store=points, visibility=visible)
+        faces = replace(store, points_margin=points, visibility=visible)
         run(name, train(mask_hidden=mask_hidden), faces)
     assert same(shipped(tmp_path / "right"), shipped(tmp_path / "wrong")) is mask_hidden
     assert (losses(tmp_path / "right") == losses(tmp_path / "wrong")) is mask_hidden
@@ -318,12 +318,12 @@ def test_each_epoch_augments_anew(
 def test_val_is_watched_and_changes_nothing(
     train: Load, run: Callable[..., Any], store: CropStore, tmp_path: Path
 ) -> None:
-    points = store.points_store.copy()
+    points = store.points_margin.copy()
     points[16:] += np.float32(30)
     points[19] = np.nan  # no label: not watched
     ends: list[EpochEnd] = []
     with observed_epochs(ends.append):
-        run("moved", train(), replace(store, points_store=points))
+        run("moved", train(), replace(store, points_margin=points))
     summary = run("out", train())
     assert same(shipped(tmp_path / "out"), shipped(tmp_path / "moved"))
     curves = [

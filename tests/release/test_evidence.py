@@ -21,8 +21,8 @@ def test_the_release_is_the_digest_of_every_stage(
 ) -> None:
     one, same = read_evidence(stage_folders("one")), read_evidence(stage_folders("same"))
     other = read_evidence(stage_folders("other", kpi_all=4.26))
-    assert one.release == same.release
-    assert one.release != other.release
+    assert one.release_digest == same.release_digest
+    assert one.release_digest != other.release_digest
     assert len(one.manifests) == 11
 
 

@@ -70,9 +70,9 @@ def check(
     for folder in folders:
         for one in check_golden(folder, trusted):
             outcome = one.absent or "; ".join(one.reasons) or f"passed, max error {one.px:.3g} px"
-            lines.append(f"{one.engine}: {'not run here: ' if one.absent else ''}{outcome}")
-            reasons += [f"{one.engine}: {reason}" for reason in one.reasons]
-            row = {"engine": one.engine, "px": one.px, "reasons": list(one.reasons)}
+            lines.append(f"{one.engine_id}: {'not run here: ' if one.absent else ''}{outcome}")
+            reasons += [f"{one.engine_id}: {reason}" for reason in one.reasons]
+            row = {"engine_id": one.engine_id, "px": one.px, "reasons": list(one.reasons)}
             rows.append(row | {"not_run": one.absent})
     messages = ["; ".join(reasons)] if reasons else []
     return CommandResult(rows, "\n".join(lines), 2 if reasons else 0, messages)

@@ -6,6 +6,7 @@ champion's engine. Output: every check with its value, limit, interval and evide
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from fpenet.core.engine_id import EngineId
 from fpenet.core.records import FileRecord, Identifier, fields_of
@@ -30,13 +31,13 @@ class GateCheck:
     """One comparison with a limit.
 
     Attributes:
-        engine: ``target/precision``; None for a check of the evaluation faces.
+        engine_id: ``target/precision``; None for a check of the evaluation faces.
         interval: interval of the value, or None.
         evidence: the file that contains the value, below the stages' folders.
         why: reason of the failure; empty if it passed.
     """
 
-    engine: str | None
+    engine_id: str | None
     name: str
     value: float | None
     limit: float | None
@@ -51,7 +52,7 @@ class JudgedEngine:
     """The results of one engine that was executed.
 
     Attributes:
-        name: ``target/precision``.
+        engine_id: ``target/precision``.
         kpi: its report; None (no report) fails.
         evidence: the report's file.
         parity_px, parity_budget_px: mean distance of its points from those of the previous parity
@@ -59,7 +60,7 @@ class JudgedEngine:
         differences: from the champion's engine; empty without a champion.
     """
 
-    name: str
+    engine_id: str
     kpi: KpiReport | None
     evidence: str
     parity_px: float | None
@@ -72,11 +73,11 @@ class ChampionEngine:
     """An engine of the champion that an engine of the candidate was compared with.
 
     Attributes:
-        engine: ``target/precision``.
+        engine_id: ``target/precision``.
         kpi, predictions: the files of its report and of its points, below the gate folder.
     """
 
-    engine: str
+    engine_id: str
     kpi: str
     predictions: str
 
@@ -100,7 +101,7 @@ class ChampionResult:
 class EngineDifference(Difference):
     """A ``Difference`` of one engine, ``target/precision``, from the champion's."""
 
-    engine: str
+    engine_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ class GateDecision(FileRecord):
         comparisons: every engine's differences from the champion's engine.
     """
 
+    format_version: ClassVar[int] = 2
+
     passed: bool
     reasons: tuple[str, ...]
     checks: tuple[GateCheck, ...]
@@ -122,13 +125,13 @@ class GateDecision(FileRecord):
     champion: ChampionResult
     comparisons: tuple[EngineDifference, ...]
 
-    def engine_passed(self, engine: EngineId) -> bool | None:
+    def engine_passed(self, engine_id: EngineId) -> bool | None:
         """Whether an engine passed; None if the gate did not judge it."""
-        return self.engines.get(str(engine))
+        return self.engines.get(str(engine_id))
 
 
 def check_at_most(
-    engine: str,
+    engine_id: str,
     name: str,
     value: float | None,
     limit: float,
@@ -138,11 +141,11 @@ def check_at_most(
     """Passed if ``value`` was measured and is below ``limit`` (equality fails)."""
     why = ""
     if value is None:
-        why = f"{engine}: {name} was not measured; must be below {limit:g} ({evidence})"
+        why = f"{engine_id}: {name} was not measured; must be below {limit:g} ({evidence})"
     elif not value < limit:
         spread = f" (interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
-        why = f"{engine}: {name} is {value:.4g}{spread}; must be below {limit:g} ({evidence})"
-    return GateCheck(engine, name, value, limit, interval, evidence, not why, why)
+        why = f"{engine_id}: {name} is {value:.4g}{spread}; must be below {limit:g} ({evidence})"
+    return GateCheck(engine_id, name, value, limit, interval, evidence, not why, why)
 
 
 def check_at_least(name: str, count: int, least: int, evidence: str) -> GateCheck:
@@ -152,54 +155,66 @@ def check_at_least(name: str, count: int, least: int, evidence: str) -> GateChec
     return GateCheck(None, name, count, least, None, evidence, passed, "" if passed else why)
 
 
-def check_kpi(engine: JudgedEngine, faces: str, gate: GateParams) -> list[GateCheck]:
+def check_kpi(judged: JudgedEngine, faces: str, gate: GateParams) -> list[GateCheck]:
     """Check one engine's report against the thresholds of its data set, or of ``other``."""
-    kpi = engine.kpi
+    kpi = judged.kpi
     if kpi is None or kpi.faces != faces:
         problem = "no KPI report" if kpi is None else f"judged on different faces: {kpi.faces[:16]}"
-        why = f"{engine.name}: {problem}; must be of {faces[:16]} ({engine.evidence})"
-        return [GateCheck(engine.name, "kpi", None, None, None, engine.evidence, False, why)]
+        why = f"{judged.engine_id}: {problem}; must be of {faces[:16]} ({judged.evidence})"
+        return [GateCheck(judged.engine_id, "kpi", None, None, None, judged.evidence, False, why)]
     limits = gate.thresholds.get(kpi.dataset, gate.thresholds.get("other", {}))
     if not limits:
         why = f"gate.thresholds has neither {kpi.dataset!r} nor 'other'"
-        return [GateCheck(engine.name, "thresholds", None, None, None, "params.yaml", False, why)]
+        return [
+            GateCheck(judged.engine_id, "thresholds", None, None, None, "params.yaml", False, why)
+        ]
     return [
         check_at_most(
-            engine.name,
+            judged.engine_id,
             metric,
             kpi.metrics.get(metric),
             limit,
-            engine.evidence,
+            judged.evidence,
             kpi.intervals.get(metric),
         )
         for metric, limit in limits.items()
     ]
 
 
-def check_differences(engine: JudgedEngine, champion: ChampionResult) -> list[GateCheck]:
+def check_differences(judged: JudgedEngine, champion: ChampionResult) -> list[GateCheck]:
     """The required rows of the comparison with the champion's engine."""
     if champion.state is ChampionState.FIRST_RELEASE:
         return []
-    rival = champion.engines.get(engine.name)
+    rival = champion.engines.get(judged.engine_id)
     evidence = rival.kpi if rival else "gate.champion"
-    required = [row for row in engine.differences if row.required]
+    required = [row for row in judged.differences if row.required]
     if not required:
-        why = f"{engine.name}: not compared with the champion: {champion.why} ({evidence})"
-        return [GateCheck(engine.name, "champion", None, None, None, evidence, False, why)]
+        why = f"{judged.engine_id}: not compared with the champion: {champion.why} ({evidence})"
+        return [GateCheck(judged.engine_id, "champion", None, None, None, evidence, False, why)]
     checks = []
     for row in required:
         name = f"{row.metric} relative to the champion" + (f", {row.slice}" if row.slice else "")
-        why = "" if row.passed else f"{engine.name}: {name}: {row.why} ({evidence})"
+        why = "" if row.passed else f"{judged.engine_id}: {name}: {row.why} ({evidence})"
         checks.append(
             GateCheck(
-                engine.name, name, row.change, row.margin, row.interval, evidence, row.passed, why
+                judged.engine_id,
+                name,
+                row.change,
+                row.margin,
+                row.interval,
+                evidence,
+                row.passed,
+                why,
             )
         )
     return checks
 
 
 def decide(
-    trained: KpiReport, engines: Sequence[JudgedEngine], champion: ChampionResult, gate: GateParams
+    trained: KpiReport,
+    judged_engines: Sequence[JudgedEngine],
+    champion: ChampionResult,
+    gate: GateParams,
 ) -> GateDecision:
     """The gate's decision.
 
@@ -208,7 +223,7 @@ def decide(
 
     Args:
         trained: the trained net's report; all engines must be evaluated on the same faces.
-        engines: all engines that were executed; an engine that was only built is not judged.
+        judged_engines: all engines that were executed; an engine that was only built is not judged.
     """
     evidence = "evaluate/kpi.json"
     checks = [
@@ -217,25 +232,27 @@ def decide(
     ]
     reasons = [check.why for check in checks if not check.passed]
     shipped: dict[str, bool] = {}
-    for engine in engines:
-        engine_checks = check_kpi(engine, trained.faces, gate)
+    for judged in judged_engines:
+        engine_checks = check_kpi(judged, trained.faces, gate)
         engine_checks.append(
             check_at_most(
-                engine.name,
+                judged.engine_id,
                 "parity px",
-                engine.parity_px,
-                0.0 if engine.parity_budget_px is None else engine.parity_budget_px,
+                judged.parity_px,
+                0.0 if judged.parity_budget_px is None else judged.parity_budget_px,
                 "build/parity.json",
             )
         )
-        engine_checks += check_differences(engine, champion)
-        shipped[engine.name] = all(check.passed for check in engine_checks)
+        engine_checks += check_differences(judged, champion)
+        shipped[judged.engine_id] = all(check.passed for check in engine_checks)
         checks += engine_checks
-    passing = {EngineId.parse(name).target for name, passed in shipped.items() if passed}
+    passing = {EngineId.parse(engine_id).target for engine_id, passed in shipped.items() if passed}
     reasons += [
         check.why
         for check in checks
-        if check.engine and not check.passed and EngineId.parse(check.engine).target not in passing
+        if check.engine_id
+        and not check.passed
+        and EngineId.parse(check.engine_id).target not in passing
     ]
     if not shipped:
         reasons.append("no engine was executed and judged (build/engines.json)")
@@ -247,8 +264,8 @@ def decide(
         trained.dataset,
         champion,
         tuple(
-            EngineDifference(engine=engine.name, **fields_of(row))
-            for engine in engines
-            for row in engine.differences
+            EngineDifference(engine_id=judged.engine_id, **fields_of(row))
+            for judged in judged_engines
+            for row in judged.differences
         ),
     )

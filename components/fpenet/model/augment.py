@@ -53,9 +53,9 @@ class View:
     shift: Tensor
     flipped: Tensor
 
-    def points(self, points_store: Tensor, store_px: int, scheme: KeypointScheme) -> Tensor:
+    def points(self, points_margin: Tensor, margin_px: int, scheme: KeypointScheme) -> Tensor:
         """Map points (N, K, 2) of the margin crop to the view; flips exchange mirror partners."""
-        points = map_points(points_store, self.matrix, self.shift, store_px)
+        points = map_points(points_margin, self.matrix, self.shift, margin_px)
         return self.renamed(points, scheme)
 
     def renamed(self, values: Tensor, scheme: KeypointScheme) -> Tensor:
@@ -90,7 +90,7 @@ def softened(augment: AugmentParams, strength: float) -> AugmentParams:
 
 def augment_batch(
     margin_crops: Tensor,
-    points_store: Tensor,
+    points_margin: Tensor,
     visible: Tensor,
     scheme: KeypointScheme,
     augment: AugmentParams,
@@ -100,7 +100,7 @@ def augment_batch(
 
     Args:
         margin_crops: (N, S, S) uint8.
-        points_store: (N, K, 2) float, pixels of the margin crop.
+        points_margin: (N, K, 2) float, pixels of the margin crop.
     """
     images = margin_crops.float()[:, None]
     matrix, shift = random_maps(len(images), augment, rng)
@@ -108,7 +108,7 @@ def augment_batch(
     sign = torch.where(flipped, -1.0, 1.0)  # x is mirrored before the rotation
     matrix = matrix * torch.stack((sign, torch.ones_like(sign)), 1)[:, None]
     view = View(matrix, shift, flipped)
-    points = view.points(points_store, images.shape[-1], scheme)
+    points = view.points(points_margin, images.shape[-1], scheme)
     visible = view.renamed(visible, scheme)
     images = sample_crops(images, matrix, shift)
     images = _vary_light(images, augment, rng)
@@ -125,9 +125,9 @@ def random_maps(count: int, augment: AugmentParams, rng: BatchRng) -> tuple[Tens
     return matrix, rng.between(augment.shift_px, count, 2)
 
 
-def map_points(points_store: Tensor, matrix: Tensor, shift: Tensor, store_px: int) -> Tensor:
+def map_points(points_margin: Tensor, matrix: Tensor, shift: Tensor, margin_px: int) -> Tensor:
     """Map margin-crop points (N, K, 2) to the sampled 80x80 crop."""
-    centered = points_store - (store_px - 1) / 2
+    centered = points_margin - (margin_px - 1) / 2
     mapped = (matrix[:, None] * centered[:, :, None, :]).sum(-1)
     return mapped + shift[:, None] + (CROP_PX - 1) / 2
 

@@ -77,7 +77,7 @@ def open_faces(
             f" labelled faces {stored[0].shape[1]} px; crop.store_px must be the same"
         )
     added = sum(map(len, stored)) - len(store.crops)
-    points = np.pad(store.points_store, ((0, added), (0, 0), (0, 0)), constant_values=np.nan)
+    points = np.pad(store.points_margin, ((0, added), (0, 0), (0, 0)), constant_values=np.nan)
     visible = np.pad(store.visibility, ((0, added), (0, 0)))
     crops = None
     if device.type == "cuda":

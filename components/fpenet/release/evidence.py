@@ -71,7 +71,7 @@ class Evidence:
     verdict: GateDecision
 
     @property
-    def release(self) -> str:
+    def release_digest(self) -> str:
         """The digest of the release, computed from the content digest of every stage."""
         return digest_json({name: manifest.content for name, manifest in self.manifests.items()})
 
@@ -191,7 +191,7 @@ def version_tags(evidence: Evidence, reasons: Sequence[str]) -> dict[str, str]:
     """The tags of a registered version: digests, KPI, verdict, engines, complete or partial."""
     unfinished = any(unfinished_targets(evidence.engines).values())
     tags = {
-        RELEASE_TAG: evidence.release,
+        RELEASE_TAG: evidence.release_digest,
         "fpenet.dataset": evidence.kpi.dataset,
         "fpenet.gate": "passed" if evidence.verdict.passed else "refused",
         "fpenet.engines": "partial" if unfinished else "complete",

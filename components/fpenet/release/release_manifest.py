@@ -7,7 +7,7 @@ of each stage, the artifacts by ``files``.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
@@ -115,7 +115,7 @@ class ReleaseSummary:
     """The part of ``release.json`` that does not depend on the registry.
 
     Attributes:
-        release: digest of the release, computed from ``digests``.
+        release_digest: digest of the release, computed from ``digests``.
         candidate: whether the release may become the candidate.
         alias: alias of the registered versions; None where the release is not a candidate.
         refused: the reasons why the release is not a candidate.
@@ -123,7 +123,7 @@ class ReleaseSummary:
         digests: stage -> digest of its content.
     """
 
-    release: str
+    release_digest: str
     candidate: bool
     alias: str | None
     refused: tuple[str, ...]
@@ -152,6 +152,8 @@ class ReleaseManifest(ReleaseSummary, FileRecord):
         files: path in the run, below ``trainable/`` or ``deployable/`` -> the stored file.
         report, model_card: paths on the machine that made the release.
     """
+
+    format_version: ClassVar[int] = 2
 
     model: str
     version: str
@@ -183,7 +185,7 @@ class Release:
     @property
     def digest(self) -> str:
         """The digest of the release."""
-        return self.manifest.release
+        return self.manifest.release_digest
 
     @property
     def name(self) -> str:
@@ -241,8 +243,10 @@ def read_release(folder: Path, trusted: Sequence[PublicKey]) -> Release:
     path = folder / RELEASE_MANIFEST
     payload, public = verify_file(path, trusted)
     manifest = ReleaseManifest.parse(payload, path)
-    if digest_json(dict(manifest.digests)) != manifest.release:
-        raise InputError(f"{path}: its digests are not those of release {manifest.release[:12]}")
+    if digest_json(dict(manifest.digests)) != manifest.release_digest:
+        raise InputError(
+            f"{path}: its digests are not those of release {manifest.release_digest[:12]}"
+        )
     outside = [name for name in manifest.files if not _inside(name)]
     if outside:
         raise InputError(f"{path}: lists a file outside the release: {outside[0]}")

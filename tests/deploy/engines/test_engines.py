@@ -70,7 +70,7 @@ def test_the_base_net_builds_for_sm_75_in_half_precision(params: Params, tmp_pat
     path.write_bytes(half_precision(single).SerializeToString())
     built = tensorrt_rtx_engine.build(Network(path), TARGETS["t4"], "fp16", params.build)
     assert isinstance(built, Built)
-    assert len(built.engine) > 1_000_000
+    assert len(built.engine_bytes) > 1_000_000
     assert built.runtime_version == "1.7.1.116"
 
 
@@ -83,7 +83,7 @@ def test_int8_builds_for_what_computes_in_it(
     network = Network(stages.calibrate / "opset17" / "int8.onnx")
     built = tensorrt_rtx_engine.build(network, TARGETS[name], "int8", params.build)
     assert isinstance(built, Built)
-    assert len(built.engine) > 200_000
+    assert len(built.engine_bytes) > 200_000
 
 
 @pytest.mark.tensorrt

@@ -65,7 +65,7 @@ def taken(store: CropStore, rows: list[int]) -> CropStore:
         store,
         table=store.table.take(rows),
         crops=np.asarray(store.crops)[rows],
-        points_store=store.points_store[rows],
+        points_margin=store.points_margin[rows],
         visibility=np.array(store.visibility[rows]),
     )
 

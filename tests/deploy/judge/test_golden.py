@@ -70,7 +70,7 @@ def test_the_distance_is_the_mean_of_the_worst_crop() -> None:
 def test_each_engine_of_a_bundle_is_checked_or_said_not_to_run_here(
     stages: SimpleNamespace,
 ) -> None:
-    found = {one.engine: one for one in check_golden(stages.bundle / "cpu")}
+    found = {one.engine_id: one for one in check_golden(stages.bundle / "cpu")}
     assert set(found) == {"cpu/fp32", "cpu/int8"}
     assert all(one.reasons == () and one.absent is None for one in found.values())
     assert found["cpu/fp32"].px == pytest.approx(0.0, abs=0.01)
@@ -95,7 +95,7 @@ def test_a_bundle_whose_engine_belongs_to_other_vectors_is_refused(
     shutil.copytree(stages.bundle / "cpu", folder)
     Golden(golden.crops, golden.points + np.float32(20.0)).save(folder / GOLDEN)
     write_checksums(folder, signing_key)
-    fp32 = next(one for one in check_golden(folder) if one.engine == "cpu/fp32")
+    fp32 = next(one for one in check_golden(folder) if one.engine_id == "cpu/fp32")
     assert fp32.reasons[-1].endswith(" is 28.3 px, the budget is 0.05 px")
 
 

@@ -74,7 +74,7 @@ def test_a_release_is_no_worse_than_itself(
     assert found.passed, found.reasons
     champion = found.champion
     assert champion.state is ChampionState.COMPARED
-    assert {name: own.engine for name, own in champion.engines.items()} == {
+    assert {name: own.engine_id for name, own in champion.engines.items()} == {
         "cpu/fp32": "cpu/fp32",
         "cpu/int8": "cpu/int8",
     }

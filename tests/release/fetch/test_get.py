@@ -19,7 +19,7 @@ from fpenet.release.fetch.get import ENTRY, get_release
 from fpenet.release.store.folder import FileStore
 from fpenet.release.store.interface import Store
 from fpenet.release.store.open_store import open_store
-from fpenet.release.store.pointer import ENTRY_TAG, LedgerEntry, entry_json, read_head
+from fpenet.release.store.pointer import ENTRY_TAG, LedgerEntry, entry_json, read_pointer
 from tests.faulty_proxy import FaultyProxy, cut, proxied, refused, replaced
 from tests.release_store import promote_release
 
@@ -184,9 +184,9 @@ def test_what_mlflow_alone_calls_deployable_is_refused(released: Released, tmp_p
     client.set_registered_model_alias(released.model, "deployable", "2")
     with pytest.raises(ValueError, match=r"version 2 .* but no ledger entry: it was not promoted"):
         released.get("mlflow", out)
-    head = read_head(released.store, released.trusted)
-    assert head.entry is not None
-    client.set_model_version_tag(released.model, "2", ENTRY_TAG, entry_json(head.entry))
+    pointer = read_pointer(released.store, released.trusted)
+    assert pointer.entry is not None
+    client.set_model_version_tag(released.model, "2", ENTRY_TAG, entry_json(pointer.entry))
     with pytest.raises(ValueError, match=r"but its ledger entry is for .* version 1"):
         released.get("mlflow", out)
     stranger = make_key(tmp_path / "stranger.pem")

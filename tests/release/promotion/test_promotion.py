@@ -45,16 +45,16 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     assert pending_request(gate.params)
     answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, answer.requested, answer.deployable) == ("promoted", "1", "1")
+    assert (answer.outcome, answer.requested, answer.deployable) == ("promoted", "1", "1")
     assert str(answer) == f"{release['model']} version 1 (deployable_v3.1) promoted"
     assert gate.alias == "1"
-    entry = gate.head.entry
+    entry = gate.pointer.entry
     assert entry is not None
     digest = entry.digests["release_manifest"]
     assert (entry.sequence, entry.who) == (1, "unknown")
     assert entry.digests == {**release["digests"], "release_manifest": digest}
     assert gate.page("1").tags["fpenet.ledger_entry"] == entry_json(entry)
-    assert (entry.release, entry.name) == (release["release"], "deployable_v3.1")
+    assert (entry.release_digest, entry.name) == (release["release_digest"], "deployable_v3.1")
     store = release_store(gate.params)
     found = store.read(f"files/{digest_bytes(b'engine')}")
     assert found is not None
@@ -68,7 +68,7 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     assert "\n\n# Model card\n" in page.description
     assert not pending_request(gate.params)
     assert decide_request(gate.params) is None
-    assert gate.head.token == 1  # nothing to answer takes no token
+    assert gate.pointer.token == 1  # nothing to answer takes no token
 
 
 def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
@@ -82,14 +82,14 @@ def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
     for sequence in (1, 2):  # no alias before: it is removed again
         answer = decide_request(gate.params)
         assert answer is not None
-        assert (answer.action, answer.reasons) == ("refused", (reason,))
-        assert (gate.alias, gate.head.version, gate.head.sequence) == (None, None, sequence)
+        assert (answer.outcome, answer.reasons) == ("refused", (reason,))
+        assert (gate.alias, gate.pointer.version, gate.pointer.sequence) == (None, None, sequence)
         gate.request("2")
     gate.request("1")
     assert decide_request(gate.params)
     gate.request("2")
     assert decide_request(gate.params)
-    assert (gate.alias, gate.head.version) == ("1", "1")
+    assert (gate.alias, gate.pointer.version) == ("1", "1")
     page = gate.page("2")
     assert "sequence 4: image_px/all is 7; must be below 6" in page.tags["fpenet.promotion"]
     said = page.description.split("\n")
@@ -117,7 +117,7 @@ def test_a_removed_alias_comes_back(
     MlflowClient().delete_registered_model_alias(gate.model, "deployable")
     answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, answer.requested, gate.alias) == ("refused", None, "1")
+    assert (answer.outcome, answer.requested, gate.alias) == ("refused", None, "1")
     assert "the alias deployable was removed" in gate.page("1").tags["fpenet.promotion"]
 
 
@@ -189,7 +189,7 @@ def test_what_was_changed_since_it_was_signed_is_refused_by_name(
     gate.request("1")
     answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, answer.reasons, gate.alias) == ("refused", said, None)
+    assert (answer.outcome, answer.reasons, gate.alias) == ("refused", said, None)
 
 
 def test_what_goes_wrong_on_the_way_is_no_refusal(
@@ -211,7 +211,7 @@ def test_what_goes_wrong_on_the_way_is_no_refusal(
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         with pytest.raises(ConnectionError, match=r"^MLflow at http://127\.0\.0\.1:9: "):
             decide_request(gate.params)
-    assert (gate.alias, gate.head.token) == ("1", 0)
+    assert (gate.alias, gate.pointer.token) == ("1", 0)
     (tmp_path / "releases").write_text("no folder")
     with pytest.raises(OSError, match="releases"):
         decide_request(gate.params)
@@ -219,7 +219,7 @@ def test_what_goes_wrong_on_the_way_is_no_refusal(
     (tmp_path / "releases").unlink()
     answer = decide_request(gate.params)
     assert answer is not None
-    assert answer.action == "promoted"
+    assert answer.outcome == "promoted"
 
 
 def test_an_alias_that_moves_on_while_it_is_answered_is_another_request(
@@ -242,11 +242,11 @@ def test_an_alias_that_moves_on_while_it_is_answered_is_another_request(
         patch.setattr(promotion, "publish", and_somebody_else_clicks)
         answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, answer.sequence) == ("superseded", None)
-    assert (gate.alias, gate.head.entry) == ("2", None)
+    assert (answer.outcome, answer.sequence) == ("superseded", None)
+    assert (gate.alias, gate.pointer.entry) == ("2", None)
     answer = decide_request(gate.params)
     assert answer is not None
-    assert (answer.action, gate.head.version) == ("promoted", "2")
+    assert (answer.outcome, gate.pointer.version) == ("promoted", "2")
 
 
 def test_promote_asks_and_says_what_was_answered(
@@ -322,7 +322,7 @@ def test_an_engine_that_lost_its_golden_points_is_refused(
     good, bad = said
     assert good is not None
     assert bad is not None
-    assert (good.action, bad.action, gate.alias) == ("promoted", "refused", "1")
+    assert (good.outcome, bad.outcome, gate.alias) == ("promoted", "refused", "1")
     assert any(
         reason.startswith("cpu/fp32: its mean error on golden face") and " is 4.24 px" in reason
         for reason in bad.reasons

@@ -29,7 +29,7 @@ def test_pointer_and_alias_go_back_together_and_the_chain_tells_it(
     assert main(["rollback", "--reason", "eyes drift", *gate.options]) == 0
     out = capsys.readouterr().out
     assert out == f"{gate.model} version 1 (deployable_v3.1) is deployable (sequence 3)\n"
-    assert (gate.alias, gate.head.version, gate.head.sequence) == ("1", "1", 3)
+    assert (gate.alias, gate.pointer.version, gate.pointer.sequence) == ("1", "1", 3)
     assert decide_request(gate.params) is None  # nothing is asked for
     assert json.loads(gate.page("1").tags["fpenet.ledger_entry"])["sequence"] == 3
     assert main(["history", *gate.options]) == 0
@@ -42,7 +42,7 @@ def test_pointer_and_alias_go_back_together_and_the_chain_tells_it(
     assert main(["rollback", *gate.options]) == 2  # not forward to what was left
     assert "no version was deployable before version 1; use --to" in capsys.readouterr().err
     assert roll_back(gate.params, "deployable_v3.2", "maria", "mended").sequence == 4
-    assert (gate.alias, gate.head.version) == ("2", "2")
+    assert (gate.alias, gate.pointer.version) == ("2", "2")
 
 
 def test_a_version_that_was_never_deployable_is_refused(gate_of_three: Promoting) -> None:
@@ -52,7 +52,7 @@ def test_a_version_that_was_never_deployable_is_refused(gate_of_three: Promoting
         match=r"version 3 was never deployable; those that were: 2 \(deployable_v3\.2\), 1 \(",
     ):
         roll_back(gate.params, "3", "maria", "")
-    assert (gate.alias, gate.head.sequence) == ("2", 2)
+    assert (gate.alias, gate.pointer.sequence) == ("2", 2)
 
 
 def test_an_alias_that_fell_behind_is_brought_along(gate_of_three: Promoting) -> None:
@@ -61,7 +61,7 @@ def test_an_alias_that_fell_behind_is_brought_along(gate_of_three: Promoting) ->
     assert roll_back(gate.params, "1", "maria", "").sequence == 3
     gate.request("2")  # and one that found the pointer where it should be
     assert roll_back(gate.params, "1", "maria", "").sequence == 3
-    assert (gate.alias, gate.head.version) == ("1", "1")
+    assert (gate.alias, gate.pointer.version) == ("1", "1")
 
 
 def chain(*answers: tuple[str, str]) -> History:

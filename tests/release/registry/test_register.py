@@ -43,7 +43,7 @@ def test_a_release_that_passed_becomes_the_candidate(
     assert [(point.step, point.value) for point in curve] == [(1, 1.0), (2, 0.5)]
     assert curve[1].timestamp - run.info.start_time == 3000
     version = client.get_model_version(release["model"], "1")
-    assert version.tags["fpenet.release"] == release["release"]
+    assert version.tags["fpenet.release"] == release["release_digest"]
     assert version.tags["fpenet.gate"] == "passed"
     assert version.tags["kpi.image_px/all"] == "4.25"
     assert version.tags["engine.cpu.fp32"] == "ready"

@@ -97,7 +97,7 @@ def test_it_passes_the_gate_as_it_is_stored_and_opens_with_the_key_alone(
     with model_key_context(None):
         answer = decide_request(gate.params)
     assert answer is not None
-    assert answer.action == "promoted"
+    assert answer.outcome == "promoted"
     source = StoreClient(FileStore(tmp_path / "releases"))
     trusted = read_trusted([KEYS])
     wanted = VersionQuery(release["model"])

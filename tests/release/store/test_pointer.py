@@ -12,12 +12,12 @@ from fpenet.release.store.folder import FileStore
 from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.pointer import (
     POINTER,
-    Head,
     LedgerEntry,
+    ReleasePointer,
     entry_json,
     move,
-    read_head,
     read_history,
+    read_pointer,
     take_token,
 )
 from tests.release_store import ledger_entry, promote
@@ -26,13 +26,13 @@ Trusted = tuple[PublicKey, ...]
 
 
 def test_each_move_is_one_link_more(store: Store, key: SigningKey, trusted: Trusted) -> None:
-    assert read_head(store, trusted) == Head(None, 0, None)
+    assert read_pointer(store, trusted) == ReleasePointer(0, None)
     moved = promote(store, key, "1", "2", "3")
     assert [one.sequence for one in moved] == [1, 2, 3]
     assert [one.token for one in moved] == [1, 2, 3]
     assert [one.previous for one in moved] == [None, moved[0].digest, moved[1].digest]
-    head = read_head(store, trusted)
-    assert (head.entry, head.token, head.version) == (moved[2], 3, "3")
+    pointer = read_pointer(store, trusted)
+    assert (pointer.entry, pointer.token, pointer.version) == (moved[2], 3, "3")
     history = read_history(store, trusted)
     assert history.entries == (moved[2], moved[1], moved[0])
     assert history.problems == ()
@@ -129,14 +129,14 @@ def test_a_pointer_of_a_stranger_or_changed_is_refused(
     promote(store, key, "1")
     path = tmp_path / "releases" / POINTER
     path.write_bytes(path.read_bytes().replace(b"deployable_v1.0", b"deployable_v9.0"))
-    for call in (read_head, take_token):
+    for call in (read_pointer, take_token):
         with pytest.raises(
             ValueError, match="release pointer, sequence 1: is not what the watcher"
         ):
             call(store, trusted)
     path.write_text("{}")
     with pytest.raises(ValueError, match=r"pointer\.json of the release store: format is missing"):
-        read_head(store, trusted)
+        read_pointer(store, trusted)
     assert read_history(store, trusted).problems[0].startswith("pointer.json of the release store")
 
 

@@ -180,7 +180,7 @@ def rescaled(store: CropStore, rows: Rows, box_scale: float) -> CropStore:
         store,
         crops=np.stack(crops),
         table=table.set_column(table.column_names.index("side"), "side", side),
-        points_store=((store.points_store[rows] - middle) / ratio + middle).astype(np.float32),
+        points_margin=((store.points_margin[rows] - middle) / ratio + middle).astype(np.float32),
         visibility=store.visibility[rows],
         tight_crops=store.tight_crops[keep],
         tight_table=tight_table.set_column(tight_table.column_names.index("row"), "row", new_rows),

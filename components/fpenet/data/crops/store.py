@@ -52,7 +52,7 @@ class CropStore:
 
     crops: Greys
     table: pa.Table
-    points_store: Singles
+    points_margin: Singles
     visibility: Bools
     tight_crops: Greys
     tight_table: pa.Table
@@ -63,7 +63,7 @@ class CropStore:
     @property
     def num_keypoints(self) -> int:
         """K."""
-        return int(self.points_store.shape[1])
+        return int(self.points_margin.shape[1])
 
     @property
     def scheme(self) -> KeypointScheme:
@@ -93,7 +93,7 @@ class CropStore:
     def points_crop(self, rows: Rows) -> Singles:
         """(N, K, 2) points in 80x80 crop pixels."""
         edge = (self.crops.shape[1] - CROP_PX) // 2
-        return self.points_store[rows] - np.float32(edge)
+        return self.points_margin[rows] - np.float32(edge)
 
     def visible(self, rows: Rows) -> Bools:
         """(N, K) bool."""
@@ -178,7 +178,7 @@ def first_keypoints(store: CropStore, count: int) -> CropStore:
     """``store`` with only its first ``count`` keypoints: 68 are the first of 80, and of 104."""
     return replace(
         store,
-        points_store=store.points_store[:, :count],
+        points_margin=store.points_margin[:, :count],
         visibility=store.visibility[:, :count],
     )
 

@@ -57,7 +57,7 @@ def time_calls(
 
 
 def timed(
-    engine: EngineId,
+    engine_id: EngineId,
     predict: Predict,
     faces: NDArray[np.uint8],
     size: int,
@@ -68,8 +68,8 @@ def timed(
     times = time_calls(predict, faces, size, benchmark.warmup_runs, runs)
     p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
     return Timing(
-        engine.target,
-        engine.precision,
+        engine_id.target,
+        engine_id.precision,
         size,
         p50,
         p90,

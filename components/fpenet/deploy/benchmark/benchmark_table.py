@@ -100,8 +100,8 @@ def _cells(model: TimedModel, normaliser: str, times: Sequence[Timing | Mode]) -
     nme, px = model.metrics.get(f"nme_{normaliser}/all"), model.metrics.get("crop_px/all")
     first = next((time for time in times if time.batch_size == 1), None)
     best = max(times, key=lambda time: time.faces_per_second, default=None)
-    target = TARGETS.get(model.id.target)
-    card = target.card if target and model.id.precision == "fp16" else None
+    gpu_target = TARGETS.get(model.id.target)
+    card = gpu_target.card if gpu_target and model.id.precision == "fp16" else None
     return (
         model.id.target,
         model.id.precision,

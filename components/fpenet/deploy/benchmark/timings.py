@@ -34,9 +34,9 @@ class TimingTable(FileRecord):
 
     timings: tuple[Timing, ...]
 
-    def of_engine(self, engine: EngineId) -> list[Timing]:
+    def of_engine(self, engine_id: EngineId) -> list[Timing]:
         """The times of one engine, one for each batch size."""
-        return [timing for timing in self.timings if timing.id == engine]
+        return [timing for timing in self.timings if timing.id == engine_id]
 
 
 @dataclass(frozen=True, slots=True)

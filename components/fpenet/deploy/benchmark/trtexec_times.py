@@ -31,14 +31,16 @@ def trtexec() -> str | None:
     return shutil.which("trtexec") or shutil.which("trtexec", path=JETPACK_FOLDER)
 
 
-def options(engine: str, batch: int, copies: bool, graph: bool, runs: int, times: str) -> list[str]:
+def options(
+    engine_path: str, batch: int, copies: bool, graph: bool, runs: int, times: str
+) -> list[str]:
     """Flags of trtexec 8.2 and later.
 
     >>> options("a.engine", 1, copies=False, graph=True, runs=1000, times="t.json")[-2:]
     ['--noDataTransfers', '--useCudaGraph']
     """
     flags = [
-        f"--loadEngine={engine}",
+        f"--loadEngine={engine_path}",
         f"--shapes={INPUT}:{batch}x1x80x80",
         f"--warmUp={WARMUP_MS}",
         "--duration=0",
@@ -70,7 +72,7 @@ def read_times(path: Path, copies: bool) -> NDArray[np.float64]:
 
 
 def mode_of(
-    engine: EngineId,
+    engine_id: EngineId,
     batch: int,
     copies_and_graph: tuple[bool, bool],
     times: NDArray[np.float64],
@@ -79,8 +81,8 @@ def mode_of(
     """A row of ``modes.json`` from ``times``, (runs,) milliseconds."""
     p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
     return Mode(
-        engine.target,
-        engine.precision,
+        engine_id.target,
+        engine_id.precision,
         batch,
         *copies_and_graph,
         p50,
@@ -93,7 +95,7 @@ def mode_of(
 
 
 def time_engine(
-    program: str, engine: Path, engine_id: EngineId, batches: Sequence[int], runs: int
+    program: str, engine_path: Path, engine_id: EngineId, batches: Sequence[int], runs: int
 ) -> list[Mode]:
     """Every mode of an engine.
 
@@ -105,11 +107,11 @@ def time_engine(
         times = Path(scratch) / "times.json"
         for batch in batches:
             for copies, graph in ((True, False), (True, True), (False, False), (False, True)):
-                flags = options(str(engine), batch, copies, graph, runs, str(times))
+                flags = options(str(engine_path), batch, copies, graph, runs, str(times))
                 _run([program, *flags])
                 milliseconds = read_times(times, copies)
                 times.unlink()
-                shown = options(engine.name, batch, copies, graph, runs, times.name)
+                shown = options(engine_path.name, batch, copies, graph, runs, times.name)
                 command = " ".join(["trtexec", *shown])
                 modes.append(mode_of(engine_id, batch, (copies, graph), milliseconds, command))
     return modes

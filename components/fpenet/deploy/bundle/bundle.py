@@ -80,64 +80,68 @@ def reason_left_out(engine: Engine, gate: GateDecision) -> str | None:
 
 
 def bundle_target(
-    name: str, rows: list[Engine], inputs: Inputs, bundle: BundleParams, out_dir: Path
+    target: str, engines: list[Engine], inputs: Inputs, bundle: BundleParams, out_dir: Path
 ) -> None:
     """Fill the folder of one target.
 
     Args:
-        rows: the rows of ``engines.json`` that ship.
+        engines: the rows of ``engines.json`` that ship.
 
     Raises:
         InputError: the digest of an engine file differs from ``engines.json``.
     """
-    target = target_named(name)
-    pending = [row.precision for row in rows if row.status is EngineStatus.PENDING]
-    for row in rows:
-        if row.status is EngineStatus.PENDING:
-            _copy_sources(target, row.precision, inputs, out_dir)
+    gpu_target = target_named(target)
+    pending = [engine.precision for engine in engines if engine.status is EngineStatus.PENDING]
+    for engine in engines:
+        if engine.status is EngineStatus.PENDING:
+            _copy_sources(gpu_target, engine.precision, inputs, out_dir)
         else:
-            _copy_engine(row, inputs.build_dir, out_dir)
+            _copy_engine(engine, inputs.build_dir, out_dir)
     if pending:
         script = out_dir / BUILD_SCRIPT
         text = build_script(
-            target, pending, _least_reduced(rows).precision, bundle.max_batch_size, inputs.build
+            gpu_target,
+            pending,
+            _least_reduced(engines).precision,
+            bundle.max_batch_size,
+            inputs.build,
         )
         script.write_text(text, encoding="utf-8")
         script.chmod(0o755)
     # Judged engines come first, then the fastest precision.
-    rows = sorted(
-        rows,
-        key=lambda row: (not row.ready, FASTEST_FIRST.index(row.precision)),
+    engines = sorted(
+        engines,
+        key=lambda engine: (not engine.ready, FASTEST_FIRST.index(engine.precision)),
     )
-    first = rows[0] if rows[0].ready else _least_reduced(rows)
-    suffix = RUNTIMES[target.runtime].suffix
+    first = engines[0] if engines[0].ready else _least_reduced(engines)
+    suffix = RUNTIMES[gpu_target.runtime].suffix
     on_device = first.status is EngineStatus.PENDING
-    if engine_place(target) is not None:
+    if engine_place(gpu_target) is not None:
         write_repository(
             out_dir / "triton",
-            target,
+            gpu_target,
             inputs.about.num_keypoints,
             bundle.max_batch_size,
-            inputs.export_dir / f"opset{target.opset}",
+            inputs.export_dir / f"opset{gpu_target.opset}",
             None if on_device else out_dir / "1" / f"{first.precision}{suffix}",
         )
-    if RUNTIMES[target.runtime].deepstream:
+    if RUNTIMES[gpu_target.runtime].deepstream:
         write_deepstream(
-            out_dir / "deepstream", target, first.precision, bundle.max_batch_size, on_device
+            out_dir / "deepstream", gpu_target, first.precision, bundle.max_batch_size, on_device
         )
-    model = describe(name, target, rows, first.precision, inputs, bundle)
+    model = describe(target, gpu_target, engines, first.precision, inputs, bundle)
     shutil.copyfile(inputs.build_dir / GOLDEN, out_dir / GOLDEN)
     for crop in ("preprocess.onnx", "place.onnx"):
-        shutil.copyfile(inputs.export_dir / f"opset{target.opset}" / crop, out_dir / crop)
+        shutil.copyfile(inputs.export_dir / f"opset{gpu_target.opset}" / crop, out_dir / crop)
     model.write(out_dir / MODEL)
     (out_dir / "README.txt").write_text(readme(model), encoding="utf-8")
     write_checksums(out_dir, inputs.signing_key)
 
 
 def describe(
-    name: str,
-    target: GpuTarget,
-    rows: list[Engine],
+    target: str,
+    gpu_target: GpuTarget,
+    engines: list[Engine],
     default: Precision,
     inputs: Inputs,
     bundle: BundleParams,
@@ -145,15 +149,15 @@ def describe(
     """``model.json``: the data that a program needs to use the engines of one target."""
     keypoints = inputs.about.num_keypoints
     dataset, box_scale = inputs.about.trained_on(inputs.export_dir / NET_FILE)
-    version = target.runtime_version
+    version = gpu_target.runtime_version
     return BundleModel(
         name="fpenet",
         version=bundle.version,
-        target=name,
-        device=target.device,
-        compute_capability=target.compute_capability,
-        runtime=target.runtime,
-        runtime_version=".".join(map(str, version)) if version else rows[0].runtime_version,
+        target=target,
+        device=gpu_target.device,
+        compute_capability=gpu_target.compute_capability,
+        runtime=gpu_target.runtime,
+        runtime_version=".".join(map(str, version)) if version else engines[0].runtime_version,
         net=inputs.about.net,
         num_keypoints=keypoints,
         dataset=dataset,
@@ -166,31 +170,31 @@ def describe(
             TensorSpec(KEYPOINTS, "float32", ("N", keypoints, 2)),
             TensorSpec(CONFIDENCE, "float32", ("N", keypoints)),
         ),
-        max_batch_size=min(target.batch[2], bundle.max_batch_size),
+        max_batch_size=min(gpu_target.batch[2], bundle.max_batch_size),
         default=default,
         golden=inputs.golden,
         gate_passed=inputs.gate.passed,
-        engines=tuple(_bundle_engine(row, inputs.timings) for row in rows),
+        engines=tuple(_bundle_engine(engine, inputs.timings) for engine in engines),
         signed_by=inputs.signing_key.public.described,
     )
 
 
-def _bundle_engine(row: Engine, timings: TimingTable) -> BundleEngine:
+def _bundle_engine(engine: Engine, timings: TimingTable) -> BundleEngine:
     return BundleEngine(
-        precision=row.precision,
-        status=row.status,
-        file=f"1/{Path(row.file).name}" if row.file else None,
-        sha256=row.sha256,
-        size_bytes=row.size_bytes,
-        runtime_version=row.runtime_version,
-        compute_capability=row.compute_capability,
-        driver_cuda=row.driver_cuda,
-        hardware_compatibility=row.hardware_compatibility,
-        version_compatible=row.version_compatible,
-        golden_px=row.golden_px,
-        parity_px=row.parity_px,
-        metrics=row.metrics,
-        latency=tuple(timings.of_engine(row.id)),
+        precision=engine.precision,
+        status=engine.status,
+        file=f"1/{Path(engine.file).name}" if engine.file else None,
+        sha256=engine.sha256,
+        size_bytes=engine.size_bytes,
+        runtime_version=engine.runtime_version,
+        compute_capability=engine.compute_capability,
+        driver_cuda=engine.driver_cuda,
+        hardware_compatibility=engine.hardware_compatibility,
+        version_compatible=engine.version_compatible,
+        golden_px=engine.golden_px,
+        parity_px=engine.parity_px,
+        metrics=engine.metrics,
+        latency=tuple(timings.of_engine(engine.id)),
     )
 
 
@@ -222,20 +226,20 @@ def bundle_targets(
         signing_key,
         build,
     )
-    rows = EngineTable.read(build_dir / ENGINES).engines
-    reasons = [reason_left_out(row, inputs.gate) for row in rows]
+    engines = EngineTable.read(build_dir / ENGINES).engines
+    reasons = [reason_left_out(engine, inputs.gate) for engine in engines]
     shipped: dict[str, dict[Precision, EngineStatus]] = {}
-    targets = list(dict.fromkeys(row.target for row in rows))
-    for done, name in enumerate(targets, start=1):
-        target_rows = [
-            row
-            for row, reason in zip(rows, reasons, strict=True)
-            if row.target == name and reason is None
+    targets = list(dict.fromkeys(engine.target for engine in engines))
+    for done, target in enumerate(targets, start=1):
+        target_engines = [
+            engine
+            for engine, reason in zip(engines, reasons, strict=True)
+            if engine.target == target and reason is None
         ]
-        if target_rows:
-            (out_dir / name).mkdir()
-            bundle_target(name, target_rows, inputs, bundle, out_dir / name)
-            shipped[name] = {row.precision: row.status for row in target_rows}
+        if target_engines:
+            (out_dir / target).mkdir()
+            bundle_target(target, target_engines, inputs, bundle, out_dir / target)
+            shipped[target] = {engine.precision: engine.status for engine in target_engines}
         report(done, len(targets), "targets")
     contents = BundleContents(
         bundle.version,
@@ -243,8 +247,8 @@ def bundle_targets(
         signing_key.public.described,
         shipped,
         tuple(
-            LeftOut(row.target, row.precision, reason)
-            for row, reason in zip(rows, reasons, strict=True)
+            LeftOut(engine.target, engine.precision, reason)
+            for engine, reason in zip(engines, reasons, strict=True)
             if reason is not None
         ),
     )
@@ -253,10 +257,10 @@ def bundle_targets(
     return summary
 
 
-def _copy_engine(row: Engine, build_dir: Path, out_dir: Path) -> None:
-    assert row.file is not None
-    source = build_dir / row.file
-    if digest_file(source) != row.sha256:
+def _copy_engine(engine: Engine, build_dir: Path, out_dir: Path) -> None:
+    assert engine.file is not None
+    source = build_dir / engine.file
+    if digest_file(source) != engine.sha256:
         raise InputError(
             f"{source}: its digest is not that of engines.json; run the build stage again"
         )
@@ -264,22 +268,24 @@ def _copy_engine(row: Engine, build_dir: Path, out_dir: Path) -> None:
     shutil.copyfile(source, out_dir / "1" / source.name)
 
 
-def _copy_sources(target: GpuTarget, precision: Precision, inputs: Inputs, out_dir: Path) -> None:
+def _copy_sources(
+    gpu_target: GpuTarget, precision: Precision, inputs: Inputs, out_dir: Path
+) -> None:
     (out_dir / "source").mkdir(exist_ok=True)
-    for name in sources(target, precision):
+    for name in sources(gpu_target, precision):
         if name == CACHE:
-            assert target.runtime_version is not None
-            path = inputs.calibrate_dir / cache_name(target.runtime_version, target.opset)
+            assert gpu_target.runtime_version is not None
+            path = inputs.calibrate_dir / cache_name(gpu_target.runtime_version, gpu_target.opset)
         else:
             # An FP32 network ships only with a cache; the calibrate folder has the network that
             # the cache belongs to.
             folder = inputs.export_dir if name.endswith("fp16.onnx") else inputs.calibrate_dir
-            path = folder / f"opset{target.opset}" / Path(name).name
+            path = folder / f"opset{gpu_target.opset}" / Path(name).name
         if not path.is_file():
-            raise InputError(f"{path}: missing; engines for {target.device} are built from it")
+            raise InputError(f"{path}: missing; engines for {gpu_target.device} are built from it")
         shutil.copyfile(path, out_dir / name)
 
 
-def _least_reduced(rows: list[Engine]) -> Engine:
+def _least_reduced(engines: list[Engine]) -> Engine:
     """The row with the most precise arithmetic: the default where no engine was judged."""
-    return max(rows, key=lambda row: FASTEST_FIRST.index(row.precision))
+    return max(engines, key=lambda engine: FASTEST_FIRST.index(engine.precision))

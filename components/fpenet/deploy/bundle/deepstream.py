@@ -24,18 +24,18 @@ _LIBRARY = "/opt/nvidia/deepstream/deepstream/lib/gst-plugins/libcustom2d_prepro
 
 
 def write_deepstream(
-    out_dir: Path, target: GpuTarget, precision: Precision, largest_batch: int, on_device: bool
+    out_dir: Path, gpu_target: GpuTarget, precision: Precision, largest_batch: int, on_device: bool
 ) -> None:
     """Write the folder.
 
     Args:
-        target: a target of runtime tensorrt, which nvinfer executes.
+        gpu_target: a target of runtime tensorrt, which nvinfer executes.
         on_device: whether the engine is not built yet; it is built from the bundle's ``source/``.
     """
-    batch = min(target.batch[2], largest_batch)
+    batch = min(gpu_target.batch[2], largest_batch)
     out_dir.mkdir()
     files = {
-        "nvinfer.txt": nvinfer_config(target, precision, batch, on_device),
+        "nvinfer.txt": nvinfer_config(gpu_target, precision, batch, on_device),
         "nvdspreprocess.txt": preprocess_config(batch),
     }
     for name, text in files.items():
@@ -43,11 +43,11 @@ def write_deepstream(
     shutil.copyfile(fpenet_points.__file__, out_dir / "fpenet_points.py")
 
 
-def nvinfer_config(target: GpuTarget, precision: Precision, batch: int, on_device: bool) -> str:
+def nvinfer_config(gpu_target: GpuTarget, precision: Precision, batch: int, on_device: bool) -> str:
     """``nvinfer.txt``: a secondary engine on each face of the detector."""
     built_from = {}
     if on_device:
-        network, *cache = sources(target, precision)
+        network, *cache = sources(gpu_target, precision)
         built_from = {"onnx-file": f"../{network}"}
         built_from |= {"int8-calib-file": f"../{CACHE}"} if cache else {}
     keys = {

@@ -47,30 +47,30 @@ class _Tensor:
         return _Tensor(self.name, self.kind, (-1, *self.dims))
 
 
-def engine_place(target: GpuTarget) -> Path | None:
+def engine_place(gpu_target: GpuTarget) -> Path | None:
     """The engine's path in the repository; None where Triton has no backend for the runtime."""
-    triton = RUNTIMES[target.runtime].triton
+    triton = RUNTIMES[gpu_target.runtime].triton
     return None if triton is None else Path(ENGINE) / "1" / triton[1]
 
 
 def write_repository(
     out_dir: Path,
-    target: GpuTarget,
+    gpu_target: GpuTarget,
     num_keypoints: int,
     largest_batch: int,
     crop_dir: Path,
-    engine: Path | None,
+    engine_path: Path | None,
 ) -> None:
     """Write the four models.
 
     Args:
-        target: a target whose runtime Triton has a backend for.
+        gpu_target: a target whose runtime Triton has a backend for.
         crop_dir: folder with ``preprocess.onnx`` and ``place.onnx``.
-        engine: path of the engine; None where ``build.sh`` builds it on the device.
+        engine_path: path of the engine; None where ``build.sh`` builds it on the device.
     """
-    place = engine_place(target)
-    assert place is not None, f"{target.device}: Triton has no backend for {target.runtime}"
-    for name, text in configs(target, num_keypoints, largest_batch).items():
+    place = engine_place(gpu_target)
+    assert place is not None, f"{gpu_target.device}: Triton has no backend for {gpu_target.runtime}"
+    for name, text in configs(gpu_target, num_keypoints, largest_batch).items():
         (out_dir / name / "1").mkdir(parents=True)
         (out_dir / name / "config.pbtxt").write_text(text, encoding="utf-8")
     for name, file in ((CROPS, "preprocess.onnx"), (POINTS, "place.onnx")):
@@ -78,11 +78,11 @@ def write_repository(
     # Triton needs a version folder, and many archives leave out an empty folder.
     note = "An ensemble has no file of its own.\n"
     (out_dir / ENSEMBLE / "1" / "README.txt").write_text(note, encoding="utf-8")
-    if engine is not None:
-        shutil.copyfile(engine, out_dir / place)
+    if engine_path is not None:
+        shutil.copyfile(engine_path, out_dir / place)
 
 
-def configs(target: GpuTarget, num_keypoints: int, largest_batch: int) -> dict[str, str]:
+def configs(gpu_target: GpuTarget, num_keypoints: int, largest_batch: int) -> dict[str, str]:
     """Model -> its ``config.pbtxt``."""
     image = _Tensor(IMAGE, "UINT8", (-1, -1, -1))
     boxes = _Tensor(BOXES, "FP32", (-1, 4))
@@ -91,13 +91,13 @@ def configs(target: GpuTarget, num_keypoints: int, largest_batch: int) -> dict[s
     points = _Tensor(KEYPOINTS, "FP32", (num_keypoints, 2))
     confidence = _Tensor(CONFIDENCE, "FP32", (num_keypoints,))
     in_image = _Tensor(KEYPOINTS_IMAGE, "FP32", (-1, num_keypoints, 2))
-    triton = RUNTIMES[target.runtime].triton
+    triton = RUNTIMES[gpu_target.runtime].triton
     assert triton is not None
     backend = triton[0]
-    kind = "KIND_CPU" if target.compute_capability is None else "KIND_GPU"
-    largest = min(target.batch[2], largest_batch)
+    kind = "KIND_CPU" if gpu_target.compute_capability is None else "KIND_GPU"
+    largest = min(gpu_target.batch[2], largest_batch)
     batching = f"""dynamic_batching {{
-  preferred_batch_size: [ {min(target.batch[1], largest)} ]
+  preferred_batch_size: [ {min(gpu_target.batch[1], largest)} ]
   max_queue_delay_microseconds: {LONGEST_WAIT_US}
 }}
 """

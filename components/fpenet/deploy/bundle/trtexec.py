@@ -17,15 +17,15 @@ CACHE = "source/int8.cache"
 TIMINGS = "1/timings.partial"
 
 
-def sources(target: GpuTarget, precision: Precision) -> tuple[str, ...]:
+def sources(gpu_target: GpuTarget, precision: Precision) -> tuple[str, ...]:
     """The files of the bundle that ``precision`` is built from; the network is the first."""
     if precision == "int8":
-        return ("source/fp32.onnx", CACHE) if target.takes_cache else ("source/int8.onnx",)
+        return ("source/fp32.onnx", CACHE) if gpu_target.takes_cache else ("source/int8.onnx",)
     return (f"source/{precision}.onnx",)
 
 
 def trtexec_options(
-    target: GpuTarget, precision: Precision, largest_batch: int, build: BuildParams
+    gpu_target: GpuTarget, precision: Precision, largest_batch: int, build: BuildParams
 ) -> list[str]:
     """The options of trtexec that build one engine; the files to write come last.
 
@@ -34,9 +34,9 @@ def trtexec_options(
     on, which also brought optimisation levels and compatibilities; ``--workspace`` is
     ``--memPoolSize`` from 8.4 on.
     """
-    version = target.runtime_version
-    assert version is not None, f"{target.device}: a TensorRT target has a version"
-    network, *cache = sources(target, precision)
+    version = gpu_target.runtime_version
+    assert version is not None, f"{gpu_target.device}: a TensorRT target has a version"
+    network, *cache = sources(gpu_target, precision)
     options = [f"--onnx={network}"]
     if cache:
         options += ["--int8", "--fp16", f"--calib={cache[0]}"]
@@ -45,7 +45,7 @@ def trtexec_options(
     else:
         options += ["--fp16"] if precision == "fp16" else ["--int8", "--fp16"]
     options.append("--skipInference" if version >= (8, 6, 0) else "--buildOnly")
-    low, best, high = profile(target, build.dla)
+    low, best, high = profile(gpu_target, build.dla)
     high = max(min(high, largest_batch), low)
     for name, batch in (("min", low), ("opt", min(best, high)), ("max", high)):
         options.append(f"--{name}Shapes={INPUT}:{batch}x1x80x80")
@@ -55,7 +55,7 @@ def trtexec_options(
         options.append(f"--builderOptimizationLevel={build.builder_optimization_level}")
         options += _COMPATIBILITY[build.hardware_compatibility]
         options += ["--versionCompatible"] if build.version_compatible else []
-    if build.dla and target.dla_cores:
+    if build.dla and gpu_target.dla_cores:
         options += ["--useDLACore=0", "--allowGPUFallback"]
     return [*options, f"--timingCacheFile={TIMINGS}", f"--saveEngine=1/{precision}.partial"]
 
@@ -68,7 +68,7 @@ _COMPATIBILITY = {
 
 
 def build_script(
-    target: GpuTarget,
+    gpu_target: GpuTarget,
     precisions: Sequence[Precision],
     default: Precision,
     largest_batch: int,
@@ -79,12 +79,12 @@ def build_script(
     The script refuses another version of TensorRT: its trtexec may not know the flags, and if it
     rejects the calibration cache it calibrates with noise and prints no warning.
     """
-    assert target.runtime_version is not None
-    version = ".".join(map(str, target.runtime_version))
-    number = tensorrt_number(target.runtime_version)
+    assert gpu_target.runtime_version is not None
+    version = ".".join(map(str, gpu_target.runtime_version))
+    number = tensorrt_number(gpu_target.runtime_version)
     lines = [
         "#!/bin/sh",
-        f"# Builds the engines of this folder on a {target.device} with TensorRT {version}.",
+        f"# Builds the engines of this folder on a {gpu_target.device} with TensorRT {version}.",
         "# An engine runs only with the version of TensorRT and on the GPU that it is built for.",
         "set -eu",
         'cd "$(dirname "$0")"',
@@ -111,7 +111,7 @@ def build_script(
         "trap 'rm -f 1.signature 1/*.partial' EXIT",
     ]
     for precision in precisions:
-        options = trtexec_options(target, precision, largest_batch, build)
+        options = trtexec_options(gpu_target, precision, largest_batch, build)
         lines += [
             "sha256sum -c timings.sum 2>/dev/null || rm -f timings.cache",
             f"[ ! -f timings.cache ] || cp timings.cache {TIMINGS}",
@@ -121,6 +121,6 @@ def build_script(
             f"mv 1/{precision}.partial 1/{precision}.engine",
         ]
     if default in precisions:
-        lines.append(f"cp 1/{default}.engine triton/{engine_place(target)}")
+        lines.append(f"cp 1/{default}.engine triton/{engine_place(gpu_target)}")
     names = " ".join(f"1/{precision}.engine" for precision in precisions)
     return "\n".join([*lines, f'echo "built {names}"', ""])

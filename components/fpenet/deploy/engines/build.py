@@ -88,7 +88,7 @@ def golden_limits(build: BuildParams) -> GoldenLimits:
 
 
 def build_engine(
-    name: str,
+    target: str,
     precision: Precision,
     network: Network,
     judged: EvaluationSet,
@@ -100,50 +100,50 @@ def build_engine(
     Raises:
         InputError: the runtime refuses the network, or the engine does not give the golden points.
     """
-    target = target_named(name)
-    runtime = RUNTIMES[target.runtime]
-    row = Engine(name, target.runtime, precision, EngineStatus.PENDING)
-    built = runtime.build(network, target, precision, build)
+    gpu_target = target_named(target)
+    runtime = RUNTIMES[gpu_target.runtime]
+    engine = Engine(target, gpu_target.runtime, precision, EngineStatus.PENDING)
+    built = runtime.build(network, gpu_target, precision, build)
     if isinstance(built, Pending):
-        return replace(row, reason=built.reason)
-    path = out_dir / name / f"{precision}{runtime.suffix}"
-    on_device = target.built_on_device
-    row = replace(
-        row,
+        return replace(engine, reason=built.reason)
+    path = out_dir / target / f"{precision}{runtime.suffix}"
+    on_device = gpu_target.built_on_device
+    engine = replace(
+        engine,
         file=path.relative_to(out_dir).as_posix(),
-        size_bytes=len(built.engine),
-        sha256=digest_bytes(built.engine),
+        size_bytes=len(built.engine_bytes),
+        sha256=digest_bytes(built.engine_bytes),
         runtime_version=built.runtime_version,
-        compute_capability=target.compute_capability,
+        compute_capability=gpu_target.compute_capability,
         driver_cuda=driver_cuda() if on_device else None,
         hardware_compatibility=build.hardware_compatibility if on_device else "none",
         version_compatible=build.version_compatible and on_device,
     )
     limits = golden_limits(build)
-    batch = profile(target, build.dla)[2]
+    batch = profile(gpu_target, build.dla)[2]
     checked = check_engine(
-        row.id, row.built_for, batch, built.engine, judged.golden, limits, path.name
+        engine.id, engine.built_for, batch, built.engine_bytes, judged.golden, limits, path.name
     )
     if checked.reasons:
         raise InputError(f"golden vectors: {'; '.join(checked.reasons)}")
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_bytes(built.engine)
+    partial.write_bytes(built.engine_bytes)
     os.replace(partial, path)
     if checked.absent is not None:
-        return replace(row, status=EngineStatus.BUILT_NOT_JUDGED, reason=checked.absent)
-    predict = runtime.load(built.engine, str(path), 0)
+        return replace(engine, status=EngineStatus.BUILT_NOT_JUDGED, reason=checked.absent)
+    predict = runtime.load(built.engine_bytes, str(path), 0)
     if isinstance(predict, Pending):
-        return replace(row, status=EngineStatus.BUILT_NOT_JUDGED, reason=predict.reason)
+        return replace(engine, status=EngineStatus.BUILT_NOT_JUDGED, reason=predict.reason)
     # The largest batch of an engine is the largest batch of its profile.
     params = judged.params.model_copy(
-        update={"batch_size": min(judged.params.batch_size, target.batch[2])}
+        update={"batch_size": min(judged.params.batch_size, gpu_target.batch[2])}
     )
     kpi, predictions = judge(predict, judged.store, params, judged.confidence_px)
     kpi.write(path.with_suffix(".kpi.json"))
     predictions.save(path.with_suffix(".predictions.npz"))
     return replace(
-        row,
+        engine,
         status=EngineStatus.READY,
         golden_px=checked.px,
         metrics=dict(kpi.metrics),
@@ -207,34 +207,38 @@ def build_engines(
     faces = [names[row] for row in store.rows(store.judged_part)]
     checks = parity_checks(points, faces, build.parity_px)
 
-    rows: list[Engine] = []
+    engines: list[Engine] = []
     requested = list(_requested(build))
-    for done, (name, precision) in enumerate(requested, start=1):
-        target = target_named(name)
+    for done, (target, precision) in enumerate(requested, start=1):
+        gpu_target = target_named(target)
         try:
-            network = network_for(target, precision, export_dir, calibrate_dir)
-            rows.append(build_engine(name, precision, network, judged, build, out_dir))
+            network = network_for(gpu_target, precision, export_dir, calibrate_dir)
+            engines.append(build_engine(target, precision, network, judged, build, out_dir))
         except Exception as error:  # an error of one target must not stop the others
             if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
                 raise  # not an error of the target; a cached stage would keep it as failed
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
-            rows.append(Engine(name, target.runtime, precision, EngineStatus.FAILED, reason))
+            engines.append(
+                Engine(target, gpu_target.runtime, precision, EngineStatus.FAILED, reason)
+            )
         report(done, len(requested), "engines")
-    for row in rows:
-        if row.predictions is not None:
-            name = str(row.id)
-            points[name] = load_predictions(out_dir / row.predictions).points
-            checks.append(engine_parity_check(name, row.precision, points, faces, build.parity_px))
+    for engine in engines:
+        if engine.predictions is not None:
+            engine_id = str(engine.id)
+            points[engine_id] = load_predictions(out_dir / engine.predictions).points
+            checks.append(
+                engine_parity_check(engine_id, engine.precision, points, faces, build.parity_px)
+            )
     ParityTable(tuple(checks)).write(out_dir / PARITY)
-    EngineTable(tuple(rows)).write(out_dir / ENGINES)
-    return count_statuses(rows) | {
+    EngineTable(tuple(engines)).write(out_dir / ENGINES)
+    return count_statuses(engines) | {
         "parity_lost": next((check.name for check in checks if not check.passed), None),
         "parity_px": {check.name: check.mean_px for check in checks},
     }
 
 
 def _requested(build: BuildParams) -> Iterator[tuple[str, Precision]]:
-    for name in build.targets:
-        for precision in TARGETS[name].precisions:
+    for target in build.targets:
+        for precision in TARGETS[target].precisions:
             if precision in build.precisions:
-                yield name, precision
+                yield target, precision

@@ -34,7 +34,7 @@ _NO_MEMORY = ("bad_alloc", "OutOfMemory", "out of memory", "MemoryError", "canno
 
 def build_in_child(
     network: Network,
-    target: GpuTarget,
+    gpu_target: GpuTarget,
     precision: Precision,
     build: BuildParams,
     module: str,
@@ -53,31 +53,33 @@ def build_in_child(
         OSError: the disk is full or read-only; the error names the file.
     """
     with tempfile.TemporaryDirectory(prefix="fpenet-build-") as scratch:
-        engine, timings = Path(scratch) / "engine", Path(scratch) / "timings"
+        engine_path, timings = Path(scratch) / "engine", Path(scratch) / "timings"
         request = {
-            "runtime": target.runtime,
+            "runtime": gpu_target.runtime,
             "module": module,
             "network": {
                 "onnx": str(network.onnx.resolve()),
                 "unquantised": network.unquantised and str(network.unquantised.resolve()),
                 "caches": [(number, str(path.resolve())) for number, path in network.caches],
             },
-            "target": asdict(target),
+            "gpu_target": asdict(gpu_target),
             "precision": precision,
             "build": build.model_dump(mode="json"),
             "saved_timings": str(build.timing_cache.resolve()),
             "memory_mb": memory_mb,
-            "engine": str(engine),
+            "engine_path": str(engine_path),
             "timings": str(timings),
         }
-        result = _run(request, f"{target.runtime} {{}} {network.onnx.name} for {target.device}")
+        result = _run(
+            request, f"{gpu_target.runtime} {{}} {network.onnx.name} for {gpu_target.device}"
+        )
         if result["damaged"]:
             LOGGER.warning(
                 "%s: this timing cache is damaged; the kernels are timed again", result["damaged"]
             )
         if timings.is_file():
             save_timings(timings.read_bytes(), build.timing_cache / result["timings"])
-        return Built(engine.read_bytes(), result["version"])
+        return Built(engine_path.read_bytes(), result["version"])
 
 
 def _run(request: Mapping[str, Any], sentence: str) -> dict[str, Any]:
@@ -98,14 +100,14 @@ def _run(request: Mapping[str, Any], sentence: str) -> dict[str, Any]:
         )
     output = child.stdout + child.stderr
     if child.returncode != 0 and os.strerror(errno.ENOSPC) in output:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), request["engine"])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), request["engine_path"])
     if child.returncode != 0 and any(words in output for words in _NO_MEMORY):
         raise InputError(
             f"{sentence.format('ran out of memory for')}: build.memory_mb is"
             f" {request['build']['memory_mb']}, build.workspace_mb"
             f" {request['build']['workspace_mb']}: {_error_lines(output)}"
         )
-    if child.returncode != 0 or not Path(request["engine"]).is_file():
+    if child.returncode != 0 or not Path(request["engine_path"]).is_file():
         raise InputError(
             f"{sentence.format('refuses')}: {_error_lines(output)} (exit status {child.returncode})"
         )
@@ -150,7 +152,7 @@ def build_request(request: dict[str, Any]) -> dict[str, str | None]:
         limit_bytes = request["memory_mb"] << 20
         resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
     runtime = import_module(request["module"])
-    target = GpuTarget(**request["target"] | {"card": None})
+    gpu_target = GpuTarget(**request["gpu_target"] | {"card": None})
     files = request["network"]
     network = Network(
         Path(files["onnx"]),
@@ -158,7 +160,7 @@ def build_request(request: dict[str, Any]) -> dict[str, str | None]:
         tuple((number, Path(path)) for number, path in files["caches"]),
     )
     version = runtime.installed_version()
-    name = timing_cache_name(request["runtime"], version, target)
+    name = timing_cache_name(request["runtime"], version, gpu_target)
     saved = Path(request["saved_timings"]) / name
     copy = Path(request["timings"] + ".copy")
     timings = read_timings(saved) if saved.is_file() else None
@@ -166,29 +168,31 @@ def build_request(request: dict[str, Any]) -> dict[str, str | None]:
         copy.write_bytes(timings)  # Polygraphy writes a lock file next to the file that it reads
     parsed, config = runtime.plan(
         network,
-        target,
+        gpu_target,
         request["precision"],
         BuildParams.model_validate(request["build"]),
         {"load_timing_cache": str(copy)} if copy.is_file() else {},
     )
     from polygraphy.backend.trt import engine_bytes_from_network
 
-    engine = bytes(engine_bytes_from_network(parsed, config, save_timing_cache=request["timings"]))
-    Path(request["engine"]).write_bytes(engine)
+    engine_bytes = bytes(
+        engine_bytes_from_network(parsed, config, save_timing_cache=request["timings"])
+    )
+    Path(request["engine_path"]).write_bytes(engine_bytes)
     damaged = str(saved) if saved.is_file() and timings is None else None
     return {"version": version, "timings": name, "damaged": damaged}
 
 
-def timing_cache_name(runtime: str, version: str, target: GpuTarget) -> str:
+def timing_cache_name(runtime: str, version: str, gpu_target: GpuTarget) -> str:
     """File name of the timing cache of one GPU and one runtime version; it is valid for no other.
 
     >>> from fpenet.deploy.engines.targets import TARGETS
     >>> timing_cache_name("tensorrt", "10.3.0", TARGETS["orin-nx"])
     'tensorrt-10.3.0-sm87-jetson-orin-nx.cache'
     """
-    assert target.compute_capability is not None
-    major, minor = target.compute_capability
-    device = target.device.lower().replace(",", "").replace(" ", "-")
+    assert gpu_target.compute_capability is not None
+    major, minor = gpu_target.compute_capability
+    device = gpu_target.device.lower().replace(",", "").replace(" ", "-")
     return f"{runtime}-{version}-sm{major}{minor}-{device}.cache"
 
 

@@ -37,30 +37,30 @@ def this_machine(runtime: RuntimeName) -> Machine:
     return Machine(compute_capability(), driver_cuda(), _installed(runtime))
 
 
-def misfit(engine: BuiltFor, machine: Machine) -> str | None:
+def misfit(built_for: BuiltFor, machine: Machine) -> str | None:
     """Why ``engine`` cannot run on ``machine``; None where no reason is known.
 
     >>> misfit(BuiltFor("tensorrt", "10.3.0", (8, 7)), Machine((9, 0), (12, 6), "10.3.0"))[:54]
     'it was built for SM 8.7, the CUDA device here is SM 9.'
     """
-    if not RUNTIMES[engine.runtime].needs_gpu:
+    if not RUNTIMES[built_for.runtime].needs_gpu:
         return None
-    expected, actual = engine.compute_capability, machine.compute_capability
-    if expected is None or engine.runtime_version is None:
-        return f"its record does not name the GPU and the {engine.runtime} that it was built for"
+    expected, actual = built_for.compute_capability, machine.compute_capability
+    if expected is None or built_for.runtime_version is None:
+        return f"its record does not name the GPU and the {built_for.runtime} that it was built for"
     if actual is None:
         return f"no CUDA device here; it was built for SM {_dotted(expected)}"
-    if expected != actual and not _hardware_compatible(engine, expected, actual):
+    if expected != actual and not _hardware_compatible(built_for, expected, actual):
         return (
             f"it was built for SM {_dotted(expected)}, the CUDA device here is SM"
             f" {_dotted(actual)}; {_REBUILD}"
         )
-    name, built, installed = engine.runtime, engine.runtime_version, machine.runtime_version
+    name, built, installed = built_for.runtime, built_for.runtime_version, machine.runtime_version
     if installed is None:
         return f"{name} is not installed here; it was built by {name} {built}"
-    if not _same_version(built, installed, engine.version_compatible):
+    if not _same_version(built, installed, built_for.version_compatible):
         return f"it was built by {name} {built}, here is {name} {installed}; {_REBUILD}"
-    needed = engine.driver_cuda
+    needed = built_for.driver_cuda
     if needed is not None and (machine.driver_cuda is None or machine.driver_cuda < needed):
         supported = machine.driver_cuda and _dotted(machine.driver_cuda)
         return (
@@ -71,10 +71,10 @@ def misfit(engine: BuiltFor, machine: Machine) -> str | None:
 
 
 def _hardware_compatible(
-    engine: BuiltFor, expected: tuple[int, int], actual: tuple[int, int]
+    built_for: BuiltFor, expected: tuple[int, int], actual: tuple[int, int]
 ) -> bool:
     """Whether TensorRT's hardware compatibility lets the engine run on GPU ``actual`` too."""
-    return engine.hardware_compatibility == "ampere_plus" and actual >= (8, 0) <= expected
+    return built_for.hardware_compatibility == "ampere_plus" and actual >= (8, 0) <= expected
 
 
 def _same_version(built: str, installed: str, compatible: bool) -> bool:

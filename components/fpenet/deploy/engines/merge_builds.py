@@ -34,7 +34,10 @@ def merged_engines(table: EngineTable, built: Mapping[str, EngineTable]) -> Engi
     True
     """
     built_rows = {
-        name: row for name, part in built.items() for row in part.engines if str(row.id) == name
+        engine_id: row
+        for engine_id, part in built.items()
+        for row in part.engines
+        if str(row.id) == engine_id
     }
     return EngineTable(tuple(built_rows.get(str(row.id), row) for row in table.engines))
 
@@ -52,8 +55,12 @@ def merge_builds(
         InputError: a folder differs from its manifest, or has no signature of a trusted key.
     """
     base = verify(build_dir)
-    parts = {engine: verify(folder, trusted) for engine, folder in sorted(engine_dirs.items())}
-    digests = {"build": base.content} | {engine: part.content for engine, part in parts.items()}
+    parts = {
+        engine_id: verify(folder, trusted) for engine_id, folder in sorted(engine_dirs.items())
+    }
+    digests = {"build": base.content} | {
+        engine_id: part.content for engine_id, part in parts.items()
+    }
     key = digest_json(["join", digests])
     out_dir = work / key[:16]
     if (out_dir / MANIFEST).exists():
@@ -62,20 +69,22 @@ def merge_builds(
     with tempfile.TemporaryDirectory(dir=work, prefix=".join.") as scratch:
         partial = Path(scratch) / "build"
         shutil.copytree(build_dir, partial, ignore=shutil.ignore_patterns(MANIFEST))
-        built = {engine: EngineTable.read(engine_dirs[engine] / ENGINES) for engine in parts}
+        built = {
+            engine_id: EngineTable.read(engine_dirs[engine_id] / ENGINES) for engine_id in parts
+        }
         table = merged_engines(EngineTable.read(build_dir / ENGINES), built)
-        for engine, folder in engine_dirs.items():
-            for row in built[engine].engines:
+        for engine_id, folder in engine_dirs.items():
+            for row in built[engine_id].engines:
                 files = (row.file, row.kpi, row.predictions)
-                for file in files if str(row.id) == engine else ():
+                for file in files if str(row.id) == engine_id else ():
                     if file:
                         (partial / file).parent.mkdir(parents=True, exist_ok=True)
                         shutil.copy2(folder / file, partial / file)
         table.write(partial / ENGINES)
         checks = list(ParityTable.read(build_dir / PARITY).checks)
-        for engine in parts:
+        for engine_id in parts:
             names = {check.name for check in checks}
-            new_checks = ParityTable.read(engine_dirs[engine] / PARITY).checks
+            new_checks = ParityTable.read(engine_dirs[engine_id] / PARITY).checks
             checks += [check for check in new_checks if check.name not in names]
         ParityTable(tuple(checks)).write(partial / PARITY)
         summary = {"joined": sorted(parts), **base.summary, **count_statuses(table.engines)}

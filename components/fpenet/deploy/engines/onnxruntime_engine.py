@@ -21,16 +21,16 @@ from fpenet.params import BuildParams
 
 
 def build(
-    network: Network, target: GpuTarget, precision: Precision, build: BuildParams
+    network: Network, gpu_target: GpuTarget, precision: Precision, build: BuildParams
 ) -> Built | Pending:
     """The engine: the bytes of the network, after ONNX Runtime has loaded them.
 
     Raises:
         InputError: ONNX Runtime refuses the network, or its inputs and outputs have other names.
     """
-    engine = read_onnx(network.onnx)
-    _session(engine, str(network.onnx), threads=1)
-    return Built(engine, onnxruntime.__version__)
+    engine_bytes = read_onnx(network.onnx)
+    _session(engine_bytes, str(network.onnx), threads=1)
+    return Built(engine_bytes, onnxruntime.__version__)
 
 
 def open_engine(path: Path, threads: int = 0) -> Predict:

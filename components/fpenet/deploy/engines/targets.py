@@ -99,7 +99,7 @@ class Network:
 class Built:
     """A finished engine and the version of the runtime that built it."""
 
-    engine: bytes
+    engine_bytes: bytes
     runtime_version: str
 
 
@@ -129,25 +129,25 @@ def cache_name(version: Version, opset: int) -> str:
     return f"calibration/trt-{'.'.join(map(str, version))}-opset{opset}.cache"
 
 
-def profile(target: GpuTarget, dla: bool) -> tuple[int, int, int]:
+def profile(gpu_target: GpuTarget, dla: bool) -> tuple[int, int, int]:
     """Smallest, optimal and largest batch; a DLA needs one fixed batch size.
 
     >>> profile(TARGETS["orin-agx"], dla=False), profile(TARGETS["orin-agx"], dla=True)
     ((1, 1, 8), (1, 1, 1))
     """
-    low, best, high = target.batch
-    return (best, best, best) if dla and target.dla_cores else (low, best, high)
+    low, best, high = gpu_target.batch
+    return (best, best, best) if dla and gpu_target.dla_cores else (low, best, high)
 
 
-def target_named(name: str) -> GpuTarget:
+def target_named(target: str) -> GpuTarget:
     """The target called ``name``.
 
     Raises:
         InputError: there is no such target.
     """
-    if name in TARGETS:
-        return TARGETS[name]
-    raise InputError(f"unknown target {name!r}; choose one of {sorted(TARGETS)}")
+    if target in TARGETS:
+        return TARGETS[target]
+    raise InputError(f"unknown target {target!r}; choose one of {sorted(TARGETS)}")
 
 
 _SERVER_BATCH = (1, 8, 32)
@@ -158,20 +158,20 @@ _HOPPER: tuple[Version, ...] = ((10, 16, 1), (11, 4, 0), (10, 16, 0), (10, 13, 3
 
 
 def network_for(
-    target: GpuTarget, precision: Precision, export_dir: Path, calibrate_dir: Path
+    gpu_target: GpuTarget, precision: Precision, export_dir: Path, calibrate_dir: Path
 ) -> Network:
     """The files that an engine is built from.
 
     Raises:
         InputError: the network was not exported at the target's opset.
     """
-    opset = f"opset{target.opset}"
+    opset = f"opset{gpu_target.opset}"
     if not (export_dir / opset).is_dir():
         raise InputError(
-            f"export.opsets has no {target.opset}, which {target.device} needs; the export has"
-            f" {sorted(folder.name for folder in export_dir.glob('opset*'))}"
+            f"export.opsets has no {gpu_target.opset}, which {gpu_target.device} needs; the export"
+            f" has {sorted(folder.name for folder in export_dir.glob('opset*'))}"
         )
-    rendering = target.rendering(precision)
+    rendering = gpu_target.rendering(precision)
     if precision != "int8":
         return Network(export_dir / opset / f"{rendering}.onnx")
     return Network(
@@ -179,8 +179,8 @@ def network_for(
         calibrate_dir / opset / "fp32.onnx",
         tuple(
             (tensorrt_number(version), path)
-            for version in target.versions
-            if (path := calibrate_dir / cache_name(version, target.opset)).is_file()
+            for version in gpu_target.versions
+            if (path := calibrate_dir / cache_name(version, gpu_target.opset)).is_file()
         ),
     )
 

@@ -33,7 +33,7 @@ from fpenet.params import BuildParams
 
 
 def absence(
-    target: GpuTarget, device: CudaDevice | None, installed: str | None, build: BuildParams
+    gpu_target: GpuTarget, device: CudaDevice | None, installed: str | None, build: BuildParams
 ) -> Pending | None:
     """Why this machine cannot build for ``target`` now; None where it can.
 
@@ -43,9 +43,9 @@ def absence(
     Args:
         installed: which package is missing for TensorRT, None where all are installed.
     """
-    expected = target.compute_capability
+    expected = gpu_target.compute_capability
     assert expected is not None
-    builder = f"engines for {target.device} are built by the worker of pool {target.pool}"
+    builder = f"engines for {gpu_target.device} are built by the worker of pool {gpu_target.pool}"
     if device is None:
         return Pending(f"no CUDA device here; {builder}")
     if device.compute_capability != expected:
@@ -79,18 +79,18 @@ def missing() -> str | None:
 
 
 def build(
-    network: Network, target: GpuTarget, precision: Precision, build: BuildParams
+    network: Network, gpu_target: GpuTarget, precision: Precision, build: BuildParams
 ) -> Built | Pending:
     """Build the engine on this device, if it is the target's device and not in use.
 
     Raises:
         InputError: TensorRT refuses the network, or does not finish.
     """
-    pending = absence(target, cuda_device(), missing(), build)
+    pending = absence(gpu_target, cuda_device(), missing(), build)
     if pending:
         return pending
     read_onnx(network.onnx)
-    return build_in_child(network, target, precision, build, __name__)
+    return build_in_child(network, gpu_target, precision, build, __name__)
 
 
 def installed_version() -> str:
@@ -101,7 +101,7 @@ def installed_version() -> str:
 
 def plan(
     network: Network,
-    target: GpuTarget,
+    gpu_target: GpuTarget,
     precision: Precision,
     build: BuildParams,
     extra_options: dict[str, Any],
@@ -117,8 +117,8 @@ def plan(
     version = version_of(trt.__version__)
     source, cache = chosen_source(network, version)
     read_onnx(source)
-    low, best, high = profile(target, build.dla)
-    options = flags(target, precision, build, version, cache is not None)
+    low, best, high = profile(gpu_target, build.dla)
+    options = flags(gpu_target, precision, build, version, cache is not None)
     if level := options.pop("hardware_compatibility_level", None):
         options["hardware_compatibility_level"] = getattr(trt.HardwareCompatibilityLevel, level)
     if cache is not None:
@@ -135,7 +135,7 @@ def plan(
 
 
 def flags(
-    target: GpuTarget, precision: Precision, build: BuildParams, version: Version, cached: bool
+    gpu_target: GpuTarget, precision: Precision, build: BuildParams, version: Version, cached: bool
 ) -> dict[str, Any]:
     """Options of Polygraphy's builder config for ``version``; levels by name, not by constant.
 
@@ -154,7 +154,7 @@ def flags(
             options["hardware_compatibility_level"] = build.hardware_compatibility.upper()
         if build.version_compatible:
             options["version_compatible"] = True
-    if build.dla and target.dla_cores:
+    if build.dla and gpu_target.dla_cores:
         options |= {"use_dla": True, "allow_gpu_fallback": True}
     return options
 
@@ -190,16 +190,16 @@ def version_of(text: str) -> Version:
     return int(major), int(minor), int(patch)
 
 
-def load_engine(engine: bytes, source: str, threads: int = 0) -> Predict | Pending:
+def load_engine(engine_bytes: bytes, source: str, threads: int = 0) -> Predict | Pending:
     """The engine, ready to run on this device. The caller has checked its signature."""
     if compute_capability() is None:
         return Pending("no CUDA device here")
     if (absent := missing()) is not None:
         return Pending(absent)
-    return deserialised("tensorrt", engine, source)
+    return deserialised("tensorrt", engine_bytes, source)
 
 
-def deserialised(module: str, engine: bytes, source: str) -> Predict:
+def deserialised(module: str, engine_bytes: bytes, source: str) -> Predict:
     """An engine of ``tensorrt`` or ``tensorrt_rtx``, ready to run.
 
     Host code in the engine (a plugin library) is not allowed to run. Polygraphy's loaders allow
@@ -214,7 +214,7 @@ def deserialised(module: str, engine: bytes, source: str) -> Predict:
     runtime = trt.Runtime(get_trt_logger())
     if hasattr(runtime, "engine_host_code_allowed"):
         runtime.engine_host_code_allowed = False
-    cuda_engine = runtime.deserialize_cuda_engine(engine)
+    cuda_engine = runtime.deserialize_cuda_engine(engine_bytes)
     if cuda_engine is None:
         raise InputError(f"{source}: {module} {trt.__version__} cannot read this engine here")
     runner = TrtRunner(cuda_engine)

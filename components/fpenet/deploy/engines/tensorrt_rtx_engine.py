@@ -19,7 +19,7 @@ from fpenet.params import BuildParams
 
 
 def build(
-    network: Network, target: GpuTarget, precision: Precision, build: BuildParams
+    network: Network, gpu_target: GpuTarget, precision: Precision, build: BuildParams
 ) -> Built | Pending:
     """Build the engine in a child process.
 
@@ -30,17 +30,17 @@ def build(
     if missing:
         return Pending(f"{' and '.join(missing)} not installed here (extra rtx)")
     read_onnx(network.onnx)
-    return build_in_child(network, target, precision, build, __name__, build.memory_mb)
+    return build_in_child(network, gpu_target, precision, build, __name__, build.memory_mb)
 
 
-def load_engine(engine: bytes, source: str, threads: int = 0) -> Predict | Pending:
+def load_engine(engine_bytes: bytes, source: str, threads: int = 0) -> Predict | Pending:
     """The engine, ready to run on its GPU. The caller has checked its signature."""
     if compute_capability() is None:
         return Pending("no CUDA device here; a TensorRT-RTX engine needs the GPU it was built for")
     if find_spec("tensorrt_rtx") is None or find_spec("polygraphy") is None:
         return Pending("tensorrt_rtx and polygraphy not installed here (extra rtx)")
     installed_version()
-    return deserialised("tensorrt_rtx", engine, source)
+    return deserialised("tensorrt_rtx", engine_bytes, source)
 
 
 def installed_version() -> str:
@@ -53,7 +53,7 @@ def installed_version() -> str:
 
 def plan(
     network: Network,
-    target: GpuTarget,
+    gpu_target: GpuTarget,
     precision: Precision,
     build: BuildParams,
     extra_options: dict[str, Any],
@@ -63,9 +63,9 @@ def plan(
     from polygraphy.backend.trt import Profile, network_from_onnx_path
 
     rtx = import_module("tensorrt_rtx")
-    low, best, high = ((batch, 1, 80, 80) for batch in target.batch)
+    low, best, high = ((batch, 1, 80, 80) for batch in gpu_target.batch)
     config = CreateConfigRTX(
-        compute_capabilities=[tuple(target.compute_capability or ())],
+        compute_capabilities=[tuple(gpu_target.compute_capability or ())],
         profiles=[Profile().add(INPUT, low, best, high)],
         builder_optimization_level=build.builder_optimization_level,
         memory_pool_limits={rtx.MemoryPoolType.WORKSPACE: build.workspace_mb << 20},

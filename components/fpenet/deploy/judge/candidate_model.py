@@ -64,16 +64,18 @@ def open_bundle(
         InputError: there is no bundle, it has no signature of a trusted key, or a file differs from
             the signed digest.
     """
-    targets = [folder] if (folder / "model.json").is_file() else []
-    targets += sorted(path.parent for path in folder.glob("*/model.json"))
-    if not targets:
+    target_dirs = [folder] if (folder / "model.json").is_file() else []
+    target_dirs += sorted(path.parent for path in folder.glob("*/model.json"))
+    if not target_dirs:
         raise InputError(f"{folder}: no bundle; it must have model.json or <target>/model.json")
     opened, reasons = [], []
-    for target in targets:
-        model = BundleModel.parse(verify_checksums(target, trusted).read(MODEL), target / MODEL)
+    for target_dir in target_dirs:
+        model = BundleModel.parse(
+            verify_checksums(target_dir, trusted).read(MODEL), target_dir / MODEL
+        )
         for engine in sorted(model.engines, key=lambda row: row.precision != model.default):
             try:
-                landmarker = Landmarker(target, engine.precision, trusted=trusted)
+                landmarker = Landmarker(target_dir, engine.precision, trusted=trusted)
             except InputError as error:  # of another device, or not built yet
                 reasons.append(str(error))
                 continue

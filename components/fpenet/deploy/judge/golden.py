@@ -74,14 +74,14 @@ class GoldenResult:
     """Result of one engine on the golden vectors.
 
     Attributes:
-        engine: ``target/precision``.
+        engine_id: ``target/precision``.
         px: mean distance of its points on the worst crop, 80x80 crop pixels; None where it
             returned no points.
         reasons: the faults of the engine; empty where it passes, or cannot run here.
         absent: why it cannot run here; None where it was executed.
     """
 
-    engine: str
+    engine_id: str
     px: float | None
     reasons: tuple[str, ...] = ()
     absent: str | None = None
@@ -148,7 +148,7 @@ def faults(
 
 def predict_in_child(
     runtime: RuntimeName,
-    engine: bytes,
+    engine_bytes: bytes,
     golden: Golden,
     batch: int,
     limits: GoldenLimits,
@@ -180,7 +180,7 @@ def predict_in_child(
     try:
         child = subprocess.run(
             [sys.executable, "-I", "-B", "-c", code],
-            input=json.dumps(request).encode() + b"\n" + crops.tobytes() + engine,
+            input=json.dumps(request).encode() + b"\n" + crops.tobytes() + engine_bytes,
             capture_output=True,
             env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
             cwd="/",
@@ -209,7 +209,7 @@ def check_engine(
     engine_id: EngineId,
     built_for: BuiltFor,
     batch: int,
-    engine: bytes,
+    engine_bytes: bytes,
     golden: Golden,
     limits: GoldenLimits,
     source: str,
@@ -218,19 +218,19 @@ def check_engine(
 
     Args:
         batch: largest batch that it takes.
-        engine: its bytes, whose digest the caller has checked.
+        engine_bytes: its bytes, whose digest the caller has checked.
         limits: section ``build.golden``.
     """
-    name, runtime = str(engine_id), built_for.runtime
+    key, runtime = str(engine_id), built_for.runtime
     if (unfit := misfit(built_for, this_machine(runtime))) is not None:
-        return GoldenResult(name, None, absent=unfit)
+        return GoldenResult(key, None, absent=unfit)
     try:
-        outputs = predict_in_child(runtime, engine, golden, batch, limits, source)
+        outputs = predict_in_child(runtime, engine_bytes, golden, batch, limits, source)
     except InputError as error:
-        return GoldenResult(name, None, (str(error),))
+        return GoldenResult(key, None, (str(error),))
     if isinstance(outputs, Pending):
-        return GoldenResult(name, None, absent=outputs.reason)
-    return GoldenResult(name, *faults(*outputs, golden, limits.px[engine_id.precision]))
+        return GoldenResult(key, None, absent=outputs.reason)
+    return GoldenResult(key, *faults(*outputs, golden, limits.px[engine_id.precision]))
 
 
 def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[GoldenResult]:
@@ -245,14 +245,16 @@ def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[GoldenR
     golden = read_golden(checksums.read(GOLDEN), folder / GOLDEN)
     results = []
     for engine in model.engines:
-        name, file = model.id_of(engine), engine.file
+        engine_id, file = model.id_of(engine), engine.file
         if file is None:
             absent = "it is not built yet; run build.sh"
-            results.append(GoldenResult(str(name), None, absent=absent))
+            results.append(GoldenResult(str(engine_id), None, absent=absent))
             continue
         built_for, batch = model.built_for(engine), model.max_batch_size
         data, source = checksums.read(file), str(folder / file)
-        results.append(check_engine(name, built_for, batch, data, golden, model.golden, source))
+        results.append(
+            check_engine(engine_id, built_for, batch, data, golden, model.golden, source)
+        )
     return results
 
 
@@ -262,10 +264,10 @@ def main() -> None:
     os.dup2(2, 1)  # keeps the prints of a runtime out of the result
     request = json.loads(sys.stdin.buffer.readline())
     crops = np.frombuffer(sys.stdin.buffer.read(request["crops"] * CROP_PX * CROP_PX), np.uint8)
-    engine = sys.stdin.buffer.read()
+    engine_bytes = sys.stdin.buffer.read()
     _limit(request)
     try:
-        _predict(request, crops.reshape(-1, 1, CROP_PX, CROP_PX), engine, output)
+        _predict(request, crops.reshape(-1, 1, CROP_PX, CROP_PX), engine_bytes, output)
     except (ValueError, MemoryError) as error:
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
 
@@ -283,12 +285,12 @@ def _limit(request: dict[str, Any]) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def _predict(request: dict[str, Any], crops: Any, engine: bytes, output: BinaryIO) -> None:
+def _predict(request: dict[str, Any], crops: Any, engine_bytes: bytes, output: BinaryIO) -> None:
     """Write the points and the confidence of the crops as float32 to ``output``."""
     from fpenet.kpi.predictions import predict_all
 
     runtime: Any = request["runtime"]
-    predict = RUNTIMES[runtime].load(engine, request["source"], 1)
+    predict = RUNTIMES[runtime].load(engine_bytes, request["source"], 1)
     if isinstance(predict, Pending):
         output.write(predict.reason.encode())
         output.close()

@@ -62,15 +62,15 @@ def judge_release(
     """
     store = open_crops(crop_dir)
     kpi = KpiReport.read(evaluate_dir / "kpi.json")
-    engines = executed_engines(build_dir)
+    executed = executed_engines(build_dir)
     candidates = {
-        engine.name: load_predictions(build_dir / path) for engine, path in engines if path
+        judged.engine_id: load_predictions(build_dir / path) for judged, path in executed if path
     }
     champion, differences = _compare_all(store, candidates, gate, evaluate, trusted, out_dir)
-    judged = [
-        replace(engine, differences=differences.get(engine.name, ())) for engine, _ in engines
+    judged_engines = [
+        replace(judged, differences=differences.get(judged.engine_id, ())) for judged, _ in executed
     ]
-    decision = decide(kpi, judged, champion, gate)
+    decision = decide(kpi, judged_engines, champion, gate)
     decision.write(out_dir / GATE)
     summary: dict[str, Any] = encode(decision)
     return {key: value for key, value in summary.items() if key not in ("checks", "comparisons")}
@@ -79,22 +79,22 @@ def judge_release(
 def executed_engines(build_dir: Path) -> list[tuple[JudgedEngine, str | None]]:
     """Every engine that was executed, and the file of its predictions below the build folder."""
     parity = ParityTable.read(build_dir / PARITY)
-    engines = []
-    for row in EngineTable.read(build_dir / ENGINES).engines:
-        if not row.ready:
+    judged_engines = []
+    for engine in EngineTable.read(build_dir / ENGINES).engines:
+        if not engine.ready:
             continue
-        name = str(row.id)
-        check = parity.check(name)
-        report = KpiReport.read(build_dir / row.kpi) if row.kpi else None
-        engine = JudgedEngine(
-            name,
+        engine_id = str(engine.id)
+        check = parity.check(engine_id)
+        report = KpiReport.read(build_dir / engine.kpi) if engine.kpi else None
+        judged = JudgedEngine(
+            engine_id,
             report,
-            f"build/{row.kpi or ENGINES}",
+            f"build/{engine.kpi or ENGINES}",
             check.mean_px if check else None,
             check.budget_px if check else None,
         )
-        engines.append((engine, row.predictions))
-    return engines
+        judged_engines.append((judged, engine.predictions))
+    return judged_engines
 
 
 def _compare_all(
@@ -108,7 +108,7 @@ def _compare_all(
     """The result of the comparison, and the differences of each engine of the candidate.
 
     Args:
-        candidates: engine name -> its predictions.
+        candidates: engine id -> its predictions.
     """
     if gate.champion is None:
         return ChampionResult(
@@ -123,31 +123,31 @@ def _compare_all(
             raise InputError(f"none of its engines runs here: {'; '.join(absent)}")
         shared = shared_keypoints(store, opened[0].num_keypoints)
         predictions: dict[str, Predictions] = {}
-        differences, engines = {}, {}
-        for name, candidate in candidates.items():
+        differences, champion_engines = {}, {}
+        for engine_id, candidate in candidates.items():
             if candidate.faces != faces:
-                raise InputError(f"build: {name} was judged on other faces than those of crop")
-            rival = _champion_engine(name, opened)
+                raise InputError(f"build: {engine_id} was judged on other faces than those of crop")
+            rival = _champion_engine(engine_id, opened)
             if rival.name not in predictions:
                 predictions[rival.name] = predict_model(rival, shared, evaluate.batch_size)
             old, new = predictions[rival.name], only_shared(candidate, shared)
-            engines[name] = _write(rival, old, shared, evaluate, out_dir)
-            differences[name] = compare(shared, old, new, evaluate, gate.comparison)
+            champion_engines[engine_id] = _write(rival, old, shared, evaluate, out_dir)
+            differences[engine_id] = compare(shared, old, new, evaluate, gate.comparison)
     except InputError as error:
         return ChampionResult(ChampionState.NOT_COMPARABLE, str(error), folder.name), {}
     why = "judged again on these faces, engine by engine"
     if shared.num_keypoints != store.num_keypoints:
         why += f"; on the first {shared.num_keypoints} keypoints, which both schemes have"
-    return ChampionResult(ChampionState.COMPARED, why, folder.name, engines), differences
+    return ChampionResult(ChampionState.COMPARED, why, folder.name, champion_engines), differences
 
 
-def _champion_engine(name: str, opened: Sequence[CandidateModel]) -> CandidateModel:
+def _champion_engine(engine_id: str, opened: Sequence[CandidateModel]) -> CandidateModel:
     """The champion's engine of the same target and precision, else its most precise engine here."""
     order = ("fp32", "fp16", "int8")
     return min(
         opened,
         key=lambda row: (
-            row.name != name,
+            row.name != engine_id,
             order.index(EngineId.parse(row.name).precision),
             row.name,
         ),
@@ -155,21 +155,21 @@ def _champion_engine(name: str, opened: Sequence[CandidateModel]) -> CandidateMo
 
 
 def _write(
-    engine: CandidateModel,
+    rival: CandidateModel,
     engine_predictions: Predictions,
     store: CropStore,
     evaluate: EvaluateParams,
     out_dir: Path,
 ) -> ChampionEngine:
     """Write the report and predictions of a champion's engine; returns its name and the paths."""
-    stem = out_dir / "champion" / engine.name.replace("/", ".")
+    stem = out_dir / "champion" / rival.name.replace("/", ".")
     kpi, predictions = (Path(f"{stem}.{kind}") for kind in ("kpi.json", "predictions.npz"))
     if not kpi.exists():
         kpi.parent.mkdir(exist_ok=True)
         judge_kpi(store, engine_predictions, evaluate).write(kpi)
         engine_predictions.save(predictions)
     return ChampionEngine(
-        engine.name,
+        rival.name,
         kpi.relative_to(out_dir).as_posix(),
         predictions.relative_to(out_dir).as_posix(),
     )

@@ -127,10 +127,11 @@ def _bring_record(
             f"{expected.model} version {choice.version}: its signed release manifest is for"
             f" {release.model} version {release.version}"
         )
-    if choice.entry is not None and choice.entry.release != release.digest:
+    if choice.entry is not None and choice.entry.release_digest != release.digest:
         raise InputError(
             f"{expected.model} version {choice.version}: its signed release manifest is for release"
-            f" {release.digest[:12]}, but release {str(choice.entry.release)[:12]} was promoted"
+            f" {release.digest[:12]}, but release {str(choice.entry.release_digest)[:12]} was"
+            " promoted"
         )
     return release
 

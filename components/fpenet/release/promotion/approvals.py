@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fpenet.core.errors import InputError
 from fpenet.core.records import FileRecord, encode
@@ -39,11 +39,11 @@ class SignedApproval:
     """The signed content of an approval.
 
     Attributes:
-        release: digest of the release.
+        release_digest: digest of the release.
         when, until: ISO 8601 times.
     """
 
-    release: str
+    release_digest: str
     model: str
     version: str
     name: str
@@ -61,6 +61,8 @@ class SignedApproval:
 @dataclass(frozen=True, slots=True)
 class ApprovalFile(FileRecord):
     """An approval and its signature, as a file of the release store."""
+
+    format_version: ClassVar[int] = 2
 
     approval: SignedApproval
     signature: str
@@ -103,7 +105,7 @@ def sign_approval(
         raise InputError(f"the {key.public} signed {release.name}; another person must approve")
     until = now + timedelta(hours=promote.approval_hours)
     approval = SignedApproval(
-        release=release.digest,
+        release_digest=release.digest,
         model=release.model,
         version=release.version,
         name=release.name,
@@ -164,9 +166,10 @@ def _checked(data: bytes, name: str, release: Release, approvers: Sequence[Publi
         approval.reason,
         datetime.fromisoformat(approval.until).astimezone(timezone.utc),
     )
-    if approval.release != release.digest:
+    if approval.release_digest != release.digest:
         raise InputError(
-            f"the approval by the {parsed.by} is for release {approval.release[:12]}, not this one"
+            f"the approval by the {parsed.by} is for release {approval.release_digest[:12]},"
+            " not this one"
         )
     if parsed.by.id == release.released_by.id:
         raise InputError(f"the {parsed.by} signed the release; its approval does not count")
@@ -211,8 +214,8 @@ def approve_version(params: Params, version: str, reason: str, key: SigningKey) 
     )
 
 
-def _folder(release: str) -> str:
-    return f"approvals/{release}/"
+def _folder(release_digest: str) -> str:
+    return f"approvals/{release_digest}/"
 
 
 def _text(time: datetime) -> str:

@@ -39,7 +39,7 @@ class PromotionDecision:
         sequence: number of the ledger entry; None: nothing was changed.
     """
 
-    action: PromotionOutcome
+    outcome: PromotionOutcome
     model: str
     requested: str | None
     name: str | None
@@ -55,7 +55,7 @@ class PromotionDecision:
         )
         named = f" ({self.name})" if self.name else ""
         why = f": {'; '.join(self.reasons)}" if self.reasons else ""
-        return f"{words}{named} {self.action}{why}"
+        return f"{words}{named} {self.outcome}{why}"
 
 
 def write_on_page(
@@ -63,11 +63,11 @@ def write_on_page(
 ) -> None:
     """Write the decision on a version's page: the first line of its description, and a tag."""
     why = f": {'; '.join(decision.reasons)}" if decision.reasons else ""
-    text = f"{decision.action} at {entry.when}, sequence {decision.sequence}{why}"
+    text = f"{decision.outcome} at {entry.when}, sequence {decision.sequence}{why}"
     description = with_decision(version.description, decision, entry.when)
     versions.set_description(decision.model, version.version, description)
     tags = {PROMOTION_TAG: text[:_LONGEST_TAG]}
-    if decision.action is PromotionOutcome.PROMOTED:
+    if decision.outcome is PromotionOutcome.PROMOTED:
         tags[ENTRY_TAG] = entry_json(entry)
     versions.tag_version(decision.model, version.version, tags)
 
@@ -85,6 +85,6 @@ def with_decision(description: str, decision: PromotionDecision, when: str) -> s
     # Model card
     """
     reasons = "; ".join(" ".join(reason.split()) for reason in decision.reasons)
-    text = f"{_WORDS[decision.action]}{': ' if reasons else ''}{reasons}"
+    text = f"{_WORDS[decision.outcome]}{': ' if reasons else ''}{reasons}"
     line = f"{text} ({when}, sequence {decision.sequence})"
     return f"{line}\n\n{_DECISION_LINE.sub('', description)}"

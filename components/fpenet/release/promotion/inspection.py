@@ -80,10 +80,10 @@ def _mismatches(release: Release, version: RegisteredVersion) -> list[str]:
     signed, registered = (release.model, release.version), (version.model, version.version)
     if signed != registered:
         return [f"its {RELEASE_MANIFEST} is for {' version '.join(signed)}"]
-    if release.digest != version.release:
+    if release.digest != version.release_digest:
         return [
             f"its {RELEASE_MANIFEST} is for release {release.digest[:12]}, not"
-            f" {version.release[:12]}"
+            f" {version.release_digest[:12]}"
         ]
     return []
 
@@ -166,13 +166,13 @@ def _opened(folder: Path) -> Path:
 def _wrong_points(folder: Path, trusted: Sequence[PublicKey]) -> list[str]:
     """The failures of the golden points of each engine that can run on this machine."""
     reasons: list[str] = []
-    for target in sorted(path for path in folder.glob("deployable/*") if path.is_dir()):
+    for target_dir in sorted(path for path in folder.glob("deployable/*") if path.is_dir()):
         try:
-            checked = check_golden(target, trusted)
+            checked = check_golden(target_dir, trusted)
         except InputError as error:
             reasons.append(_without(folder, error))
             continue
-        reasons += [f"{one.engine}: {reason}" for one in checked for reason in one.reasons]
+        reasons += [f"{one.engine_id}: {reason}" for one in checked for reason in one.reasons]
     return reasons
 
 

@@ -30,11 +30,11 @@ from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import (
     POINTER,
-    Head,
     LedgerAction,
     LedgerEntry,
+    ReleasePointer,
     move,
-    read_head,
+    read_pointer,
     take_token,
 )
 
@@ -71,7 +71,7 @@ def deployable_version(params: Params) -> str | None:
     store = release_store(params)
     if store.read(POINTER) is None:
         return None
-    entry = read_head(store, read_trusted(params.trust.public_keys)).entry
+    entry = read_pointer(store, read_trusted(params.trust.public_keys)).entry
     return entry.version if entry and entry.model == params.register_.deployable_model else None
 
 
@@ -85,7 +85,7 @@ def pending_request(params: Params) -> bool:
     trusted = read_trusted(params.trust.public_keys)
     with mlflow_errors():
         requested = versions.find_alias(params.register_.deployable_model, DEPLOYABLE)
-    return requested != read_head(release_store(params), trusted).version
+    return requested != read_pointer(release_store(params), trusted).version
 
 
 def decide_request(params: Params) -> PromotionDecision | None:
@@ -100,16 +100,16 @@ def decide_request(params: Params) -> PromotionDecision | None:
     store, model = release_store(params), params.register_.deployable_model
     if not pending_request(params):
         return None
-    head = take_token(store, trusted)
-    if head.entry and head.entry.model != model:
+    pointer = take_token(store, trusted)
+    if pointer.entry and pointer.entry.model != model:
         raise InputError(
-            f"{params.promote.store}: the pointer is for {head.entry.model}, not {model}"
+            f"{params.promote.store}: the pointer is for {pointer.entry.model}, not {model}"
         )
     with mlflow_errors(), TemporaryDirectory(prefix="fpenet-promotion-") as folder:
         requested = versions.find_alias(model, DEPLOYABLE)
-        if requested == head.version:
+        if requested == pointer.version:
             return None
-        inspection = _inspect(params, store, requested, head, Path(folder), trusted)
+        inspection = _inspect(params, store, requested, pointer, Path(folder), trusted)
         try:
             manifest_digest = None
             if not inspection.reasons:
@@ -119,8 +119,8 @@ def decide_request(params: Params) -> PromotionDecision | None:
                 raise Superseded(f"the alias {DEPLOYABLE} changed during the decision")
             entry = move(
                 store,
-                head,
-                _entry(model, requested, inspection, head, manifest_digest),
+                pointer,
+                _entry(model, requested, inspection, pointer, manifest_digest),
                 key,
                 trusted,
             )
@@ -131,13 +131,13 @@ def decide_request(params: Params) -> PromotionDecision | None:
                 model,
                 requested,
                 name,
-                head.version,
+                pointer.version,
                 (str(error),),
                 None,
             )
         decision = _decision(entry, requested, inspection)
         write_on_page(decision, inspection.version, entry)
-        if decision.action is PromotionOutcome.REFUSED:
+        if decision.outcome is PromotionOutcome.REFUSED:
             _reset_alias(decision)
     return decision
 
@@ -146,16 +146,16 @@ def _inspect(
     params: Params,
     store: Store,
     requested: str | None,
-    head: Head,
+    pointer: ReleasePointer,
     folder: Path,
     trusted: Sequence[PublicKey],
 ) -> Inspection:
     """Inspect the requested version, and collect every reason against its promotion."""
     model = params.register_.deployable_model
     if requested is None:
-        assert head.version is not None  # otherwise alias and pointer agree
+        assert pointer.version is not None  # otherwise alias and pointer agree
         reason = f"the alias {DEPLOYABLE} was removed; request another version, or roll back"
-        return Inspection(folder, versions.read_version(model, head.version), None, (reason,))
+        return Inspection(folder, versions.read_version(model, pointer.version), None, (reason,))
     version = versions.read_version(model, requested)
     fetch_release(version, folder)
     release, reasons = inspect_release(version, folder, trusted, params.register_.required_targets)
@@ -170,7 +170,7 @@ def _entry(
     model: str,
     requested: str | None,
     inspection: Inspection,
-    head: Head,
+    pointer: ReleasePointer,
     manifest_digest: str | None,
 ) -> LedgerEntry:
     """The ledger entry to be signed; after a refusal the deployable version stays the same.
@@ -178,10 +178,10 @@ def _entry(
     Args:
         manifest_digest: digest of the published release manifest; None after a refusal.
     """
-    refused, release, before = bool(inspection.reasons), inspection.release, head.entry
+    refused, release, before = bool(inspection.reasons), inspection.release, pointer.entry
     now: Release | LedgerEntry | None = before if refused or release is None else release
     approved = [f"{one.by.name}: {one.reason}" for one in inspection.approvals]
-    digest = now.digest if isinstance(now, Release) else now.release if now else None
+    digest = now.digest if isinstance(now, Release) else now.release_digest if now else None
     return LedgerEntry(
         sequence=0,
         token=0,
@@ -190,7 +190,7 @@ def _entry(
         model=model,
         version=now.version if now else None,
         name=now.name if now else None,
-        release=digest,
+        release_digest=digest,
         digests={
             **(now.digests if now else {}),
             **({MANIFEST_DIGEST: manifest_digest} if manifest_digest else {}),

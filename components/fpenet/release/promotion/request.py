@@ -9,7 +9,7 @@ from fpenet.release.evidence import DEPLOYABLE
 from fpenet.release.registry import versions
 from fpenet.release.registry.tracking import mlflow_errors
 from fpenet.release.store.open_store import release_store
-from fpenet.release.store.pointer import LedgerEntry, read_head
+from fpenet.release.store.pointer import LedgerEntry, read_pointer
 
 _POLL_SECONDS = 0.5
 
@@ -48,14 +48,14 @@ def request_promotion(
     """
     store, trusted = release_store(params), read_trusted(params.trust.public_keys)
     version = version_number(params, version)
-    before = read_head(store, trusted)
+    before = read_pointer(store, trusted)
     with mlflow_errors():
         versions.set_alias(params.register_.deployable_model, DEPLOYABLE, version)
     if before.entry and before.version == version:
         return version, before.entry
     end = time.monotonic() + patience_seconds
     while time.monotonic() < end:
-        entry = read_head(store, trusted).entry
+        entry = read_pointer(store, trusted).entry
         if entry and entry.sequence > before.sequence and entry.requested == version:
             return version, entry
         time.sleep(_POLL_SECONDS)

@@ -32,8 +32,8 @@ from fpenet.release.store.pointer import (
     LedgerEntry,
     entry_json,
     move,
-    read_head,
     read_history,
+    read_pointer,
     take_token,
 )
 
@@ -74,7 +74,7 @@ def roll_back(params: Params, to: str | None, who: str, why: str) -> LedgerEntry
             model=model,
             version=old.version,
             name=release.name,
-            release=release.digest,
+            release_digest=release.digest,
             digests={**release.digests, MANIFEST_DIGEST: record},
             who=who,
             why=why,
@@ -83,7 +83,9 @@ def roll_back(params: Params, to: str | None, who: str, why: str) -> LedgerEntry
         try:
             entry = _move(store, history.entries[0], rollback, key, trusted)
         except Superseded:
-            versions.set_alias(model, DEPLOYABLE, read_head(store, trusted).version or old.version)
+            versions.set_alias(
+                model, DEPLOYABLE, read_pointer(store, trusted).version or old.version
+            )
             raise
         versions.tag_version(model, old.version, {ENTRY_TAG: entry_json(entry)})
     return entry
@@ -144,9 +146,9 @@ def _inspected(
     fetch_release(version, folder)
     required = params.register_.required_targets
     release, reasons = inspect_release(version, folder, trusted, required)
-    if release is not None and release.digest != old.release:
+    if release is not None and release.digest != old.release_digest:
         reasons.append(
-            f"its release is {release.digest[:12]}, but {str(old.release)[:12]} was promoted"
+            f"its release is {release.digest[:12]}, but {str(old.release_digest)[:12]} was promoted"
         )
     if release is None or reasons:
         raise InputError(f"{old.name} (version {old.version}) is refused: {'; '.join(reasons)}")
@@ -169,17 +171,17 @@ def _move(
         ConnectionError: other runs took tokens at every try.
     """
     for _ in range(_TAKES):
-        head = take_token(store, trusted)
-        assert head.entry is not None
-        if head.version == expected.version:
-            return head.entry  # only the alias differed, or the watcher already decided it
-        if head.entry != seen:
+        pointer = take_token(store, trusted)
+        assert pointer.entry is not None
+        if pointer.version == expected.version:
+            return pointer.entry  # only the alias differed, or the watcher already decided it
+        if pointer.entry != seen:
             raise Superseded(
-                f"the pointer moved to {head.entry.name} (sequence {head.sequence}) in between;"
-                " nothing was rolled back"
+                f"the pointer moved to {pointer.entry.name} (sequence {pointer.sequence}) in"
+                " between; nothing was rolled back"
             )
         try:
-            return move(store, head, expected, key, trusted)
+            return move(store, pointer, expected, key, trusted)
         except Superseded:
             continue  # the watcher took a token; our next token makes it invalid
     raise ConnectionError(f"other runs changed the pointer at each of {_TAKES} tries; run again")

@@ -83,7 +83,7 @@ def register_release(
     curve = read_curve(inputs["train"])
     reasons = refusals(evidence, register.required_targets)
     key = _required_key() if register.encrypt else None
-    encryption = encryption_of(evidence.release, key)
+    encryption = encryption_of(evidence.release_digest, key)
     tags = version_tags(evidence, reasons) | {ENCRYPTION_TAG: encryption}
     card = inputs["report"] / CARD
     if not card.exists():
@@ -96,9 +96,11 @@ def register_release(
     with tracking.mlflow_errors(), TemporaryDirectory(prefix="fpenet-encrypted-") as scratch:
         plain: dict[str, str] = {}
         if key is not None:
-            artifacts, plain = encrypt_artifacts(artifacts, evidence.release, key, Path(scratch))
+            artifacts, plain = encrypt_artifacts(
+                artifacts, evidence.release_digest, key, Path(scratch)
+            )
         experiment_id = tracking.find_experiment(register.experiment)
-        run = tracking.find_run(experiment_id, evidence.release) or tracking.log_run(
+        run = tracking.find_run(experiment_id, evidence.release_digest) or tracking.log_run(
             experiment_id,
             tags=tags,
             params=flat_params(evidence.manifests),
@@ -189,7 +191,7 @@ def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
     unfinished = unfinished_targets(evidence.engines)
     training, kpi = evidence.training, evidence.kpi
     return ReleaseSummary(
-        release=evidence.release,
+        release_digest=evidence.release_digest,
         candidate=not reasons,
         alias=None if reasons else CANDIDATE,
         refused=tuple(reasons),

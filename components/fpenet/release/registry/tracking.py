@@ -90,11 +90,11 @@ def find_experiment(name: str) -> str:
     return str(experiment.experiment_id)
 
 
-def find_run(experiment_id: str, release: str) -> LoggedRun | None:
-    """The finished run of ``release``; None if there is none."""
+def find_run(experiment_id: str, release_digest: str) -> LoggedRun | None:
+    """The finished run of a release; None if there is none."""
     runs = MlflowClient().search_runs(
         [experiment_id],
-        f"tags.`{RELEASE_TAG}` = '{release}' and attributes.status = 'FINISHED'",
+        f"tags.`{RELEASE_TAG}` = '{release_digest}' and attributes.status = 'FINISHED'",
         order_by=["attributes.start_time ASC"],
         max_results=1,
     )

@@ -28,13 +28,13 @@ class RegisteredVersion:
     """A version of a registered model.
 
     Attributes:
-        release: digest of its release, from its tag; empty if the tag is missing.
+        release_digest: digest of its release, from its tag; empty if the tag is missing.
         run_id: the run that stores its files; empty if there is none.
     """
 
     model: str
     version: str
-    release: str
+    release_digest: str
     run_id: str
     description: str
 
@@ -63,10 +63,10 @@ def find_named(model: str, name: str) -> str | None:
     return str(rows[0].version) if rows else None
 
 
-def find_version(model: str, release: str) -> str | None:
-    """The number of the version of ``model`` for ``release``; None if there is none."""
+def find_version(model: str, release_digest: str) -> str | None:
+    """The number of the version of ``model`` for the release; None if there is none."""
     rows = MlflowClient().search_model_versions(
-        f"name = '{model}' and tags.`{RELEASE_TAG}` = '{release}'"
+        f"name = '{model}' and tags.`{RELEASE_TAG}` = '{release_digest}'"
     )
     return str(min(int(row.version) for row in rows)) if rows else None
 
@@ -84,15 +84,15 @@ def register_version(
         one stays and the other is deleted.
     """
     client = MlflowClient()
-    release = tags[RELEASE_TAG]
-    existing = find_version(model, release)
+    release_digest = tags[RELEASE_TAG]
+    existing = find_version(model, release_digest)
     if existing is not None:
         return existing
     _ensure_model(client, model)
     created = client.create_model_version(
         model, source=source, run_id=run_id, tags=dict(tags), description=description
     )
-    first = find_version(model, release)
+    first = find_version(model, release_digest)
     if first is not None and int(first) < int(created.version):
         client.delete_model_version(model, str(created.version))
         return first

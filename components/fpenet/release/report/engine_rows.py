@@ -17,7 +17,7 @@ class EngineRow:
             80x80 crop.
     """
 
-    engine: EngineSummary
+    summary: EngineSummary
     first: bool
     p99_ms: float | None
     threads: int
@@ -38,7 +38,7 @@ def engine_table(evidence: Evidence) -> list[EngineRow]:
         rows.append(
             EngineRow(
                 summary,
-                not rows or rows[-1].engine.target != engine.target,
+                not rows or rows[-1].summary.target != engine.target,
                 single.p99_ms if single else None,
                 single.threads if single else 1,
                 best.faces_per_second if best else None,

@@ -34,7 +34,7 @@ def write_card(evidence: Evidence, reasons: Sequence[str]) -> str:
     Args:
         reasons: against the promotion of the release; empty where it may be promoted.
     """
-    sections = [f"# Model card of release `{evidence.release[:12]}`\n\n{_verdict(reasons)}"]
+    sections = [f"# Model card of release `{evidence.release_digest[:12]}`\n\n{_verdict(reasons)}"]
     sections += [f"## {title}\n\n{write(evidence)}" for title, write in SECTIONS.items()]
     return "\n\n".join([*sections, _links(evidence)]) + "\n"
 
@@ -224,7 +224,7 @@ def _versions(evidence: Evidence) -> str:
     champion = evidence.verdict.champion
     return "\n".join(
         [
-            f"- Release `{evidence.release}`",
+            f"- Release `{evidence.release_digest}`",
             f"- Weights `{evidence.manifests['train'].content[:16]}`, bundles"
             f" `{evidence.manifests['bundle'].content[:16]}`",
             f"- Champion: {champion.state.words}"

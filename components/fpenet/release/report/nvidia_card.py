@@ -13,9 +13,9 @@ KPI_PX = {"all": 6.1, "eyes": 3.33, "mouth": 2.96}
 UNIT = "tight/image_px"
 """The unit of our KPI report with the same definition."""
 LATENCY_MS = {
-    name: target.card.latency_ms
-    for name, target in TARGETS.items()
-    if target.card and target.card.latency_ms
+    target: gpu_target.card.latency_ms
+    for target, gpu_target in TARGETS.items()
+    if gpu_target.card and gpu_target.card.latency_ms
 }
 """Target -> latency in milliseconds at batch 1, FP16, measured by trtexec."""
 MAX_YAW = 60

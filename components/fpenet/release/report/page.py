@@ -50,7 +50,7 @@ class ChampionSummary:
 
     Attributes:
         why: the result of the comparison, or the reason why there is none.
-        engine: the champion's engine that the page shows, ``target/precision``.
+        engine_id: the champion's engine that the page shows, ``target/precision``.
         kpi: KPI report of that engine; None where there is no champion.
         predictions: of that engine on the judged faces.
         release_predictions: of the release's engine that it was compared with.
@@ -58,7 +58,7 @@ class ChampionSummary:
 
     name: str
     why: str
-    engine: str = ""
+    engine_id: str = ""
     kpi: KpiReport | None = None
     predictions: Predictions | None = None
     release_predictions: Predictions | None = None
@@ -92,7 +92,7 @@ class Page:
         return ChampionSummary(
             name,
             champion.why,
-            compared[ours].engine,
+            compared[ours].engine_id,
             KpiReport.read(gate / compared[ours].kpi),
             load_predictions(gate / compared[ours].predictions),
             load_predictions(build / str(files[ours])),
@@ -190,11 +190,11 @@ class Page:
                 {"title": chart.title, "caption": chart.caption, "svg": svg}
             )
         engines = engine_table(evidence)
-        judged = [row for row in engines if row.engine.p50_ms and row.engine.passed]
+        judged = [row for row in engines if row.summary.p50_ms and row.summary.passed]
         checks = sorted(evidence.verdict.checks, key=lambda one: one.passed)
         comparisons = comparison_table(evidence.verdict.comparisons)
         return {
-            "release": evidence.release,
+            "release_digest": evidence.release_digest,
             "reasons": self.reasons,
             "kpi": kpi,
             "normaliser": short(kpi),
@@ -210,7 +210,7 @@ class Page:
             "metrics": list(dict.fromkeys(row.metric for row in evidence.verdict.comparisons)),
             "parity": evidence.parity,
             "engines": engines,
-            "fastest": min(judged, key=lambda row: row.engine.p50_ms or np.inf, default=None),
+            "fastest": min(judged, key=lambda row: row.summary.p50_ms or np.inf, default=None),
             "unfinished": {k: v for k, v in unfinished_targets(evidence.engines).items() if v},
             "with_faces": with_faces,
             "worst": [asdict(one) for one in worst],
@@ -231,16 +231,16 @@ def comparison_table(
     The table has the slices that the verdict depends on, and others where a loss is possible.
     """
     shown = {
-        (row.engine, row.slice)
+        (row.engine_id, row.slice)
         for row in rows
         if row.required or (row.change is not None and not row.passed)
     }
     table: dict[str, dict[str, dict[str, EngineDifference]]] = {}
     for row in rows:
-        if (row.engine, row.slice) in shown:
+        if (row.engine_id, row.slice) in shown:
             attribute, _, value = (row.slice or "all faces").partition("=")
             faces = f"{attribute.replace('_', ' ')} {value}".strip()
-            table.setdefault(row.engine, {}).setdefault(faces, {})[row.metric] = row
+            table.setdefault(row.engine_id, {}).setdefault(faces, {})[row.metric] = row
     return table
 
 

@@ -49,7 +49,11 @@ def report_release(
     report(3, _STEPS, "steps")
     (out_dir / CARD).write_text(write_card(evidence, reasons), encoding="utf-8")
     report(4, _STEPS, "steps")
-    return {"release": evidence.release, "promotable": not reasons, "charts": len(page.charts)}
+    return {
+        "release_digest": evidence.release_digest,
+        "promotable": not reasons,
+        "charts": len(page.charts),
+    }
 
 
 def templates() -> jinja2.Environment:

@@ -26,17 +26,17 @@ ENCRYPTION_TAG = "fpenet.encryption"
 _SECRET = ("trainable", "deployable", "onnx")
 
 
-def encryption_of(release: str, key: ModelKey | None) -> str:
+def encryption_of(release_digest: str, key: ModelKey | None) -> str:
     """The encryption of a release: ``none``, or the cipher and the id of the key.
 
     Args:
-        release: the digest of the release; its first bytes are the salt.
+        release_digest: the digest of the release; its first bytes are the salt.
     """
-    return f"{CIPHER} {key.id(_salt(release))}" if key else PLAIN
+    return f"{CIPHER} {key.id(_salt(release_digest))}" if key else PLAIN
 
 
 def encrypt_artifacts(
-    artifacts: Iterable[tuple[Path, str]], release: str, key: ModelKey, into: Path
+    artifacts: Iterable[tuple[Path, str]], release_digest: str, key: ModelKey, into: Path
 ) -> tuple[list[tuple[Path, str]], dict[str, str]]:
     """Encrypt the artifacts that contain weights, into copies below ``into``.
 
@@ -56,13 +56,13 @@ def encrypt_artifacts(
         folders.add(folder)
         for file in files_of(path) if path.is_dir() else [path]:
             name = f"{folder}/{file.relative_to(path if path.is_dir() else path.parent).as_posix()}"
-            encrypt_file(file, into / name, name, key, _salt(release))
+            encrypt_file(file, into / name, name, key, _salt(release_digest))
             plain[name] = digest_file(file)
     return readable + [(into / folder, folder) for folder in sorted(folders)], plain
 
 
-def open_file(source: Path, target: Path, name: str) -> None:
-    """Write ``source`` to ``target``; an encrypted file is decrypted with the model key.
+def open_file(source: Path, destination: Path, name: str) -> None:
+    """Write ``source`` to ``destination``; an encrypted file is decrypted with the model key.
 
     Args:
         name: path of the file in the run, e.g. ``deployable/cpu/model.json``.
@@ -71,12 +71,12 @@ def open_file(source: Path, target: Path, name: str) -> None:
         InputError: the file is encrypted and the model key is not set, or is another key.
     """
     if not is_encrypted(source):
-        shutil.copyfile(source, target)
+        shutil.copyfile(source, destination)
         return
     key = current_model_key()
     if key is None:
         raise InputError(f"{name} is encrypted and the model key is not set; set {VARIABLE}")
-    decrypt_file(source, target, name, key)
+    decrypt_file(source, destination, name, key)
 
 
 def open_folder(folder: Path) -> None:
@@ -93,5 +93,5 @@ def open_folder(folder: Path) -> None:
             open_file(path, path, f"{folder.name}/{path.relative_to(folder).as_posix()}")
 
 
-def _salt(release: str) -> bytes:
-    return bytes.fromhex(release)[:SALT_BYTES]
+def _salt(release_digest: str) -> bytes:
+    return bytes.fromhex(release_digest)[:SALT_BYTES]

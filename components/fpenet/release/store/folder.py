@@ -42,15 +42,15 @@ class FileStore:
                 raise InputError(f"{self.folder / name}: the store already has other content")
 
     def keep_file(self, name: str, path: Path) -> None:
-        target, expected = self.folder / name, digest_file(path)
-        if not target.exists():
+        destination, expected = self.folder / name, digest_file(path)
+        if not destination.exists():
             partial = self._partial(name)
             shutil.copyfile(path, partial)
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
-            partial.replace(target)
-        if digest_file(target) != expected:
-            raise InputError(f"{target}: the store already has other content; remove it")
+            partial.replace(destination)
+        if digest_file(destination) != expected:
+            raise InputError(f"{destination}: the store already has other content; remove it")
 
     def fetch(self, name: str, path: Path) -> None:
         if not (self.folder / name).is_file():

@@ -11,7 +11,7 @@ The sequence number gives the order of the entries; the times are for informatio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from fpenet.core.errors import InputError
 from fpenet.core.records import FileRecord, Identifier
@@ -27,7 +27,7 @@ _TAKES = 1000
 
 
 class LedgerAction(Identifier):
-    """What became of a promotion request."""
+    """What a ledger entry records: a decision on a promotion request, or a rollback."""
 
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
@@ -41,9 +41,10 @@ class LedgerEntry(FileRecord):
     Attributes:
         sequence: number of the entry, from 1.
         token: the token of the run that made the decision.
-        action: the decision.
+        action: the decision, or the rollback.
         requested: the requested version.
-        model, version, name, release: the deployable version after this decision; None: none yet.
+        model, version, name, release_digest: the deployable version after this decision; None:
+            none yet.
         digests: stage -> digest of its content, for that release.
         who, why: the requester and the reason.
         when: time of the decision, by the clock of the machine that made it.
@@ -52,6 +53,8 @@ class LedgerEntry(FileRecord):
         signature: of all other fields.
     """
 
+    format_version: ClassVar[int] = 2
+
     sequence: int
     token: int
     action: LedgerAction
@@ -59,7 +62,7 @@ class LedgerEntry(FileRecord):
     model: str
     version: str | None
     name: str | None
-    release: str | None
+    release_digest: str | None
     digests: Mapping[str, str]
     who: str
     why: str
@@ -80,26 +83,18 @@ class LedgerEntry(FileRecord):
 
 
 @dataclass(frozen=True, slots=True)
-class PointerFile(FileRecord):
-    """``pointer.json``: the attributes are those of ``Head``."""
-
-    token: int
-    entry: LedgerEntry | None
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The content of ``pointer.json``.
+class ReleasePointer(FileRecord):
+    """``pointer.json``.
 
     Attributes:
+        token: the latest token; 0: there is no pointer yet.
         entry: the latest ledger entry, or None.
-        token: the latest token.
-        tag: the tag of this content in the store; None: there is no pointer yet.
     """
 
-    entry: LedgerEntry | None
+    format_version: ClassVar[int] = 2
+
     token: int
-    tag: str | None
+    entry: LedgerEntry | None
 
     @property
     def sequence(self) -> int:
@@ -112,28 +107,32 @@ class Head:
         return self.entry.version if self.entry else None
 
 
-def read_head(store: Store, trusted: Sequence[PublicKey]) -> Head:
+def read_pointer(store: Store, trusted: Sequence[PublicKey]) -> ReleasePointer:
     """Read the release pointer from the store and check its signature.
 
     Raises:
         InputError: it is not a release pointer, or no trusted key signed it.
     """
+    return _read_tagged(store, trusted)[0]
+
+
+def _read_tagged(store: Store, trusted: Sequence[PublicKey]) -> tuple[ReleasePointer, str | None]:
+    """The release pointer and the tag of its content in the store; None: there is none yet."""
     stored = store.read(POINTER)
     if stored is None:
-        return Head(None, 0, None)
-    pointer = PointerFile.parse(stored.data, f"{POINTER} of the release store")
-    head = Head(pointer.entry, pointer.token, stored.tag)
-    if head.entry is not None:
-        check_entry(head.entry, trusted)
-        if head.token < head.entry.token:
+        return ReleasePointer(0, None), None
+    pointer = ReleasePointer.parse(stored.data, f"{POINTER} of the release store")
+    if pointer.entry is not None:
+        check_entry(pointer.entry, trusted)
+        if pointer.token < pointer.entry.token:
             raise InputError(
-                f"{POINTER} of the release store: its token is {head.token}, but its entry has the"
-                f" later token {head.entry.token}"
+                f"{POINTER} of the release store: its token is {pointer.token}, but its entry has"
+                f" the later token {pointer.entry.token}"
             )
-    return head
+    return pointer, stored.tag
 
 
-def take_token(store: Store, trusted: Sequence[PublicKey]) -> Head:
+def take_token(store: Store, trusted: Sequence[PublicKey]) -> ReleasePointer:
     """Take the next token, which makes all earlier tokens invalid.
 
     Returns:
@@ -143,19 +142,24 @@ def take_token(store: Store, trusted: Sequence[PublicKey]) -> Head:
         ConnectionError: other runs changed the pointer at every try.
     """
     for _ in range(_TAKES):
-        head = read_head(store, trusted)
+        pointer, tag = _read_tagged(store, trusted)
+        taken = replace(pointer, token=pointer.token + 1)
         try:
-            store.swap(POINTER, _head_text(head.entry, head.token + 1), head.tag)
+            store.swap(POINTER, _text(taken.tree()), tag)
         except Superseded:
             continue  # another run took a token between the read and the write
-        return replace(head, token=head.token + 1)
+        return taken
     raise ConnectionError(
         f"{POINTER} of the release store: other runs changed it at each of {_TAKES} tries"
     )
 
 
 def move(
-    store: Store, based_on: Head, entry: LedgerEntry, key: SigningKey, trusted: Sequence[PublicKey]
+    store: Store,
+    based_on: ReleasePointer,
+    entry: LedgerEntry,
+    key: SigningKey,
+    trusted: Sequence[PublicKey],
 ) -> LedgerEntry:
     """Sign ``entry`` and make it the latest ledger entry.
 
@@ -170,20 +174,20 @@ def move(
         Superseded: another run moved the pointer or took a token since; nothing has changed.
         ConnectionError: the store accepted the pointer but returns another one.
     """
-    head = read_head(store, trusted)
-    if head.token != based_on.token:
+    pointer, tag = _read_tagged(store, trusted)
+    if pointer.token != based_on.token:
         raise Superseded(
-            f"this run has token {based_on.token}, but another run took token {head.token} and"
+            f"this run has token {based_on.token}, but another run took token {pointer.token} and"
             " decides now"
         )
-    if head.entry != based_on.entry:
-        raise Superseded(f"the pointer is at sequence {head.sequence}, not {based_on.sequence}")
-    if head.entry is not None:
-        store.keep(_history(head.sequence), _text(head.entry.tree()))
-    previous = head.entry.digest if head.entry else None
-    fresh = replace(entry, token=head.token, sequence=head.sequence + 1, previous=previous)
+    if pointer.entry != based_on.entry:
+        raise Superseded(f"the pointer is at sequence {pointer.sequence}, not {based_on.sequence}")
+    if pointer.entry is not None:
+        store.keep(_history(pointer.sequence), _text(pointer.entry.tree()))
+    previous = pointer.entry.digest if pointer.entry else None
+    fresh = replace(entry, token=pointer.token, sequence=pointer.sequence + 1, previous=previous)
     fresh = replace(fresh, signature=str(sign(fresh.content, key)))
-    store.swap(POINTER, _head_text(fresh, head.token), head.tag)
+    store.swap(POINTER, _text(replace(pointer, entry=fresh).tree()), tag)
     _read_back(store, fresh, trusted)
     return fresh
 
@@ -199,11 +203,11 @@ def entry_sequence(text: str) -> int:
 
 
 def _read_back(store: Store, entry: LedgerEntry, trusted: Sequence[PublicKey]) -> None:
-    head = read_head(store, trusted)
-    if head.entry == entry:
+    pointer = read_pointer(store, trusted)
+    if pointer.entry == entry:
         return
     name = _history(entry.sequence)
-    later = store.read(name) if head.sequence > entry.sequence else None
+    later = store.read(name) if pointer.sequence > entry.sequence else None
     if later is None or LedgerEntry.parse(later.data, name) != entry:
         raise ConnectionError(
             f"{POINTER} of the release store: sequence {entry.sequence} was written but is not"
@@ -238,12 +242,12 @@ def read_history(store: Store, trusted: Sequence[PublicKey], witnessed: int = 0)
     """
     problems: list[str] = []
     try:
-        head = read_head(store, trusted)
+        pointer = read_pointer(store, trusted)
     except InputError as error:
         return History((), (str(error),))
-    entries = [head.entry] if head.entry else []
-    expected = head.entry.previous if head.entry else None
-    for sequence in range(head.sequence - 1, 0, -1):
+    entries = [pointer.entry] if pointer.entry else []
+    expected = pointer.entry.previous if pointer.entry else None
+    for sequence in range(pointer.sequence - 1, 0, -1):
         stored = store.read(_history(sequence))
         if stored is None:
             problems.append(f"ledger entry {sequence} was removed")
@@ -267,7 +271,7 @@ def read_history(store: Store, trusted: Sequence[PublicKey], witnessed: int = 0)
             )
         entries.append(entry)
         expected = entry.previous
-    problems += _put_back(store, head.sequence, witnessed)
+    problems += _put_back(store, pointer.sequence, witnessed)
     return History(tuple(entries), tuple(problems))
 
 
@@ -289,10 +293,6 @@ def _put_back(store: Store, sequence: int, witnessed: int) -> list[str]:
 
 def _history(sequence: int) -> str:
     return f"history/{sequence:08d}.json"
-
-
-def _head_text(entry: LedgerEntry | None, token: int) -> bytes:
-    return _text(PointerFile(token, entry).tree())
 
 
 def _text(value: Any) -> bytes:
