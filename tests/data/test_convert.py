@@ -16,6 +16,7 @@ from PIL import Image
 
 from fpenet.data.convert import WRITERS, convert_labels
 from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.sample import FaceSample
 from fpenet.params import Params
 from tests.conftest import TinyLabels
@@ -71,7 +72,7 @@ def test_what_is_written_is_read_again(
     said = convert_labels(first, data, to, second)
     assert (said["faces"], said["written"], said["rejected"]) == (3, 3, {})
     labelled = read_labels(second, data)
-    assert (labelled.num_keypoints, find_format(second)) == (4, to)
+    assert (labelled.num_keypoints, find_format(LabelSource(second))) == (4, to)
     for face, found in zip(faces, labelled.samples, strict=True):
         np.testing.assert_allclose(found.points, face.points, atol=1e-9)
         np.testing.assert_allclose(found.face_box, face.face_box, atol=1e-9)
