@@ -86,7 +86,7 @@ def test_a_broken_annotation_is_named_and_the_others_are_read(
 
 
 def test_an_image_outside_the_folder_is_refused(tmp_path: Path) -> None:
-    images = ({"id": 7, "file_name": "../a.png"},)
+    images = ({"id": 7, "file_name": "../b.png"},)
     (face,) = read_coco(LabelSource(write(tmp_path / "set", annotation([1, 2, 2]), images=images)))
     assert isinstance(face, UnreadFace)
     assert face.refusal.reason == "image outside"
@@ -94,5 +94,7 @@ def test_an_image_outside_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_another_object_is_no_coco_file(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text('{"images": [], "labels": []}')
-    with pytest.raises(ValueError, match=r"labels\.json: a COCO file is an object with the lists"):
+    with pytest.raises(
+        ValueError, match=r"no COCO file \(an object with the lists images and annotations"
+    ):
         list(read_coco(LabelSource(tmp_path)))

@@ -48,8 +48,8 @@ def test_points_without_their_image_or_with_two_are_refused(tmp_path: Path) -> N
     alone, two = read_pts_set(LabelSource(tmp_path))
     assert isinstance(alone, UnreadFace)
     assert isinstance(two, UnreadFace)
-    assert "one image of its name (png, jpg); it has none" in alone.refusal.detail
-    assert "it has two.png, two.jpg" in two.refusal.detail
+    assert f"no image of this name; looked for {tmp_path}/alone.*" in alone.refusal.detail
+    assert "has two.jpg, two.png; it must have one image" in two.refusal.detail
 
 
 @pytest.mark.parametrize(

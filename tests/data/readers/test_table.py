@@ -80,7 +80,11 @@ def test_a_parquet_keeps_its_types(tmp_path: Path) -> None:
         pytest.param("a.png,1,up,0", "y1 is 'up'; it must be a number", id="text"),
         pytest.param("a.png,1,2,maybe", "occluded1 is 'maybe'; it must be 0 or 1", id="flag"),
         pytest.param("a.png,,,", "a row without a point", id="nothing"),
-        pytest.param("/etc/a.png,1,2,0", "is absolute", id="absolute"),
+        pytest.param(
+            "/etc/b.png,1,2,0",
+            "no such image; looked for /etc/b.png; a.png is there",
+            id="absolute",
+        ),
         pytest.param(",1,2,0", "must be a path", id="no name"),
     ],
 )

@@ -1,8 +1,8 @@
 """Read text tables of Excel and others: CSV of unknown encoding, separator and decimal mark.
 
 Encodings: UTF-8 and UTF-16, with or without a byte order mark, else Windows-1252. Separators:
-comma, semicolon, tab; a first line ``sep=;`` is followed. Decimal commas are read where the separator is
-no comma and no cell has a decimal point.
+comma, semicolon, tab; a first line ``sep=;`` is followed. Decimal commas are read where the
+separator is no comma and no cell has a decimal point.
 """
 
 import codecs

@@ -1,9 +1,9 @@
 """Reader and writer of TAO/Sloth JSON: images with FiducialPoints and FaceBbox annotations.
 
 Input: ``labels.json``, or every ``*.json`` of the folder that has such records, or one file. Does:
-converts keypoint numbers from 1-based to 0-based; reads coordinates as floats; pairs boxes with keypoints. Output:
-one LabelledFace for each FiducialPoints annotation. Source: TAO Toolkit's FPENet data format; as in
-TAO, keys are matched by their parts and independent of upper and lower case.
+converts keypoint numbers from 1-based to 0-based; reads coordinates as floats; pairs boxes with
+keypoints. Output: one LabelledFace for each FiducialPoints annotation. Source: TAO Toolkit's FPENet
+data format; as in TAO, keys are matched by their parts and independent of upper and lower case.
 """
 
 import json
