@@ -66,19 +66,15 @@ def test_a_broken_file_that_is_named_is_an_error(
 def test_a_table_of_excel_is_read(
     tmp_path: Path, params_with: Callable[..., Params], separator: str, encoding: str
 ) -> None:
-    comma = "." if separator == "," else ","
-    rows = [
-        ["filename", "x1", "y1", "x2", "y2", "größe"],
-        ["ä.png", "1.5", "2", "30.25", "40", "7.5"],
-    ]
-    text = "\r\n".join(separator.join(cell for cell in row) for row in rows)
-    head, row = text.split("\r\n")
-    row = row.replace(".", comma).replace(f"{comma}png", ".png")
-    (tmp_path / "faces.csv").write_bytes(f"{head}\r\n{row}\r\n".encode(encoding))
+    mark = "." if separator == "," else ","
+    head = ["filename", "x1", "y1", "x2", "y2", "weight"]
+    row = ["ä.png", f"1{mark}5", "2", f"30{mark}25", "40", f"7{mark}5"]
+    text = f"{separator.join(head)}\r\n{separator.join(row)}\r\n"
+    (tmp_path / "faces.csv").write_bytes(text.encode(encoding))
     Image.new("L", (64, 48)).save(tmp_path / "ä.png")
     (sample,) = read_labels(tmp_path, params_with().data).samples
     assert sample.points.tolist() == [[1.5, 2.0], [30.25, 40.0]]
-    assert (sample.image, sample.attributes) == ("ä.png", {"größe": 7.5})
+    assert (sample.image, sample.attributes) == ("ä.png", {"weight": 7.5})
 
 
 def test_columns_of_a_table_may_have_other_names(
