@@ -142,7 +142,8 @@ class ImageSearch:
         if name.absolute:
             yield os.path.normpath(name.path)
             return
-        for base in (beside, self.folders.root, *self._image_bases()):
+        below = [] if ".." in name.path.split("/") else self._image_bases()
+        for base in (beside, self.folders.root, *below):
             yield os.path.normpath(f"{base}/{name.path}")
 
     def _image_bases(self) -> list[Path]:
