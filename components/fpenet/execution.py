@@ -17,6 +17,7 @@ from typing import Any
 from fpenet.core.errors import InputError
 from fpenet.core.files import locked
 from fpenet.core.stage_folder import lock_of, partial_folder
+from fpenet.data.readers.image_folders import image_folders
 from fpenet.data.sources.dvc_pointer import check_pointer
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_code, digest_dataset, digest_json
@@ -44,7 +45,8 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
                 f"data.labels: {labels} does not exist; run `make setup` for the embedded set, or"
                 " set it to the folder or label file of a data set"
             )
-        digests["labels"] = digest_dataset(labels)
+        folders = image_folders(labels, params.data.images, params.data.follow_links)
+        digests["labels"] = digest_dataset(labels, folders.images, folders.follow_links)
     sections = {name: params.section(name).model_dump(mode="json") for name in stage.sections}
     for key in stage.reads_folders:
         folder = sections[stage.name][key]
@@ -82,7 +84,10 @@ def run_stage(
         verify(folder)
     pending = stage_key(stage, inputs, params)
     if stage.reads_labels:
-        check_pointer(Path(params.data.labels))
+        labels, data = Path(params.data.labels), params.data
+        check_pointer(labels)
+        if images := image_folders(labels, data.images, data.follow_links).images:
+            check_pointer(images)
     if rank > 0:
         return _assist(stage, rank, out_dir, inputs, params, pending)
     out_dir.parent.mkdir(parents=True, exist_ok=True)

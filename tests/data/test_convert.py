@@ -16,6 +16,7 @@ from PIL import Image
 
 from fpenet.data.convert import WRITERS, convert_labels
 from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.sample import FaceSample
 from fpenet.params import Params
 from tests.conftest import TinyLabels
@@ -71,7 +72,7 @@ def test_what_is_written_is_read_again(
     said = convert_labels(first, data, to, second)
     assert (said["faces"], said["written"], said["rejected"]) == (3, 3, {})
     labelled = read_labels(second, data)
-    assert (labelled.num_keypoints, find_format(second)) == (4, to)
+    assert (labelled.num_keypoints, find_format(LabelSource(second))) == (4, to)
     for face, found in zip(faces, labelled.samples, strict=True):
         np.testing.assert_allclose(found.points, face.points, atol=1e-9)
         np.testing.assert_allclose(found.face_box, face.face_box, atol=1e-9)
@@ -106,8 +107,10 @@ def test_points_of_300w_hold_places_only_and_say_so(
     assert said["lost"] == {"face box": 22, "hidden keypoints": 1, "occlusion level": 22}
     with (out / "rejected.csv").open() as file:
         rows = {(row["image"], row["reason"]): row["detail"] for row in csv.DictReader(file)}
+    missing = rows["images/s021_0.png", "image missing"]
+    assert missing.startswith("labels.json, record 23: images/s021_0.png: no such image; looked")
     assert rows == {
-        ("images/s021_0.png", "image missing"): "labels.json, record 23: s021_0.png: no such file",
+        ("images/s021_0.png", "image missing"): missing,
         ("images/s020_0.png", "unlabelled keypoint"): (
             "keypoint 3 is unlabelled; a .pts file needs every keypoint"
         ),
@@ -147,7 +150,7 @@ def test_what_cannot_be_converted_leaves_nothing(
         convert_labels(folder, data, "xml", tmp_path / "new")
     with pytest.raises(ValueError, match="faces exists; name a new folder"):
         convert_labels(folder, data, "coco", folder)
-    with pytest.raises(ValueError, match=r"is in .*faces, the folder of the set"):
+    with pytest.raises(ValueError, match=r"is in .*faces, a folder of the set"):
         convert_labels(folder, data, "coco", folder / "coco")
     for record in tiny_labels.records:
         del record["annotations"][1]["P3x"], record["annotations"][1]["P3y"]

@@ -45,27 +45,28 @@ def _insert(path: Path, pattern: str, replacement: str) -> None:
 
 _READER = """
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace, finite_number
 from fpenet.data.rejected import Refusal
 
 
-def detects_dots(labels: Path) -> bool:
-    return any(labels.glob("*.dots"))
+def detects_dots(source: LabelSource) -> bool:
+    return bool(source.files(".dots"))
 
 
-def read_dots(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | UnreadFace]:
-    for file in sorted(labels.glob("*.dots")):
+def read_dots(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
+    for file in source.select("dots file", lambda file: True, ".dots"):
         for number, line in enumerate(file.read_text().splitlines(), 1):
-            image, *values = line.split()
+            name, *values = line.split()
             where = f"{file.name}, line {number}"
             try:
                 numbers = [finite_number("a coordinate", value) for value in values]
+                image = source.image(name, file)
             except Refusal as refusal:
-                yield UnreadFace(image, where, refusal)
+                yield UnreadFace(name, where, refusal)
                 continue
             points = np.array(numbers).reshape(-1, 2)
             yield LabelledFace(image, where, points, np.ones(len(points), bool))
@@ -136,11 +137,11 @@ ADDITIONS = {
     "reader": Addition(
         {
             ("data/readers/__init__.py", "READERS"): (
-                "from fpenet.data.readers.dots import detects_dots, read_dots\n\n",
+                "from fpenet.data.readers.tools.dots import detects_dots, read_dots\n\n",
                 '    "dots": Reader(detects_dots, read_dots, "dots (*.dots)"),\n',
             )
         },
-        {"components/fpenet/data/readers/dots.py": _READER},
+        {"components/fpenet/data/readers/tools/dots.py": _READER},
     ),
     "data_check": Addition(
         {

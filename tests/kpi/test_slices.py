@@ -33,7 +33,7 @@ def test_yaw_goes_to_the_nearest_camera_and_above_60_degrees_is_a_slice_of_its_o
 
 
 def test_every_camera_of_multi_pie_has_its_own_yaw() -> None:
-    from fpenet.data.readers.multi_pie import YAW_DEG
+    from fpenet.data.readers.datasets.multi_pie import YAW_DEG
 
     assert {camera: float(yaw_camera(yaw)) for camera, yaw in YAW_DEG.items()} == YAW_DEG
 

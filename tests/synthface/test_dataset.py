@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from fpenet.data.readers import read_labels
-from fpenet.data.readers.multi_pie import YAW_DEG
+from fpenet.data.readers.datasets.multi_pie import YAW_DEG
 from fpenet.keypoints import scheme_for
 from fpenet.params import Params
 from synthface import (

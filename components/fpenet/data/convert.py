@@ -20,12 +20,13 @@ import numpy as np
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.images import place_image
-from fpenet.data.readers import read_labels
-from fpenet.data.readers.coco import write_coco
-from fpenet.data.readers.label_studio import write_label_studio
-from fpenet.data.readers.pts import write_pts_set
-from fpenet.data.readers.sloth import ABOUT, write_sloth
-from fpenet.data.readers.table import write_table_set
+from fpenet.data.readers import read_labels, source_of_labels
+from fpenet.data.readers.general.coco import write_coco
+from fpenet.data.readers.general.pts import write_pts_set
+from fpenet.data.readers.general.table import write_table_set
+from fpenet.data.readers.label_source import ABOUT
+from fpenet.data.readers.tools.label_studio import write_label_studio
+from fpenet.data.readers.tools.sloth import write_sloth
 from fpenet.data.rejected import Refusal, Rejected
 from fpenet.data.sample import FaceSample
 from fpenet.params import DataParams
@@ -65,9 +66,9 @@ def convert_labels(labels: Path, data: DataParams, to: str, out_dir: Path) -> di
         raise InputError(f"--to is {to}; it must be one of {', '.join(WRITERS)}")
     if out_dir.exists():
         raise InputError(f"{out_dir} exists; name a new folder")
-    root = (labels if labels.is_dir() else labels.parent).resolve()
-    if out_dir.resolve().is_relative_to(root):
-        raise InputError(f"{out_dir} is in {root}, the folder of the set; name another folder")
+    for folder in source_of_labels(labels, data).search.folders.digested:
+        if out_dir.resolve().is_relative_to(folder):
+            raise InputError(f"{out_dir} is in {folder}, a folder of the set; name another folder")
     labelled = read_labels(labels, data)
     if not labelled.samples:
         first = labelled.rejected[0]

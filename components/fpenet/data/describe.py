@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fpenet.core.errors import InputError
+from fpenet.core.records import encode
 from fpenet.data.checks.faces import LabelledFaces, labelled_faces
 from fpenet.data.overlay import PICTURE_PX, draw_face
 from fpenet.data.readers.labelled_set import LabelledSet
@@ -47,6 +48,7 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
     return {
         "dataset": labelled.name,
         "num_keypoints": labelled.num_keypoints,
+        "origins": encode(labelled.origins),
         "faces": len(labelled.samples) + len(labelled.rejected),
         "usable": len(checked.kept),
         "drops": dict(drops.most_common()),

@@ -85,6 +85,12 @@ class StorageParams(Section):
 class DataParams(Section):
     labels: str
     """Folder of a labelled data set, or its label file; a local path or ``s3://bucket/prefix``."""
+    images: str | None
+    """Folder of the images; None: the folder of the labels, or ``images`` beside it."""
+    follow_links: bool
+    """Images may be links that lead out of the folders of the labels and of ``images``."""
+    columns: dict[str, str]
+    """Column of our table -> name of that column in the table; ``{k}`` is a keypoint's number."""
     format: Annotated[str, Registered(("fpenet.data.readers:READERS",), ("auto",))]
     name: Name | Literal["auto"]
     """Selects the gate's thresholds; auto: the name in the data set, or of its folder."""

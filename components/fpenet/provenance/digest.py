@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -39,9 +40,25 @@ def digest_json(value: Any) -> str:
     return digest_bytes(canonical_json(value))
 
 
-def files_of(folder: Path) -> list[Path]:
-    """Every regular file below ``folder``, sorted by its relative path."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def files_of(folder: Path, follow_links: bool = False) -> list[Path]:
+    """Every regular file below ``folder``, sorted by its relative path.
+
+    Args:
+        follow_links: also those below links to folders; each folder once.
+    """
+    if not follow_links:
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+    files: list[Path] = []
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        files += (path for name in names if (path := Path(parent, name)).is_file())
+    return sorted(files)
 
 
 def digest_files(folder: Path, files: Iterable[Path]) -> str:
@@ -49,10 +66,18 @@ def digest_files(folder: Path, files: Iterable[Path]) -> str:
     return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})
 
 
-def digest_dataset(path: Path) -> str:
-    """Digest of a labelled set: of a folder, or of the folder that contains the label file."""
+def digest_dataset(path: Path, images: Path | None = None, follow_links: bool = False) -> str:
+    """Digest of a labelled set: of a folder, or of the folder that contains the label file.
+
+    Args:
+        images: the folder of the images, where they are outside of that folder.
+        follow_links: files below links to folders are part of the set.
+    """
     folder = path if path.is_dir() else path.parent
-    return digest_files(folder, files_of(folder))
+    labels = digest_files(folder, files_of(folder, follow_links))
+    if images is None:
+        return labels
+    return digest_json([labels, digest_files(images, files_of(images, follow_links))])
 
 
 @cache

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from fpenet.data.readers import find_format, read_labels
-from fpenet.data.readers.coco import read_coco
+from fpenet.data.readers.general.coco import read_coco
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
 from fpenet.params import Params
 
@@ -35,7 +36,7 @@ def test_points_are_pixel_indices_and_a_box_starts_at_the_corner_of_a_pixel(tmp_
     keypoints = [10, 20, 2, 0, 0, 0, 30.5, 12.25, 1]
     about = {"subject": 12, "occlusion_level": 3, "camera": "051", "yaw": -15, "odd": [1]}
     folder = write(tmp_path / "set", annotation(keypoints, bbox=[8, 9, 30, 20], attributes=about))
-    (face,) = read_coco(folder)
+    (face,) = read_coco(LabelSource(folder))
     assert isinstance(face, LabelledFace)
     expected = np.array([[10, 20], [np.nan, np.nan], [30.5, 12.25]])
     assert np.array_equal(face.points, expected, equal_nan=True)
@@ -51,7 +52,7 @@ def test_images_may_lie_in_a_folder_of_their_own(
     folder = write(tmp_path / "set", annotation([10, 20, 2]))
     (folder / "images").mkdir()
     (folder / "a.png").rename(folder / "images/a.png")
-    assert find_format(folder) == "coco"
+    assert find_format(LabelSource(folder)) == "coco"
     (sample,) = read_labels(folder, params_with().data).samples
     assert (sample.image, sample.image_size) == ("images/a.png", (64, 48))
 
@@ -76,7 +77,7 @@ def test_a_broken_annotation_is_named_and_the_others_are_read(
     tmp_path: Path, broken: object, said: str
 ) -> None:
     folder = write(tmp_path / "set", broken, annotation([1, 2, 2]))
-    first, second = read_coco(folder)
+    first, second = read_coco(LabelSource(folder))
     assert isinstance(first, UnreadFace)
     assert isinstance(second, LabelledFace)
     assert said in first.refusal.detail
@@ -85,13 +86,13 @@ def test_a_broken_annotation_is_named_and_the_others_are_read(
 
 
 def test_an_image_outside_the_folder_is_refused(tmp_path: Path) -> None:
-    images = ({"id": 7, "file_name": "../a.png"},)
-    (face,) = read_coco(write(tmp_path / "set", annotation([1, 2, 2]), images=images))
+    images = ({"id": 7, "file_name": "../b.png"},)
+    (face,) = read_coco(LabelSource(write(tmp_path / "set", annotation([1, 2, 2]), images=images)))
     assert isinstance(face, UnreadFace)
     assert face.refusal.reason == "image outside"
 
 
 def test_another_object_is_no_coco_file(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text('{"images": [], "labels": []}')
-    with pytest.raises(ValueError, match=r"labels\.json: a COCO file is an object with the lists"):
-        list(read_coco(tmp_path))
+    with pytest.raises(ValueError, match=r"no COCO file \(an object with the lists images and"):
+        list(read_coco(LabelSource(tmp_path)))

@@ -13,8 +13,9 @@ from PIL import Image
 
 from fpenet.data.labelling.tasks import results_of
 from fpenet.data.readers import find_format, read_labels
-from fpenet.data.readers.label_studio import read_label_studio
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
+from fpenet.data.readers.tools.label_studio import read_label_studio
 from fpenet.params import Params
 
 
@@ -46,7 +47,7 @@ def test_percent_become_pixels_and_flags_are_read(tmp_path: Path) -> None:
         },
     ]
     folder = write(tmp_path / "set", {"result": results, "completed_by": 7}, subject="s4")
-    (face,) = read_label_studio(folder)
+    (face,) = read_label_studio(LabelSource(folder))
     assert isinstance(face, LabelledFace)
     # 0 % is the left edge, half a pixel before the first centre; 100 % of 100 px is row 99.5.
     assert np.array_equal(
@@ -65,7 +66,9 @@ def test_two_people_are_two_faces_and_a_skipped_task_is_none(tmp_path: Path) -> 
         {"result": [point("1", 2, 2)], "was_cancelled": True},
         {"result": [point("1", 3, 3)], "completed_by": 5},
     )
-    found = [face for face in read_label_studio(folder) if isinstance(face, LabelledFace)]
+    found = [
+        face for face in read_label_studio(LabelSource(folder)) if isinstance(face, LabelledFace)
+    ]
     assert [face.attributes["labeller"] for face in found] == ["ann@lab", "5"]
     assert found[1].where == "export.json, task 1, annotation 3"
 
@@ -81,7 +84,7 @@ def test_what_is_written_is_read_back(
     points, visible = np.array([row[:2] for row in rows]), np.array([row[2] for row in rows])
     results = results_of(points, visible, (200, 100), (3.0, 4.0, 50.0, 60.0), 2)
     folder = write(tmp_path_factory.mktemp("set"), {"result": results})
-    (face,) = read_label_studio(folder)
+    (face,) = read_label_studio(LabelSource(folder))
     assert isinstance(face, LabelledFace)
     assert np.allclose(face.points, points, rtol=0, atol=1e-6)
     assert face.visible.tolist() == visible.tolist()
@@ -91,7 +94,7 @@ def test_what_is_written_is_read_back(
 
 def test_the_format_is_found_by_looking(tmp_path: Path, params_with: Callable[..., Params]) -> None:
     folder = write(tmp_path / "set", {"result": [point("1", 1, 1), point("2", 20, 20)]})
-    assert find_format(folder) == "label_studio"
+    assert find_format(LabelSource(folder)) == "label_studio"
     labelled = read_labels(folder, params_with({"data.labels": str(folder)}).data)
     assert labelled.num_keypoints == 2
     assert labelled.samples[0].image_size == (200, 100)
@@ -116,17 +119,19 @@ def test_the_format_is_found_by_looking(tmp_path: Path, params_with: Callable[..
     ],
 )
 def test_a_broken_annotation_is_named(tmp_path: Path, results: object, message: str) -> None:
-    (unread,) = read_label_studio(write(tmp_path / "set", {"result": results}))
+    (unread,) = read_label_studio(LabelSource(write(tmp_path / "set", {"result": results})))
     assert isinstance(unread, UnreadFace)
     assert unread.where == "export.json, task 1, annotation 1"
     assert message in unread.refusal.detail
 
 
 def test_images_outside_and_tasks_of_nobody_are_refused(tmp_path: Path) -> None:
-    (unread,) = read_label_studio(write(tmp_path / "set", {"result": []}, image="?d=../b.png"))
+    (unread,) = read_label_studio(
+        LabelSource(write(tmp_path / "set", {"result": []}, image="?d=../b.png"))
+    )
     assert isinstance(unread, UnreadFace)
     assert unread.refusal.reason == "image outside"
-    (unread,) = read_label_studio(write(tmp_path / "set"))
+    (unread,) = read_label_studio(LabelSource(write(tmp_path / "set")))
     assert isinstance(unread, UnreadFace)
     assert unread.refusal.detail == "not labelled yet"
     assert not unread.refusal.broken

@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from fpenet.data.readers import read_labels
-from fpenet.data.readers.multi_pie import YAW_DEG, describe_name, read_subjects
+from fpenet.data.readers.datasets.multi_pie import YAW_DEG, describe_name, read_subjects
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Floats
 from fpenet.params import Params

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.general.pts import read_pts, read_pts_set
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import UnreadFace
-from fpenet.data.readers.pts import read_pts, read_pts_set
 from fpenet.data.rejected import Refusal
 from fpenet.params import Params
 
@@ -31,7 +32,7 @@ def test_a_tree_of_points_beside_images_is_read_in_order(
         path.parent.mkdir()
         path.write_text(TEXT)
         Image.new("RGB", (400, 300)).save(path.parent / image)
-    assert find_format(tmp_path) == "pts"
+    assert find_format(LabelSource(tmp_path)) == "pts"
     labelled = read_labels(tmp_path, params_with().data)
     assert [sample.image for sample in labelled.samples] == ["afw/a_1.png", "indoor/b_2.JPG"]
     assert labelled.num_keypoints == 2
@@ -44,11 +45,11 @@ def test_points_without_their_image_or_with_two_are_refused(tmp_path: Path) -> N
         (tmp_path / name).write_text(TEXT)
     for name in ("two.png", "two.jpg"):
         Image.new("L", (8, 8)).save(tmp_path / name)
-    alone, two = read_pts_set(tmp_path)
+    alone, two = read_pts_set(LabelSource(tmp_path))
     assert isinstance(alone, UnreadFace)
     assert isinstance(two, UnreadFace)
-    assert "one image of its name (png, jpg); it has none" in alone.refusal.detail
-    assert "it has two.png, two.jpg" in two.refusal.detail
+    assert f"no image of this name; looked for {tmp_path}/alone.*" in alone.refusal.detail
+    assert "has two.jpg, two.png; it must have one image" in two.refusal.detail
 
 
 @pytest.mark.parametrize(

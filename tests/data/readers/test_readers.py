@@ -103,7 +103,11 @@ def test_a_missing_picture_rejects_its_face_with_file_and_row(
     labelled = read(tiny_labels.write(), params_with)
     (rejected,) = labelled.rejected
     assert (len(labelled.samples), rejected.face, rejected.reason) == (20, 20, "image missing")
-    assert rejected.detail == "labels.json, record 21: s020_0.png: no such file"
+    assert rejected.detail == (
+        "labels.json, record 21: images/s020_0.png: no such image; looked for"
+        f" {tiny_labels.folder}/images/s020_0.png,"
+        f" {tiny_labels.folder}/images/images/s020_0.png; images/s000_0.png is there"
+    )
 
 
 @pytest.mark.parametrize(

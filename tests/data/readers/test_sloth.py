@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
-from fpenet.data.readers.sloth import read_box, read_points, read_sloth
+from fpenet.data.readers.tools.sloth import read_box, read_points, read_sloth
 from fpenet.data.rejected import Refusal
 from tests.conftest import TinyLabels
 
@@ -84,7 +85,7 @@ def test_each_face_of_a_picture_gets_the_box_around_its_own_points(tmp_path: Pat
     (tmp_path / "labels.json").write_text(
         json.dumps([{"filename": "a.png", "annotations": annotations}])
     )
-    faces = list(read_sloth(tmp_path))
+    faces = list(read_sloth(LabelSource(tmp_path)))
     boxes = [face.face_box for face in faces if isinstance(face, LabelledFace)]
     assert boxes == [(0, 0, 10, 10), (100, 0, 10, 10), None]
 
@@ -93,7 +94,7 @@ def test_a_broken_record_leaves_the_others_readable(tiny_labels: TinyLabels) -> 
     tiny_labels.records[3]["annotations"] = "none"
     records = [*tiny_labels.records[:5], ["not", "a", "record"], *tiny_labels.records[6:]]
     (tiny_labels.folder / "labels.json").write_text(json.dumps(records))
-    faces = list(read_sloth(tiny_labels.folder))
+    faces = list(read_sloth(LabelSource(tiny_labels.folder)))
     unread = [face for face in faces if isinstance(face, UnreadFace)]
     assert sum(isinstance(face, LabelledFace) for face in faces) == 18
     assert [one.where for one in unread] == ["labels.json, record 4", "labels.json, record 6"]
@@ -102,7 +103,7 @@ def test_a_broken_record_leaves_the_others_readable(tiny_labels: TinyLabels) -> 
 
 def test_a_face_without_keypoints_is_set_aside_but_not_broken(tiny_labels: TinyLabels) -> None:
     tiny_labels.records[0]["annotations"].pop()
-    first = next(iter(read_sloth(tiny_labels.write())))
+    first = next(iter(read_sloth(LabelSource(tiny_labels.write()))))
     assert isinstance(first, UnreadFace)
     assert (first.refusal.reason, first.refusal.broken) == ("no keypoints", False)
 
@@ -113,4 +114,4 @@ def test_every_label_file_of_a_folder_is_read(tiny_labels: TinyLabels) -> None:
     (folder / "labels.json").rename(folder / "a.json")
     (folder / "b.json").write_text(text)
     (folder / "dataset.json").write_text('{"name": "two"}')
-    assert len(list(read_sloth(folder))) == 40
+    assert len(list(read_sloth(LabelSource(folder)))) == 40

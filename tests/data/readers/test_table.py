@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.general.table import read_table_set
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
-from fpenet.data.readers.table import read_table_set
 from fpenet.params import Params
 
 HEAD = "filename,subject,occlusion_level,box_x,box_y,box_width,box_height,light,yaw,"
@@ -28,7 +29,7 @@ def write(folder: Path, text: str, name: str = "faces.csv") -> Path:
 def test_every_column_has_its_meaning(tmp_path: Path, params_with: Callable[..., Params]) -> None:
     rows = "a.png,s1,2,1,2,30,40,05,-15,3.5,4,0,5,6,1\na.png,s2,,,,,,07,3.25,7,8,,,,\n"
     folder = write(tmp_path / "set", f"{HEAD}{KEYPOINTS}\n{rows}")
-    assert find_format(folder) == "table"
+    assert find_format(LabelSource(folder)) == "table"
     labelled = read_labels(folder, params_with().data)
     first, second = labelled.samples
     assert first.points.tolist() == [[3.5, 4.0], [5.0, 6.0]]
@@ -42,7 +43,7 @@ def test_every_column_has_its_meaning(tmp_path: Path, params_with: Callable[...,
 
 def test_columns_that_start_at_0_are_keypoint_1(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", "filename,x_0,y_0,x_1,y_1\na.png,1,2,3,4\n")
-    (face,) = read_table_set(folder)
+    (face,) = read_table_set(LabelSource(folder))
     assert isinstance(face, LabelledFace)
     assert face.points.tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
@@ -61,7 +62,7 @@ def test_a_parquet_keeps_its_types(tmp_path: Path) -> None:
         "age": [31, None],
     }
     pq.write_table(pa.table(columns), tmp_path / "set/faces.parquet")
-    first, second = read_table_set(tmp_path / "set")
+    first, second = read_table_set(LabelSource(tmp_path / "set"))
     assert isinstance(first, LabelledFace)
     assert isinstance(second, LabelledFace)
     assert first.points.tolist() == [[1.5, 2.5], [3.0, 5.0]]
@@ -79,13 +80,17 @@ def test_a_parquet_keeps_its_types(tmp_path: Path) -> None:
         pytest.param("a.png,1,up,0", "y1 is 'up'; it must be a number", id="text"),
         pytest.param("a.png,1,2,maybe", "occluded1 is 'maybe'; it must be 0 or 1", id="flag"),
         pytest.param("a.png,,,", "a row without a point", id="nothing"),
-        pytest.param("/etc/a.png,1,2,0", "is absolute", id="absolute"),
+        pytest.param(
+            "/etc/b.png,1,2,0",
+            "no such image; looked for /etc/b.png; a.png is there",
+            id="absolute",
+        ),
         pytest.param(",1,2,0", "must be a path", id="no name"),
     ],
 )
 def test_a_broken_row_is_named_and_the_others_are_read(tmp_path: Path, row: str, said: str) -> None:
     folder = write(tmp_path / "set", f"filename,x1,y1,occluded1\n{row}\na.png,1,2,True\n")
-    first, second = read_table_set(folder)
+    first, second = read_table_set(LabelSource(folder))
     assert isinstance(first, UnreadFace)
     assert isinstance(second, LabelledFace)
     assert said in first.refusal.detail
@@ -109,16 +114,16 @@ def test_a_table_that_cannot_be_used_is_one_clear_line(
 ) -> None:
     folder = write(tmp_path / "set", head + "\n")
     with pytest.raises(ValueError, match=rf"faces\.csv: .*{said}"):
-        list(read_table_set(folder))
+        list(read_table_set(LabelSource(folder)))
 
 
 def test_two_tables_in_a_folder_are_not_guessed_between(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", "filename,x1,y1\na.png,1,2\n")
     write(folder, "filename,x1,y1\na.png,1,2\n", "more.csv")
     with pytest.raises(ValueError, match=r"has several tables, faces\.csv, more\.csv; name one"):
-        list(read_table_set(folder))
-    assert len(list(read_table_set(folder / "more.csv"))) == 1
-    assert find_format(folder / "more.csv") == "table"
+        list(read_table_set(LabelSource(folder)))
+    assert len(list(read_table_set(LabelSource(folder / "more.csv")))) == 1
+    assert find_format(LabelSource(folder / "more.csv")) == "table"
 
 
 def test_a_csv_about_images_is_joined_to_a_table(

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from fpenet.data.readers import find_format, read_labels
+from fpenet.data.readers.datasets.wflw import TO_68, read_wflw
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
-from fpenet.data.readers.wflw import TO_68, read_wflw
 from fpenet.keypoints import scheme_for
 from fpenet.params import Params
 
@@ -38,7 +39,7 @@ def test_both_lists_are_read_with_the_official_split(
 ) -> None:
     train, test = line("0--Parade/0_a.jpg"), line("37--Soccer/37_Soccer_b.jpg")
     root = write(tmp_path, train=train, test=test)
-    assert find_format(root) == "wflw"
+    assert find_format(LabelSource(root)) == "wflw"
     labelled = read_labels(root, params_with({"data.subject_per_image": True}).data)
     judged, trained = labelled.samples
     assert labelled.num_keypoints == 98
@@ -63,7 +64,7 @@ def test_the_event_of_a_picture_is_nobody(
 
 def test_attributes_are_words(tmp_path: Path) -> None:
     root = write(tmp_path, test=line("37--Soccer/37_Soccer_b.jpg"))
-    (face,) = read_wflw(root, None)
+    (face,) = read_wflw(LabelSource(root))
     assert isinstance(face, LabelledFace)
     assert face.attributes == {
         "pose": "large",
@@ -101,7 +102,7 @@ def test_the_map_mirrors_as_the_68_points_do() -> None:
 
 def test_the_older_list_has_no_rectangle(tmp_path: Path) -> None:
     root = write(tmp_path, test=line("0--Parade/0_a.jpg", rectangle="", flags=""))
-    (face,) = read_wflw(root, None)
+    (face,) = read_wflw(LabelSource(root))
     assert isinstance(face, LabelledFace)
     assert face.face_box is None
     assert face.attributes == {}
@@ -121,7 +122,7 @@ def test_a_broken_line_is_named_and_the_others_are_read(
     tmp_path: Path, text: str, said: str
 ) -> None:
     root = write(tmp_path, test=text + "\n" + line("0--Parade/0_a.jpg"))
-    first, second = read_wflw(root, None)
+    first, second = read_wflw(LabelSource(root))
     if said:
         assert isinstance(first, UnreadFace)
         assert said in first.refusal.detail
@@ -131,6 +132,6 @@ def test_a_broken_line_is_named_and_the_others_are_read(
 
 def test_an_image_outside_the_set_is_refused(tmp_path: Path) -> None:
     root = write(tmp_path / "set", test=line("../../a.jpg"))
-    (face,) = read_wflw(root, None)
+    (face,) = read_wflw(LabelSource(root))
     assert isinstance(face, UnreadFace)
     assert face.refusal.reason == "image outside"

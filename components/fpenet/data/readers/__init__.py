@@ -3,40 +3,41 @@
 Input: ``data.labels``. Does: detects the format, reads every face, determines the number of
 keypoints of the set, adds the columns of CSV files, reads the header of each image. Output: one
 LabelledSet; each face that could not be used is in ``rejected`` with file, row and reason.
+
+``tools/`` has the exports of labelling tools, ``general/`` the formats of many tools, ``datasets/``
+public data sets as they are downloaded.
 """
 
-import dataclasses
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.images import image_size
-from fpenet.data.readers.coco import detects_coco, read_coco
-from fpenet.data.readers.label_studio import detects_label_studio, read_label_studio
+from fpenet.data.readers.datasets.multi_pie import detects_multi_pie, read_multi_pie
+from fpenet.data.readers.datasets.wflw import detects_wflw, read_wflw
+from fpenet.data.readers.general.coco import detects_coco, read_coco
+from fpenet.data.readers.general.pts import detects_pts, read_pts_set
+from fpenet.data.readers.general.table import detects_table, read_table_set
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, LabelledSet, UnreadFace
-from fpenet.data.readers.multi_pie import detects_multi_pie, read_multi_pie
-from fpenet.data.readers.pts import detects_pts, read_pts_set
+from fpenet.data.readers.samples import SampleMaker, keypoints_of, origins_of, subject_pattern
 from fpenet.data.readers.sidecar import (
-    Attributes,
     dataset_name,
     folder_name,
     image_columns,
     own_scheme,
+    scheme_file,
 )
-from fpenet.data.readers.sloth import detects_sloth, read_sloth
-from fpenet.data.readers.table import detects_table, find_table, read_table_set
-from fpenet.data.readers.wflw import detects_wflw, read_wflw
+from fpenet.data.readers.tools.label_studio import detects_label_studio, read_label_studio
+from fpenet.data.readers.tools.sloth import detects_sloth, read_sloth
 from fpenet.data.rejected import Refusal, Rejected
-from fpenet.data.sample import FaceSample, keypoints_box
+from fpenet.data.sample import FaceSample
 from fpenet.params import DataParams
 
-__all__ = ["READERS", "LabelledSet", "find_format", "read_labels"]
+__all__ = ["READERS", "LabelledSet", "find_format", "read_labels", "source_of_labels"]
 
 _REPORT_EVERY = 2048
 
@@ -46,14 +47,29 @@ class Reader:
     """One format.
 
     Attributes:
-        detects: whether the folder or file is of this format.
-        read: takes the labels and the requested number of keypoints (None: all); returns faces.
+        detects: whether the set is of this format; opens only what it needs.
+        read: returns the faces.
         files: description of the files of the format, for messages.
     """
 
-    detects: Callable[[Path], bool]
-    read: Callable[[Path, int | None], Iterator[LabelledFace | UnreadFace]]
+    detects: Callable[[LabelSource], bool]
+    read: Callable[[LabelSource], Iterator[LabelledFace | UnreadFace]]
     files: str
+
+
+def source_of_labels(labels: Path, data: DataParams) -> LabelSource:
+    """The set at ``labels``, a folder or a label file, as readers take it.
+
+    Raises:
+        InputError: no such labels, or ``data.images`` is no folder.
+    """
+    return LabelSource(
+        labels,
+        images=data.images,
+        follow_links=data.follow_links,
+        keypoints=None if data.keypoints == "auto" else data.keypoints,
+        columns=data.columns,
+    )
 
 
 def read_labels(labels: Path, data: DataParams) -> LabelledSet:
@@ -63,19 +79,17 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
         InputError: the labels are missing or of an unknown format, there is no face, or a sidecar
             file is broken.
     """
-    if not labels.exists():
-        raise InputError(f"data.labels: {labels} does not exist")
-    root = labels if labels.is_dir() else labels.parent
     pattern = subject_pattern(data.subject_pattern)
-    format_name = find_format(labels) if data.format == "auto" else data.format
-    columns = image_columns(root, find_table(labels) if format_name == "table" else None)
-    requested = None if data.keypoints == "auto" else data.keypoints
-    faces = list(READERS[format_name].read(labels, requested))
-    num_keypoints = _keypoints_of(labels, faces, data.keypoints)
-    name = data.name
-    if name == "auto":
-        by_format = "multi_pie" if format_name == "multi_pie" else folder_name(root)
-        name = dataset_name(root) or by_format
+    source = source_of_labels(labels, data)
+    format_name = find_format(source) if data.format == "auto" else data.format
+    source.skipped.clear()  # what another format refused may be a label file of this one
+    faces = list(READERS[format_name].read(source))
+    columns = image_columns(source)
+    num_keypoints = keypoints_of(source, faces, data.keypoints)
+    maker = SampleMaker(
+        source, data, num_keypoints, columns, pattern, subjects_from=Counter(), boxes_from=Counter()
+    )
+    contested = source.search.contested()
     samples: list[FaceSample] = []
     rejected: list[Rejected] = []
     sizes: dict[str, tuple[int, int] | Refusal] = {}
@@ -83,67 +97,50 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
         try:
             if isinstance(face, UnreadFace):
                 raise face.refusal
-            size = _size_once(root, face.image, sizes)
-            about = columns.get(face.image, {})
-            samples.append(_sample(face, num_keypoints, size, about))
-            if samples[-1].subject is None:
-                subject = _subject_of_image(face.image, data.subject_per_image, pattern)
-                samples[-1] = dataclasses.replace(samples[-1], subject=subject)
+            if face.image in contested:
+                raise contested[face.image]
+            samples.append(maker.make(face, _size_once(source.root, face.image, sizes)))
         except Refusal as refusal:
             detail = f"{face.where}: {refusal.detail}"
             rejected.append(Rejected(face.image, number, refusal.reason, detail, refusal.broken))
         if number % _REPORT_EVERY == 0 or number + 1 == len(faces):
             report(number + 1, len(faces), "labels")
-    scheme = own_scheme(root, num_keypoints)
-    return LabelledSet(name, root.resolve(), num_keypoints, samples, rejected, scheme)
+    scheme, file = own_scheme(source, num_keypoints), scheme_file(source)
+    return LabelledSet(
+        _name_of(source, format_name) if data.name == "auto" else data.name,
+        source.root,
+        num_keypoints,
+        samples,
+        rejected,
+        scheme,
+        origins_of(format_name, maker, samples, scheme, file.name if file else None),
+    )
 
 
-def find_format(labels: Path) -> str:
+def find_format(source: LabelSource) -> str:
     """The format of a labelled set: the first of ``READERS`` that detects it.
 
     Raises:
-        InputError: no reader detects it.
+        InputError: no reader detects it; the message names the formats, and the files that could
+            not be read.
     """
     for name, reader in READERS.items():
-        if reader.detects(labels):
+        if reader.detects(source):
             return name
     known = "; ".join(f"{name}: {reader.files}" for name, reader in READERS.items())
-    raise InputError(f"data.labels: {labels} has no labels of a known format ({known})")
+    raise InputError(
+        f"data.labels: {source.labels} has no labels of a known format"
+        f" ({known}){source.describe_skipped()}"
+    )
 
 
-def subject_pattern(text: str) -> re.Pattern[str]:
-    """``data.subject_pattern``, compiled.
-
-    Raises:
-        InputError: not a regular expression with a group ``subject``.
-    """
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise InputError(f"data.subject_pattern is {text!r}: {error}") from None
-    if "subject" not in pattern.groupindex:
-        raise InputError(f"data.subject_pattern is {text!r}; it must have a group (?P<subject>...)")
-    return pattern
-
-
-def _keypoints_of(
-    labels: Path, faces: Iterable[LabelledFace | UnreadFace], expected: int | Literal["auto"]
-) -> int:
-    """K of the set: ``data.keypoints``, or the largest keypoint number of any face."""
-    read = [face for face in faces if isinstance(face, LabelledFace)]
-    if not read:
-        unread = next((face for face in faces if isinstance(face, UnreadFace)), None)
-        first = f"; the first face: {unread.where}: {unread.refusal.detail}" if unread else ""
-        raise InputError(f"{labels}: no usable face in it{first}")
-    largest = max(len(face.points) for face in read)
-    if expected == "auto":
-        return largest
-    if expected > largest:
-        raise InputError(
-            f"data.keypoints is {expected}, but no face of {labels} has more than {largest}; it"
-            f" must be at most {largest}, or auto"
-        )
-    return expected
+def _name_of(source: LabelSource, format_name: str) -> str:
+    """The name in dataset.json, else of the format, else of the folder."""
+    stated = dataset_name(source.folder) or dataset_name(source.root)
+    if stated or format_name == "multi_pie":
+        return stated or format_name
+    is_above = source.folder.is_relative_to(source.root)
+    return folder_name(source.root if is_above else source.folder)
 
 
 def _size_once(
@@ -158,40 +155,6 @@ def _size_once(
     if isinstance(size, Refusal):
         raise size
     return size
-
-
-def _sample(
-    face: LabelledFace,
-    num_keypoints: int,
-    size: tuple[int, int],
-    about: Attributes,
-) -> FaceSample:
-    points = np.full((num_keypoints, 2), np.nan)
-    visible = np.zeros(num_keypoints, bool)
-    count = min(num_keypoints, len(face.points))
-    points[:count], visible[:count] = face.points[:count], face.visible[:count]
-    if np.isnan(points).all():
-        raise Refusal("no keypoints", f"none among the first {num_keypoints}", broken=False)
-    subject = face.subject or about.get("subject")
-    attributes = {name: value for name, value in about.items() if name != "subject"}
-    return FaceSample(
-        face.image,
-        size,
-        face.face_box or keypoints_box(points),
-        points,
-        visible,
-        face.occlusion_level,
-        None if subject is None else str(subject),
-        attributes | dict(face.attributes),
-    )
-
-
-def _subject_of_image(image: str, per_image: bool, pattern: re.Pattern[str]) -> str | None:
-    """The subject from the image's name, for labels without subjects; None if not possible."""
-    if per_image:
-        return image
-    match = pattern.search(image.rsplit("/", 1)[-1])
-    return match["subject"] if match else None
 
 
 READERS: dict[str, Reader] = {

@@ -1,7 +1,6 @@
 """Results of readers: faces of a label file, and the labelled set."""
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +48,31 @@ class UnreadFace:
 
 
 @dataclass(frozen=True, slots=True)
+class Origins:
+    """Where the values of a set came from, in words, with numbers of faces where they differ.
+
+    Attributes:
+        format: name of the reader.
+        label_files: the files that were read, below the folder of the labels.
+        not_label_files: a file that looked like a label file -> why it was not read.
+        images: as written, or found by the end of the path.
+        subjects: labels, a column of a CSV, ``data.subject_pattern``, the image, or none.
+        face_boxes: labels, or the box around the keypoints.
+        visibility: labels, or all visible.
+        scheme: a scheme file, or the number of keypoints; and where the names' order is from.
+    """
+
+    format: str = ""
+    label_files: tuple[str, ...] = ()
+    not_label_files: Mapping[str, str] = field(default_factory=dict)
+    images: str = ""
+    subjects: str = ""
+    face_boxes: str = ""
+    visibility: str = ""
+    scheme: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LabelledSet:
     """A labelled set, independent of its format.
 
@@ -58,6 +82,7 @@ class LabelledSet:
         num_keypoints: K of every sample.
         scheme: the keypoint scheme, if the folder has a scheme file.
         rejected: faces whose label or image could not be used.
+        origins: where formats, images, subjects, boxes, visibility and scheme came from.
     """
 
     name: str
@@ -66,26 +91,7 @@ class LabelledSet:
     samples: list[FaceSample]
     rejected: list[Rejected]
     scheme: SchemeParams | None = None
-
-
-def contained(root: str, name: object) -> str:
-    """``name`` as a path below ``root`` with forward slashes.
-
-    Args:
-        root: the real path of the set's folder.
-
-    Raises:
-        Refusal: no path, an absolute path, or a path outside ``root`` (by ``..`` or a link).
-    """
-    if not isinstance(name, str) or not name or "\0" in name:
-        raise Refusal("image name", f"filename is {name!r}; it must be a path")
-    path = name.replace("\\", "/")
-    if path.startswith("/") or path[1:2] == ":":
-        raise Refusal("image outside", f"{name!r} is absolute; it must be below the labels' folder")
-    real = os.path.realpath(f"{root}/{path}")
-    if not real.startswith(root + "/"):
-        raise Refusal("image outside", f"{name!r} is outside of the labels' folder")
-    return os.path.normpath(path)
+    origins: Origins = field(default_factory=Origins)
 
 
 def finite_number(key: str, value: Any) -> float:

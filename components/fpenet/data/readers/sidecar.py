@@ -1,6 +1,5 @@
 """Sidecar files in the folder of the labels: dataset name, scheme, and CSV files of images."""
 
-import csv
 import os
 import re
 from pathlib import Path
@@ -8,13 +7,16 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from fpenet.core.errors import InputError
+from fpenet.data.readers.delimited import DelimitedTable, open_table
+from fpenet.data.readers.image_folders import is_hidden
 from fpenet.data.readers.json_records import read_label_json
-from fpenet.data.readers.sloth import ABOUT, SCHEME
+from fpenet.data.readers.label_source import ABOUT, SCHEME, LabelSource
 from fpenet.params.scheme import SchemeParams, read_scheme
 from fpenet.params.section import Name
 
 Attributes = dict[str, str | float]
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+KEYPOINT_COLUMN = re.compile(r"(x|y|occluded)_?(\d{1,9})", re.ASCII)
 COLUMN = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)
 
 
@@ -37,14 +39,23 @@ def dataset_name(root: Path) -> str | None:
         ) from None
 
 
-def own_scheme(root: Path, num_keypoints: int) -> SchemeParams | None:
-    """The scheme in ``root/scheme.json``, or None where there is no such file.
+def scheme_file(source: LabelSource) -> Path | None:
+    """scheme.json, scheme.yaml or scheme.yml in the folder of the labels, or in the root."""
+    for folder in (source.folder, source.root):
+        for name in (SCHEME, "scheme.yaml", "scheme.yml"):
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def own_scheme(source: LabelSource, num_keypoints: int) -> SchemeParams | None:
+    """The scheme of the set's scheme file, or None where there is no such file.
 
     Raises:
         InputError: the file is no scheme, or one of another number of keypoints.
     """
-    path = root / SCHEME
-    if not path.is_file():
+    path = scheme_file(source)
+    if path is None:
         return None
     scheme = read_scheme(path)
     if len(scheme.keypoints) != num_keypoints:
@@ -65,13 +76,12 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
-def image_columns(root: Path, labels: Path | None = None) -> dict[str, Attributes]:
-    """Image path -> column -> value, from every CSV in ``root`` that has a column ``filename``.
+def image_columns(source: LabelSource) -> dict[str, Attributes]:
+    """Image as written -> column -> value, from every CSV with a column ``filename``.
 
-    A column is numeric if each of its values is a number, else text; ``subject`` is always text.
-
-    Args:
-        labels: a CSV file with the labels, which is not read here.
+    The CSV files are in the folder of the labels, or in the root; a file of the labels is not read
+    here. A column is numeric if each of its values is a number, else text; ``subject`` is always
+    text. A CSV that cannot be read or has no ``filename`` is skipped, and so named.
 
     Raises:
         InputError: a repeated image, a line with another number of cells, or a column in two files;
@@ -79,13 +89,21 @@ def image_columns(root: Path, labels: Path | None = None) -> dict[str, Attribute
     """
     merged: dict[str, Attributes] = {}
     file_of: dict[str, Path] = {}
-    for path in sorted(root.glob("*.csv")):
-        if path == labels:
+    for path in sidecar_files(source):
+        try:
+            table = open_table(path)
+        except InputError as error:
+            source.skipped[path] = str(error).removeprefix(f"{path}: ")
             continue
-        names, rows = _read_csv(path)
-        if "filename" not in names:
+        if "filename" not in table.names:
+            source.skipped[path] = "has no column filename"
             continue
-        for column in names:
+        if any(map(KEYPOINT_COLUMN.fullmatch, table.names)):
+            source.skipped[path] = "a table of keypoints; another label file is read"
+            continue
+        source.skipped.pop(path, None)
+        rows = _rows_by_image(table)
+        for column in table.names:
             if column == "filename":
                 continue
             if not COLUMN.fullmatch(column):
@@ -100,27 +118,28 @@ def image_columns(root: Path, labels: Path | None = None) -> dict[str, Attribute
     return merged
 
 
-def _read_csv(path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
+def sidecar_files(source: LabelSource) -> list[Path]:
+    """The CSV files in the folder of the labels and in the root that are no label files."""
+    folders = dict.fromkeys((source.folder, source.root))
+    return [
+        path
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() == ".csv"
+        and path.is_file()
+        and not is_hidden(path.name)
+        and path not in source.used
+    ]
+
+
+def _rows_by_image(table: DelimitedTable) -> dict[str, dict[str, str]]:
+    if len(set(table.names)) != len(table.names):
+        raise InputError(f"{table.path}: a column is repeated in {table.names}")
     rows: dict[str, dict[str, str]] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            names = [name.strip() for name in next(lines, [])]
-            if "filename" not in names:
-                return names, rows
-            if len(set(names)) != len(names):
-                raise InputError(f"{path}: a column is repeated in {names}")
-            for line in lines:
-                if len(line) != len(names):
-                    problem = f"{len(line)} values for {len(names)} columns"
-                    raise InputError(f"{path}, line {lines.line_num}: {problem}")
-                row = dict(zip(names, map(str.strip, line), strict=True))
-                name = os.path.normpath(row["filename"].replace("\\", "/"))
-                if name in rows:
-                    raise InputError(f"{path}, line {lines.line_num}: {name} is repeated")
-                rows[name] = row
-            return names, rows
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV: {error}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
+    for line, cells in table.rows():
+        row = dict(zip(table.names, cells, strict=True))
+        name = os.path.normpath(row["filename"].replace("\\", "/"))
+        if name in rows:
+            raise InputError(f"{table.path}, line {line}: {name} is repeated")
+        rows[name] = row
+    return rows

@@ -99,6 +99,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
         warnings=(*warned, *_messages(checked, validate, "warn", whole=True)),
         checks=describe_checks(checked, validate),
         counts=count_faces(kept, checked),
+        origins=labelled.origins,
     )
     report.write(out_dir / VALIDATION)
     page = render_report(report, labelled.samples, checked, labelled.root, validate.report_faces)

@@ -1,10 +1,11 @@
 """``report.json`` of the stage validate: what the checks of a labelled set found."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from fpenet.core.records import FileRecord
+from fpenet.data.readers.labelled_set import Origins
 
 VALIDATION = "report.json"
 
@@ -39,7 +40,10 @@ class ValidationReport(FileRecord):
         blocking, warnings: what stops the next stages, and what does not.
         checks: name -> its result.
         counts: attribute -> value -> number of kept faces.
+        origins: where subjects, boxes, visibility, scheme and images of the set came from.
     """
+
+    format_version: ClassVar[int] = 2
 
     dataset: str
     num_keypoints: int
@@ -56,3 +60,4 @@ class ValidationReport(FileRecord):
     warnings: tuple[str, ...]
     checks: Mapping[str, CheckSummary]
     counts: Mapping[str, Mapping[str, int]]
+    origins: Origins = field(default_factory=Origins)

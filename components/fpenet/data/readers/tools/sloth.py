@@ -1,91 +1,82 @@
 """Reader and writer of TAO/Sloth JSON: images with FiducialPoints and FaceBbox annotations.
 
-Input: ``labels.json`` (or every ``*.json`` of the folder, or one file). Does: converts keypoint
-numbers from 1-based to 0-based; reads coordinates as floats; pairs boxes with keypoints. Output:
-one LabelledFace for each FiducialPoints annotation. Source: TAO Toolkit's FPENet data format; as in
-TAO, keys are matched by their parts and independent of upper and lower case.
+Input: ``labels.json``, or every ``*.json`` of the folder that has such records, or one file. Does:
+converts keypoint numbers from 1-based to 0-based; reads coordinates as floats; pairs boxes with
+keypoints. Output: one LabelledFace for each FiducialPoints annotation. Source: TAO Toolkit's FPENet
+data format; as in TAO, keys are matched by their parts and independent of upper and lower case.
 """
 
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fpenet.core.errors import InputError
 from fpenet.data.readers.json_records import read_records
+from fpenet.data.readers.label_source import LABELS, LabelSource
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     Box,
     LabelledFace,
     UnreadFace,
-    contained,
     finite_number,
     short_value,
 )
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample, Floats, keypoints_box
 
-LABELS = "labels.json"
-ABOUT = "dataset.json"
-SCHEME = "scheme.json"
 _POINT_KEY = re.compile(r"[Pp](\d{1,9})(?:([XxYy])|\w*occ\w*)", re.ASCII | re.IGNORECASE)
 
 
-def json_file(labels: Path) -> Path | None:
-    """The first JSON label file of a folder, or ``labels`` itself; None where there is none."""
-    if labels.is_file() and labels.suffix != ".json":
-        return None
-    return next(iter(label_files(labels)), None)
+def is_sloth(source: LabelSource, file: Path) -> bool:
+    """Whether the file is a list of records with ``filename`` and ``annotations``."""
+    records = source.peek(file)
+    if not isinstance(records, list):
+        return False
+    if not records:
+        return source.named or file.name == LABELS
+    objects = [record for record in records if isinstance(record, Mapping)]
+    return any("filename" in record or "annotations" in record for record in objects) and not any(
+        "data" in record for record in objects
+    )
 
 
-def detects_sloth(labels: Path) -> bool:
-    """Whether there is a JSON label file; the readers of other JSON formats are tried before."""
-    return json_file(labels) is not None
+def detects_sloth(source: LabelSource) -> bool:
+    """Whether there is such a file."""
+    return source.has(partial(is_sloth, source), ".json")
 
 
-def label_files(labels: Path) -> list[Path]:
-    """The label files of a folder, or ``labels`` itself when it is a file."""
-    if labels.is_file():
-        return [labels]
-    if (labels / LABELS).is_file():
-        return [labels / LABELS]
-    return sorted(path for path in labels.glob("*.json") if path.name not in (ABOUT, SCHEME))
-
-
-def read_sloth(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | UnreadFace]:
+def read_sloth(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of a Sloth label file or folder, in order.
 
     Raises:
         InputError: there is no label file, or one is not a JSON list.
     """
-    files = label_files(labels)
-    if not files:
-        raise InputError(f"{labels}: no label file; it must have {LABELS} or other *.json files")
-    for file in files:
-        root = str(file.parent.resolve())
+    for file in source.select("Sloth or TAO label file", partial(is_sloth, source), ".json"):
         for record in read_records(file):
-            where = f"{file.name}, record {record.row}"
+            where = f"{source.where(file)}, record {record.row}"
             name = record.value.get("filename") if isinstance(record.value, Mapping) else None
             try:
                 if record.problem:
                     raise Refusal("label", record.problem)
-                yield from _faces_of(record.value, root, where)
+                yield from _faces_of(record.value, source, file, where)
             except Refusal as refusal:
                 yield UnreadFace(str(name), where, refusal)
 
 
-def _faces_of(record: Any, root: str, where: str) -> Iterator[LabelledFace | UnreadFace]:
+def _faces_of(
+    record: Any, source: LabelSource, file: Path, where: str
+) -> Iterator[LabelledFace | UnreadFace]:
     if not isinstance(record, Mapping):
         raise Refusal("label", f"is {short_value(record)}; it must be an object")
-    image = contained(root, record.get("filename"))
     annotations = record.get("annotations")
     if not isinstance(annotations, Sequence) or isinstance(annotations, str):
         raise Refusal("label", f"annotations is {short_value(annotations)}; it must be a list")
+    image = source.image(record.get("filename"), file)
     labelled: list[tuple[Floats, Bools]] = []
     boxes: list[tuple[Box | None, int | None]] = []
     for annotation in annotations:

@@ -11,47 +11,47 @@ task format.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
 from fpenet.data.labelling.tasks import IMAGE_URL, results_of
 from fpenet.data.readers.json_records import read_records
-from fpenet.data.readers.labelled_set import MAX_POINTS, Box, LabelledFace, UnreadFace, contained
-from fpenet.data.readers.sloth import LABELS, json_file, label_files
+from fpenet.data.readers.label_source import LABELS, LabelSource
+from fpenet.data.readers.labelled_set import MAX_POINTS, Box, LabelledFace, UnreadFace
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample, Floats
 
 
-def detects_label_studio(labels: Path) -> bool:
-    """Whether the first record of the label file is a task with annotations or predictions."""
-    file = json_file(labels)
-    if file is None:
-        return False
-    record = next(iter(read_records(file)), None)
-    value = record.value if record else None
-    return isinstance(value, Mapping) and "data" in value and not {"filename"} & value.keys()
+def is_label_studio(source: LabelSource, file: Path) -> bool:
+    """Whether the file is a list of tasks."""
+    records = source.peek(file)
+    tasks = [r for r in records if isinstance(r, Mapping)] if isinstance(records, list) else []
+    return any("data" in task and "filename" not in task for task in tasks)
 
 
-def read_label_studio(
-    labels: Path, keypoints: int | None = None
-) -> Iterator[LabelledFace | UnreadFace]:
+def detects_label_studio(source: LabelSource) -> bool:
+    """Whether there is such a file."""
+    return source.has(partial(is_label_studio, source), ".json")
+
+
+def read_label_studio(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of an export, in order.
 
     Raises:
         InputError: there is no label file, or one is not a JSON list.
     """
-    for file in label_files(labels):
-        root = str(file.parent.resolve())
+    accepts = partial(is_label_studio, source)
+    for file in source.select("Label Studio export", accepts, ".json"):
         for record in read_records(file):
-            where = f"{file.name}, task {record.row}"
+            where = f"{source.where(file)}, task {record.row}"
             image = "None"
             try:
                 if record.problem:
                     raise Refusal("label", record.problem)
-                image, subject, annotations = _task(record.value, root)
+                image, subject, annotations = _task(record.value, source, file)
             except Refusal as refusal:
                 yield UnreadFace(image, where, refusal)
                 continue
@@ -68,11 +68,13 @@ def read_label_studio(
                     yield UnreadFace(image, row, refusal)
 
 
-def _task(task: Any, root: str) -> tuple[str, str | None, list[Mapping[str, Any]]]:
+def _task(
+    task: Any, source: LabelSource, file: Path
+) -> tuple[str, str | None, list[Mapping[str, Any]]]:
     data = task.get("data") if isinstance(task, Mapping) else None
     if not isinstance(data, Mapping):
         raise Refusal("label", "has no object data; it must be a Label Studio task")
-    image = contained(root, _file_of(data.get("filename") or data.get("image")))
+    image = source.image(data.get("filename") or data.get("image"), file)
     annotations = task.get("annotations")
     if not isinstance(annotations, list):
         raise Refusal("label", "has no list annotations; export the whole JSON, not JSON_MIN")
@@ -83,14 +85,6 @@ def _task(task: Any, root: str) -> tuple[str, str | None, list[Mapping[str, Any]
         raise Refusal("no keypoints", "not labelled yet", broken=False)
     subject = data.get("subject")
     return image, None if subject is None else str(subject), objects
-
-
-def _file_of(name: Any) -> Any:
-    """The image path of a task: ``?d=`` of a local file URL, else the value itself."""
-    if not isinstance(name, str):
-        return name
-    parts = urlsplit(name)
-    return parse_qs(parts.query).get("d", [name])[0]
 
 
 def _labeller(value: Any) -> str | None:

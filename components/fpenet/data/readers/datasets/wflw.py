@@ -7,16 +7,16 @@ read, they are the parts ``train`` and ``kpi`` of the split. Source: Wu et al., 
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from fpenet.core.errors import InputError
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import (
     Box,
     LabelledFace,
     UnreadFace,
-    contained,
     finite_number,
     short_value,
 )
@@ -46,37 +46,32 @@ _ATTRIBUTES = {
     "blur": ("clear", "blurred"),
 }
 _PARTS = {"train": "train", "test": "kpi"}
-_IMAGES = "WFLW_images"
 _COORDINATES = 2 * NUM_KEYPOINTS
+_LENGTHS = (_COORDINATES, _COORDINATES + 4 + len(_ATTRIBUTES))
 
 
-def wflw_lists(labels: Path) -> list[Path]:
-    """The lists in a folder and below it, or ``labels`` itself if it is one."""
-    if labels.is_file():
-        return [labels] if labels.suffix == ".txt" else []
-    return sorted(labels.rglob("list_98pt*.txt"))
+def is_wflw(source: LabelSource, file: Path) -> bool:
+    """Whether the file is a WFLW list: by its name, or by its first line if it is named."""
+    if not source.named:
+        return file.name.startswith("list_98pt")
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        first = next((line.split() for line in lines if line.strip()), [])
+    return len(first) - 1 in _LENGTHS
 
 
-def detects_wflw(labels: Path) -> bool:
+def detects_wflw(source: LabelSource) -> bool:
     """Whether there is a WFLW list."""
-    return bool(wflw_lists(labels))
+    return source.has(partial(is_wflw, source), ".txt")
 
 
-def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | UnreadFace]:
-    """Every face of the lists.
-
-    Args:
-        keypoints: 68: the 68 points of ``TO_68``; else all 98.
+def read_wflw(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
+    """Every face of the lists; if ``source.keypoints`` is 68, its 68 points of ``TO_68``.
 
     Raises:
         InputError: there is no list.
     """
-    root = labels if labels.is_dir() else labels.parent
-    lists = wflw_lists(labels)
-    if not lists:
-        raise InputError(f"{labels}: no list_98pt*.txt in it")
-    images = f"{_IMAGES}/" if (root / _IMAGES).is_dir() else ""
-    real = str(root.resolve())
+    what = f"WFLW list (list_98pt*.txt, {' or '.join(map(str, _LENGTHS))} values before the image)"
+    lists = source.select(what, partial(is_wflw, source), ".txt", all_levels=True)
     for file in lists:
         part = next((_PARTS[word] for word in _PARTS if file.stem.endswith(word)), None)
         with file.open(encoding="utf-8", errors="replace") as lines:
@@ -86,25 +81,22 @@ def read_wflw(labels: Path, keypoints: int | None) -> Iterator[LabelledFace | Un
                     continue
                 where = f"{file.name}, line {number}"
                 try:
-                    image = contained(real, images + values[-1])
                     points, box, about = _face(values[:-1])
+                    image = source.image(values[-1], file)
                 except Refusal as refusal:
-                    yield UnreadFace(images + short_value(values[-1]).strip("'"), where, refusal)
+                    yield UnreadFace(short_value(values[-1]).strip("'"), where, refusal)
                     continue
                 if part and len(lists) > 1:
                     about["split"] = part
-                points = points[list(TO_68)] if keypoints == 68 else points
+                points = points[list(TO_68)] if source.keypoints == 68 else points
                 visible = np.ones(len(points), np.bool_)
                 yield LabelledFace(image, where, points, visible, box, attributes=about)
 
 
 def _face(values: list[str]) -> tuple[Floats, Box | None, dict[str, str | float]]:
-    expected = _COORDINATES + 4 + len(_ATTRIBUTES)
-    if len(values) not in (_COORDINATES, expected):
-        raise Refusal(
-            "label",
-            f"{len(values)} values before the image; it must be {_COORDINATES} or {expected}",
-        )
+    if len(values) not in _LENGTHS:
+        allowed = " or ".join(map(str, _LENGTHS))
+        raise Refusal("label", f"{len(values)} values before the image; it must be {allowed}")
     numbers = [finite_number(f"value {n}", value) for n, value in enumerate(values, start=1)]
     points: Floats = np.array(numbers[:_COORDINATES]).reshape(-1, 2)
     if len(numbers) == _COORDINATES:

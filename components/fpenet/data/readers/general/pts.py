@@ -10,49 +10,35 @@ from pathlib import Path
 
 import numpy as np
 
-from fpenet.core.errors import InputError
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     LabelledFace,
     UnreadFace,
-    contained,
     finite_number,
     short_value,
 )
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import FaceSample, Floats
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
 _MOST_BYTES = 1 << 20
 
 
-def pts_files(labels: Path) -> list[Path]:
-    """The ``.pts`` files in a folder and below it, or ``labels`` itself if it is one."""
-    if labels.is_file():
-        return [labels] if labels.suffix == ".pts" else []
-    return sorted(labels.rglob("*.pts"))
-
-
-def detects_pts(labels: Path) -> bool:
+def detects_pts(source: LabelSource) -> bool:
     """Whether there is a ``.pts`` file."""
-    return bool(pts_files(labels))
+    return bool(source.files(".pts"))
 
 
-def read_pts_set(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | UnreadFace]:
-    """The face of each ``.pts`` file, in the order of their paths.
+def read_pts_set(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
+    """The face of each ``.pts`` file; folders nearer to the top first, then by path.
 
     Raises:
         InputError: there is no ``.pts`` file.
     """
-    root = labels if labels.is_dir() else labels.parent
-    files = pts_files(labels)
-    if not files:
-        raise InputError(f"{labels}: no *.pts file in it")
-    real = str(root.resolve())
-    for file in files:
-        where = file.relative_to(root).as_posix()
+    for file in source.select("*.pts file", Path.is_file, ".pts", all_levels=True):
+        where = source.where(file)
         try:
-            image = contained(real, _image_of(file).relative_to(root).as_posix())
+            image = source.image_named_after(file)
             points = read_pts(file)
             yield LabelledFace(image, where, points, np.ones(len(points), np.bool_))
         except Refusal as refusal:
@@ -94,21 +80,6 @@ def read_pts(path: Path) -> Floats:
         ]
     )
     return points - 1.0
-
-
-def _image_of(file: Path) -> Path:
-    images = [
-        path
-        for path in (file.with_suffix(s) for suffix in _SUFFIXES for s in (suffix, suffix.upper()))
-        if path.is_file()
-    ]
-    if len(images) != 1:
-        names = ", ".join(path.name for path in images) or "none"
-        raise Refusal(
-            "image missing",
-            f"{file.name}: its folder must have one image of its name (png, jpg); it has {names}",
-        )
-    return images[0]
 
 
 def write_pts_set(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:

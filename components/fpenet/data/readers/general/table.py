@@ -4,7 +4,7 @@ Columns: ``filename``; ``x<k>`` and ``y<k>`` in image pixels, numbered from 1, o
 ``x0`` (an underscore before the number is allowed); optional: ``occluded<k>``, ``box_x``,
 ``box_y``, ``box_width``, ``box_height``, ``occlusion_level`` and ``subject``. Each further column
 is an attribute; it is numeric if each of its values is a number (``05`` is a name, not a number). A
-keypoint with empty cells is unlabelled.
+keypoint with empty cells is unlabelled. ``data.columns`` maps other names.
 """
 
 import csv
@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fpenet.core.errors import InputError
+from fpenet.data.readers.delimited import open_table
+from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     Box,
     LabelledFace,
     UnreadFace,
-    contained,
     finite_number,
     short_value,
 )
-from fpenet.data.readers.sidecar import COLUMN, is_number
+from fpenet.data.readers.sidecar import COLUMN, KEYPOINT_COLUMN, is_number
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample, Floats
 
 LABELS = "labels.csv"
+SUFFIXES = (".csv", ".tsv", ".parquet")
 _BOX = ("box_x", "box_y", "box_width", "box_height")
 _RESERVED = {"filename", "occlusion_level", "subject", *_BOX}
-_KEYPOINT = re.compile(r"(x|y|occluded)_?(\d{1,9})", re.ASCII)
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _BATCH = 1024
 
@@ -56,49 +58,48 @@ class Columns:
     attributes: tuple[str, ...]
 
 
-def find_table(labels: Path) -> Path | None:
-    """The table of a folder, or ``labels`` itself if it is one.
+def is_table(source: LabelSource, file: Path) -> bool:
+    """Whether the file has columns of keypoints.
 
     Raises:
-        InputError: there is more than one.
+        InputError: not a CSV or Parquet file.
     """
-    if labels.is_file():
-        return labels if labels.suffix in (".csv", ".parquet") else None
-    files = [path for end in ("csv", "parquet") for path in sorted(labels.glob(f"*.{end}"))]
-    tables = [path for path in files if any(map(_KEYPOINT.fullmatch, _names(path)))]
+    return any(map(KEYPOINT_COLUMN.fullmatch, _names(source, file)))
+
+
+def detects_table(source: LabelSource) -> bool:
+    """Whether there is a table with columns of keypoints."""
+    return source.has(partial(is_table, source), *SUFFIXES)
+
+
+def find_table(source: LabelSource) -> Path:
+    """The table of a folder, or the file that is named.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
+    what = "table with the columns filename, x1, y1, ..."
+    tables = source.select(what, partial(is_table, source), *SUFFIXES)
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
-        raise InputError(f"data.labels: {labels} has several tables, {names}; name one of them")
-    return tables[0] if tables else None
+        raise InputError(
+            f"data.labels: {source.labels} has several tables, {names}; name one of them"
+        )
+    return tables[0]
 
 
-def detects_table(labels: Path) -> bool:
-    """Whether there is a table with columns of keypoints.
-
-    Raises:
-        InputError: there is more than one.
-    """
-    return find_table(labels) is not None
-
-
-def read_table_set(
-    labels: Path, keypoints: int | None = None
-) -> Iterator[LabelledFace | UnreadFace]:
+def read_table_set(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     """Every face of a table.
 
     Raises:
         InputError: there is no table, or its columns cannot be used.
     """
-    file = find_table(labels)
-    if file is None:
-        raise InputError(f"{labels}: no table with the columns filename, x1, y1, ... in it")
-    root = str(file.parent.resolve())
-    columns = columns_of(file, _names(file))
-    numbers = _number_columns(file, columns) if file.suffix == ".csv" else set()
-    for number, row in enumerate(_rows(file), start=1):
-        where = f"{file.name}, row {number}"
+    file = find_table(source)
+    columns = columns_of(file, _names(source, file))
+    numbers = _number_columns(source, file, columns) if _is_text(file) else set()
+    for number, row in enumerate(_rows(source, file), start=1):
+        where = f"{source.where(file)}, row {number}"
         try:
-            image = contained(root, row.get("filename"))
             points, visible = _points(row, columns)
             about = {
                 name: _attribute(row[name], name in numbers)
@@ -107,7 +108,7 @@ def read_table_set(
             }
             subject = None if _is_empty(row.get("subject")) else str(row["subject"])
             face = points, visible, _box(row), _level(row.get("occlusion_level")), subject, about
-            yield LabelledFace(image, where, *face)
+            yield LabelledFace(source.image(row.get("filename"), file), where, *face)
         except Refusal as refusal:
             yield UnreadFace(str(row.get("filename")), where, refusal)
 
@@ -126,7 +127,7 @@ def columns_of(file: Path, names: Sequence[str]) -> Columns:
     columns: dict[tuple[str, int], str] = {}
     attributes = []
     for name in names:
-        if match := _KEYPOINT.fullmatch(name):
+        if match := KEYPOINT_COLUMN.fullmatch(name):
             columns[match[1], int(match[2])] = name
         elif name not in _RESERVED:
             if not COLUMN.fullmatch(name):
@@ -149,45 +150,52 @@ def columns_of(file: Path, names: Sequence[str]) -> Columns:
     return Columns(coordinates, hidden, tuple(attributes))
 
 
-def _names(file: Path) -> list[str]:
-    if file.suffix == ".parquet":
+def _is_text(file: Path) -> bool:
+    return file.suffix.lower() != ".parquet"
+
+
+def _names(source: LabelSource, file: Path) -> list[str]:
+    """The names of the columns; ours where ``data.columns`` has one for a column of the table."""
+    if _is_text(file):
+        names = list(open_table(file).names)
+    else:
         try:
-            return list(pq.read_schema(file).names)
+            names = list(pq.read_schema(file).names)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file}: not Parquet: {error}") from None
-    with file.open(encoding="utf-8-sig", newline="", errors="replace") as opened:
-        try:
-            return [name.strip() for name in next(csv.reader(opened, strict=True), [])]
-        except csv.Error as error:
-            raise InputError(f"{file}: not a CSV: {error}") from None
+    return [_our_name(name, source.columns) for name in names]
 
 
-def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
+def _our_name(name: str, columns: Mapping[str, str]) -> str:
+    """Our name of a column; ``{k}`` in ``data.columns`` stands for the number of a keypoint.
+
+    >>> _our_name("lm_07_x", {"x{k}": "lm_{k}_x"})
+    'x7'
+    """
+    for ours, theirs in columns.items():
+        pattern = re.escape(theirs).replace(r"\{k\}", r"(\d{1,9})")
+        if match := re.fullmatch(pattern, name):
+            return ours.replace("{k}", str(int(match[1]))) if match.groups() else ours
+    return name
+
+
+def _rows(source: LabelSource, file: Path) -> Iterator[Mapping[str, Any]]:
     """Column -> value of each row; text from a CSV."""
-    if file.suffix == ".parquet":
-        with pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(_BATCH):
-                yield from batch.to_pylist()
+    names = _names(source, file)
+    if _is_text(file):
+        for _, cells in open_table(file).rows():
+            yield dict(zip(names, cells, strict=True))
         return
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            lines = csv.reader(opened, strict=True)
-            names = [name.strip() for name in next(lines)]
-            for line in lines:
-                if len(line) != len(names):
-                    problem = f"{len(line)} values for {len(names)} columns"
-                    raise InputError(f"{file}, line {lines.line_num}: {problem}")
-                yield dict(zip(names, map(str.strip, line), strict=True))
-    except csv.Error as error:
-        raise InputError(f"{file}: not a CSV: {error}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 at byte {error.start}") from None
+    with pq.ParquetFile(file) as table:
+        for batch in table.iter_batches(_BATCH):
+            for row in batch.to_pylist():
+                yield dict(zip(names, row.values(), strict=True))
 
 
-def _number_columns(file: Path, columns: Columns) -> set[str]:
+def _number_columns(source: LabelSource, file: Path, columns: Columns) -> set[str]:
     """The attributes of a CSV in which every value is a number."""
     numeric = set(columns.attributes)
-    for row in _rows(file):
+    for row in _rows(source, file):
         numeric = {name for name in numeric if row[name] == "" or is_number(row[name])}
         if not numeric:
             break

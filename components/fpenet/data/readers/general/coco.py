@@ -9,60 +9,54 @@ the level. Source: COCO's data format.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fpenet.core.errors import InputError
-from fpenet.data.readers.json_records import read_label_json
+from fpenet.data.readers.label_source import LABELS, LabelSource
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     Box,
     LabelledFace,
     UnreadFace,
-    contained,
     finite_number,
     short_value,
 )
-from fpenet.data.readers.sloth import LABELS, json_file, label_files
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample, Floats
 
-_FOLDERS = ("", "images/")
+_KEYS = ("images", "annotations")
 
 
-def detects_coco(labels: Path) -> bool:
-    """Whether the label file is a JSON object; no other format is one."""
-    file = json_file(labels)
-    if file is None:
-        return False
-    with file.open("rb") as opened:
-        return opened.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+def is_coco(source: LabelSource, file: Path) -> bool:
+    """Whether the file is an object with the lists ``images`` and ``annotations``."""
+    value = source.peek(file)
+    return isinstance(value, Mapping) and all(isinstance(value.get(k), list) for k in _KEYS)
 
 
-def read_coco(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFace | UnreadFace]:
-    """Every annotation of a COCO keypoint file, in order.
+def detects_coco(source: LabelSource) -> bool:
+    """Whether there is such a file."""
+    return source.has(partial(is_coco, source), ".json")
 
-    Images are in the folder of the file, at ``file_name`` or ``images/file_name``.
+
+def read_coco(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
+    """Every annotation of the COCO keypoint files, in order.
 
     Raises:
-        InputError: no such file, or it has no lists ``images`` and ``annotations``.
+        InputError: no such file.
     """
-    for file in label_files(labels):
-        about = read_label_json(file)
-        lists = [about.get(key) if isinstance(about, Mapping) else None for key in _KEYS]
-        if not all(isinstance(value, list) for value in lists):
-            raise InputError(f"{file}: a COCO file is an object with the lists {', '.join(_KEYS)}")
-        root = str(file.parent.resolve())
+    what = f"COCO file (an object with the lists {' and '.join(_KEYS)})"
+    for file in source.select(what, partial(is_coco, source), ".json"):
+        about = source.peek(file)
         names = {
             row.get("id"): row.get("file_name")
-            for row in lists[0] or ()
+            for row in about["images"]
             if isinstance(row, Mapping)
         }
-        below = _folder_of(file.parent, list(names.values()))
-        for number, annotation in enumerate(lists[1] or (), start=1):
-            where = f"{file.name}, annotation {number}"
+        for number, annotation in enumerate(about["annotations"], start=1):
+            where = f"{source.where(file)}, annotation {number}"
             image = "None"
             try:
                 if not isinstance(annotation, Mapping):
@@ -72,19 +66,11 @@ def read_coco(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFa
                     raise Refusal(
                         "image name", f"image_id is {short_value(key)}; no image has that id"
                     )
-                image = contained(root, f"{below}{names[key]}")
+                image = str(names[key])
+                image = source.image(names[key], file)
                 yield _face(annotation, image, where)
             except Refusal as refusal:
                 yield UnreadFace(image, where, refusal)
-
-
-_KEYS = ("images", "annotations")
-
-
-def _folder_of(root: Path, names: Sequence[Any]) -> str:
-    """The folder below ``root`` with the images."""
-    first = next((name for name in names if isinstance(name, str)), "")
-    return next((folder for folder in _FOLDERS if (root / folder / first).is_file()), "")
 
 
 def _face(annotation: Mapping[str, Any], image: str, where: str) -> LabelledFace:

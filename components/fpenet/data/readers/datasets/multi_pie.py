@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from fpenet.core.errors import InputError
-from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace, contained
-from fpenet.data.readers.sloth import LABELS, read_sloth
+from fpenet.data.readers.label_source import LABELS, LabelSource
+from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
+from fpenet.data.readers.tools.sloth import read_sloth
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, Floats
 
@@ -70,9 +71,9 @@ YAW_DEG = {
 _LAYOUTS = {68: tuple(range(68)), 66: tuple(k for k in range(68) if k not in (60, 64))}
 
 
-def detects_multi_pie(labels: Path) -> bool:
+def detects_multi_pie(source: LabelSource) -> bool:
     """Whether the folder, or the folder of the label file, is a Multi-PIE tree."""
-    root = labels if labels.is_dir() else labels.parent
+    root = source.folder
     return any(root.glob("session[0-9][0-9]")) or any(root.glob("data/session[0-9][0-9]"))
 
 
@@ -125,21 +126,16 @@ def describe_name(image: str) -> tuple[str, dict[str, str | float]]:
     return match["subject"], attributes
 
 
-def read_multi_pie(
-    labels: Path, keypoints: int | None = None
-) -> Iterator[LabelledFace | UnreadFace]:
-    """Every labelled face of a Multi-PIE tree, in order.
-
-    Args:
-        keypoints: 39: only the 39-point labels of the six profile cameras.
+def read_multi_pie(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
+    """Every labelled face of a Multi-PIE tree, in order; if ``source.keypoints`` is 39, only the
+    39-point labels of the six profile cameras.
 
     Raises:
         InputError: the tree has no labels.
     """
-    root = labels if labels.is_dir() else labels.parent
-    has_json = labels.is_file() or (root / LABELS).is_file()
-    subjects = read_subjects(root)
-    for face in read_sloth(labels) if has_json else _read_mat_labels(root, keypoints):
+    has_json = source.named or (source.folder / LABELS).is_file()
+    subjects = read_subjects(source.folder)
+    for face in read_sloth(source) if has_json else _read_mat_labels(source):
         if isinstance(face, UnreadFace):
             yield face
             continue
@@ -152,7 +148,8 @@ def read_multi_pie(
         yield replace(face, subject=subject, attributes=attributes)
 
 
-def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace | UnreadFace]:
+def _read_mat_labels(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
+    root = source.folder
     files = sorted(root.glob("MPie_Labels/labels/*/*_lm.mat"))
     if not files:
         raise InputError(
@@ -161,7 +158,7 @@ def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace
         )
     labelled = {file.name.removesuffix("_lm.mat"): file for file in files}
     tree = "data/" if any(root.glob("data/session*")) else ""
-    real = str(root.resolve())
+    source.used = files
     captures: set[str] = set()
     for name, file in labelled.items():
         where = file.relative_to(root).as_posix()
@@ -187,8 +184,8 @@ def _read_mat_labels(root: Path, keypoints: int | None) -> Iterator[LabelledFace
             path = f"{folder}/{image.name}"
             light = label.name.removesuffix("_lm.mat").rpartition("_")[2]
             try:
-                points, visible = read_mat(label, keypoints == PROFILE_POINTS)
-                face = LabelledFace(contained(real, path), where, points, visible)
+                points, visible = read_mat(label, source.keypoints == PROFILE_POINTS)
+                face = LabelledFace(source.image(str(image), label), where, points, visible)
                 yield replace(face, attributes={"labelled_illumination": light})
             except Refusal as refusal:
                 yield UnreadFace(path, where, refusal)
