@@ -7,7 +7,7 @@ of each stage, the artifacts by ``files``.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fpenet.core.engine_id import EngineId
 from fpenet.core.errors import InputError
@@ -72,6 +72,7 @@ class KpiSummary:
     num_keypoints: int
     normaliser: str
     metrics: Mapping[str, float | None]
+    metric_faces: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,8 @@ class ReleaseManifest(ReleaseSummary, FileRecord):
         files: path in the run, below ``trainable/`` or ``deployable/`` -> the stored file.
         report, model_card: paths on the machine that made the release.
     """
+
+    format_version: ClassVar[int] = 2  # 2: metric_faces of the KPI
 
     model: str
     version: str
