@@ -4,10 +4,11 @@ Speed, in one run, one thread, in turn, in rounds: ``nano`` and ``base`` in INT8
 INT8 matrix product of as many multiply-accumulates (the faster of two shapes, ONNX Runtime's), and
 ``nano`` beside dlib's shape predictor. Ratios are medians of the rounds' own ratios.
 
-Error: NME by inter-ocular distance on the judged part, from the source pictures. Both start from
-dlib's own detection of the face, and where it finds none from the label's box on dlib's scale; ours
-stands there from the label's box too, as training had it. Raw, and with each one's mean offset per
-point removed, fitted on faces of ``train``: what remains is not a matter of labelling convention.
+Error: NME by the square root of the face box's area on the judged part, from the source pictures.
+Both start from dlib's own detection of the face, and where it finds none from the label's box on
+dlib's scale; ours stands there from the label's box too, as training had it. Raw, and with each
+one's mean offset per point removed, fitted on faces of ``train``: what remains is not a matter of
+labelling convention.
 
 dlib's model was trained on 300-W, whose licence (iBUG) excludes commercial use: it is measured
 against, and in the extra ``bench`` alone.
@@ -47,8 +48,7 @@ from fpenet.deploy.engines.onnxruntime_engine import open_engine
 from fpenet.deploy.int8.calibrate import calibrate_ranges
 from fpenet.deploy.onnx.export import export_onnx
 from fpenet.deploy.runtime.face_detection import TIGHT_DOWN, FaceBox, tight_box
-from fpenet.keypoints import scheme_for
-from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.kpi.metrics import nme, point_errors
 from fpenet.kpi.predictions import Predict, predict_all
 from fpenet.model.checkpoint import fold, load_net
 from fpenet.model.nets.recombinator import build_net
@@ -206,9 +206,10 @@ def print_errors(
     Args:
         found: points on the faces of ``fit`` and on those of ``judged``.
     """
-    corners = scheme_for(judged.labels.shape[1]).eye_corners
-    assert corners is not None
-    norm_fit, norm = (interocular(each.labels, corners) for each in (fit, judged))
+    norm_fit, norm = (
+        np.array([np.sqrt(width * height) for *_, width, height in each.boxes])
+        for each in (fit, judged)
+    )
     known = np.logical_and.reduce(np.isfinite(judged.labels), axis=2)
     print(f"| faces | NME | {' | '.join(found)} | nano beside dlib | 95 % interval |")
     print("|---" * (4 + len(found)) + "|")

@@ -1,7 +1,7 @@
 """What INT8 costs and what it gives: error and speed of a trained net beside FP32, on one CPU core.
 
-The net goes through the stages export and calibrate. Error is the NME by inter-ocular distance (of
-the face's square where there are no eyes) on the judged part: FP32, INT8 as the CPU runs it and as
+The net goes through the stages export and calibrate. Error is the NME by the square root of the
+face box's area on the judged part: FP32, INT8 as the CPU runs it and as
 TensorRT does, each with the 95 % interval of its relative loss by a bootstrap of people; and with
 the heat maps in INT8 as well, which releases keep in floating point. Ranges by all methods stand
 beside each other. Speed: FP32 and INT8 are timed in turn, in rounds, so that
@@ -36,8 +36,7 @@ from fpenet.deploy.int8.quantise import Rendering, reading_levels, scale_of
 from fpenet.deploy.int8.quantise_cpu import render_cpu
 from fpenet.deploy.onnx.export import export_onnx
 from fpenet.deploy.onnx.network import heatmap_convolution, read_network
-from fpenet.keypoints import scheme_for
-from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.kpi.metrics import face_errors, nme
 from fpenet.kpi.predictions import Predict, predict_all
 from fpenet.model.train import train_net
 from fpenet.params import CalibrateParams, CalibrationMethod, load_params
@@ -51,17 +50,12 @@ _CALLS = 200
 _RESAMPLES = 2000
 
 
-def face_errors(predict: Predict, store: CropStore) -> NDArray[np.float64]:
+def nme_of_faces(predict: Predict, store: CropStore) -> NDArray[np.float64]:
     """(N,) NME of each judged face, all labelled points."""
     rows = store.rows(store.judged_part)
-    labels = store.points_crop(rows).astype(np.float64)
-    corners = scheme_for(labels.shape[1]).eye_corners
-    norm = np.full(len(rows), 80.0 / store.box_scale)
-    if corners is not None:
-        norm = interocular(labels, corners)
-    found, _ = predict_all(predict, store.images(rows), 32)
-    known = np.logical_and.reduce(np.isfinite(labels), axis=2)
-    return nme(point_errors(found, labels), known, norm).astype(np.float64)
+    points, _ = predict_all(predict, store.images(rows), 32)
+    found = face_errors(store, rows, points)
+    return nme(found.errors, ~np.isnan(found.errors), found.headline[1]).astype(np.float64)
 
 
 def loss(
@@ -172,7 +166,7 @@ def print_errors(networks: dict[str, Predict], store: CropStore) -> None:
     print("| network | NME | relative loss | 95 % interval |\n|---|---|---|---|")
     first: NDArray[np.float64] | None = None
     for name, predict in networks.items():
-        errors = face_errors(predict, store)
+        errors = nme_of_faces(predict, store)
         first = errors if first is None else first
         lost, low, high = loss(errors, first, people)
         print(f"| {name} | {np.nanmean(errors):.4%} | {lost:+.2%} | {low:+.2%} to {high:+.2%} |")

@@ -14,6 +14,8 @@ from fpenet.release.release_manifest import (
 )
 
 KPI_UNITS = ("image_px", "image_px_visible", "crop_px", "tight/image_px")
+PARTIAL = ("interocular",)
+"""Normalisers of the table that not every face has: their metrics name the number of faces."""
 NOTHING = "-"
 
 
@@ -84,12 +86,26 @@ def _kpi_table(kpi: KpiSummary) -> Table:
     metrics = kpi.metrics
     units = [u for u in (*KPI_UNITS, f"nme_{kpi.normaliser}") if f"{u}/all" in metrics]
     regions = dict.fromkeys(name.rpartition("/")[2] for name in metrics)
-    rows = [(region, *(_cell(metrics.get(f"{u}/{region}")) for u in units)) for region in regions]
+    partial = [u for u in (f"nme_{name}" for name in PARTIAL) if f"{u}/all" in metrics]
+    rows = [
+        (
+            region,
+            *(_cell(metrics.get(f"{u}/{region}")) for u in units),
+            *(_with_faces(kpi, f"{u}/{region}") for u in partial),
+        )
+        for region in regions
+    ]
     title = (
         f"KPI on {kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of {kpi.num_subjects}"
         " subjects"
     )
-    return Table(title, ("region", *units), tuple(rows))
+    header = ("region", *units, *(f"{unit} (faces)" for unit in partial))
+    return Table(title, header, tuple(rows))
+
+
+def _with_faces(kpi: KpiSummary, metric: str) -> str:
+    """A metric and the number of faces that it is computed over."""
+    return f"{_cell(kpi.metrics.get(metric))} ({kpi.metric_faces.get(metric, 0)})"
 
 
 def _parity_table(checks: Sequence[ParitySummary]) -> Table:

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from fpenet.data.crops.store import open_crops
+from fpenet.data.sample import numbers_of
 from fpenet.deploy.onnx.onnx_file import INPUT, KEYPOINTS
 from fpenet.execution import run_stage
 from fpenet.kpi.gate import GATE, ChampionState, GateDecision
@@ -85,7 +86,7 @@ def gate(root: Path, tmp_path: Path) -> Callable[..., GateDecision]:
 
 def test_the_kpi_is_of_the_ten_and_of_the_regions_of_their_scheme(root: Path) -> None:
     kpi = KpiReport.read(root / "evaluate/kpi.json")
-    assert (kpi.dataset, kpi.num_keypoints, kpi.normaliser) == ("synthetic-ten", 10, "interocular")
+    assert (kpi.dataset, kpi.num_keypoints, kpi.normaliser) == ("synthetic-ten", 10, "box")
     assert {name: list(own) for name, own in kpi.regions.items()} == {
         "all": list(range(10)),
         **REGIONS,
@@ -98,9 +99,18 @@ def test_the_kpi_is_of_the_ten_and_of_the_regions_of_their_scheme(root: Path) ->
     for region, own in REGIONS.items():
         expected = np.nanmean(distance[:, own], axis=0).mean()
         assert kpi.metrics[f"crop_px/{region}"] == pytest.approx(expected, rel=1e-5)
+    rows = store.rows("kpi")
+    scale = 80 / store.side(rows)
+    width, height = (numbers_of(store.table, f"box_{of}")[rows] for of in ("width", "height"))
+    ratios = np.nanmean(distance, axis=1) / (np.sqrt(width * height) * scale)
+    assert kpi.metrics["nme_box/all"] == pytest.approx(np.nanmean(ratios), rel=1e-5)
     corners = labels[:, 0] - labels[:, 3]  # of the eyes: points 1 and 4 of the scheme
-    ratios = np.nanmean(distance, axis=1) / np.hypot(corners[:, 0], corners[:, 1])
-    assert kpi.metrics["nme_interocular/all"] == pytest.approx(np.nanmean(ratios), rel=1e-5)
+    seen = store.visible(rows)[:, [0, 3]].all(axis=1)
+    yaw = np.array([float(value or 0.0) for value in store.attribute("yaw", rows)])
+    near = seen & np.isfinite(corners).all(axis=1) & (np.abs(yaw) <= 60.0)
+    ratios = np.nanmean(distance, axis=1)[near] / np.hypot(corners[near, 0], corners[near, 1])
+    assert kpi.metrics["nme_interocular/all"] == pytest.approx(ratios.mean(), rel=1e-5)
+    assert kpi.metric_faces["nme_interocular/all"] == near.sum()
 
 
 def test_the_gate_judges_each_engine_on_the_ten(root: Path) -> None:

@@ -1,8 +1,9 @@
 """NME, pixel errors and confidence of finished trainings, with intervals by resampling the people.
 
 Each root holds crop/, train/ and evaluate/ of one training, as `fpenet STAGE --root` leaves them.
-The NME is also told as a share of the first training's. Of the confidence: AUROC for points with a
-large error and for hidden points, the balanced accuracy of "visible", and the calibration error.
+NME is by the square root of the face box's area, also told as a share of the first training's. Of
+the confidence: AUROC for points with a large error and for hidden points, the balanced accuracy of
+"visible", and the calibration error.
 
     python -m benchmarks.studies.accuracy ROOT [ROOT ...] [--save]
 """
@@ -15,8 +16,7 @@ import numpy as np
 
 from benchmarks.result_file import run_benchmark
 from fpenet.data.crops.store import open_crops
-from fpenet.keypoints import scheme_for
-from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.kpi.metrics import face_errors, nme
 
 MEASURES = ("fpenet.model.train", "fpenet.kpi.evaluate")
 _RESAMPLES = 10_000
@@ -59,11 +59,8 @@ def measure(options: argparse.Namespace) -> None:
         kpi = json.loads((root / "evaluate/kpi.json").read_text())
         store = open_crops(root / "crop")
         said = np.load(root / "evaluate/predictions.npz")
-        target = store.points_crop(said["rows"])
-        corners = scheme_for(store.num_keypoints).eye_corners
-        assert corners is not None
-        errors = point_errors(said["points"], target)
-        faces = nme(errors, np.isfinite(errors), interocular(target, corners))
+        found = face_errors(store, said["rows"], said["points"])
+        faces = nme(found.errors, np.isfinite(found.errors), found.headline[1])
         low, high = interval(faces, store.subjects(said["rows"]))
         mean = float(faces.mean())
         first = first or mean

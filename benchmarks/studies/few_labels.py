@@ -2,8 +2,8 @@
 
 ``small`` and ``large`` learn from a share of the people of ``train``; then ``small`` learns from
 the same people and from the faces of all, whose labels are not read: by equivariance (ELT), and
-from that ``large`` as teacher. All are judged on ``val``: NME by the inter-ocular distance, its
-interval by resampling the people, and as a share of the first training's.
+from that ``large`` as teacher. All are judged on ``val``: NME by the square root of the face box's
+area, its interval by resampling the people, and as a share of the first training's.
 
     python -m benchmarks.studies.few_labels --crops dvc/crop [--share 0.25] [--epochs N] [--save]
 """
@@ -18,8 +18,7 @@ import numpy as np
 from benchmarks.result_file import run_benchmark
 from benchmarks.studies.accuracy import interval
 from fpenet.data.crops.store import CropStore, hold_aside, open_crops
-from fpenet.keypoints import scheme_for
-from fpenet.kpi.metrics import interocular, nme, point_errors
+from fpenet.kpi.metrics import face_errors, nme
 from fpenet.kpi.predictions import predict_all
 from fpenet.model.checkpoint import load_net
 from fpenet.model.evaluate import torch_predict
@@ -52,15 +51,12 @@ def trainings(crops: Path, root: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def face_errors(train_dir: Path, store: CropStore) -> np.ndarray:
+def nme_of_faces(train_dir: Path, store: CropStore) -> np.ndarray:
     """(N,) NME of each face of ``val``."""
     rows = store.rows("val")
-    target = store.points_crop(rows)
-    corners = scheme_for(store.num_keypoints).eye_corners
-    assert corners is not None
     points, _ = predict_all(torch_predict(load_net(train_dir)[0]), store.images(rows), 64)
-    errors = point_errors(points, target)
-    return nme(errors, np.isfinite(errors), interocular(target, corners))
+    found = face_errors(store, rows, points)
+    return nme(found.errors, np.isfinite(found.errors), found.headline[1])
 
 
 def main() -> None:
@@ -88,7 +84,7 @@ def measure(options: argparse.Namespace) -> None:
             folder = Path(scratch, name)
             folder.mkdir()
             train_on(few, load_params(Path("params.yaml"), None, values).train, folder)
-            faces = face_errors(folder, store)
+            faces = nme_of_faces(folder, store)
             low, high = interval(faces, store.subjects(store.rows("val")))
             mean = float(faces.mean())
             first = first or mean

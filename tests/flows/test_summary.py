@@ -12,8 +12,11 @@ from tests.manifests import MANIFEST
 def test_the_tables_say_kpi_by_region_parity_checks_and_engines_by_target() -> None:
     kpi, parity, engines = tables_of(MANIFEST)
     assert kpi.title == "KPI on faces, part val: 359 faces of 30 subjects"
-    assert kpi.header == ("region", "crop_px", "nme_interocular")
-    assert kpi.rows[:2] == (("all", "1.864", "0.05148"), ("eyes", "n/a", "n/a"))
+    assert kpi.header == ("region", "crop_px", "nme_box", "nme_interocular (faces)")
+    assert kpi.rows[:2] == (
+        ("all", "1.864", "0.02148", "0.05148 (212)"),
+        ("eyes", "n/a", "n/a", "n/a (0)"),
+    )
     assert parity.rows == (("int8", "onnx", "0.1151", "1.42", "failed"),)
     assert engines.rows == (
         ("cpu", "int8", "onnxruntime", "0.38 MB", "0.84 ms", "ready"),
@@ -48,7 +51,9 @@ def test_a_refusal_gives_every_reason_and_a_partial_release_says_so() -> None:
     ]
 
 
-@pytest.mark.parametrize("line", ["| all | 1.864 | 0.05148 |", "## Parity, px of the 80x80 crop"])
+@pytest.mark.parametrize(
+    "line", ["| all | 1.864 | 0.02148 | 0.05148 (212) |", "## Parity, px of the 80x80 crop"]
+)
 def test_the_page_holds_the_same_tables(line: str) -> None:
     assert line in markdown_of(MANIFEST).splitlines()
 

@@ -201,9 +201,9 @@ ADDITIONS = {
     ),
     "normaliser": Addition(
         {
-            ("kpi/metrics.py", "NORMALISERS"): (
+            ("kpi/normalisers.py", "NORMALISERS"): (
                 "",
-                '    "width": Normaliser(lambda scheme, points, box: box[:, 0],'
+                '    "width": Normaliser(lambda shapes: shapes.box[:, 0],'
                 ' lambda scheme: "width of the face box"),\n',
             )
         }

@@ -113,6 +113,32 @@ def test_a_slice_with_too_few_or_unknown_is_insufficient_evidence(
     assert not rows["light=?"].passed
 
 
+def test_a_length_between_the_eyes_is_compared_on_the_faces_that_have_it(
+    store_of: Callable[..., CropStore], evaluate_params: EvaluateParams
+) -> None:
+    points = np.random.default_rng(0).uniform(10, 70, (COUNT, 68, 2))
+    yaw = [0.0] * 20 + [75.0] * 19 + [0.0]
+    store = store_of(points, PEOPLE, yaw=yaw)
+    first, second = (
+        predict_judged(lambda images, px=px: (points + px, np.ones((COUNT, 68))), store, COUNT)
+        for px in (1.0, 2.0)
+    )
+    metrics = ("nme_box/all", "nme_interocular/all")
+    against = AGAINST.model_copy(update={"metrics": metrics, "slices": {"other": ()}})
+    rows = {
+        (row.metric, row.slice): row
+        for row in compare(store, first, second, evaluate_params, against)
+    }
+    assert (rows["nme_box/all", None].num_faces, rows["nme_box/all", None].num_subjects) == (40, 20)
+    eyes = rows["nme_interocular/all", None]
+    assert (eyes.num_faces, eyes.num_subjects) == (21, 11)
+    assert eyes.change == pytest.approx(1.0, rel=1e-4)
+    assert rows["nme_box/all", "yaw_range=above 60"].num_faces == 19
+    turned = rows["nme_interocular/all", "yaw_range=above 60"]
+    assert (turned.num_faces, turned.change) == (0, None)
+    assert "too few: 0 faces of 0 subjects" in turned.why
+
+
 def test_other_faces_are_not_compared(
     store: CropStore, off: Callable[..., Predictions], evaluate_params: EvaluateParams
 ) -> None:

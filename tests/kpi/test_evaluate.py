@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_points_and_regions_agree_and_name_their_length(
         kpi.metrics["crop_px/mouth"]
     )
     assert list(kpi.visible_samples) == case.store.visibility.sum(axis=0).tolist()
-    assert kpi.normaliser == "interocular"
+    assert kpi.normaliser == "box"
     assert "points 37 and 46" in kpi.normalisers["interocular"]
     assert {name.split("/")[0] for name in kpi.metrics if "nme" in name} >= {
         f"nme_{name}{suffix}"
@@ -177,9 +178,28 @@ def test_what_is_written_is_what_was_measured(
         rows = list(csv.DictReader(file))
     assert [row["point"] for row in rows] == [str(k + 1) for k in range(80)]
     assert float(rows[7]["crop_px"]) == pytest.approx(kpi.per_point["crop_px"][7], rel=1e-5)
+    with (tmp_path / "kpi_per_region.csv").open(newline="") as file:
+        regions = {row["region"]: row for row in csv.DictReader(file)}
+    seen = case.store.visibility[:, [36, 45]].all(axis=1).sum()
+    assert 0 < seen < COUNT
+    assert regions["mouth"]["num_faces_nme_interocular"] == str(seen)
+    assert regions["mouth"]["num_faces_nme_box"] == str(COUNT)
     case.said.save(tmp_path / "predictions.npz")
     again = judge(case.store, load_predictions(tmp_path / "predictions.npz"), evaluate_params, 4.0)
     assert again == kpi
+
+
+def test_a_report_of_an_earlier_format_is_refused_with_both_formats(
+    case: Case, evaluate_params: EvaluateParams, tmp_path: Path
+) -> None:
+    tree = judge(case.store, case.said, evaluate_params).tree()
+    assert tree["format"] == 2
+    old = {key: tree[key] for key in tree.keys() - {"metric_faces", "spreads"}} | {"format": 1}
+    (tmp_path / "kpi.json").write_text(json.dumps(old))
+    with pytest.raises(
+        ValueError, match=r"kpi\.json: format is 1, this version of fpenet reads format 2 of KpiR"
+    ):
+        KpiReport.read(tmp_path / "kpi.json")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1, 2]", '{"dataset": "x"}'])

@@ -15,7 +15,7 @@ NAN = math.nan
 
 
 @pytest.fixture
-def means() -> dict[str, float]:
+def table() -> MetricTable:
     """Two faces of three keypoints; the third of the second face is unlabelled, one is hidden."""
     errors = np.array([[1.0, 2.0, 6.0], [3.0, 0.5, NAN]])
     visible = np.array([[True, False, True], [True, True, False]])
@@ -23,10 +23,22 @@ def means() -> dict[str, float]:
         errors,
         visible,
         side=np.array([80.0, 160.0]),
-        norms={"interocular": np.array([20.0, 40.0]), "box": np.array([50.0, 10.0])},
+        norms={"box": np.array([20.0, 40.0]), "interocular": np.array([50.0, NAN])},
         tight=np.array([[4.0, 4.0, 4.0], [NAN, NAN, NAN]]),
     )
-    return metric_table(found, {"all": (0, 1, 2), "pair": (0, 1)}).means()
+    return metric_table(found, {"all": (0, 1, 2), "pair": (0, 1)})
+
+
+@pytest.fixture
+def means(table: MetricTable) -> dict[str, float]:
+    return table.means()
+
+
+def test_a_metric_counts_the_faces_that_have_a_value_of_it(table: MetricTable) -> None:
+    counts = table.face_counts()
+    assert (counts["nme_box/all"], counts["nme_interocular/all"]) == (2, 1)
+    assert (counts["tight/image_px/all"], counts["crop_px_visible/all"]) == (1, 2)
+    assert table.counted("nme_interocular/pair").tolist() == [True, False]
 
 
 def test_crop_pixels_are_the_mean_of_the_means_of_the_points(means: dict[str, float]) -> None:
@@ -51,19 +63,19 @@ def test_a_face_without_a_tight_crop_has_no_say_there(means: dict[str, float]) -
 
 def test_nme_is_a_face_s_mean_error_over_each_length(means: dict[str, float]) -> None:
     # Face means: 3 and 1.75.
-    assert means["nme_interocular/all"] == pytest.approx((3 / 20 + 1.75 / 40) / 2)
-    assert means["nme_box/all"] == pytest.approx((3 / 50 + 1.75 / 10) / 2)
+    assert means["nme_box/all"] == pytest.approx((3 / 20 + 1.75 / 40) / 2)
+    assert means["nme_interocular/all"] == pytest.approx(3 / 50)  # the second face has none
     # Visible: (1 + 6) / 2 and (3 + 0.5) / 2.
-    assert means["nme_interocular_visible/all"] == pytest.approx((3.5 / 20 + 1.75 / 40) / 2)
+    assert means["nme_box_visible/all"] == pytest.approx((3.5 / 20 + 1.75 / 40) / 2)
 
 
 def test_failure_rate_and_area_are_read_off_the_headline_nme(means: dict[str, float]) -> None:
     # Headline NME of "all": 0.15 and 0.04375; of "pair": 0.075 and 0.04375.
-    assert means["failure_rate_interocular_8/all"] == 0.5
-    assert means["failure_rate_interocular_10/pair"] == 0.0
+    assert means["failure_rate_box_8/all"] == 0.5
+    assert means["failure_rate_box_10/pair"] == 0.0
     # Area to 8 %: 0 and 1 - 0.04375 / 0.08.
-    assert means["auc_interocular_8/all"] == pytest.approx((1 - 0.04375 / 0.08) / 2)
-    assert means["auc_interocular_10/pair"] == pytest.approx((0.25 + 0.5625) / 2)
+    assert means["auc_box_8/all"] == pytest.approx((1 - 0.04375 / 0.08) / 2)
+    assert means["auc_box_10/pair"] == pytest.approx((0.25 + 0.5625) / 2)
 
 
 def test_the_area_is_that_under_the_stepped_curve() -> None:
@@ -81,9 +93,9 @@ def test_pck_is_the_share_of_points_nearer_than_so_much_of_the_length(
     means: dict[str, float],
 ) -> None:
     # At 5 % (1 px and 2 px): not 1 (at the limit) and not 3; not 2 but 0.5; not 6.
-    assert means["pck_interocular_5/all"] == pytest.approx((0 + 0.5 + 0) / 3)
+    assert means["pck_box_5/all"] == pytest.approx((0 + 0.5 + 0) / 3)
     # At 10 % (2 px and 4 px): 1 and 3; not 2 (at the limit) but 0.5; not 6.
-    assert means["pck_interocular_10/all"] == pytest.approx((1 + 0.5 + 0) / 3)
+    assert means["pck_box_10/all"] == pytest.approx((1 + 0.5 + 0) / 3)
 
 
 def test_a_point_without_a_visible_sample_is_no_number_and_never_zero() -> None:
@@ -110,16 +122,6 @@ def test_a_prediction_that_is_no_number_spoils_its_metrics(
     assert means["crop_px/all"] == math.inf
     assert means["failure_rate_box_10/all"] == 0.5
     assert means["crop_px/pair"] == pytest.approx(0, abs=1e-5)
-
-
-def test_the_lengths_are_those_of_the_labels(store_of: Callable[..., CropStore]) -> None:
-    points = np.zeros((1, 80, 2))
-    points[0, 36], points[0, 45] = (10.0, 20.0), (40.0, 60.0)
-    points[0, 68:72], points[0, 72:76] = (20.0, 30.0), (32.0, 35.0)
-    norms = face_errors(store_of(points, ["a"], side=160.0), np.arange(1), points).norms
-    # The face box is 80 px square in the image, 40 px in the crop.
-    known = {"interocular": 50.0, "interpupil": 13.0, "box": 40.0, "diagonal": 40.0 * math.sqrt(2)}
-    assert {name: float(norms[name][0]) for name in known} == pytest.approx(known)
 
 
 def test_68_points_take_the_middle_of_the_eyes_for_the_pupils() -> None:
@@ -154,11 +156,11 @@ def test_chosen_metrics_keep_their_values() -> None:
 
 
 def test_a_report_has_every_registered_metric_and_no_other(means: dict[str, float]) -> None:
-    """With two normalisers, of which ``interocular`` is the headline."""
+    """With two normalisers, of which ``box`` is the headline."""
     units = set()
     for unit in ERRORS:
-        full = {unit.format(normaliser=name) for name in ("interocular", "box")}
+        full = {unit.format(normaliser=name) for name in ("box", "interocular")}
         units |= full | {f"{name}_visible" for name in full}
-    units |= {unit.format(normaliser="interocular") for unit in (*FAILURE_RATES, *SCORES)}
-    assert units >= {"crop_px", "tight/image_px_visible", "nme_box_visible", "pck_interocular_10"}
+    units |= {unit.format(normaliser="box") for unit in (*FAILURE_RATES, *SCORES)}
+    assert units >= {"crop_px", "tight/image_px_visible", "nme_box_visible", "pck_box_10"}
     assert set(means) == {f"{unit}/{region}" for unit in units for region in ("all", "pair")}

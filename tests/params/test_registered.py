@@ -30,7 +30,7 @@ def annotations_of(section: type[BaseModel]) -> Iterator[Registered]:
 def test_the_names_of_params_are_the_keys_of_the_registries_as_they_run() -> None:
     registries = {name for each in annotations_of(Params) for name in each.registries}
     assert len(registries) >= 14
-    registries.add("fpenet.kpi.metrics:NORMALISERS")  # of the names of metrics
+    registries.add("fpenet.kpi.normalisers:NORMALISERS")  # of the names of metrics
     for registry in registries:
         module, name = registry.split(":")
         assert registry_names(registry) == tuple(getattr(import_module(module), name)), registry

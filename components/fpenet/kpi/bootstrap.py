@@ -85,6 +85,21 @@ class Resamples:
             for name, value, bound in zip(first.metrics, change, bounds, strict=True)
         }
 
+    def ratios(
+        self, table: MetricTable, first: NDArray[np.int64], second: NDArray[np.int64]
+    ) -> dict[str, Interval | None]:
+        """The interval of each metric of the faces ``first`` over that of the faces ``second``,
+        both on the same resamples; None where a group has no value on too many of them.
+
+        Args:
+            first, second: indices into the faces of ``table``.
+        """
+        both = self.rows(np.concatenate([first, second]))
+        values = [self.rows(faces)._metrics(table.rows(faces)) for faces in (first, second)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bounds = both._bounds(values[0] / values[1])
+        return dict(zip(table.metrics, bounds, strict=True))
+
     def _metrics(self, table: MetricTable) -> NDArray[np.float32]:
         """(M, R) every metric on every resample; NaN where one of its columns has no face."""
         if len(self.counts) < 2:

@@ -9,6 +9,8 @@ passes if the upper end of the interval of the relative difference is below the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.bootstrap import Interval, Resamples
@@ -16,7 +18,7 @@ from fpenet.kpi.evaluate import errors_of, too_few
 from fpenet.kpi.metric_table import MetricTable, finite, metric_table
 from fpenet.kpi.metrics import regions_of
 from fpenet.kpi.predictions import Predictions
-from fpenet.kpi.slices import slice_faces
+from fpenet.kpi.slices.slice_faces import slice_faces
 from fpenet.params import ComparisonParams, EvaluateParams
 
 
@@ -26,6 +28,7 @@ class Difference:
 
     Attributes:
         slice: ``attribute=value``; None for all faces.
+        num_faces, num_subjects: those that the metric is computed over.
         first, second: the metric of each model; None if not measured.
         change: (second - first) / first, and its interval.
         margin: upper limit of the interval.
@@ -156,16 +159,18 @@ def _rows(
     required: bool,
 ) -> list[Difference]:
     """One row per metric for one set of faces."""
-    num_subjects = len(set(subjects))
-    reason = too_few(len(subjects), num_subjects, params.slices)
-    if reason:
-        return [
-            _unjudged(name, slice_name, len(subjects), num_subjects, margin, required, reason)
-            for name in first_table.metrics
-        ]
+    subject_of = np.array(subjects, dtype=str)
     first, second = finite(first_table.means()), finite(second_table.means())
     rows = []
     for name, (change, interval) in resamples.differences(first_table, second_table).items():
+        counted = subject_of[first_table.counted(name)]
+        num_faces, num_subjects = len(counted), len(set(counted.tolist()))
+        reason = too_few(num_faces, num_subjects, params.slices)
+        if reason:
+            rows.append(
+                _unjudged(name, slice_name, num_faces, num_subjects, margin, required, reason)
+            )
+            continue
         why = ""
         if first[name] is None or second[name] is None or interval is None:
             why = "insufficient evidence: not measured for both models, or too few subjects"
@@ -179,7 +184,7 @@ def _rows(
             Difference(
                 metric=name,
                 slice=slice_name,
-                num_faces=len(subjects),
+                num_faces=num_faces,
                 num_subjects=num_subjects,
                 first=first[name],
                 second=second[name],

@@ -15,13 +15,15 @@ from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.kpi.bootstrap import Resamples
 from fpenet.kpi.confidence import describe_confidence
 from fpenet.kpi.metric_table import ERRORS, MetricTable, finite, metric_table
-from fpenet.kpi.metrics import FaceErrors, face_errors, normalisers_of, regions_of, with_tight
+from fpenet.kpi.metrics import FaceErrors, face_errors, regions_of, with_tight
+from fpenet.kpi.normalisers import normalisers_of
 from fpenet.kpi.predictions import Predict as Predict
 from fpenet.kpi.predictions import Predictions, predict_judged
 from fpenet.kpi.predictions import predict_all as predict_all
 from fpenet.kpi.report import CumulativeCurve, IntervalMethod, KpiReport, SliceMetrics
 from fpenet.kpi.robustness import robustness_of
-from fpenet.kpi.slices import Slices, slice_faces
+from fpenet.kpi.slices.group_spread import group_spreads
+from fpenet.kpi.slices.slice_faces import Slices, slice_faces
 from fpenet.kpi.temporal import temporal_of
 from fpenet.params import EvaluateParams, SliceParams
 
@@ -91,6 +93,8 @@ def judge(
     sliced = slice_faces(store, rows)
     slice_units = (f"nme_{headline}", "image_px", "image_px_visible", "crop_px")
     slice_table = table.chosen(lambda name: name.rpartition("/")[0] in slice_units)
+    slices = _slice_rows(slice_table, subjects, sliced, resamples, params)
+    few = {(row.attribute, row.value): row.too_few for row in slices}
     return KpiReport(
         dataset=store.dataset,
         part=store.judged_part,
@@ -102,6 +106,7 @@ def judge(
         normalisers=normalisers_of(store.scheme),
         regions={name: tuple(keypoints) for name, keypoints in regions.items()},
         metrics=metrics,
+        metric_faces=table.face_counts(),
         intervals=resamples.intervals(table),
         interval=IntervalMethod(
             **params.interval.model_dump(), of="subjects, each with all of their faces"
@@ -109,8 +114,9 @@ def judge(
         per_point=_per_point(table),
         visible_samples=tuple(int(n) for n in errors.visible.sum(axis=0)),
         curve=_curve(table, headline, list(regions)),
-        slices=_slice_rows(slice_table, subjects, sliced, resamples, params),
+        slices=slices,
         slices_left_out=sliced.left_out,
+        spreads=group_spreads(slice_table, f"nme_{headline}/all", sliced, few, subjects, resamples),
         confidence=describe_confidence(errors, predictions.confidence, confidence_px),
     )
 

@@ -61,6 +61,16 @@ class MetricTable:
         """The table of a subset of the faces."""
         return MetricTable(self.values[rows], self.metrics)
 
+    def face_counts(self) -> dict[str, int]:
+        """Metric -> the number of faces that have a value in one of its columns."""
+        return {name: int(self.counted(name).sum()) for name in self.metrics}
+
+    def counted(self, metric: str) -> Bools:
+        """(N,) whether a face has a value in one of the columns of the metric."""
+        values = self.values[:, list(self.metrics[metric])]
+        some: Bools = ~np.isnan(values).all(axis=1)
+        return some
+
     def means(self) -> dict[str, float]:
         """Every metric; NaN if one of its columns has no face, infinite if a prediction failed."""
         counted = ~np.isnan(self.values)

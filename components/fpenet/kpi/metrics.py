@@ -4,20 +4,19 @@ Missing is NaN; a mean over no values is NaN ("n/a"), never 0. A labelled keypoi
 is not finite has an infinite error, so that it is not left out of a mean.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX, CropStore, Rows
 from fpenet.data.sample import numbers_of
 from fpenet.keypoints import KeypointScheme
+from fpenet.kpi.normalisers import Bools as Bools
+from fpenet.kpi.normalisers import Floats as Floats
+from fpenet.kpi.normalisers import normaliser_lengths
 from fpenet.params import EvaluateParams
-
-Floats = NDArray[np.floating]
-Bools = NDArray[np.bool_]
 
 
 def point_errors(predicted: Floats, target: Floats) -> Floats:
@@ -54,24 +53,6 @@ def region_error(per_point: Floats, keypoints: Sequence[int]) -> float:
     return float(np.mean(per_point[list(keypoints)]))
 
 
-def interocular(points: Floats, corners: tuple[int, int]) -> Floats:
-    """(N,) distance between the outer eye corners of points (N, K, 2); NaN where one is missing."""
-    left, right = corners
-    distance: Floats = np.sqrt(((points[:, left] - points[:, right]) ** 2).sum(axis=-1))
-    return distance
-
-
-def interpupil(points: Floats, pupils: tuple[tuple[int, ...], tuple[int, ...]]) -> Floats:
-    """(N,) distance between the means of two groups of points (N, K, 2).
-
-    >>> interpupil(np.array([[[0.0, 0], [2, 0], [4, 3], [4, 5]]]), ((0, 1), (2, 3)))
-    array([5.])
-    """
-    left, right = (points[:, list(group)].mean(axis=1) for group in pupils)
-    distance: Floats = np.sqrt(((left - right) ** 2).sum(axis=-1))
-    return distance
-
-
 def nme(errors: Floats, mask: Bools, norm: Floats) -> Floats:
     """Normalised mean error of each face.
 
@@ -99,7 +80,8 @@ class FaceErrors:
         errors: (N, K) 80x80 crop pixels, NaN where unlabelled.
         visible: (N, K) bool.
         side: (N,) side of the crop in image pixels.
-        norms: normaliser -> (N,) crop pixels; the first is the headline normaliser.
+        norms: normaliser -> (N,) crop pixels, NaN for a face without this length; the first is the
+            headline normaliser.
         tight: (N, K) image pixels on the original's tight crop, NaN for a face without one; None
             if the tight crops were not evaluated.
     """
@@ -118,14 +100,12 @@ class FaceErrors:
 
 def face_errors(store: CropStore, rows: Rows, points: Floats) -> FaceErrors:
     """The errors of ``points`` (N, K, 2), pixels of the clean 80x80 crops of the faces ``rows``."""
-    target, side = store.points_crop(rows), store.side(rows)
-    width, height = (numbers_of(store.table, f"box_{of}")[rows] for of in ("width", "height"))
-    box = np.stack([width, height], axis=1) * (CROP_PX / side)[:, None]
-    norms = {
-        name: NORMALISERS[name].length(store.scheme, target, box)
-        for name in normalisers_of(store.scheme)
-    }
-    return FaceErrors(point_errors(points, target), store.visible(rows), side, norms)
+    return FaceErrors(
+        point_errors(points, store.points_crop(rows)),
+        store.visible(rows),
+        store.side(rows),
+        normaliser_lengths(store, rows),
+    )
 
 
 def with_tight(
@@ -139,17 +119,6 @@ def with_tight(
         point_errors(tight_points, tight.points_crop) * (tight.side / CROP_PX)[:, None]
     )
     return replace(errors, tight=distances)
-
-
-def normalisers_of(scheme: KeypointScheme) -> dict[str, str]:
-    """Description of each normaliser of ``face_errors``; the first is the headline normaliser.
-
-    >>> from fpenet.keypoints import scheme_for
-    >>> list(normalisers_of(scheme_for(68))), list(normalisers_of(scheme_for(10)))
-    (['interocular', 'interpupil', 'box', 'diagonal'], ['box', 'diagonal'])
-    """
-    words = {name: normaliser.describe(scheme) for name, normaliser in NORMALISERS.items()}
-    return {name: text for name, text in words.items() if text is not None}
 
 
 def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Sequence[int]]:
@@ -171,56 +140,3 @@ def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Se
             )
         regions[name] = tuple(sorted({number - 1 for number in numbers}))
     return regions
-
-
-@dataclass(frozen=True, slots=True)
-class Normaliser:
-    """A length of a face, by which its errors are divided.
-
-    Attributes:
-        length: scheme, points (N, K, 2) and box sizes (N, 2) -> (N,) in the unit of the points; NaN
-            where its points are unlabelled.
-        describe: the description for a keypoint scheme; None if the scheme does not have it.
-    """
-
-    length: Callable[[KeypointScheme, Floats, Floats], Floats]
-    describe: Callable[[KeypointScheme], str | None]
-
-
-def _interocular_length(scheme: KeypointScheme, points: Floats, box: Floats) -> Floats:
-    assert scheme.eye_corners is not None
-    return interocular(points, scheme.eye_corners)
-
-
-def _interocular_words(scheme: KeypointScheme) -> str | None:
-    if scheme.eye_corners is None:
-        return None
-    left, right = (corner + 1 for corner in scheme.eye_corners)
-    return f"inter-ocular distance, of the outer eye corners (points {left} and {right})"
-
-
-def _interpupil_length(scheme: KeypointScheme, points: Floats, box: Floats) -> Floats:
-    assert scheme.pupils is not None
-    return interpupil(points, scheme.pupils)
-
-
-def _interpupil_words(scheme: KeypointScheme) -> str | None:
-    if scheme.pupils is None:
-        return None
-    first, second = (f"{group[0] + 1} to {group[-1] + 1}" for group in scheme.pupils)
-    return f"inter-pupil distance, of the means of points {first} and of {second}"
-
-
-NORMALISERS: dict[str, Normaliser] = {
-    "interocular": Normaliser(_interocular_length, _interocular_words),
-    "interpupil": Normaliser(_interpupil_length, _interpupil_words),
-    "box": Normaliser(
-        lambda scheme, points, box: np.sqrt(box[:, 0] * box[:, 1]),
-        lambda scheme: "square root of the face box's area",
-    ),
-    "diagonal": Normaliser(
-        lambda scheme, points, box: np.hypot(box[:, 0], box[:, 1]),
-        lambda scheme: "diagonal of the face box",
-    ),
-}
-"""Name -> length; the first that the keypoint scheme has is the headline normaliser."""

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from fpenet.kpi.confidence import ConfidenceMetrics
 from fpenet.kpi.metrics import face_errors, nme
 from fpenet.kpi.predictions import Predictions
 from fpenet.kpi.robustness import RobustnessReport
+from fpenet.kpi.slices.group_spread import GroupSpread
 from fpenet.kpi.temporal import TemporalReport
 
 Numbers = Mapping[str, float | None]
@@ -66,6 +68,9 @@ class SliceMetrics:
 class KpiReport(FileRecord):
     """Metrics of a model. None means "n/a": it could not be measured.
 
+    Format 2: the headline normaliser is ``box``, no longer ``interocular``, which is computed on
+    fewer faces; ``metric_faces`` and ``spreads`` are new.
+
     Attributes:
         part: the part of the data set that was evaluated.
         faces: SHA-256 of the evaluation faces (see ``predictions``).
@@ -79,13 +84,18 @@ class KpiReport(FileRecord):
             failure_rate_<normaliser>_8 and _10, share of faces whose NME is above 8 and 10 percent;
             auc_<normaliser>_8 and _10, area under the cumulative curve up to 8 and 10 percent, 1 at
             best; pck_<normaliser>_5 and _10, share of points with an error below 5 and 10 percent.
+        metric_faces: the same names -> the number of faces that the metric is computed over; a
+            normaliser between the eyes has no length on a turned face.
         intervals: the same names -> [low, high]; ``interval`` has the method.
         per_point: image_px, crop_px, tight/image_px (and _visible) -> one value per keypoint.
         visible_samples: number of evaluation faces on which each keypoint is visible.
         slices_left_out: attribute -> why it has no slices.
+        spreads: the spread of the headline NME between groups of subjects.
         robustness, temporal: None if not requested.
         assumed: assumptions about a model that was not trained here, as text.
     """
+
+    format_version: ClassVar[int] = 2
 
     dataset: str
     part: str
@@ -97,6 +107,7 @@ class KpiReport(FileRecord):
     normalisers: Mapping[str, str]
     regions: Mapping[str, tuple[int, ...]]
     metrics: Numbers
+    metric_faces: Mapping[str, int]
     intervals: Intervals
     interval: IntervalMethod
     per_point: Mapping[str, tuple[float | None, ...]]
@@ -104,6 +115,7 @@ class KpiReport(FileRecord):
     curve: CumulativeCurve
     slices: tuple[SliceMetrics, ...]
     slices_left_out: Mapping[str, str]
+    spreads: tuple[GroupSpread, ...]
     confidence: ConfidenceMetrics
     robustness: RobustnessReport | None = None
     temporal: TemporalReport | None = None
@@ -123,9 +135,12 @@ def write_kpi(kpi: KpiReport, out_dir: Path) -> None:
     units = sorted({name.rpartition("/")[0] for name in kpi.metrics})
     with (out_dir / "kpi_per_region.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(["region", *units])
+        partial = [unit for unit in units if unit.startswith("nme_")]
+        rows.writerow(["region", *units, *(f"num_faces_{unit}" for unit in partial)])
         for region in kpi.regions:
-            rows.writerow([region, *(_cell(kpi.metrics.get(f"{u}/{region}")) for u in units)])
+            values = [_cell(kpi.metrics.get(f"{u}/{region}")) for u in units]
+            counts = [kpi.metric_faces.get(f"{unit}/{region}", 0) for unit in partial]
+            rows.writerow([region, *values, *counts])
 
 
 def write_kpi_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
@@ -138,8 +153,10 @@ def write_kpi_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
         "",
         f"{digest}. Judged on {kpi.dataset}, part {kpi.part}: {kpi.num_faces} faces of"
         f" {kpi.num_subjects} subjects, {kpi.num_keypoints} keypoints (faces {kpi.faces[:16]}).",
-        f"NME by {kpi.normalisers[kpi.normaliser]}. In brackets: {kpi.interval.level:.0%}"
+        f"NME by the {kpi.normalisers[kpi.normaliser]}. In brackets: {kpi.interval.level:.0%}"
         f" interval, {kpi.interval.resamples} resamples of subjects.",
+        "",
+        *_normaliser_lines(kpi),
         "",
         *_row("region", *units),
         *_row(*["---"] * (1 + len(units))),
@@ -156,7 +173,36 @@ def write_kpi_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
         value = row.too_few or _spread(row.metrics[metric], row.intervals[metric])
         slice_name = f"{row.attribute}: {row.value}"
         lines += _row(slice_name, str(row.num_faces), str(row.num_subjects), value)
+    lines += ["", "## Spread between groups of subjects", ""]
+    lines += [f"- {text}" for text in _spread_lines(kpi)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _normaliser_lines(kpi: KpiReport) -> list[str]:
+    """The NME by each other normaliser, with the number of faces that have its length."""
+    lines = []
+    for name, words in kpi.normalisers.items():
+        metric = f"nme_{name}/all"
+        if name != kpi.normaliser:
+            value = _spread(kpi.metrics.get(metric), kpi.intervals.get(metric))
+            faces = f"{kpi.metric_faces.get(metric, 0)} of {kpi.num_faces} faces"
+            lines.append(f"- {metric}: {value} over {faces}; by the {words}")
+    return lines
+
+
+def _spread_lines(kpi: KpiReport) -> list[str]:
+    """The largest over the smallest NME of the groups of each attribute of subjects."""
+    lines = []
+    for row in kpi.spreads:
+        if row.ratio is None:
+            lines.append(f"{row.attribute}: n/a, {row.why}")
+        else:
+            value = _spread(row.ratio, row.interval)
+            lines.append(
+                f"{row.attribute}: {value}, {row.largest} over {row.smallest} of {row.groups}"
+                " groups"
+            )
+    return lines or ["n/a: no attribute describes the subjects"]
 
 
 def _row(*cells: str) -> list[str]:

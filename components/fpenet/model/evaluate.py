@@ -48,6 +48,9 @@ def evaluate_net(
         "subjects": kpi.num_subjects,
         "normaliser": kpi.normaliser,
         "metrics": dict(kpi.metrics),
+        "metrics_of_fewer_faces": {
+            name: count for name, count in kpi.metric_faces.items() if count < kpi.num_faces
+        },
         "confidence": {
             key: value for key, value in fields_of(kpi.confidence).items() if key != "reliability"
         },

@@ -21,7 +21,7 @@ from fpenet.params.section import Name, Section
 
 CorruptionName = Annotated[str, Registered(("fpenet.kpi.robustness:CORRUPTIONS",))]
 _ERRORS = "fpenet.kpi.metric_table:ERRORS"
-_NORMALISERS = "fpenet.kpi.metrics:NORMALISERS"
+_NORMALISERS = "fpenet.kpi.normalisers:NORMALISERS"
 
 
 @dataclass(frozen=True)

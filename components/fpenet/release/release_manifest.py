@@ -72,6 +72,7 @@ class KpiSummary:
     num_keypoints: int
     normaliser: str
     metrics: Mapping[str, float | None]
+    metric_faces: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class ReleaseManifest(ReleaseSummary, FileRecord):
         report, model_card: paths on the machine that made the release.
     """
 
-    format_version: ClassVar[int] = 2
+    format_version: ClassVar[int] = 2  # 2: release_digest; metric_faces of the KPI
 
     model: str
     version: str

@@ -1,5 +1,6 @@
 """Any model before the one judge: a bundle, a training, our ONNX file, and other people's."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -137,6 +138,10 @@ def test_other_peoples_outputs_are_known_by_their_shapes_whatever_they_are_calle
     assert "its output pts is in pixels of the 80x80 crop" in card
     assert "its crop is 1.2 times the longer side of the face box (crop.box_scale)" in card
     assert card.startswith("# theirs.onnx")
+    assert "NME by the square root of the face box's area." in card
+    value, faces = (each["nme_interocular/all"] for each in (kpi.metrics, kpi.metric_faces))
+    assert re.search(rf"nme_interocular/all: {value:.4g} \[.*\] over {faces} of 4 faces", card)
+    assert "n/a: no attribute describes the subjects" in card
 
 
 def _distance(store: CropStore, tmp_path: Path) -> float:

@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fpenet.kpi.slices.group_spread import GroupSpread
 from fpenet.params import Params
 from fpenet.release.evidence import read_evidence, refusals
 from fpenet.release.report.citations import SOURCES, check_card
@@ -133,3 +135,24 @@ def test_a_versions_description_is_the_card_within_what_mlflow_keeps(card: str) 
     assert len(description) <= LONGEST_DESCRIPTION
     assert re.findall(r"^## (.*)$", description, re.MULTILINE) == HEADINGS
     assert describe_version(card, len(card)) == card
+
+
+def test_the_card_has_the_spread_between_groups_of_subjects(finished: dict[str, Path]) -> None:
+    evidence = read_evidence(finished)
+    assert "Spread between groups of subjects: n/a" in write_card(evidence, [])
+    spreads = (
+        GroupSpread("sex", 2, "female", "male", 1.254, (0.981, 1.502), None),
+        GroupSpread("skin", 1, None, None, None, None, "1 of 3 groups with enough faces"),
+    )
+    card = write_card(replace(evidence, kpi=replace(evidence.kpi, spreads=spreads)), [])
+    cells = "[1.25][kpi] ([0.98][kpi] to [1.50][kpi])"
+    assert f"| sex | [2][kpi] | `female` | `male` | {cells} |" in card
+    assert "| skin | [1][kpi] |  |  | n/a: `1` of `3` groups with enough faces |" in card
+
+
+def test_the_card_says_over_how_many_faces_the_distance_of_the_eyes_was_used(
+    card: str, finished: dict[str, Path]
+) -> None:
+    faces = read_evidence(finished).kpi.metric_faces["nme_interocular/all"]
+    assert re.search(rf"%\]\[kpi\] over \[{faces}\]\[kpi\] faces by the inter-ocular", card)
+    assert "divided by the square root of the face box's area." in card

@@ -14,6 +14,7 @@ from PIL import Image
 
 from fpenet.data.crops.store import open_crops
 from fpenet.kpi.report import SliceMetrics
+from fpenet.kpi.slices.group_spread import GroupSpread
 from fpenet.release.evidence import read_evidence
 from fpenet.release.report.charts import draw_slices
 from fpenet.release.report.faces import faces_lost, png_uri, show_face, worst_faces
@@ -197,3 +198,33 @@ def test_a_set_whose_slices_all_have_too_few_faces_has_a_report(finished: dict[s
     text = templates().get_template("report.html.j2").render(Page(few, []).context(False))
     section = Parsed(text).sections["slices"]
     assert "too few faces or subjects: 15 (2 of 2), 30 (2 of 2)" in " ".join(section.split())
+
+
+def test_the_spread_between_groups_is_shown_with_its_interval_or_its_reason(
+    finished: dict[str, Path],
+) -> None:
+    evidence = read_evidence(finished)
+    template = templates().get_template("report.html.j2")
+    none = Parsed(template.render(Page(evidence, []).context(False))).sections["slices"]
+    assert "n/a: the labels have no attribute of the subjects." in none
+    spreads = (
+        GroupSpread("sex", 2, "female", "male", 1.254, (0.981, 1.502), None),
+        GroupSpread("skin_tone", 1, None, None, None, None, "1 of 3 groups with enough faces"),
+    )
+    some = replace(evidence, kpi=replace(evidence.kpi, spreads=spreads))
+    text = Parsed(template.render(Page(some, []).context(False))).sections["slices"]
+    words = " ".join(re.sub(r"\s+", " ", text).split())
+    assert "sex2femalemale1.25 [0.98, 1.50]" in words
+    assert "skin tone1n/a: 1 of 3 groups with enough faces" in words
+    gaps = Parsed(template.render(Page(some, []).context(False))).sections["gaps"]
+    assert "Spread between groups by skin_tone: 1 of 3 groups with enough faces." in gaps
+
+
+def test_a_number_by_the_distance_of_the_eyes_says_over_how_many_faces(
+    page: Parsed, finished: dict[str, Path]
+) -> None:
+    kpi = json.loads((finished["evaluate"] / "kpi.json").read_text())
+    value, faces = (kpi[key]["nme_interocular/all"] for key in ("metrics", "metric_faces"))
+    text = " ".join(page.sections["kpi"].split())
+    assert f"{100 * value:.2f} % over {faces} of 4 faces by the inter-ocular distance" in text
+    assert "NME: error of a face divided by the square root of the face box's area" in text

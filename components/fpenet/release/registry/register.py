@@ -214,6 +214,7 @@ def summarise(evidence: Evidence, reasons: Sequence[str]) -> ReleaseSummary:
             num_keypoints=kpi.num_keypoints,
             normaliser=kpi.normaliser,
             metrics=kpi.metrics,
+            metric_faces=kpi.metric_faces,
         ),
         parity=tuple(
             ParitySummary(each.name, each.reference, each.mean_px, each.max_px, each.passed)

@@ -94,7 +94,7 @@ def draw_cumulative_error(kpi: KpiReport, champion: KpiReport | None) -> Figure:
         for limit in (8, 10):
             axes.axvline(limit, color=QUIET, linewidth=0.8, linestyle=(0, (2, 3)))
         axes.set(
-            xlabel=f"NME of a face, % of {kpi.normalisers[kpi.normaliser].split(',')[0]}",
+            xlabel=f"NME of a face, % of the {kpi.normalisers[kpi.normaliser].split(',')[0]}",
             ylabel="share of the faces",
             xlim=(0, percent[-1]),
             ylim=(0, 1),

@@ -12,7 +12,7 @@ class EngineRow:
 
     Attributes:
         first: whether it is the first row of its target.
-        nme: a ratio, by the first normaliser.
+        nme: a ratio, by the headline normaliser.
         parity_px: mean distance between its points and those of the torch net, pixels of the
             80x80 crop.
     """

@@ -74,6 +74,11 @@ def _slices(kpi: KpiReport) -> list[str]:
     if few:
         sentences.append(f"Slices with too few faces or subjects: {', '.join(few)}.")
     sentences += [f"Slices by {name}: {why}." for name, why in kpi.slices_left_out.items()]
+    sentences += [
+        f"Spread between groups by {one.attribute}: {one.why}."
+        for one in kpi.spreads
+        if one.ratio is None
+    ]
     return sentences
 
 

@@ -273,12 +273,12 @@ def slice_table(kpi: KpiReport, champion: KpiReport | None) -> dict[str, list[Sl
 
 
 def short(kpi: KpiReport) -> str:
-    """The first normaliser, in a few words."""
+    """The headline normaliser, in a few words."""
     return str(kpi.normalisers[kpi.normaliser].split(",")[0])
 
 
 def nme_of_faces(store: CropStore, points: Floats) -> Floats:
-    """(N,) NME of each judged face, by the first normaliser."""
+    """(N,) NME of each judged face, by the headline normaliser."""
     distances = face_errors(store, judged_rows(store), points)
     _, norm = distances.headline
     return nme(distances.errors, np.isfinite(distances.errors), norm)

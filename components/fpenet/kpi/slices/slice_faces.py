@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from fpenet.data.crops.store import CropStore, Rows
 from fpenet.data.sample import ATTRIBUTE, numbers_of
 from fpenet.kpi.metrics import Bools
+from fpenet.kpi.normalisers import MOST_YAW_DEG, Floats, yaw_deg
 
 MOST_VALUES = 40
 """Largest number of text values of an attribute; with more they are names, not classes."""
+MEASURED = ("yaw", "yaw_range", "occlusion_level", "hidden_points", "face_size")
+"""Attributes that describe the image of a face and never its subject."""
 _FEW_NUMBERS = 12
 """Up to this many different numbers, each is a slice; with more, quartiles are used."""
 CAMERA_STEP_DEG = 15.0
@@ -43,9 +46,10 @@ def slice_faces(store: CropStore, rows: Rows) -> Slices:
     for name in sorted(n for n in store.table.column_names if n.startswith(ATTRIBUTE)):
         attribute = name.removeprefix(ATTRIBUTE)
         values = store.attribute(attribute, rows)
-        if attribute == "yaw":
-            columns["yaw"] = _named(values, yaw_camera)
-            columns["yaw_range"] = _named(values, yaw_range)
+        degrees = yaw_deg(values)
+        if attribute == "yaw" and np.isfinite(degrees).any():
+            columns["yaw"] = _named(degrees, yaw_camera)
+            columns["yaw_range"] = _named(degrees, yaw_range)
         elif all(value is None or isinstance(value, int | float) for value in values):
             columns[attribute] = quartiles(values)
         else:
@@ -88,7 +92,7 @@ def yaw_range(yaw_deg: float) -> str:
     ('up to 30', '30 to 60', 'above 60')
     """
     angle = abs(yaw_deg)
-    return "up to 30" if angle <= 30 else "30 to 60" if angle <= 60 else "above 60"
+    return "up to 30" if angle <= 30 else "30 to 60" if angle <= MOST_YAW_DEG else "above 60"
 
 
 def face_size(side_px: float) -> str:
@@ -132,8 +136,8 @@ def quartiles(values: list[str | float | None]) -> list[str | None]:
     ]
 
 
-def _named(values: list[str | float | None], name: Callable[[float], str]) -> list[str | None]:
-    return [None if value is None else name(float(value)) for value in values]
+def _named(values: Floats, name: Callable[[float], str]) -> list[str | None]:
+    return [name(float(value)) if np.isfinite(value) else None for value in values]
 
 
 def _in_order(value: str) -> tuple[float, str]:

@@ -8,7 +8,7 @@ import pytest
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.evaluate import judge
 from fpenet.kpi.predictions import predict_judged
-from fpenet.kpi.slices import quartiles, slice_faces, yaw_camera
+from fpenet.kpi.slices.slice_faces import quartiles, slice_faces, yaw_camera
 from fpenet.params import EvaluateParams
 
 POINTS = np.random.default_rng(0).uniform(10, 70, (6, 3, 2))
