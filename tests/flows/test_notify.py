@@ -134,7 +134,7 @@ def test_prefect_shows_the_way_to_mlflow_and_mlflow_the_way_back(
     tags = client.get_run(release["run_id"]).data.tags
     url = tags["fpenet.flow_run"]
     assert url.endswith(page)
-    assert tags["mlflow.note.content"].startswith(f"[Flow run]({url})\n\n# Model card\n")
+    assert tags["mlflow.note.content"].startswith(f"[Flow run]({url})\n\n# May be promoted\n")
     for model, version in (("model", "version"), ("trainable_model", "trainable_version")):
         found = client.get_model_version(release[model], release[version])
         assert found.tags["fpenet.flow_run"] == url
