@@ -17,7 +17,15 @@ from typing import Any, cast
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, WorkerStatus
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus, WorkPoolStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
@@ -84,6 +92,50 @@ def engines_of_devices(params: Params) -> list[tuple[TargetName, Precision]]:
     ]
 
 
+def waiting_engines(folders: Mapping[str, str], params: Params) -> set[str]:
+    """The engines, ``target/precision``, whose run is scheduled in a pool without a worker.
+
+    Two requests to the server for all engines: in a repeated release most engines of devices wait,
+    and a request for each would take longer than the other stages together.
+    """
+    keys = {
+        f"{target}/{precision}": engine_folder(target, precision, folders, params).name
+        for target, precision in engines_of_devices(params)
+    }
+    pools = {TARGETS[target].pool for target, _ in engines_of_devices(params)}
+    with get_client(sync_client=True) as client:
+        ready = {
+            pool.name
+            for pool in client.read_work_pools(
+                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=sorted(pools)))
+            )
+            if pool.status == WorkPoolStatus.READY
+        }
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                idempotency_key=FlowRunFilterIdempotencyKey(any_=sorted(keys.values())),
+                state=FlowRunFilterState(
+                    type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])
+                ),
+            )
+        )
+    scheduled = {run.idempotency_key for run in runs}
+    return {
+        f"{target}/{precision}"
+        for target, precision in engines_of_devices(params)
+        if TARGETS[target].pool not in ready and keys[f"{target}/{precision}"] in scheduled
+    }
+
+
+def engine_folder(
+    target: TargetName, precision: Precision, folders: Mapping[str, str], params: Params
+) -> Path:
+    """The build folder of one engine; its name is the key of the engine's run."""
+    inputs = {stage: Path(folders[stage]) for stage in STAGES["build"].inputs}
+    one_engine = only_engine(params, target, precision)
+    return cached_folder(WORK / "engines" / target, "build", inputs, one_engine)
+
+
 def has_worker(pool: str) -> bool:
     """Whether a worker of the pool is online."""
     with get_client(sync_client=True) as client:
@@ -97,19 +149,28 @@ def has_worker(pool: str) -> bool:
 
 @task(task_run_name="engine {target}/{precision}", cache_policy=NO_CACHE, persist_result=False)
 def engine_from_worker(
-    target: TargetName, precision: Precision, folders: Mapping[str, str], params: Params
+    target: TargetName,
+    precision: Precision,
+    folders: Mapping[str, str],
+    params: Params,
+    waits: bool = False,
 ) -> str | None:
     """The build folder of one engine from a worker of the target's pool; None while pending.
 
     Several releases that need the same engine share one run, until that run has finished.
+
+    Args:
+        waits: the engine is one of ``waiting_engines``.
     """
     params_of_engine = only_engine(params, target, precision)
     inputs = {stage: folders[stage] for stage in STAGES["build"].inputs}
-    paths = {stage: Path(folder) for stage, folder in inputs.items()}
-    out_dir = cached_folder(WORK / "engines" / target, "build", paths, params_of_engine)
+    out_dir = engine_folder(target, precision, folders, params)
     pool, log = TARGETS[target].pool, get_run_logger()
     if signature_of(out_dir / MANIFEST).exists():
         return _verified(out_dir, params, log)
+    if waits:
+        log.warning("%s/%s waits for a worker of pool %s", target, precision, pool)
+        return None
     parameters = {
         "target": target,
         "precision": precision,
