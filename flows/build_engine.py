@@ -33,7 +33,8 @@ from flows.tasks import WORK, progress_artifact
 from fpenet.core.errors import InputError
 from fpenet.deploy.engines.engine_table import ENGINES, EngineTable
 from fpenet.deploy.engines.targets import TARGETS, Precision
-from fpenet.execution import cached_folder, run_stage
+from fpenet.device_engines import engine_folder, engines_of_devices, only_engine
+from fpenet.execution import run_stage
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, TargetName
 from fpenet.provenance.manifest import MANIFEST, verify
 from fpenet.provenance.signing import read_signing_key, read_trusted, sign_file, signature_of
@@ -75,23 +76,6 @@ def build_engine(
     sign_file(folder / MANIFEST, key)
 
 
-def only_engine(params: Params, target: TargetName, precision: Precision) -> Params:
-    """The params for the build of one engine."""
-    one_engine = {"targets": (target,), "precisions": (precision,)}
-    return params.model_copy(update={"build": params.build.model_copy(update=one_engine)})
-
-
-def engines_of_devices(params: Params) -> list[tuple[TargetName, Precision]]:
-    """The engines that can be built on their own device only."""
-    return [
-        (name, precision)
-        for name in params.build.targets
-        if TARGETS[name].built_on_device
-        for precision in TARGETS[name].precisions
-        if precision in params.build.precisions
-    ]
-
-
 def waiting_engines(folders: Mapping[str, str], params: Params) -> set[str]:
     """The engines, ``target/precision``, whose run is scheduled in a pool without a worker.
 
@@ -99,7 +83,7 @@ def waiting_engines(folders: Mapping[str, str], params: Params) -> set[str]:
     and a request for each would take longer than the other stages together.
     """
     keys = {
-        f"{target}/{precision}": engine_folder(target, precision, folders, params).name
+        f"{target}/{precision}": engine_folder(WORK, target, precision, folders, params).name
         for target, precision in engines_of_devices(params)
     }
     pools = {TARGETS[target].pool for target, _ in engines_of_devices(params)}
@@ -125,15 +109,6 @@ def waiting_engines(folders: Mapping[str, str], params: Params) -> set[str]:
         for target, precision in engines_of_devices(params)
         if TARGETS[target].pool not in ready and keys[f"{target}/{precision}"] in scheduled
     }
-
-
-def engine_folder(
-    target: TargetName, precision: Precision, folders: Mapping[str, str], params: Params
-) -> Path:
-    """The build folder of one engine; its name is the key of the engine's run."""
-    inputs = {stage: Path(folders[stage]) for stage in STAGES["build"].inputs}
-    one_engine = only_engine(params, target, precision)
-    return cached_folder(WORK / "engines" / target, "build", inputs, one_engine)
 
 
 def has_worker(pool: str) -> bool:
@@ -164,7 +139,7 @@ def engine_from_worker(
     """
     params_of_engine = only_engine(params, target, precision)
     inputs = {stage: folders[stage] for stage in STAGES["build"].inputs}
-    out_dir = engine_folder(target, precision, folders, params)
+    out_dir = engine_folder(WORK, target, precision, folders, params)
     pool, log = TARGETS[target].pool, get_run_logger()
     if signature_of(out_dir / MANIFEST).exists():
         return _verified(out_dir, params, log)

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 
-from flows.build_engine import engine_from_worker, engines_of_devices, waiting_engines
+from flows.build_engine import engine_from_worker, waiting_engines
 from flows.notify import emit_events_of
 from flows.request import BAD_INPUT_STATE, SUMMARIES, may_render, rendered_to, requested_params
 from flows.summary import RunResult, markdown_of
@@ -30,6 +30,7 @@ from fpenet.core.errors import BAD_INPUT
 from fpenet.core.records import fields_of
 from fpenet.data.sources.s3_labels import on_s3
 from fpenet.deploy.engines.merge_builds import merge_builds
+from fpenet.device_engines import engines_of_devices
 from fpenet.params import Params
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.registry.local_models import in_registry

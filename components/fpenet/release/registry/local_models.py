@@ -3,7 +3,8 @@
 ``train.start_from``, ``train.teacher`` and ``gate.champion`` may name a registered version, e.g.
 ``models:/fpenet-trainable@candidate`` or ``models:/fpenet-trainable/3``. It is downloaded into a
 folder named after the version. ``gate.champion: auto`` is the deployable version by the release
-pointer; it is null for a first release, and where MLflow is not configured.
+pointer; it is null for a first release, and where MLflow is not configured and the version was not
+downloaded before.
 """
 
 from collections.abc import Collection, Sequence
@@ -58,7 +59,8 @@ def local_weights(
 
     Args:
         into: models are downloaded below this folder; a model that exists is not downloaded again.
-        has_registry: whether MLflow is configured; without it the champion ``auto`` is None.
+        has_registry: whether MLflow is configured; without it the champion ``auto`` is None unless
+            its folder exists.
 
     Raises:
         InputError: a value does not name a registered version or alias.
@@ -101,7 +103,7 @@ def _value(params: Params, key: str) -> str:
 def _fetch(params: Params, key: str, into: Path, has_registry: bool) -> str | None:
     """The folder of the version that ``key`` names; None where there is no champion."""
     name = _value(params, key)
-    if name == _AUTO and not has_registry:
+    if name == _AUTO and not (has_registry or isinstance(release_store(params), FileStore)):
         return None
     if name == _AUTO:
         model, version, alias = params.register_.deployable_model, deployable_version(params), ""
@@ -111,6 +113,8 @@ def _fetch(params: Params, key: str, into: Path, has_registry: bool) -> str | No
         model, version, alias = _parse(name, key)
     if version and (folder := _folder(model, version, into)).exists():
         return folder.as_posix()  # without the import of MLflow, which takes seconds
+    if name == _AUTO and not has_registry:
+        return None
     from fpenet.release.registry import tracking
 
     with tracking.mlflow_errors():
