@@ -17,7 +17,15 @@ from typing import Any, cast
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, WorkerStatus
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus, WorkPoolStatus
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
@@ -25,7 +33,8 @@ from flows.tasks import WORK, progress_artifact
 from fpenet.core.errors import InputError
 from fpenet.deploy.engines.engine_table import ENGINES, EngineTable
 from fpenet.deploy.engines.targets import TARGETS, Precision
-from fpenet.execution import cached_folder, run_stage
+from fpenet.device_engines import engine_folder, engines_of_devices, only_engine
+from fpenet.execution import run_stage
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, TargetName
 from fpenet.provenance.manifest import MANIFEST, verify
 from fpenet.provenance.signing import read_signing_key, read_trusted, sign_file, signature_of
@@ -67,21 +76,39 @@ def build_engine(
     sign_file(folder / MANIFEST, key)
 
 
-def only_engine(params: Params, target: TargetName, precision: Precision) -> Params:
-    """The params for the build of one engine."""
-    one_engine = {"targets": (target,), "precisions": (precision,)}
-    return params.model_copy(update={"build": params.build.model_copy(update=one_engine)})
+def waiting_engines(folders: Mapping[str, str], params: Params) -> set[str]:
+    """The engines, ``target/precision``, whose run is scheduled in a pool without a worker.
 
-
-def engines_of_devices(params: Params) -> list[tuple[TargetName, Precision]]:
-    """The engines that can be built on their own device only."""
-    return [
-        (name, precision)
-        for name in params.build.targets
-        if TARGETS[name].built_on_device
-        for precision in TARGETS[name].precisions
-        if precision in params.build.precisions
-    ]
+    Two requests to the server for all engines: in a repeated release most engines of devices wait,
+    and a request for each would take longer than the other stages together.
+    """
+    keys = {
+        f"{target}/{precision}": engine_folder(WORK, target, precision, folders, params).name
+        for target, precision in engines_of_devices(params)
+    }
+    pools = {TARGETS[target].pool for target, _ in engines_of_devices(params)}
+    with get_client(sync_client=True) as client:
+        ready = {
+            pool.name
+            for pool in client.read_work_pools(
+                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=sorted(pools)))
+            )
+            if pool.status == WorkPoolStatus.READY
+        }
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                idempotency_key=FlowRunFilterIdempotencyKey(any_=sorted(keys.values())),
+                state=FlowRunFilterState(
+                    type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])
+                ),
+            )
+        )
+    scheduled = {run.idempotency_key for run in runs}
+    return {
+        f"{target}/{precision}"
+        for target, precision in engines_of_devices(params)
+        if TARGETS[target].pool not in ready and keys[f"{target}/{precision}"] in scheduled
+    }
 
 
 def has_worker(pool: str) -> bool:
@@ -97,19 +124,28 @@ def has_worker(pool: str) -> bool:
 
 @task(task_run_name="engine {target}/{precision}", cache_policy=NO_CACHE, persist_result=False)
 def engine_from_worker(
-    target: TargetName, precision: Precision, folders: Mapping[str, str], params: Params
+    target: TargetName,
+    precision: Precision,
+    folders: Mapping[str, str],
+    params: Params,
+    waits: bool = False,
 ) -> str | None:
     """The build folder of one engine from a worker of the target's pool; None while pending.
 
     Several releases that need the same engine share one run, until that run has finished.
+
+    Args:
+        waits: the engine is one of ``waiting_engines``.
     """
     params_of_engine = only_engine(params, target, precision)
     inputs = {stage: folders[stage] for stage in STAGES["build"].inputs}
-    paths = {stage: Path(folder) for stage, folder in inputs.items()}
-    out_dir = cached_folder(WORK / "engines" / target, "build", paths, params_of_engine)
+    out_dir = engine_folder(WORK, target, precision, folders, params)
     pool, log = TARGETS[target].pool, get_run_logger()
     if signature_of(out_dir / MANIFEST).exists():
         return _verified(out_dir, params, log)
+    if waits:
+        log.warning("%s/%s waits for a worker of pool %s", target, precision, pool)
+        return None
     parameters = {
         "target": target,
         "precision": precision,

@@ -13,6 +13,10 @@ from fpenet.provenance.digest import digest_file, digest_json
 from fpenet.stages import STAGES
 
 PARAMS = Path("params.yaml")
+BAD_INPUT_STATE = "BadInput"
+"""Name of the state of a run that bad input ended."""
+SUMMARIES = Path("work/summaries")
+"""The results of runs, by the name of the run: ``.json``, and ``.md`` for people."""
 
 
 def requested_params(

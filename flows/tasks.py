@@ -32,9 +32,8 @@ from fpenet.data.sources.s3_labels import local_labels
 from fpenet.execution import cached_folder, run_stage
 from fpenet.params import Params
 from fpenet.provenance.encryption import ModelKey, key_in, model_key_context
-from fpenet.release.registry.live_metrics import live_metrics
+from fpenet.provenance.manifest import MANIFEST
 from fpenet.release.registry.local_models import local_weights
-from fpenet.release.registry.versions import link_release
 from fpenet.release.release_manifest import ReleaseManifest
 from fpenet.stages import STAGES
 
@@ -81,8 +80,10 @@ def stage_task(name: str) -> Task[..., str]:
 
 def live_metrics_of(name: str, out_dir: Path, params: Params) -> AbstractContextManager[None]:
     """Log the stage train to MLflow while it runs; the name of its folder is its key."""
-    if name != "train" or not has_mlflow(os.environ):
+    if name != "train" or not has_mlflow(os.environ) or (out_dir / MANIFEST).exists():
         return nullcontext()
+    from fpenet.release.registry.live_metrics import live_metrics
+
     return live_metrics(params.register_.experiment, out_dir.name)
 
 
@@ -145,6 +146,8 @@ def link_with_mlflow(release: ReleaseManifest) -> None:
 
     If MLflow cannot be reached, a warning is logged.
     """
+    from fpenet.release.registry.versions import link_release
+
     page = version_page(release.model, release.version)
     if page is None:
         return  # MLflow is not a server, so it has no pages

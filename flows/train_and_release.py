@@ -14,9 +14,9 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 
-from flows.build_engine import engine_from_worker, engines_of_devices
+from flows.build_engine import engine_from_worker, waiting_engines
 from flows.notify import emit_events_of
-from flows.request import may_render, rendered_to, requested_params
+from flows.request import BAD_INPUT_STATE, SUMMARIES, may_render, rendered_to, requested_params
 from flows.summary import RunResult, markdown_of
 from flows.tasks import (
     STAGE_TASKS,
@@ -30,12 +30,11 @@ from fpenet.core.errors import BAD_INPUT
 from fpenet.core.records import fields_of
 from fpenet.data.sources.s3_labels import on_s3
 from fpenet.deploy.engines.merge_builds import merge_builds
+from fpenet.device_engines import engines_of_devices
 from fpenet.params import Params
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.registry.local_models import in_registry
 from fpenet.release.release_manifest import RELEASE_MANIFEST, ReleaseManifest
-
-BAD_INPUT_STATE = "BadInput"
 
 
 @flow(name="fpenet", persist_result=True, result_serializer="json")
@@ -74,14 +73,16 @@ def train_and_release(
     except BAD_INPUT as error:
         return Failed(message=str(error), name=BAD_INPUT_STATE)
     release = ReleaseManifest.read(Path(folders["register"]) / RELEASE_MANIFEST)
-    summary = WORK / "summaries" / f"{runtime.flow_run.name}.md"
+    summary = SUMMARIES / f"{runtime.flow_run.name}.md"
     summary.parent.mkdir(exist_ok=True)
     page = markdown_of(release)
     summary.write_text(page, encoding="utf-8")
     create_markdown_artifact(page, key="release", description="the release")
     link_with_mlflow(release)
     emit_events_of(release)
-    return RunResult(**fields_of(release), folders=folders, summary=summary.as_posix()).tree()
+    result = RunResult(**fields_of(release), folders=folders, summary=summary.as_posix())
+    result.write(summary.with_suffix(".json"))
+    return result.tree()
 
 
 def render_if_absent(params: Params) -> Params:
@@ -97,8 +98,11 @@ def request_engines(
     folders: dict[str, str], params: Params
 ) -> dict[str, PrefectFuture[str | None]]:
     """Request the engines that only their device can build, from all work pools in parallel."""
+    waiting = waiting_engines(folders, params) if engines_of_devices(params) else set()
     return {
-        f"{target}/{precision}": engine_from_worker.submit(target, precision, folders, params)
+        (engine := f"{target}/{precision}"): engine_from_worker.submit(
+            target, precision, folders, params, waits=engine in waiting
+        )
         for target, precision in engines_of_devices(params)
     }
 

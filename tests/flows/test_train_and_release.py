@@ -22,8 +22,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 
-from flows.build_engine import FLOW, build_engine, engines_of_devices, has_worker, only_engine
+from flows.build_engine import FLOW, build_engine, has_worker
 from flows.train_and_release import train_and_release
+from fpenet.device_engines import engines_of_devices, only_engine
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_dataset, files_of
 from fpenet.provenance.signing import make_key

@@ -20,6 +20,7 @@ import typer
 
 from fpenet.cli import data, deploy, judge, release, train
 from fpenet.cli.environment import thread_settings
+from fpenet.cli.services import use_services
 from fpenet.core.errors import BAD_INPUT, Diverged, Resumable
 
 DONE, FAILED, BAD_INPUT_STATUS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in thread_settings(os.environ).items():
         os.environ.setdefault(name, value)
     try:
+        if command:
+            use_services(os.environ)
         return _run(words)
     except UsageError as error:
         status, line = BAD_INPUT_STATUS, _line_of(error)
