@@ -25,14 +25,22 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus, WorkPoolStatus
+from prefect.client.schemas.objects import (
+    FlowRun,
+    State,
+    StateType,
+    WorkerStatus,
+    WorkPoolStatus,
+)
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
+from prefect.futures import PrefectFuture
 
+from flows.request import PENDING_BUILD
 from flows.tasks import WORK, progress_artifact
 from fpenet.core.errors import InputError
 from fpenet.deploy.engines.engine_table import ENGINES, EngineTable
-from fpenet.deploy.engines.targets import TARGETS, Precision
+from fpenet.deploy.engines.targets import TARGETS, Precision, how_to_build
 from fpenet.device_engines import engine_folder, engines_of_devices, only_engine
 from fpenet.execution import run_stage
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, TargetName
@@ -129,8 +137,8 @@ def engine_from_worker(
     folders: Mapping[str, str],
     params: Params,
     waits: bool = False,
-) -> str | None:
-    """The build folder of one engine from a worker of the target's pool; None while pending.
+) -> str | State[Any]:
+    """The build folder of one engine from a worker of its pool, or the state PENDING_BUILD.
 
     Several releases that need the same engine share one run, until that run has finished.
 
@@ -140,12 +148,12 @@ def engine_from_worker(
     params_of_engine = only_engine(params, target, precision)
     inputs = {stage: folders[stage] for stage in STAGES["build"].inputs}
     out_dir = engine_folder(WORK, target, precision, folders, params)
-    pool, log = TARGETS[target].pool, get_run_logger()
+    pool = TARGETS[target].pool
+    no_worker = f"no worker of pool {pool} is online; {how_to_build(target)}"
     if signature_of(out_dir / MANIFEST).exists():
-        return _verified(out_dir, params, log)
+        return _verified(out_dir, params)
     if waits:
-        log.warning("%s/%s waits for a worker of pool %s", target, precision, pool)
-        return None
+        return pending_build(no_worker)
     parameters = {
         "target": target,
         "precision": precision,
@@ -164,7 +172,6 @@ def engine_from_worker(
                 poll_interval=1,
             )
         except ObjectNotFound:
-            log.warning("no deployment %s/%s at this server; `make up` registers it", FLOW, target)
             return None
         return cast(FlowRun, run)  # not a coroutine, because no event loop runs here
 
@@ -173,22 +180,34 @@ def engine_from_worker(
     while run and run.state and run.state.is_final():  # it failed in an earlier release
         key = f"after-{run.id}"
         run = start_run(key, 0)
-    if run is None or not has_worker(pool):
-        log.warning("%s/%s waits for a worker of pool %s", target, precision, pool)
-        return None
+    if run is None:
+        no_deployment = f"no deployment {FLOW}/{target} at this server: `make up`"
+        return pending_build(f"{no_deployment}; then {how_to_build(target)}")
+    if not has_worker(pool):
+        return pending_build(no_worker)
     run = start_run(key, params.build.longest_seconds + LONGEST_JUDGEMENT_SECONDS)
     if run is None or run.state is None or not run.state.is_completed():
-        message = run.state.message if run and run.state else "no state"
-        log.warning("the worker of pool %s did not build %s: %s", pool, precision, message)
-        return None
-    return _verified(out_dir, params, log)
+        message = (run and run.state and run.state.message) or "no message"
+        return pending_build(f"the worker of pool {pool} did not build it: {message}")
+    return _verified(out_dir, params)
 
 
-def _verified(folder: Path, params: Params, log: Any) -> str | None:
-    """The folder if a trusted key signed it; otherwise None, and the engine stays pending."""
+def pending_build(message: str) -> State[Any]:
+    """The final state of the task of an engine that nobody built; the message is logged too."""
+    get_run_logger().warning(message)
+    return State(type=StateType.CANCELLED, name=PENDING_BUILD, message=message)
+
+
+def built_folder(engine: PrefectFuture[str | State[Any]]) -> str | None:
+    """The build folder of an engine; None if its build is pending."""
+    engine.wait()
+    return None if engine.state.name == PENDING_BUILD else str(engine.result())
+
+
+def _verified(folder: Path, params: Params) -> str | State[Any]:
+    """The folder if a trusted key signed it; otherwise the engine stays pending."""
     try:
         verify(folder, read_trusted(params.trust.public_keys))
     except InputError as error:
-        log.error("an engine was refused: %s", error)
-        return None
+        return pending_build(f"the engine of the worker was refused: {error}")
     return folder.as_posix()

@@ -12,6 +12,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from flows.request import PENDING_BUILD
 from infra.runs import TaskRunState, read_task_runs
 
 SECONDS_BETWEEN_LINES = 15.0
@@ -99,7 +100,9 @@ class StageBars:
 
     def _show_stage(self, task_run: TaskRunState, progress: StageProgress | None) -> None:
         seconds = task_run.seconds
-        if task_run.is_final:
+        if task_run.state == PENDING_BUILD:
+            self._show_row(task_run.name, f"pending: {task_run.message}", 0.0)
+        elif task_run.is_final:
             words = "done" if task_run.type == "COMPLETED" else task_run.state.lower()
             self._show_row(task_run.name, f"{words} in {seconds:.1f} s", 1.0)
         elif progress is None:

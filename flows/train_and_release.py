@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 
-from flows.build_engine import engine_from_worker, waiting_engines
+from flows.build_engine import built_folder, engine_from_worker, waiting_engines
 from flows.notify import emit_events_of
 from flows.request import BAD_INPUT_STATE, SUMMARIES, may_render, rendered_to, requested_params
 from flows.summary import RunResult, markdown_of
@@ -96,7 +96,7 @@ def render_if_absent(params: Params) -> Params:
 
 def request_engines(
     folders: dict[str, str], params: Params
-) -> dict[str, PrefectFuture[str | None]]:
+) -> dict[str, PrefectFuture[str | State[Any]]]:
     """Request the engines that only their device can build, from all work pools in parallel."""
     waiting = waiting_engines(folders, params) if engines_of_devices(params) else set()
     return {
@@ -107,9 +107,11 @@ def request_engines(
     }
 
 
-def merge_engines(build: str, engines: dict[str, PrefectFuture[str | None]], params: Params) -> str:
+def merge_engines(
+    build: str, engines: dict[str, PrefectFuture[str | State[Any]]], params: Params
+) -> str:
     """Merge the engines of the workers into the build folder; missing engines stay pending."""
-    folders = {engine: future.result() for engine, future in engines.items()}
+    folders = {engine: built_folder(future) for engine, future in engines.items()}
     built = {engine: Path(folder) for engine, folder in folders.items() if folder}
     if not built:
         return build

@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"release: {error}", file=sys.stderr)
         return BAD_INPUT
+    except OSError as error:
+        print(f"release: {error}; a release writes into the checkout", file=sys.stderr)
+        return BAD_INPUT if isinstance(error, PermissionError) else FAILED
     except RuntimeError as error:
         print(f"release: {error}", file=sys.stderr)
         return FAILED

@@ -45,7 +45,7 @@ class TaskRunState:
     """A task run that has started.
 
     Attributes:
-        type: Prefect's type of its state; ``state``: its name.
+        type: Prefect's type of its state; ``state``: its name; ``message``: its message.
         seconds: how long it has run.
         progress: the text of its progress artifact; empty if it has none.
     """
@@ -53,6 +53,7 @@ class TaskRunState:
     name: str
     type: str
     state: str
+    message: str
     seconds: float
     progress: str
 
@@ -139,6 +140,7 @@ def read_task_runs(prefect_url: str, run_id: str) -> list[TaskRunState]:
             row["name"],
             row["state_type"] or "",
             row["state_name"] or "",
+            (row["state"] or {}).get("message") or "",
             row["estimated_run_time"],
             texts.get(row["id"], ""),
         )

@@ -19,10 +19,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.flow_engine import run_flow
 
 from flows.build_engine import FLOW, build_engine, has_worker
+from flows.request import PENDING_BUILD
 from flows.train_and_release import train_and_release
 from fpenet.device_engines import engines_of_devices, only_engine
 from fpenet.params import Params
@@ -30,7 +31,7 @@ from fpenet.provenance.digest import digest_dataset, files_of
 from fpenet.provenance.signing import make_key
 from tests import failing
 from tests.s3_server import Bucket
-from tests.waiting import join
+from tests.waiting import join, wait_for
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "project")
 HALF = {"build.precisions": ["fp16"], "build.longest_seconds": 60}
@@ -104,6 +105,27 @@ def test_each_stage_is_one_task_and_progress_is_an_artifact() -> None:
     assert artifacts["progress-train"].data == 100.0
     assert artifacts["progress-train"].description == "3/3 epochs loss=0.3333"
     assert "# Release" in str(artifacts["release"].data)
+
+
+def test_an_engine_that_nobody_built_is_pending_and_says_what_to_do() -> None:
+    state = run(targets=["cpu", "thor"], overrides=HALF)
+    assert state.is_completed()
+    assert state.result()["pending"] == ["thor"]
+    flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[id_of(state)]))
+
+    def engine_state() -> Any:
+        with get_client(sync_client=True) as client:
+            tasks = client.read_task_runs(flow_run_filter=flow_run)
+        states = {each.name: each.state for each in tasks}
+        return states.get("engine thor/fp16")
+
+    wait_for(engine_state, "the task run of the engine is recorded")
+    pending = engine_state()
+    assert (pending.name, pending.type) == (PENDING_BUILD, StateType.CANCELLED)
+    assert pending.message == (
+        "no deployment fpenet-engine/thor at this server: `make up`; then on the Jetson AGX Thor,"
+        " in the project: `prefect worker start --pool thor --type process`"
+    )
 
 
 def test_a_repeated_run_finds_its_folders_and_a_changed_key_reruns_what_depends_on_it() -> None:

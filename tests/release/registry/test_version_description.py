@@ -86,7 +86,9 @@ def test_the_kpi_stands_beside_the_champions_and_the_cards(finished: dict[str, P
     assert card == "6.10"
     assert nme == f"{metrics[f'nme_{evidence.kpi.normaliser}/all']:.2%}"
     assert f"champion: {champion.name}" in text
-    nano = "nano fp16: pending; on a Jetson Nano, in the project: `prefect worker start --pool nano"
+    nano = (
+        "nano fp16: pending; on the Jetson Nano, in the project: `prefect worker start --pool nano"
+    )
     assert nano in text
 
 

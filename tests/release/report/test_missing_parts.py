@@ -30,6 +30,12 @@ def evidence(finished: dict[str, Path]) -> Evidence:
     return read_evidence(finished)
 
 
+@pytest.fixture
+def plotted_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The charts are plotted and not written as SVG, which takes most of the time of a page."""
+    monkeypatch.setattr("fpenet.release.report.charts.svg_of", lambda _figure, _title: "<svg/>")
+
+
 def pages_of(evidence: Evidence, champion: Any = None) -> dict[str, str]:
     """The text of the report, the model card and the description of the version in MLflow."""
     reasons = refusals(evidence, ["cpu"])
@@ -60,6 +66,7 @@ def is_written(pages: dict[str, str], missing: Sequence[MissingPart]) -> None:
         assert not re.search(r"\bNone\b|\bnan\b|Undefined", text), missing
 
 
+@pytest.mark.usefixtures("plotted_only")
 def test_every_page_is_written_without_any_one_part(evidence: Evidence) -> None:
     parts = optional_parts(evidence)
     places = {part.place for part in parts}
@@ -78,13 +85,14 @@ def test_every_page_is_written_without_every_part(evidence: Evidence) -> None:
     is_written(pages_of(without(evidence, parts)), parts)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_page_is_written_without_some_parts(evidence: Evidence, data: st.DataObject) -> None:
     missing = data.draw(st.lists(st.sampled_from(optional_parts(evidence)), unique_by=str))
     is_written(pages_of(without(evidence, missing)), missing)
 
 
+@pytest.mark.usefixtures("plotted_only")
 def test_the_report_is_written_without_any_one_part_of_the_champions_kpi(
     evidence: Evidence,
 ) -> None:
@@ -138,6 +146,7 @@ def test_the_faces_are_shown_without_the_predictions_of_an_engine(evidence: Evid
         (("validation", "checks"), {}, "Checks of the labels: none ran."),
     ],
 )
+@pytest.mark.usefixtures("plotted_only")
 def test_a_missing_part_is_named_in_plain_words(
     evidence: Evidence, place: tuple[str, ...], empty: Any, words: str
 ) -> None:

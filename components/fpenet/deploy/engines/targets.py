@@ -157,14 +157,14 @@ def how_to_build(name: str) -> str:
         InputError: there is no such target.
 
     >>> how_to_build("nano")
-    'on a Jetson Nano, in the project: `prefect worker start --pool nano --type process`'
+    'on the Jetson Nano, in the project: `prefect worker start --pool nano --type process`'
     >>> how_to_build("t4")
     "where the release runs: `pip install 'fpenet[rtx]'`"
     """
     target = target_named(name)
     if target.built_on_device:
         command = f"prefect worker start --pool {target.pool} --type process"
-        return f"on a {target.device}, in the project: `{command}`"
+        return f"on the {target.device}, in the project: `{command}`"
     extra = {"tensorrt_rtx": "rtx"}.get(target.runtime, "pipeline")
     return f"where the release runs: `pip install 'fpenet[{extra}]'`"
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from fpenet.deploy.engines.engine_table import EngineStatus
 from fpenet.deploy.engines.targets import TARGETS, how_to_build
-from fpenet.kpi.gate import EngineDifference
+from fpenet.kpi.gate import ChampionState, EngineDifference
 from fpenet.kpi.report import KpiReport
 from fpenet.release.evidence import (
     CARD,
@@ -141,10 +141,9 @@ def _percent(value: float | None) -> str:
 
 def _worse_slices(evidence: Evidence) -> str:
     champion = evidence.verdict.champion
-    rows = [row for row in evidence.verdict.comparisons if row.slice]
-    compared = [row for row in rows if row.change is not None]
-    if not rows:
+    if champion.state is not ChampionState.COMPARED:
         return f"Not compared: {champion.state.words}, {champion.why}."
+    compared = [row for row in evidence.verdict.comparisons if row.slice and row.change is not None]
     if not compared:
         return no_slices(evidence) or "No slice was measured for both models."
     worse = sorted((row for row in compared if _is_worse(row)), key=lambda row: -(row.change or 0))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from fpenet.core.records import fields_of
 from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
+from fpenet.deploy.engines.targets import how_to_build
 from fpenet.kpi.gate import EngineDifference
 from fpenet.kpi.metrics import Floats, face_errors, nme
 from fpenet.kpi.predictions import judged_rows, load_predictions
@@ -181,6 +182,10 @@ class Page:
             "parity": evidence.parity,
             "engines": engines,
             "fastest": min(judged, key=lambda row: row.engine.p50_ms or np.inf, default=None),
+            "to_build": {
+                target: how_to_build(target)
+                for target in unfinished_targets(evidence.engines)["pending"]
+            },
             "unfinished": {k: v for k, v in unfinished_targets(evidence.engines).items() if v},
             "with_faces": with_faces,
             "worst": [asdict(one) for one in worst],
