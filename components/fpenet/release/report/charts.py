@@ -83,9 +83,9 @@ def draw_cumulative_error(kpi: KpiReport, champion: KpiReport | None) -> Figure:
         percent = 100 * np.array(curve.nme)
         styles = {"all": (OURS, "-"), "eyes": (OURS, "--"), "mouth": (OURS, ":")}
         for region, (colour, line) in styles.items():
-            if region in curve.share:
+            if curve.share.get(region):
                 axes.plot(percent, curve.share[region], line, color=colour, label=region)
-        if champion is not None and "all" in champion.curve.share:
+        if champion is not None and champion.curve.nme and champion.curve.share.get("all"):
             axes.plot(
                 100 * np.array(champion.curve.nme),
                 champion.curve.share["all"],
@@ -100,7 +100,8 @@ def draw_cumulative_error(kpi: KpiReport, champion: KpiReport | None) -> Figure:
             xlim=(0, percent[-1]),
             ylim=(0, 1),
         )
-        axes.legend(loc="lower right")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right")
     return figure
 
 
@@ -245,6 +246,7 @@ def draw_robustness(curve: RobustnessCurve, clean: RobustnessErrors, metric: str
 
 def draw_reliability(confidence: ConfidenceMetrics) -> Figure:
     """Plot the share of correct keypoints by the confidence that the net predicted for them."""
+    within = "" if confidence.within_px is None else f" and within {confidence.within_px:g} px"
     with _figure(3.3) as (figure, axes):
         bins = [each for each in confidence.reliability if each.points >= FEWEST]
         predicted = [each.told for each in bins]
@@ -260,7 +262,7 @@ def draw_reliability(confidence: ConfidenceMetrics) -> Figure:
         )
         axes.set(
             xlabel="predicted confidence (dot area: number of keypoints)",
-            ylabel=f"share visible and within {confidence.within_px:g} px",
+            ylabel=f"share visible{within}",
             xlim=(0, 1),
             ylim=(0, 1),
         )
