@@ -100,8 +100,9 @@ def _end_dead_runs(ports: Ports, already: Collection[str]) -> None:
     pools = [pool for name, pool in POOLS.items() if name not in already]
     message = "The process of this run ended while its service did not run." + CONTINUES
     try:
-        runs = active_runs(ports.prefect_url, pools)
-        end_runs(ports.prefect_url, runs, RunEnd.CRASHED, message)
+        if pools:
+            runs = active_runs(ports.prefect_url, pools)
+            end_runs(ports.prefect_url, runs, RunEnd.CRASHED, message)
         if "mlflow" not in already:
             end_mlflow_runs(ports.mlflow_url)
     except OSError as error:
