@@ -10,9 +10,10 @@ it, and the next release of the same net uses the finished engine.
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -25,14 +26,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import (
-    FlowRun,
-    State,
-    StateType,
-    WorkerStatus,
-    WorkPoolStatus,
-)
-from prefect.deployments import run_deployment
+from prefect.client.schemas.objects import State, StateType, WorkerStatus, WorkPoolStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.futures import PrefectFuture
 
@@ -162,32 +156,26 @@ def engine_from_worker(
         "out_dir": out_dir.as_posix(),
     }
 
-    def start_run(key: str, wait: float) -> FlowRun | None:
+    with get_client(sync_client=True) as client:
         try:
-            run = run_deployment(
-                f"{FLOW}/{target}",
-                parameters=parameters,
-                idempotency_key=key,
-                timeout=wait,
-                poll_interval=1,
-            )
+            deployment = client.read_deployment_by_name(f"{FLOW}/{target}")
         except ObjectNotFound:
-            return None
-        return cast(FlowRun, run)  # not a coroutine, because no event loop runs here
-
-    key = out_dir.name
-    run = start_run(key, 0)
-    while run and run.state and run.state.is_final():  # it failed in an earlier release
-        key = f"after-{run.id}"
-        run = start_run(key, 0)
-    if run is None:
-        no_deployment = f"no deployment {FLOW}/{target} at this server: `make up`"
-        return pending_build(f"{no_deployment}; then {how_to_build(target)}")
-    if not has_worker(pool):
-        return pending_build(no_worker)
-    run = start_run(key, params.build.longest_seconds + LONGEST_JUDGEMENT_SECONDS)
-    if run is None or run.state is None or not run.state.is_completed():
-        message = (run and run.state and run.state.message) or "no message"
+            no_deployment = f"no deployment {FLOW}/{target} at this server: `make up`"
+            return pending_build(f"{no_deployment}; then {how_to_build(target)}")
+        key, run = out_dir.name, None
+        while run is None or (run.state and run.state.is_final()):
+            key = f"after-{run.id}" if run else key  # it failed in an earlier release
+            run = client.create_flow_run_from_deployment(
+                deployment.id, parameters=parameters, idempotency_key=key
+            )
+        if not has_worker(pool):
+            return pending_build(no_worker)
+        end = time.monotonic() + params.build.longest_seconds + LONGEST_JUDGEMENT_SECONDS
+        while not (run.state and run.state.is_final()) and time.monotonic() < end:
+            time.sleep(1.0)
+            run = client.read_flow_run(run.id)
+    if run.state is None or not run.state.is_completed():
+        message = (run.state and run.state.message) or "no message"
         return pending_build(f"the worker of pool {pool} did not build it: {message}")
     return _verified(out_dir, params)
 

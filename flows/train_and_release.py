@@ -5,6 +5,7 @@ the gate refuses, the flow still completes, and its result contains the reasons.
 flow in the state ``BadInput``; its message names the input and what is allowed.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def train_and_release(
         overrides: other dotted keys of params.yaml, e.g. ``{"train.net": "base"}``.
         targets: replaces ``build.targets``.
     """
+    begin = time.time()
     try:
         params = requested_params(labels, preset, epochs, overrides, targets)
         if may_render(params):
@@ -78,7 +80,8 @@ def train_and_release(
     page = markdown_of(release)
     summary.write_text(page, encoding="utf-8")
     create_markdown_artifact(page, key="release", description="the release")
-    link_with_mlflow(release)
+    registered = (Path(folders["register"]) / RELEASE_MANIFEST).stat().st_mtime
+    link_with_mlflow(release, is_new=registered >= begin)
     emit_events_of(release)
     result = RunResult(**fields_of(release), folders=folders, summary=summary.as_posix())
     result.write(summary.with_suffix(".json"))

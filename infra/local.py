@@ -100,8 +100,9 @@ def _end_dead_runs(ports: Ports, already: Collection[str]) -> None:
     pools = [pool for name, pool in POOLS.items() if name not in already]
     message = "The process of this run ended while its service did not run." + CONTINUES
     try:
-        runs = active_runs(ports.prefect_url, pools)
-        end_runs(ports.prefect_url, runs, RunEnd.CRASHED, message)
+        if pools:
+            runs = active_runs(ports.prefect_url, pools)
+            end_runs(ports.prefect_url, runs, RunEnd.CRASHED, message)
         if "mlflow" not in already:
             end_mlflow_runs(ports.mlflow_url)
     except OSError as error:
@@ -165,35 +166,35 @@ def down(root: Path) -> list[str]:
 
 
 def _stop_runs(root: Path) -> list[str]:
-    """Stop the services that run flows, and cancel their runs while the servers respond."""
-    ports = ports_in_use(root, os.environ) if "prefect" in running(root) else None
+    """Stop the services that run flows, and cancel their runs.
+
+    Runs are cancelled before their processes are stopped, so that whoever follows them sees it, and
+    again afterwards: a process that a signal ends sets its run to Crashed.
+    """
+    services = running(root).keys()
+    ports = ports_in_use(root, os.environ) if "prefect" in services else None
     runs: dict[str, ActiveRun] = {}
-    reason = ""
-
-    def note() -> None:
-        if ports is not None:
-            found = active_runs(ports.prefect_url, list(POOLS.values()))
-            runs.update({run.id: run for run in found})
-
+    stopped: list[str] = []
     try:
-        note()
-    except OSError as error:
-        reason = str(error)
-    stopped = stop(root, list(POOLS))
-    try:
-        note()  # those that began in the meantime
         if ports is not None:
-            message = "`make down` stopped the services." + CONTINUES
-            end_runs(ports.prefect_url, list(runs.values()), RunEnd.CANCELLED, message)
+            _cancel_runs(ports, runs)
+        stopped = stop(root, list(POOLS))
+        if ports is not None:
+            _cancel_runs(ports, runs)
+        if ports is not None and "mlflow" in services:
             end_mlflow_runs(ports.mlflow_url)
     except OSError as error:
-        reason = str(error)
-    if reason:
-        print(
-            f"down: runs were not cancelled, the next `make up` ends them: {reason}",
-            file=sys.stderr,
-        )
+        print(f"down: the next `make up` ends the runs, because {error}", file=sys.stderr)
+        stopped += stop(root, list(POOLS))
     return stopped
+
+
+def _cancel_runs(ports: Ports, runs: dict[str, ActiveRun]) -> None:
+    """Add the runs that are active now to ``runs``, and cancel all of these."""
+    active = active_runs(ports.prefect_url, list(POOLS.values()))
+    runs.update({run.id: run for run in active})
+    message = "`make down` stopped the services." + CONTINUES
+    end_runs(ports.prefect_url, list(runs.values()), RunEnd.CANCELLED, message)
 
 
 def describe(root: Path, ports: Ports) -> str:

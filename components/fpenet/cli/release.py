@@ -1,16 +1,14 @@
 """The commands of the chapter release: run all stages, register, promote, roll back, download."""
 
-import base64
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fpenet.cli.command import CommandResult, ParamsOptions, add_command
-from fpenet.cli.environment import has_mlflow
+from fpenet.cli.environment import authorization, has_mlflow
 from fpenet.cli.plan import plan
 from fpenet.cli.services import NOT_RUNNING, is_checkout, require_mlflow
 from fpenet.cli.stage import add_stages
@@ -232,7 +230,7 @@ def get(
         raise InputError("--from is missing, and MLFLOW_TRACKING_URI is not set")
     client: ReleaseClient
     if source.startswith(("http://", "https://")):
-        client = RegistryClient(source.rstrip("/"), _authorization(os.environ))
+        client = RegistryClient(source.rstrip("/"), authorization(os.environ))
     elif "://" in source and not source.startswith("s3://"):
         raise InputError(f"--from {source}: must be http(s)://, s3:// or a folder")
     else:
@@ -259,13 +257,3 @@ def get(
         "refused": refusals,
     }
     return CommandResult(value, "\n".join(lines))
-
-
-def _authorization(environ: Mapping[str, str]) -> dict[str, str]:
-    """The authorization header, from the same variables as in MLflow's client."""
-    if token := environ.get("MLFLOW_TRACKING_TOKEN"):
-        return {"Authorization": f"Bearer {token}"}
-    if user := environ.get("MLFLOW_TRACKING_USERNAME"):
-        pair = f"{user}:{environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
-        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-    return {}
