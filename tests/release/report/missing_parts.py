@@ -40,16 +40,10 @@ def _walk(value: Any, hint: Any, place: Place) -> Iterator[MissingPart]:
         for field in dataclasses.fields(value):
             yield from _walk(getattr(value, field.name), hints[field.name], (*place, field.name))
         return
-    (inner,) = [
-        get_args(option)[-1 if issubclass(get_origin(option), Mapping) else 0]
-        for option in options
-        if isinstance(get_origin(option), type)
-        and issubclass(get_origin(option), Mapping | Sequence)
-        and len({*get_args(option), Ellipsis}) <= 3
-        and not (get_origin(option) is tuple and Ellipsis not in get_args(option))
-    ] or (None,)
+    inner = _entry_type(options)
     if inner is None:
         return
+    entries: list[tuple[str | int, Any]]
     if isinstance(value, Mapping):
         yield MissingPart(place, {})
         if type(None) in _options(inner):
@@ -63,6 +57,17 @@ def _walk(value: Any, hint: Any, place: Place) -> Iterator[MissingPart]:
     if any(isinstance(entry, Mapping | tuple) or _is_record(entry) for _, entry in entries):
         for key, entry in dict([entries[0], entries[-1]]).items():
             yield from _walk(entry, inner, (*place, key))
+
+
+def _entry_type(options: tuple[Any, ...]) -> Any:
+    """The type of the entries of a mapping or of a sequence of any length; None of another type."""
+    for option in options:
+        origin, arguments = get_origin(option), get_args(option)
+        if origin is Mapping:
+            return arguments[1]
+        if origin is Sequence or (origin is tuple and Ellipsis in arguments):
+            return arguments[0]
+    return None
 
 
 def _is_record(value: Any) -> bool:
