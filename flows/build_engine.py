@@ -10,22 +10,33 @@ it, and the next release of the same net uses the finished engine.
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, WorkerStatus
-from prefect.deployments import run_deployment
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import State, StateType, WorkerStatus, WorkPoolStatus
 from prefect.exceptions import ObjectNotFound
+from prefect.futures import PrefectFuture
 
+from flows.request import PENDING_BUILD
 from flows.tasks import WORK, progress_artifact
 from fpenet.core.errors import InputError
 from fpenet.deploy.engines.engine_table import ENGINES, EngineTable
-from fpenet.deploy.engines.targets import TARGETS, Precision
-from fpenet.execution import cached_folder, run_stage
+from fpenet.deploy.engines.targets import TARGETS, Precision, how_to_build
+from fpenet.device_engines import engine_folder, engines_of_devices, only_engine
+from fpenet.execution import run_stage
 from fpenet.params import SIGNING_KEY_VARIABLE, Params, TargetName
 from fpenet.provenance.manifest import MANIFEST, verify
 from fpenet.provenance.signing import read_signing_key, read_trusted, sign_file, signature_of
@@ -67,21 +78,39 @@ def build_engine(
     sign_file(folder / MANIFEST, key)
 
 
-def only_engine(params: Params, target: TargetName, precision: Precision) -> Params:
-    """The params for the build of one engine."""
-    one_engine = {"targets": (target,), "precisions": (precision,)}
-    return params.model_copy(update={"build": params.build.model_copy(update=one_engine)})
+def waiting_engines(folders: Mapping[str, str], params: Params) -> set[str]:
+    """The engines, ``target/precision``, whose run is scheduled in a pool without a worker.
 
-
-def engines_of_devices(params: Params) -> list[tuple[TargetName, Precision]]:
-    """The engines that can be built on their own device only."""
-    return [
-        (name, precision)
-        for name in params.build.targets
-        if TARGETS[name].built_on_device
-        for precision in TARGETS[name].precisions
-        if precision in params.build.precisions
-    ]
+    Two requests to the server for all engines: in a repeated release most engines of devices wait,
+    and a request for each would take longer than the other stages together.
+    """
+    keys = {
+        f"{target}/{precision}": engine_folder(WORK, target, precision, folders, params).name
+        for target, precision in engines_of_devices(params)
+    }
+    pools = {TARGETS[target].pool for target, _ in engines_of_devices(params)}
+    with get_client(sync_client=True) as client:
+        ready = {
+            pool.name
+            for pool in client.read_work_pools(
+                work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=sorted(pools)))
+            )
+            if pool.status == WorkPoolStatus.READY
+        }
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                idempotency_key=FlowRunFilterIdempotencyKey(any_=sorted(keys.values())),
+                state=FlowRunFilterState(
+                    type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])
+                ),
+            )
+        )
+    scheduled = {run.idempotency_key for run in runs}
+    return {
+        f"{target}/{precision}"
+        for target, precision in engines_of_devices(params)
+        if TARGETS[target].pool not in ready and keys[f"{target}/{precision}"] in scheduled
+    }
 
 
 def has_worker(pool: str) -> bool:
@@ -97,19 +126,28 @@ def has_worker(pool: str) -> bool:
 
 @task(task_run_name="engine {target}/{precision}", cache_policy=NO_CACHE, persist_result=False)
 def engine_from_worker(
-    target: TargetName, precision: Precision, folders: Mapping[str, str], params: Params
-) -> str | None:
-    """The build folder of one engine from a worker of the target's pool; None while pending.
+    target: TargetName,
+    precision: Precision,
+    folders: Mapping[str, str],
+    params: Params,
+    waits: bool = False,
+) -> str | State[Any]:
+    """The build folder of one engine from a worker of its pool, or the state PENDING_BUILD.
 
     Several releases that need the same engine share one run, until that run has finished.
+
+    Args:
+        waits: the engine is one of ``waiting_engines``.
     """
     params_of_engine = only_engine(params, target, precision)
     inputs = {stage: folders[stage] for stage in STAGES["build"].inputs}
-    paths = {stage: Path(folder) for stage, folder in inputs.items()}
-    out_dir = cached_folder(WORK / "engines" / target, "build", paths, params_of_engine)
-    pool, log = TARGETS[target].pool, get_run_logger()
+    out_dir = engine_folder(WORK, target, precision, folders, params)
+    pool = TARGETS[target].pool
+    no_worker = f"no worker of pool {pool} is online; {how_to_build(target)}"
     if signature_of(out_dir / MANIFEST).exists():
-        return _verified(out_dir, params, log)
+        return _verified(out_dir, params)
+    if waits:
+        return pending_build(no_worker)
     parameters = {
         "target": target,
         "precision": precision,
@@ -118,41 +156,46 @@ def engine_from_worker(
         "out_dir": out_dir.as_posix(),
     }
 
-    def start_run(key: str, wait: float) -> FlowRun | None:
+    with get_client(sync_client=True) as client:
         try:
-            run = run_deployment(
-                f"{FLOW}/{target}",
-                parameters=parameters,
-                idempotency_key=key,
-                timeout=wait,
-                poll_interval=1,
-            )
+            deployment = client.read_deployment_by_name(f"{FLOW}/{target}")
         except ObjectNotFound:
-            log.warning("no deployment %s/%s at this server; `make up` registers it", FLOW, target)
-            return None
-        return cast(FlowRun, run)  # not a coroutine, because no event loop runs here
+            no_deployment = f"no deployment {FLOW}/{target} at this server: `make up`"
+            return pending_build(f"{no_deployment}; then {how_to_build(target)}")
+        key, run = out_dir.name, None
+        while run is None or (run.state and run.state.is_final()):
+            key = f"after-{run.id}" if run else key  # it failed in an earlier release
+            run = client.create_flow_run_from_deployment(
+                deployment.id, parameters=parameters, idempotency_key=key
+            )
+        if not has_worker(pool):
+            return pending_build(no_worker)
+        end = time.monotonic() + params.build.longest_seconds + LONGEST_JUDGEMENT_SECONDS
+        while not (run.state and run.state.is_final()) and time.monotonic() < end:
+            time.sleep(1.0)
+            run = client.read_flow_run(run.id)
+    if run.state is None or not run.state.is_completed():
+        message = (run.state and run.state.message) or "no message"
+        return pending_build(f"the worker of pool {pool} did not build it: {message}")
+    return _verified(out_dir, params)
 
-    key = out_dir.name
-    run = start_run(key, 0)
-    while run and run.state and run.state.is_final():  # it failed in an earlier release
-        key = f"after-{run.id}"
-        run = start_run(key, 0)
-    if run is None or not has_worker(pool):
-        log.warning("%s/%s waits for a worker of pool %s", target, precision, pool)
-        return None
-    run = start_run(key, params.build.longest_seconds + LONGEST_JUDGEMENT_SECONDS)
-    if run is None or run.state is None or not run.state.is_completed():
-        message = run.state.message if run and run.state else "no state"
-        log.warning("the worker of pool %s did not build %s: %s", pool, precision, message)
-        return None
-    return _verified(out_dir, params, log)
+
+def pending_build(message: str) -> State[Any]:
+    """The final state of the task of an engine that nobody built; the message is logged too."""
+    get_run_logger().warning(message)
+    return State(type=StateType.CANCELLED, name=PENDING_BUILD, message=message)
 
 
-def _verified(folder: Path, params: Params, log: Any) -> str | None:
-    """The folder if a trusted key signed it; otherwise None, and the engine stays pending."""
+def built_folder(engine: PrefectFuture[str | State[Any]]) -> str | None:
+    """The build folder of an engine; None if its build is pending."""
+    engine.wait()
+    return None if engine.state.name == PENDING_BUILD else str(engine.result())
+
+
+def _verified(folder: Path, params: Params) -> str | State[Any]:
+    """The folder if a trusted key signed it; otherwise the engine stays pending."""
     try:
         verify(folder, read_trusted(params.trust.public_keys))
     except InputError as error:
-        log.error("an engine was refused: %s", error)
-        return None
+        return pending_build(f"the engine of the worker was refused: {error}")
     return folder.as_posix()

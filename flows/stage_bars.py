@@ -7,18 +7,13 @@ lines in a log file.
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TextIO
 
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    FlowRunFilter,
-    FlowRunFilterId,
-)
-from prefect.client.schemas.objects import FlowRun, TaskRun
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from flows.request import PENDING_BUILD
+from infra.runs import TaskRunState, read_task_runs
 
 SECONDS_BETWEEN_LINES = 15.0
 _RECORD = re.compile(r"^(?P<done>\d+)/(?P<total>\d+) (?P<unit>\S+)(?P<metrics>.*)$")
@@ -89,29 +84,26 @@ class StageBars:
     def __exit__(self, *_error: object) -> None:
         self._bars.stop()
 
-    def show(self, client: SyncPrefectClient, run: FlowRun) -> None:
-        """Read the stages of the run and their progress, and show them."""
-        task_runs = client.read_task_runs(
-            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
-        )
-        artifacts = client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
-        )
-        texts = {artifact.task_run_id: artifact.description or "" for artifact in artifacts}
+    def show(self, prefect_url: str, run_id: str) -> None:
+        """Read the stages of the run and their progress, and show them.
+
+        Raises:
+            OSError: the server does not respond.
+        """
+        task_runs = read_task_runs(prefect_url, run_id)
         if not task_runs:
             self._show_row("run", "waiting for a worker", 0.0)
         else:
             self._show_row("run", "started", 1.0)
-        started = [task_run for task_run in task_runs if task_run.start_time]
-        for task_run in sorted(started, key=lambda each: each.start_time or each.id):
-            progress = parse_progress(texts.get(task_run.id, ""))
-            self._show_stage(task_run, progress)
+        for task_run in task_runs:
+            self._show_stage(task_run, parse_progress(task_run.progress))
 
-    def _show_stage(self, task_run: TaskRun, progress: StageProgress | None) -> None:
-        state: Any = task_run.state
-        seconds = task_run.estimated_run_time.total_seconds()
-        if state is not None and state.is_final():
-            words = "done" if state.is_completed() else state.name.lower()
+    def _show_stage(self, task_run: TaskRunState, progress: StageProgress | None) -> None:
+        seconds = task_run.seconds
+        if task_run.state == PENDING_BUILD:
+            self._show_row(task_run.name, f"pending: {task_run.message}", 0.0)
+        elif task_run.is_final:
+            words = "done" if task_run.type == "COMPLETED" else task_run.state.lower()
             self._show_row(task_run.name, f"{words} in {seconds:.1f} s", 1.0)
         elif progress is None:
             self._show_row(task_run.name, f"{seconds:.0f} s", None, brief=True)

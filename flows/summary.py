@@ -6,6 +6,7 @@ Input: release.json of the register stage. Output: tables for the terminal, and 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fpenet.deploy.engines.targets import how_to_build
 from fpenet.release.release_manifest import (
     EngineSummary,
     KpiSummary,
@@ -66,6 +67,7 @@ def verdict_of(release: ReleaseManifest) -> str:
         lines += ["gate: refused", *(f"  {reason}" for reason in release.refused)]
     if release.pending:
         lines.append(f"partial release, pending targets: {', '.join(release.pending)}")
+        lines += [f"  {target}: {how_to_build(target)}" for target in release.pending]
     if release.failed:
         lines.append(f"partial release, failed targets: {', '.join(release.failed)}")
     return "\n".join(lines)

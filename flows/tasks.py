@@ -25,16 +25,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from flows.notify import flow_run_page, run_page, version_page
-from fpenet.cli.environment import has_mlflow
+from fpenet.cli.environment import authorization, has_mlflow
 from fpenet.core.errors import BAD_INPUT
 from fpenet.core.progress import LOGGER
 from fpenet.data.sources.s3_labels import local_labels
 from fpenet.execution import cached_folder, run_stage
 from fpenet.params import Params
 from fpenet.provenance.encryption import ModelKey, key_in, model_key_context
-from fpenet.release.registry.live_metrics import live_metrics
+from fpenet.provenance.manifest import MANIFEST
 from fpenet.release.registry.local_models import local_weights
-from fpenet.release.registry.versions import link_release
+from fpenet.release.registry.registered import is_registered
 from fpenet.release.release_manifest import ReleaseManifest
 from fpenet.stages import STAGES
 
@@ -61,6 +61,8 @@ def stage_task(name: str) -> Task[..., str]:
     def run(folders: Mapping[str, str], params: Params) -> str:
         inputs = {stage: Path(folders[stage]) for stage in STAGES[name].inputs}
         out_dir = cached_folder(WORK, name, inputs, params)
+        if name == "register" and is_still_registered(out_dir, params):
+            return out_dir.as_posix()
         key = model_key() if name == "register" and params.register_.encrypt else None
         logged = live_metrics_of(name, out_dir, params)
         with progress_artifact(name), logged, model_key_context(key):
@@ -79,10 +81,23 @@ def stage_task(name: str) -> Task[..., str]:
     )(run)
 
 
+def is_still_registered(out_dir: Path, params: Params) -> bool:
+    """Whether ``out_dir`` exists and the MLflow server still has the release as it says.
+
+    An encrypted release is registered again, which compares the model key.
+    """
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if params.register_.encrypt or not address.startswith("http") or not out_dir.exists():
+        return False
+    return is_registered(out_dir, address, authorization(os.environ))
+
+
 def live_metrics_of(name: str, out_dir: Path, params: Params) -> AbstractContextManager[None]:
     """Log the stage train to MLflow while it runs; the name of its folder is its key."""
-    if name != "train" or not has_mlflow(os.environ):
+    if name != "train" or not has_mlflow(os.environ) or (out_dir / MANIFEST).exists():
         return nullcontext()
+    from fpenet.release.registry.live_metrics import live_metrics
+
     return live_metrics(params.register_.experiment, out_dir.name)
 
 
@@ -140,10 +155,14 @@ def model_key() -> ModelKey | None:
     return ModelKey(str(secret.get()))
 
 
-def link_with_mlflow(release: ReleaseManifest) -> None:
+def link_with_mlflow(release: ReleaseManifest, is_new: bool) -> None:
     """Link this flow run to MLflow, and MLflow to this flow run.
 
     If MLflow cannot be reached, a warning is logged.
+
+    Args:
+        is_new: this flow run registered the release; otherwise MLflow has the link of the run that
+            did.
     """
     page = version_page(release.model, release.version)
     if page is None:
@@ -152,6 +171,10 @@ def link_with_mlflow(release: ReleaseManifest) -> None:
     run = run_page(release.experiment_id, release.run_id)
     assert run is not None
     create_link_artifact(run, key="mlflow-run", link_text="the run in MLflow")
+    if not is_new:
+        return
+    from fpenet.release.registry.versions import link_release
+
     try:
         link_release(release, str(flow_run_page()))
     except ConnectionError as error:

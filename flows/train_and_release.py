@@ -5,6 +5,7 @@ the gate refuses, the flow still completes, and its result contains the reasons.
 flow in the state ``BadInput``; its message names the input and what is allowed.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 
-from flows.build_engine import engine_from_worker, engines_of_devices
+from flows.build_engine import built_folder, engine_from_worker, waiting_engines
 from flows.notify import emit_events_of
-from flows.request import may_render, rendered_to, requested_params
+from flows.request import BAD_INPUT_STATE, SUMMARIES, may_render, rendered_to, requested_params
 from flows.summary import RunResult, markdown_of
 from flows.tasks import (
     STAGE_TASKS,
@@ -30,12 +31,11 @@ from fpenet.core.errors import BAD_INPUT
 from fpenet.core.records import fields_of
 from fpenet.data.sources.s3_labels import on_s3
 from fpenet.deploy.engines.merge_builds import merge_builds
+from fpenet.device_engines import engines_of_devices
 from fpenet.params import Params
 from fpenet.provenance.signing import read_trusted
 from fpenet.release.registry.local_models import in_registry
 from fpenet.release.release_manifest import RELEASE_MANIFEST, ReleaseManifest
-
-BAD_INPUT_STATE = "BadInput"
 
 
 @flow(name="fpenet", persist_result=True, result_serializer="json")
@@ -56,6 +56,7 @@ def train_and_release(
         overrides: other dotted keys of params.yaml, e.g. ``{"train.net": "base"}``.
         targets: replaces ``build.targets``.
     """
+    begin = time.time()
     try:
         params = requested_params(labels, preset, epochs, overrides, targets)
         if may_render(params):
@@ -74,14 +75,17 @@ def train_and_release(
     except BAD_INPUT as error:
         return Failed(message=str(error), name=BAD_INPUT_STATE)
     release = ReleaseManifest.read(Path(folders["register"]) / RELEASE_MANIFEST)
-    summary = WORK / "summaries" / f"{runtime.flow_run.name}.md"
+    summary = SUMMARIES / f"{runtime.flow_run.name}.md"
     summary.parent.mkdir(exist_ok=True)
     page = markdown_of(release)
     summary.write_text(page, encoding="utf-8")
     create_markdown_artifact(page, key="release", description="the release")
-    link_with_mlflow(release)
+    registered = (Path(folders["register"]) / RELEASE_MANIFEST).stat().st_mtime
+    link_with_mlflow(release, is_new=registered >= begin)
     emit_events_of(release)
-    return RunResult(**fields_of(release), folders=folders, summary=summary.as_posix()).tree()
+    result = RunResult(**fields_of(release), folders=folders, summary=summary.as_posix())
+    result.write(summary.with_suffix(".json"))
+    return result.tree()
 
 
 def render_if_absent(params: Params) -> Params:
@@ -95,17 +99,22 @@ def render_if_absent(params: Params) -> Params:
 
 def request_engines(
     folders: dict[str, str], params: Params
-) -> dict[str, PrefectFuture[str | None]]:
+) -> dict[str, PrefectFuture[str | State[Any]]]:
     """Request the engines that only their device can build, from all work pools in parallel."""
+    waiting = waiting_engines(folders, params) if engines_of_devices(params) else set()
     return {
-        f"{target}/{precision}": engine_from_worker.submit(target, precision, folders, params)
+        (engine := f"{target}/{precision}"): engine_from_worker.submit(
+            target, precision, folders, params, waits=engine in waiting
+        )
         for target, precision in engines_of_devices(params)
     }
 
 
-def merge_engines(build: str, engines: dict[str, PrefectFuture[str | None]], params: Params) -> str:
+def merge_engines(
+    build: str, engines: dict[str, PrefectFuture[str | State[Any]]], params: Params
+) -> str:
     """Merge the engines of the workers into the build folder; missing engines stay pending."""
-    folders = {engine_id: future.result() for engine_id, future in engines.items()}
+    folders = {engine_id: built_folder(future) for engine_id, future in engines.items()}
     built = {engine_id: Path(folder) for engine_id, folder in folders.items() if folder}
     if not built:
         return build

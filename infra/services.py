@@ -86,8 +86,7 @@ def environment(root: Path, ports: Ports) -> dict[str, str]:
         "FPENET_PREFECT_PORT": str(ports.prefect),
         "FPENET_MLFLOW_PORT": str(ports.mlflow),
         "FPENET_WATCHER_PORT": str(ports.watcher),
-        "NO_PROXY": f"{HOST},localhost",
-        "no_proxy": f"{HOST},localhost",
+        **_without_proxy(os.environ),
         "DO_NOT_TRACK": "1",
         "PREFECT_API_URL": f"{ports.prefect_url}/api",
         "PREFECT_API_KEY": "",
@@ -105,6 +104,13 @@ def environment(root: Path, ports: Ports) -> dict[str, str]:
         "GX_ANALYTICS_ENABLED": "false",
         **thread_settings(os.environ),
     }
+
+
+def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY in both spellings: the hosts of the user, then loopback."""
+    listed = f"{environ.get('NO_PROXY', '')},{environ.get('no_proxy', '')},{HOST},localhost"
+    value = ",".join(dict.fromkeys(filter(None, map(str.strip, listed.split(",")))))
+    return {"NO_PROXY": value, "no_proxy": value}
 
 
 def secrets_of(name: str, root: Path) -> dict[str, str]:

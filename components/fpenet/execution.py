@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fpenet.core.errors import InputError
+from fpenet.core.errors import InputError, TooFewFaces
 from fpenet.core.files import locked
 from fpenet.core.stage_folder import lock_of, partial_folder
 from fpenet.data.readers.image_folders import image_folders
@@ -42,8 +42,8 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
         labels = Path(params.data.labels)
         if not labels.exists():
             raise InputError(
-                f"data.labels: {labels} does not exist; run `make setup` for the embedded set, or"
-                " set it to the folder or label file of a data set"
+                f"data.labels: {labels} does not exist{_seen_from(labels)}; run `make setup` for"
+                " the embedded set, or set it to the folder or label file of a data set"
             )
         folders = image_folders(labels, params.data.images, params.data.follow_links)
         digests["labels"] = digest_dataset(labels, folders.images, folders.follow_links)
@@ -60,6 +60,11 @@ def stage_key(stage: Stage, inputs: Mapping[str, Path], params: Params) -> Manif
     tools = tool_versions(stage.tools)
     key = digest_json([stage.name, digests, sections, code, tools])
     return Manifest(stage.name, key, digests, sections, code, tools, {}, {})
+
+
+def _seen_from(path: Path) -> str:
+    """Where a relative path was looked for, in words."""
+    return "" if path.is_absolute() else f" in the working folder {Path.cwd()}"
 
 
 def run_stage(
@@ -132,13 +137,17 @@ def _call(
 ) -> Mapping[str, Any]:
     module, function = stage.run.split(":")
     folders = {name: inputs[name] for name in stage.inputs}
-    summary: Mapping[str, Any] = getattr(import_module(module), function)(
-        **({"inputs": folders} if stage.reads_all else _named(folders)),
-        **{section: params.section(section) for section in stage.sections},
-        **({"signing_key": read_signing_key(params.trust.signing_key)} if stage.signs else {}),
-        **({"trusted": read_trusted(params.trust.public_keys)} if stage.trusts else {}),
-        out_dir=out_dir,
-    )
+    try:
+        summary: Mapping[str, Any] = getattr(import_module(module), function)(
+            **({"inputs": folders} if stage.reads_all else _named(folders)),
+            **{section: params.section(section) for section in stage.sections},
+            **({"signing_key": read_signing_key(params.trust.signing_key)} if stage.signs else {}),
+            **({"trusted": read_trusted(params.trust.public_keys)} if stage.trusts else {}),
+            out_dir=out_dir,
+        )
+    except TooFewFaces as error:  # a stage function knows no key of another stage
+        least = params.validate_.min_faces
+        raise InputError(f"{error}; validate.min_faces {least} is of all parts together") from None
     return summary
 
 

@@ -71,8 +71,9 @@ def test_json_is_the_only_thing_on_stdout(
     assert json.loads(capsys.readouterr().out)["faces"] == 20
     assert main(["plan", *shared]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert rows[0] == {"stage": "validate", "run": False, "reason": ""}
-    assert rows[1] == {"stage": "split", "run": True, "reason": "no result yet"}
+    root = str(tmp_path / "out")
+    assert rows[0] == {"root": root, "stage": "validate", "run": False, "reason": ""}
+    assert rows[1] == {"root": root, "stage": "split", "run": True, "reason": "no result yet"}
     assert main(["key", str(tmp_path / "maria.pem"), "--json"]) == 0
     key = json.loads(capsys.readouterr().out)
     assert key["path"] == f"{tmp_path}/maria.pem"

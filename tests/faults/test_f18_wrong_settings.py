@@ -27,7 +27,11 @@ from fpenet.model import train as train_module
             {"augment.flip_probability": 0.5},
             "train.augment.flip_probability is 0.5, but 1 keypoints have no flip map; set it to 0",
         ),
-        ({"batch_size": 64}, "40 training faces; train.batch_size is 64 and needs as many"),
+        (
+            {"batch_size": 64},
+            "40 training faces are fewer than one batch, train.batch_size 64; set it to at most 40,"
+            " or label more faces; validate.min_faces 20 is of all parts together",
+        ),
     ],
 )
 def test_f18_a_wrong_setting_is_one_line_before_any_net(

@@ -125,16 +125,21 @@ def test_prefect_shows_the_way_to_mlflow_and_mlflow_the_way_back(
     @flow
     def finish() -> UUID:
         manifest = ReleaseManifest.from_tree(release, "release.json")
-        link_with_mlflow(manifest)
-        link_with_mlflow(manifest)  # one link above the description, however often
+        link_with_mlflow(manifest, is_new=True)
+        link_with_mlflow(manifest, is_new=True)  # one link above the description, however often
         return UUID(runtime.flow_run.id)
 
+    @flow
+    def repeat() -> None:
+        link_with_mlflow(ReleaseManifest.from_tree(release, "release.json"), is_new=False)
+
     run_id = finish()
+    repeat()  # it registered nothing: MLflow keeps the link to the run that did
     client, page = MlflowClient(), f"/runs/flow-run/{run_id}"
     tags = client.get_run(release["run_id"]).data.tags
     url = tags["fpenet.flow_run"]
     assert url.endswith(page)
-    assert tags["mlflow.note.content"].startswith(f"[Flow run]({url})\n\n# Model card\n")
+    assert tags["mlflow.note.content"].startswith(f"[Flow run]({url})\n\n# May be promoted\n")
     for model, version in (("model", "version"), ("trainable_model", "trainable_version")):
         found = client.get_model_version(release[model], release[version])
         assert found.tags["fpenet.flow_run"] == url

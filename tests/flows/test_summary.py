@@ -47,6 +47,8 @@ def test_a_refusal_gives_every_reason_and_a_partial_release_says_so() -> None:
         "  nme/all is 0.2",
         "  too few",
         "partial release, pending targets: nano",
+        "  nano: on the Jetson Nano, in the project: `prefect worker start --pool nano --type"
+        " process`",
         "partial release, failed targets: t4",
     ]
 

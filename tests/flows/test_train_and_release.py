@@ -1,5 +1,6 @@
 """The wiring of the whole flow, with a real Prefect server and tiny stages."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,21 +20,25 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.flow_engine import run_flow
 
-from flows.build_engine import FLOW, build_engine, engines_of_devices, has_worker, only_engine
+from flows.build_engine import FLOW, build_engine, has_worker
+from flows.request import PENDING_BUILD, requested_params
 from flows.train_and_release import train_and_release
+from fpenet.cli.plan import reasons_to_release
+from fpenet.cli.services import downloaded_weights
+from fpenet.device_engines import engines_of_devices, only_engine
 from fpenet.params import Params
 from fpenet.provenance.digest import digest_dataset, files_of
 from fpenet.provenance.signing import make_key
 from tests import failing
 from tests.s3_server import Bucket
-from tests.waiting import join
+from tests.waiting import join, wait_for
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "project")
 HALF = {"build.precisions": ["fp16"], "build.longest_seconds": 60}
-SOME = {"labels": "faces", "epochs": 3, "targets": ["cpu", "h200"]}
+SOME: dict[str, Any] = {"labels": "faces", "epochs": 3, "targets": ["cpu", "h200"]}
 
 
 def run(**parameters: Any) -> State[Any]:
@@ -105,6 +110,27 @@ def test_each_stage_is_one_task_and_progress_is_an_artifact() -> None:
     assert "# Release" in str(artifacts["release"].data)
 
 
+def test_an_engine_that_nobody_built_is_pending_and_says_what_to_do() -> None:
+    state = run(targets=["cpu", "thor"], overrides=HALF)
+    assert state.is_completed()
+    assert state.result()["pending"] == ["thor"]
+    flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[id_of(state)]))
+
+    def engine_state() -> Any:
+        with get_client(sync_client=True) as client:
+            tasks = client.read_task_runs(flow_run_filter=flow_run)
+        states = {each.name: each.state for each in tasks}
+        return states.get("engine thor/fp16")
+
+    wait_for(engine_state, "the task run of the engine is recorded")
+    pending = engine_state()
+    assert (pending.name, pending.type) == (PENDING_BUILD, StateType.CANCELLED)
+    assert pending.message == (
+        "no deployment fpenet-engine/thor at this server: `make up`; then on the Jetson AGX Thor,"
+        " in the project: `prefect worker start --pool thor --type process`"
+    )
+
+
 def test_a_repeated_run_finds_its_folders_and_a_changed_key_reruns_what_depends_on_it() -> None:
     first = run().result()["folders"]
     before = {name: Path(folder).stat().st_mtime_ns for name, folder in first.items()}
@@ -112,6 +138,10 @@ def test_a_repeated_run_finds_its_folders_and_a_changed_key_reruns_what_depends_
     assert again == first
     after = {name: Path(folder).stat().st_mtime_ns for name, folder in again.items()}
     assert {name for name in before if before[name] != after[name]} == {"register"}
+    assert set(planned().values()) == {""}
+    plan = planned(epochs=4)
+    assert (plan["crop"], plan["train"]) == ("", "train.epochs was 3, is 4")
+    assert plan["export"] == "after train"
     changed = run(epochs=4).result()["folders"]
     same = {name for name in first if first[name] == changed[name]}
     # what the tiny stages after train write does not depend on it, so neither do their followers
@@ -246,6 +276,9 @@ def test_an_engine_without_a_worker_is_pending_and_built_when_one_comes(project:
         assert _engine_runs().keys() - earlier.keys() == {asked}
         engine = next(row for row in release["engines"] if row["target"] == "h200")
         assert engine["status"] == "ready"
+        assert set(planned(overrides=HALF).values()) == {""}  # of the merged build
+        shutil.rmtree(release["folders"]["build"])
+        assert planned(overrides=HALF)["build"] == "new engines of h200/fp16"
 
 
 def test_an_engine_that_a_stranger_signed_is_not_taken(
@@ -279,6 +312,12 @@ def test_each_precision_is_an_engine_of_its_own(params_with: Callable[..., Param
     assert engines_of_devices(only) == [("nano", "fp16"), ("orin-nx", "fp16"), ("orin-nx", "int8")]
     one = only_engine(only, "orin-nx", "int8").build
     assert (one.targets, one.precisions) == (("orin-nx",), ("int8",))
+
+
+def planned(**parameters: Any) -> dict[str, str]:
+    """Stage -> why a release with these parameters would run it."""
+    params = requested_params(**(SOME | parameters))
+    return reasons_to_release(Path("work"), downloaded_weights(params, Path("work/weights")))
 
 
 def _engine_runs() -> dict[UUID, str | None]:

@@ -160,6 +160,9 @@ def _with_shared_options(function: Callable[..., CommandResult], name: str) -> C
     parameters.append(_keyword("as_json", AsJson, False))
 
     def run(**values: Any) -> int:
+        from fpenet.core.yaml_tree import with_home
+
+        values = with_home(values)  # the shell does not expand --out=~/faces
         as_json = values["as_json"] if takes_json else values.pop("as_json")
         if takes_params:
             options = {option: values.pop(option) for option in shared}

@@ -1,5 +1,6 @@
 """The environment variables that commands and flows read; the other packages read none."""
 
+import base64
 from collections.abc import Mapping
 
 
@@ -11,6 +12,16 @@ def rank_in(environ: Mapping[str, str]) -> int:
 def has_mlflow(environ: Mapping[str, str]) -> bool:
     """Whether MLflow is configured."""
     return bool(environ.get("MLFLOW_TRACKING_URI"))
+
+
+def authorization(environ: Mapping[str, str]) -> dict[str, str]:
+    """The authorization header, from the same variables as in MLflow's client."""
+    if token := environ.get("MLFLOW_TRACKING_TOKEN"):
+        return {"Authorization": f"Bearer {token}"}
+    if user := environ.get("MLFLOW_TRACKING_USERNAME"):
+        pair = f"{user}:{environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {}
 
 
 def thread_settings(environ: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fpenet.cli.command import CommandResult, ParamsOptions, add_command
+from fpenet.cli.services import downloaded_model
 from fpenet.cli.stage import OutFolder, add_stages, run_stage_command
 from fpenet.core.errors import InputError
 
@@ -50,12 +51,11 @@ def evaluate(
     import json
 
     from fpenet.deploy.judge.judge_models import write_evaluation
-    from fpenet.release.registry.local_models import local_model
 
     params = options.load()
     out_dir = out or options.root / "judged"
     write_evaluation(
-        local_model(model, options.root / "weights"),
+        downloaded_model(model, options.root / "weights"),
         _crops_of(options, params, labels, all_faces),
         params.evaluate,
         out_dir,
@@ -83,11 +83,10 @@ def compare(
     """Compare two models on the same faces, with confidence intervals."""
     from fpenet.core.records import encode
     from fpenet.deploy.judge.judge_models import compare_models
-    from fpenet.release.registry.local_models import local_model
 
     params = options.load()
     weights = options.root / "weights"
-    model_a, model_b = local_model(first, weights), local_model(second, weights)
+    model_a, model_b = downloaded_model(first, weights), downloaded_model(second, weights)
     store = _crops_of(options, params, labels, all_faces)
     rows = compare_models(
         model_a, model_b, store, params.evaluate, params.gate.comparison, params.trust.public_keys

@@ -20,6 +20,7 @@ import typer
 
 from fpenet.cli import data, deploy, judge, release, train
 from fpenet.cli.environment import thread_settings
+from fpenet.cli.services import use_services
 from fpenet.core.errors import BAD_INPUT, Diverged, Resumable
 
 DONE, FAILED, BAD_INPUT_STATUS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
@@ -41,16 +42,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # we show our bar
     for name, value in thread_settings(os.environ).items():
         os.environ.setdefault(name, value)
-    try:
-        return _run(words)
-    except UsageError as error:
-        status, line = BAD_INPUT_STATUS, _line_of(error)
-    except Exception as error:
-        status, line = _status_of(error, command)
-    except KeyboardInterrupt:
-        status, line = INTERRUPTED, "interrupted"
-    print(f"fpenet {command}".rstrip() + f": {line}", file=sys.stderr)
+    status, line = _run_or_explain(words, command)
+    if not _flush_output():
+        status, line = FAILED, "the program that read the output has ended"
+    if line:
+        print(f"fpenet {command}".rstrip() + f": {line}", file=sys.stderr)
     return status
+
+
+def _run_or_explain(words: list[str], command: str) -> tuple[int, str]:
+    """Run one command: the exit status, and the line of its error, empty without one."""
+    try:
+        if command:
+            use_services(os.environ)
+        return _run(words), ""
+    except UsageError as error:
+        return BAD_INPUT_STATUS, _line_of(error)
+    except Exception as error:
+        return _status_of(error, command)
+    except KeyboardInterrupt:
+        return INTERRUPTED, "interrupted"
+
+
+def _flush_output() -> bool:
+    """Write what is buffered for stdout; false if its reader, e.g. ``head -1``, has ended."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes again when it ends, where nothing catches the error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _run(words: list[str]) -> int:

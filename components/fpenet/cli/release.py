@@ -1,21 +1,21 @@
 """The commands of the chapter release: run all stages, register, promote, roll back, download."""
 
-import base64
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fpenet.cli.command import CommandResult, ParamsOptions, add_command
+from fpenet.cli.environment import authorization, has_mlflow
 from fpenet.cli.plan import plan
+from fpenet.cli.services import NOT_RUNNING, is_checkout, require_mlflow
 from fpenet.cli.stage import add_stages
 from fpenet.core.errors import InputError
 
 CHAPTER = "Release"
-REFUSED, SUPERSEDED, BROKEN_CHAIN = 3, 1, 1
+REFUSED, SUPERSEDED, BROKEN_CHAIN, NOT_CHECKED = 3, 1, 1, 2
 MODEL = "fpenet-deployable"
 DEPLOYABLE = "deployable"  # the alias; a test compares it with release/evidence.py
 _PATIENCE_SECONDS = 90.0  # longer than promote.reconcile_seconds, in case an event is lost
@@ -55,7 +55,7 @@ def release(
     as_json: bool = False,
 ) -> CommandResult:
     """Run all stages of a release and show their progress; needs a checkout."""
-    if not (Path("flows/watch.py").is_file() and Path("params.yaml").is_file()):
+    if not is_checkout():
         raise InputError(
             "needs a checkout of fpenet: run it in the folder of flows/ and params.yaml"
         )
@@ -79,6 +79,7 @@ def promote(
     """Request that a version becomes deployable, and wait for the decision."""
     from fpenet.release.promotion.request import request_promotion
 
+    require_mlflow()
     number, entry = request_promotion(options.load(), version, wait)
     refused = entry.version != number
     words = f"refused, {entry.name or 'nothing'} stays deployable" if refused else "is deployable"
@@ -100,6 +101,7 @@ def approve(
     from fpenet.release.promotion.request import version_number
 
     params, signing_key = options.load(), read_signing_key(key)
+    require_mlflow()
     number = version_number(params, version)
     text = approve_version(params, number, reason, signing_key)
     return CommandResult({"version": number, "reason": reason, "message": text}, text)
@@ -121,8 +123,10 @@ def rollback(
     from fpenet.release.promotion.rollback import roll_back
     from fpenet.release.store.interface import Superseded
 
+    params = options.load()
+    require_mlflow()
     try:
-        entry = roll_back(options.load(), to, getpass.getuser(), reason)
+        entry = roll_back(params, to, getpass.getuser(), reason)
     except Superseded as error:
         return CommandResult(None, "", SUPERSEDED, [f"superseded: {error}"])
     words = f"{entry.model} version {entry.version} ({entry.name})"
@@ -139,11 +143,14 @@ def history(options: ParamsOptions) -> CommandResult:
     from fpenet.release.store.pointer import LedgerAction, read_history
 
     params = options.load()
-    latest, messages = 0, []
+    latest, messages, status = 0, [], 0
     try:
         latest = _latest_in_mlflow(params.register_.deployable_model)
     except ConnectionError as error:
         messages.append(f"checked against the release store only: {error}")
+    except InputError as error:
+        messages.append(f"checked against the release store only: {error}")
+        status = NOT_CHECKED
     trusted = read_trusted(params.trust.public_keys)
     ledger = read_history(release_store(params), trusted, latest)
     lines = []
@@ -159,16 +166,17 @@ def history(options: ParamsOptions) -> CommandResult:
     return CommandResult(
         [entry.tree() for entry in ledger.entries],
         "\n".join(lines),
-        BROKEN_CHAIN if ledger.problems else 0,
+        BROKEN_CHAIN if ledger.problems else status,
         [*messages, *ledger.problems],
         json_lines=True,
     )
 
 
 def _latest_in_mlflow(model: str) -> int:
-    """The latest sequence in MLflow's tags; 0 where MLflow is not configured."""
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
+    """The latest sequence in MLflow's tags; 0 outside a checkout where MLflow is not configured."""
+    if not (has_mlflow(os.environ) or is_checkout()):
         return 0
+    require_mlflow()
     from fpenet.release.registry import tracking, versions
 
     with tracking.mlflow_errors():
@@ -216,11 +224,13 @@ def get(
 
     if alias and version:
         raise InputError(f"--alias {alias} and --version {version}: use only one of them")
+    if not source and is_checkout():
+        raise InputError(f"{NOT_RUNNING}, or use --from")
     if not source:
         raise InputError("--from is missing, and MLFLOW_TRACKING_URI is not set")
     client: ReleaseClient
     if source.startswith(("http://", "https://")):
-        client = RegistryClient(source.rstrip("/"), _authorization(os.environ))
+        client = RegistryClient(source.rstrip("/"), authorization(os.environ))
     elif "://" in source and not source.startswith("s3://"):
         raise InputError(f"--from {source}: must be http(s)://, s3:// or a folder")
     else:
@@ -247,13 +257,3 @@ def get(
         "refused": refusals,
     }
     return CommandResult(value, "\n".join(lines))
-
-
-def _authorization(environ: Mapping[str, str]) -> dict[str, str]:
-    """The authorization header, from the same variables as in MLflow's client."""
-    if token := environ.get("MLFLOW_TRACKING_TOKEN"):
-        return {"Authorization": f"Bearer {token}"}
-    if user := environ.get("MLFLOW_TRACKING_USERNAME"):
-        pair = f"{user}:{environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
-        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-    return {}

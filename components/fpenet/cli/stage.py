@@ -11,6 +11,7 @@ import typer
 
 from fpenet.cli.command import CommandResult, ParamsOptions, add_command
 from fpenet.cli.environment import has_mlflow, rank_in
+from fpenet.cli.services import downloaded_weights, require_mlflow
 from fpenet.core.errors import InputError
 from fpenet.stages import STAGES, Stage
 
@@ -58,7 +59,6 @@ def run_stage_command(
     """
     from fpenet.data.sources.s3_labels import local_labels, on_s3
     from fpenet.execution import run_stage
-    from fpenet.release.registry.local_models import local_weights
 
     params = options.load(overrides)
     stage = STAGES[name]
@@ -70,8 +70,9 @@ def run_stage_command(
     if stage.reads_labels:
         params = local_labels(params, options.root / "labels")
     if stage.reads_folders:
-        weights, registry = options.root / "weights", has_mlflow(os.environ)
-        params = local_weights(params, weights, [name], has_registry=registry)
+        params = downloaded_weights(params, options.root / "weights", [name])
+    if name == "register":
+        require_mlflow()
     inputs = {input_name: options.root / input_name for input_name in stage.inputs}
     with _live_metrics_of(stage, inputs, params):
         summary = run_stage(name, out_dir, inputs, params, rank_in(os.environ)).summary

@@ -10,6 +10,7 @@ import typer
 
 from fpenet.cli.command import CommandResult, ParamsOptions, add_command, json_result
 from fpenet.cli.environment import has_mlflow
+from fpenet.cli.services import downloaded_weights
 from fpenet.cli.stage import add_stages
 from fpenet.core.errors import InputError
 
@@ -63,7 +64,6 @@ def sweep(
     from fpenet.provenance.digest import digest_json
     from fpenet.provenance.manifest import verify
     from fpenet.release.registry.live_metrics import TrialOf, live_metrics, log_sweep_result
-    from fpenet.release.registry.local_models import local_weights
     from fpenet.stages import STAGES
 
     params = options.load()
@@ -77,8 +77,7 @@ def sweep(
             options.load({key: value})
     inputs = {"crop": options.root / "crop"}
     verify(inputs["crop"])
-    registry = has_mlflow(os.environ)
-    local = local_weights(params, options.root / "weights", ["train"], has_registry=registry)
+    local = downloaded_weights(params, options.root / "weights", ["train"])
     train_key = stage_key(STAGES["train"], inputs, local).key
     space = params.sweep.model_dump(mode="json", exclude={"trials", "storage"})
     study = digest_json([train_key, space])[:12]
@@ -93,7 +92,7 @@ def sweep(
     folder = options.root / "sweep"
     store = open_crops(inputs["crop"])
     result = run_sweep(store, local.train, params.sweep, study, folder, logged)
-    if registry:
+    if has_mlflow(os.environ):
         log_sweep_result(params.register_.experiment, TrialOf(study, result.best), result.value)
     best = settings_of(params.train, result.best).model_dump(mode="json")
     out = out or folder / "best.yaml"

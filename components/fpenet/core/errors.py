@@ -11,6 +11,10 @@ class InputError(ValueError):
     """Bad input; the message names the file, row or key, its value, and what is allowed."""
 
 
+class TooFewFaces(InputError):
+    """A data set has fewer training faces than one batch."""
+
+
 class Resumable(RuntimeError):
     """SIGTERM ended a stage after it had saved its state: the same command continues it."""
 

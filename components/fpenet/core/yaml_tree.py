@@ -61,6 +61,21 @@ def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def with_home(value: Any) -> Any:
+    """A value or tree, in which a text that begins with ``~/`` begins with the home folder.
+
+    >>> with_home({"labels": "faces/~"}), with_home(["~/faces"]) == [str(Path.home() / "faces")]
+    ({'labels': 'faces/~'}, True)
+    """
+    if isinstance(value, Mapping):
+        return {key: with_home(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [with_home(inner) for inner in value]
+    if isinstance(value, Path) or (isinstance(value, str) and value.startswith("~/")):
+        return type(value)(Path(value).expanduser())
+    return value
+
+
 def brief(value: Any) -> str:
     """``repr`` of ``value``, shortened to one line, for error messages."""
     text = repr(value)

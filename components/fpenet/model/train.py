@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpenet.core.errors import Diverged, InputError
+from fpenet.core.errors import Diverged, TooFewFaces
 from fpenet.core.progress import EpochEnd, notify_epoch, report
 from fpenet.core.records import encode
 from fpenet.core.stopping import deferred_sigterm
@@ -73,8 +73,9 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
     point_weights(scheme, torch.ones(1, scheme.num_keypoints).bool(), train.region_weights)
     rows = torch.from_numpy(store.rows("train"))
     if len(rows) < train.batch_size:
-        raise InputError(
-            f"{len(rows)} training faces; train.batch_size is {train.batch_size} and needs as many"
+        raise TooFewFaces(
+            f"{len(rows)} training faces are fewer than one batch, train.batch_size"
+            f" {train.batch_size}; set it to at most {len(rows)}, or label more faces"
         )
     device = device_of(train)
     unlabelled = None if train.unlabelled is None else open_crops(Path(train.unlabelled))

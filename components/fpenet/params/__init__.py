@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from fpenet.core.errors import InputError
-from fpenet.core.yaml_tree import brief, nested, overlay, read_yaml
+from fpenet.core.yaml_tree import brief, nested, overlay, read_yaml, with_home
 from fpenet.params.build import BuildParams as BuildParams
 from fpenet.params.build import ParityParams as ParityParams
 from fpenet.params.build import Precision as Precision
@@ -197,6 +197,9 @@ def load_params(
 ) -> Params:
     """Read ``path``, apply the preset and then the dotted ``overrides``, and validate the result.
 
+    ``~/`` at the start of a value is the home folder. Any other relative path is relative to the
+    working folder, wherever ``path`` is.
+
     Args:
         preset: name of a file in ``presets/`` next to ``path``; None takes the key ``preset``.
         overrides: ``{"train.epochs": 3}``.
@@ -208,12 +211,17 @@ def load_params(
     overrides = dict(overrides or {})
     tree["preset"] = overrides.pop("preset", preset) or tree.get("preset")
     presets = path.parent / "presets"
+    if not presets.is_dir():
+        raise InputError(
+            f"{path}: preset is {tree['preset']!r}, a file of {presets}, which does not exist; copy"
+            " presets/ of the project there too"
+        )
     known = sorted(file.stem for file in presets.glob("*.yaml"))
     if tree["preset"] not in known:
         raise InputError(f"{path}: preset is {tree['preset']!r}; choose one of {known}")
     source = f"{path} with preset {tree['preset']}"
     tree = overlay(tree, read_yaml(presets / f"{tree['preset']}.yaml"))
-    tree = overlay(tree, nested(overrides))
+    tree = with_home(overlay(tree, nested(overrides)))
     try:
         return Params.model_validate(tree)
     except ValidationError as error:

@@ -89,13 +89,24 @@ def digest_code(module: str) -> str:
         path = pending.pop()
         name = path.relative_to(SOURCE_ROOT).as_posix()
         if name not in sources:
-            sources[name] = digest_file(path)
-            pending += sorted(imported_files(path))
+            sources[name], imported = _source(path, SOURCE_ROOT)
+            pending += imported
     return digest_json(sources)
 
 
-def imported_files(path: Path) -> set[Path]:
-    """Files of ``PACKAGES`` that the source file ``path`` imports, also inside functions."""
+@cache  # most stages import the same files
+def _source(path: Path, root: Path) -> tuple[str, list[Path]]:
+    """The digest of a source file, and the files below ``root`` that it imports, sorted."""
+    return digest_file(path), sorted(imported_files(path, root))
+
+
+def imported_files(path: Path, root: Path | None = None) -> set[Path]:
+    """Files of ``PACKAGES`` that the source file ``path`` imports, also inside functions.
+
+    Args:
+        root: the folder of ``PACKAGES``; None: SOURCE_ROOT.
+    """
+    root = root or SOURCE_ROOT
     files: set[Path] = set()
     for node in ast.walk(parse_python(path)):
         names: list[str] = []
@@ -106,7 +117,7 @@ def imported_files(path: Path) -> set[Path]:
         for name in names:
             if name.split(".")[0] in PACKAGES:
                 try:
-                    files.add(source_of(name, SOURCE_ROOT))
+                    files.add(source_of(name, root))
                 except ModuleNotFoundError:
                     continue  # an attribute of the module, not a module
     return files

@@ -8,6 +8,7 @@ import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,15 @@ class Manifest:
 def tool_versions(tools: Iterable[str]) -> dict[str, str]:
     """Installed version of each distribution ("absent" if not installed), and of Python."""
     versions = {"python": platform.python_version()}
-    for tool in tools:
-        try:
-            versions[tool] = version(tool)
-        except PackageNotFoundError:
-            versions[tool] = "absent"
-    return versions
+    return versions | {tool: _tool_version(tool) for tool in tools}
+
+
+@cache  # a search of all folders of sys.path
+def _tool_version(tool: str) -> str:
+    try:
+        return version(tool)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:

@@ -65,7 +65,7 @@ def test_a_good_version_stays_and_its_files_lie_in_the_store(
     page = gate.page("1")
     assert page.tags["fpenet.promotion"].startswith("promoted at ")
     assert page.description.startswith("Made deployable (2")
-    assert "\n\n# Model card\n" in page.description
+    assert "\n\n# May be promoted\n" in page.description
     assert not pending_request(gate.params)
     assert decide_request(gate.params) is None
     assert gate.pointer.token == 1  # nothing to answer takes no token
@@ -94,7 +94,7 @@ def test_a_refused_version_goes_back_with_the_reasons_of_the_gate(
     assert "sequence 4: image_px/all is 7; must be below 6" in page.tags["fpenet.promotion"]
     said = page.description.split("\n")
     assert said[0].startswith("Promotion refused: image_px/all is 7; must be below 6 (2")
-    assert said[1:3] == ["", "# Model card"]  # in place of the answer before
+    assert said[1:3] == ["", "# Refused"]  # in place of the answer before
     history = read_history(release_store(gate.params), read_trusted(gate.params.trust.public_keys))
     assert [entry.action for entry in history.entries] == [
         "refused",

@@ -48,7 +48,10 @@ def test_a_release_that_passed_becomes_the_candidate(
     assert version.tags["kpi.image_px/all"] == "4.25"
     assert version.tags["engine.cpu.fp32"] == "ready"
     assert version.tags["digest.train"] == release["digests"]["train"]
-    assert (version.description or "").startswith("# Model card\n")
+    assert (version.description or "").startswith("# May be promoted\n")
+    run_page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    assert f"[Report]({run_page}/artifacts/report/report.html)" in (version.description or "")
+    assert "artifact `report/report.html` of this run" in run.data.tags["mlflow.note.content"]
     assert version.tags["fpenet.name"] == release["name"] == "deployable_v3.1"
     assert version.tags["fpenet.int8"] == "Without INT8"
     trainable = client.get_model_version(release["trainable_model"], "1")
@@ -61,7 +64,6 @@ def test_a_release_that_passed_becomes_the_candidate(
     assert json.loads((stored.parent / "release.json").read_text()) == release
     assert (stored.parent / "report/report.html").read_text() == "numbers"
     assert Path(release["report"]).read_text() == "faces"
-    assert (stored.parent / "model_card.md").read_text() == version.description
     assert digest_file(stored.parent / "model_card.md") == release["model_card_sha256"]
 
 
@@ -78,6 +80,8 @@ def test_a_refused_release_is_registered_with_its_reasons_and_moves_no_alias(
     version = MlflowClient().get_model_version(second["model"], "2")
     assert version.tags["fpenet.refused"] == "image_px/all is 7; must be below 6"
     assert version.tags["fpenet.gate"] == "refused"
+    lines = (version.description or "").splitlines()
+    assert lines[:3] == ["# Refused", "", "- image_px/all is 7; must be below 6"]
 
 
 def test_a_passed_release_without_a_required_target_is_no_candidate(

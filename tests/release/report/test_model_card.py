@@ -15,9 +15,7 @@ from fpenet.params import Params
 from fpenet.release.evidence import read_evidence, refusals
 from fpenet.release.report.citations import SOURCES, check_card
 from fpenet.release.report.model_card import (
-    LONGEST_DESCRIPTION,
     SECTIONS,
-    describe_version,
     write_card,
 )
 
@@ -128,13 +126,6 @@ def test_the_stored_card_is_what_the_evidence_makes(
     evidence = read_evidence(finished)
     assert card == write_card(evidence, refusals(evidence, params.register_.required_targets))
     assert "- `eyes are too bad`" in write_card(evidence, ["eyes are too bad"])
-
-
-def test_a_versions_description_is_the_card_within_what_mlflow_keeps(card: str) -> None:
-    description = describe_version(card)
-    assert len(description) <= LONGEST_DESCRIPTION
-    assert re.findall(r"^## (.*)$", description, re.MULTILINE) == HEADINGS
-    assert describe_version(card, len(card)) == card
 
 
 def test_the_card_has_the_spread_between_groups_of_subjects(finished: dict[str, Path]) -> None:

@@ -17,7 +17,7 @@ from fpenet.deploy.engines.engine_table import (
 )
 from fpenet.deploy.judge.parity import PARITY, ParityTable
 from fpenet.provenance.digest import digest_json
-from fpenet.provenance.manifest import MANIFEST, Manifest, seal, verify
+from fpenet.provenance.manifest import MANIFEST, Manifest, read_manifest, seal, verify
 from fpenet.provenance.signing import PublicKey
 
 
@@ -42,6 +42,22 @@ def merged_engines(table: EngineTable, built: Mapping[str, EngineTable]) -> Engi
     return EngineTable(tuple(built_rows.get(str(row.id), row) for row in table.engines))
 
 
+def merged_folder(build_dir: Path, engine_dirs: Mapping[str, Path], work: Path) -> Path:
+    """The folder that ``merge_builds`` makes of these builds; ``build_dir`` if there is no engine.
+
+    Raises:
+        InputError: a folder has no manifest.
+    """
+    if not engine_dirs:
+        return build_dir
+    parts = {engine: read_manifest(folder) for engine, folder in sorted(engine_dirs.items())}
+    return work / digest_json(["join", _inputs_of(read_manifest(build_dir), parts)])[:16]
+
+
+def _inputs_of(base: Manifest, parts: Mapping[str, Manifest]) -> dict[str, str]:
+    return {"build": base.content} | {engine: part.content for engine, part in parts.items()}
+
+
 def merge_builds(
     build_dir: Path, engine_dirs: Mapping[str, Path], trusted: Sequence[PublicKey], work: Path
 ) -> Path:
@@ -58,9 +74,7 @@ def merge_builds(
     parts = {
         engine_id: verify(folder, trusted) for engine_id, folder in sorted(engine_dirs.items())
     }
-    digests = {"build": base.content} | {
-        engine_id: part.content for engine_id, part in parts.items()
-    }
+    digests = _inputs_of(base, parts)
     key = digest_json(["join", digests])
     out_dir = work / key[:16]
     if (out_dir / MANIFEST).exists():

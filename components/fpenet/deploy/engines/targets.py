@@ -150,6 +150,25 @@ def target_named(target: str) -> GpuTarget:
     raise InputError(f"unknown target {target!r}; choose one of {sorted(TARGETS)}")
 
 
+def how_to_build(name: str) -> str:
+    """What a person has to do for a pending engine of a target.
+
+    Raises:
+        InputError: there is no such target.
+
+    >>> how_to_build("nano")
+    'on the Jetson Nano, in the project: `prefect worker start --pool nano --type process`'
+    >>> how_to_build("t4")
+    "where the release runs: `pip install 'fpenet[rtx]'`"
+    """
+    target = target_named(name)
+    if target.built_on_device:
+        command = f"prefect worker start --pool {target.pool} --type process"
+        return f"on the {target.device}, in the project: `{command}`"
+    extra = {"tensorrt_rtx": "rtx"}.get(target.runtime, "pipeline")
+    return f"where the release runs: `pip install 'fpenet[{extra}]'`"
+
+
 _SERVER_BATCH = (1, 8, 32)
 _EDGE_BATCH = (1, 1, 8)
 _RTX: tuple[Version, ...] = ((1, 7, 1),)

@@ -29,7 +29,6 @@ from fpenet.release.store.artifacts import MANIFEST_DIGEST, publish
 from fpenet.release.store.interface import Store, Superseded
 from fpenet.release.store.open_store import release_store
 from fpenet.release.store.pointer import (
-    POINTER,
     LedgerAction,
     LedgerEntry,
     ReleasePointer,
@@ -60,19 +59,6 @@ class Inspection:
     release: Release | None
     reasons: tuple[str, ...]
     approvals: tuple[Approval, ...] = ()
-
-
-def deployable_version(params: Params) -> str | None:
-    """The deployable version by the release pointer, not by the alias; None if there is none.
-
-    Raises:
-        InputError: no trusted key signed the pointer.
-    """
-    store = release_store(params)
-    if store.read(POINTER) is None:
-        return None
-    entry = read_pointer(store, read_trusted(params.trust.public_keys)).entry
-    return entry.version if entry and entry.model == params.register_.deployable_model else None
 
 
 def pending_request(params: Params) -> bool:

@@ -3,7 +3,8 @@
 ``train.start_from``, ``train.teacher`` and ``gate.champion`` may name a registered version, e.g.
 ``models:/fpenet-trainable@candidate`` or ``models:/fpenet-trainable/3``. It is downloaded into a
 folder named after the version. ``gate.champion: auto`` is the deployable version by the release
-pointer; it is null for a first release, and where MLflow is not configured.
+pointer; it is null for a first release, and where MLflow is not configured and the version was not
+downloaded before.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,6 +12,11 @@ from pathlib import Path
 
 from fpenet.core.errors import InputError
 from fpenet.params import Params
+from fpenet.provenance.signing import read_trusted
+from fpenet.release.store.folder import FileStore
+from fpenet.release.store.interface import Store
+from fpenet.release.store.open_store import release_store
+from fpenet.release.store.pointer import POINTER, read_pointer
 
 _SCHEME = "models:/"
 _AUTO = "auto"
@@ -28,8 +34,18 @@ def in_registry(params: Params, sections: Collection[str] = ("train", "gate")) -
         key
         for key in _FILES
         if key.split(".")[0] in sections
-        and ((name := _value(params, key)).startswith(_SCHEME) or name == _AUTO)
+        and (is_registered(name := _value(params, key)) or name == _AUTO)
     ]
+
+
+def is_registered(name: str) -> bool:
+    """Whether the name is of a version in the registry: ``models:/...``."""
+    return name.startswith(_SCHEME)
+
+
+def names_version(params: Params, sections: Collection[str] = ("train", "gate")) -> bool:
+    """Whether a key of these sections names a version in the registry, and not ``auto``."""
+    return any(is_registered(_value(params, key)) for key in in_registry(params, sections))
 
 
 def local_weights(
@@ -43,7 +59,8 @@ def local_weights(
 
     Args:
         into: models are downloaded below this folder; a model that exists is not downloaded again.
-        has_registry: whether MLflow is configured; without it the champion ``auto`` is None.
+        has_registry: whether MLflow is configured; without it the champion ``auto`` is None unless
+            its folder exists.
 
     Raises:
         InputError: a value does not name a registered version or alias.
@@ -68,7 +85,7 @@ def local_model(name: str, into: Path) -> Path:
         ConnectionError: MLflow cannot be reached or refuses the request.
     """
     path = Path(name)
-    if name.startswith(_SCHEME):
+    if is_registered(name):
         from fpenet.release.registry import tracking
 
         with tracking.mlflow_errors():
@@ -86,21 +103,48 @@ def _value(params: Params, key: str) -> str:
 def _fetch(params: Params, key: str, into: Path, has_registry: bool) -> str | None:
     """The folder of the version that ``key`` names; None where there is no champion."""
     name = _value(params, key)
+    if name == _AUTO and not (has_registry or isinstance(release_store(params), FileStore)):
+        return None
+    if name == _AUTO:
+        model, version, alias = params.register_.deployable_model, deployable_version(params), ""
+        if version is None:
+            return None
+    else:
+        model, version, alias = _parse(name, key)
+    if version and (folder := _folder(model, version, into)).exists():
+        return folder.as_posix()  # without the import of MLflow, which takes seconds
     if name == _AUTO and not has_registry:
         return None
-    from fpenet.release.promotion.promotion import deployable_version
     from fpenet.release.registry import tracking
 
     with tracking.mlflow_errors():
-        if name == _AUTO:
-            model = params.register_.deployable_model
-            deployable = deployable_version(params)
-            if deployable is None:
-                return None
-        else:
-            model, version, alias = _parse(name, key)
-            return _fetch_version(model, version, alias, _FILES[key], into).as_posix()
-        return _fetch_version(model, deployable, "", _FILES[key], into).as_posix()
+        return _fetch_version(model, version, alias, _FILES[key], into).as_posix()
+
+
+def deployable_version(params: Params) -> str | None:
+    """The deployable version by the release pointer, not by the alias; None if there is none.
+
+    Raises:
+        InputError: no trusted key signed the pointer.
+        ConnectionError: the store cannot be reached.
+    """
+    store = release_store(params)
+    if isinstance(store, FileStore):
+        return _deployable_in(store, params)
+    from fpenet.provenance.object_store import S3_ERRORS
+
+    try:
+        return _deployable_in(store, params)
+    except S3_ERRORS as error:
+        line = " ".join(str(error).split())
+        raise ConnectionError(f"{params.promote.store}: {line}") from None
+
+
+def _deployable_in(store: Store, params: Params) -> str | None:
+    if store.read(POINTER) is None:
+        return None
+    entry = read_pointer(store, read_trusted(params.trust.public_keys)).entry
+    return entry.version if entry and entry.model == params.register_.deployable_model else None
 
 
 def _fetch_version(model: str, version: str, alias: str, files: Sequence[str], into: Path) -> Path:
@@ -108,10 +152,14 @@ def _fetch_version(model: str, version: str, alias: str, files: Sequence[str], i
     from fpenet.release.registry import versions
 
     version = version or versions.version_of_alias(model, alias)
-    folder = into / f"{model}-{version}"
+    folder = _folder(model, version, into)
     if not folder.exists():
         versions.fetch_version(model, version, files, folder)
     return folder
+
+
+def _folder(model: str, version: str, into: Path) -> Path:
+    return into / f"{model}-{version}"
 
 
 def _parse(name: str, key: str) -> tuple[str, str, str]:

@@ -37,6 +37,7 @@ from fpenet.release.evidence import (
     version_name,
     version_tags,
 )
+from fpenet.release.registry.version_description import describe_version, run_page
 from fpenet.release.release_manifest import (
     RELEASE_MANIFEST,
     GateSummary,
@@ -49,7 +50,6 @@ from fpenet.release.release_manifest import (
     stored_files,
 )
 from fpenet.release.report.citations import check_card
-from fpenet.release.report.model_card import describe_version
 from fpenet.release.store.encryption import ENCRYPTION_TAG, encrypt_artifacts, encryption_of
 
 _STEPS = 4
@@ -88,9 +88,7 @@ def register_release(
     card = inputs["report"] / CARD
     if not card.exists():
         raise InputError(f"{card}: missing; stage report writes it")
-    text = card.read_text(encoding="utf-8")
-    check_card(text, folders)
-    description = describe_version(text)
+    check_card(card.read_text(encoding="utf-8"), folders)
     artifacts = [*artifact_files(folders), (card, ""), (inputs["report"] / PUBLISHED, "report")]
     report(0, _STEPS, "steps")
     with tracking.mlflow_errors(), TemporaryDirectory(prefix="fpenet-encrypted-") as scratch:
@@ -107,7 +105,7 @@ def register_release(
             metrics=flat_metrics(evidence),
             curve=curve,
             artifacts=[tracking.Artifact(path, folder) for path, folder in artifacts],
-            description=description,
+            description=describe_version(evidence, reasons),
         )
         if run.encryption != encryption:
             raise InputError(
@@ -116,6 +114,8 @@ def register_release(
                 " versions"
             )
         report(1, _STEPS, "steps")
+        page = run_page(run.experiment_id, run.run_id)
+        description = describe_version(evidence, reasons, page)
         versions = {
             model: model_versions.register_version(
                 model,

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from fpenet.keypoints import scheme_for
 from fpenet.kpi.confidence import ConfidenceMetrics
@@ -82,9 +83,9 @@ def draw_cumulative_error(kpi: KpiReport, champion: KpiReport | None) -> Figure:
         percent = 100 * np.array(curve.nme)
         styles = {"all": (OURS, "-"), "eyes": (OURS, "--"), "mouth": (OURS, ":")}
         for region, (colour, line) in styles.items():
-            if region in curve.share:
+            if curve.share.get(region):
                 axes.plot(percent, curve.share[region], line, color=colour, label=region)
-        if champion is not None:
+        if champion is not None and champion.curve.nme and champion.curve.share.get("all"):
             axes.plot(
                 100 * np.array(champion.curve.nme),
                 champion.curve.share["all"],
@@ -99,14 +100,15 @@ def draw_cumulative_error(kpi: KpiReport, champion: KpiReport | None) -> Figure:
             xlim=(0, percent[-1]),
             ylim=(0, 1),
         )
-        axes.legend(loc="lower right")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right")
     return figure
 
 
 def draw_slices(
     slices: Sequence[SliceMetrics], metric: str, champion: Sequence[SliceMetrics]
 ) -> Figure:
-    """Plot the error and interval of each slice of one attribute; "too few" where it has no error.
+    """Plot the error and interval of each slice of one attribute; a slice without one says why.
 
     Args:
         champion: the champion's slices of the same attribute; empty if there is no champion.
@@ -117,7 +119,7 @@ def draw_slices(
         if champion:
             series.append((champion, CHAMPION, 0.12, "champion"))
         for rows, colour, shift, label in series:
-            known = {each.value: each for each in rows if each.metrics.get(metric)}
+            known = {each.value: each for each in rows if each.metrics.get(metric) is not None}
             positions = [index for index, name in enumerate(names) if name in known]
             judged = [known[names[index]] for index in positions]
             values = np.array([100 * (each.metrics[metric] or 0.0) for each in judged])
@@ -135,9 +137,9 @@ def draw_slices(
                 label=label,
             )
         for index, each in enumerate(slices):
-            if not each.metrics.get(metric):
+            if each.metrics.get(metric) is None:
                 axes.annotate(
-                    "too few",
+                    "too few" if each.too_few else "n/a",
                     (index, 0),
                     (0, 4),
                     textcoords="offset points",
@@ -155,21 +157,33 @@ def draw_slices(
     return figure
 
 
+def known_errors(kpi: KpiReport, mean_points: Floats) -> NDArray[np.bool_]:
+    """(K,) whether a keypoint has a mean error and a place on the mean face (K, 2)."""
+    errors = _point_errors(kpi)
+    if len(errors) != len(mean_points):
+        return np.zeros(len(mean_points), bool)
+    return np.isfinite(errors) & np.isfinite(mean_points[:, 0])
+
+
+def _point_errors(kpi: KpiReport) -> Floats:
+    """(K,) mean error of each keypoint, crop pixels, NaN where it has none; (0,) without errors."""
+    return np.array(kpi.per_point.get("crop_px", ()), dtype=np.float64)  # None becomes NaN
+
+
 def draw_mean_face(kpi: KpiReport, mean_points: Floats) -> Figure:
     """Plot each keypoint on the mean face; the radius of its circle is its mean error, to scale.
 
     Args:
-        mean_points: (K, 2) crop pixels, NaN where no face has the keypoint.
+        mean_points: (K, 2) crop pixels, NaN where no face has the keypoint. At least one keypoint
+            must have an error (``known_errors``).
     """
     with _figure(4.6) as (figure, axes):
         axes.grid(visible=False)
         for line in _LINES if scheme_for(len(mean_points)).of_fpenet else ():
             axes.plot(*mean_points[list(line)].T, color="#d3d9df", linewidth=1, zorder=1)
-        errors = np.array(
-            [np.nan if value is None else value for value in kpi.per_point["crop_px"]]
-        )
+        errors = _point_errors(kpi)
         order = np.argsort(-errors)  # the largest circle is plotted first, below the others
-        known = order[np.isfinite(errors[order]) & np.isfinite(mean_points[order, 0])]
+        known = order[known_errors(kpi, mean_points)[order]]
         size = 2 * errors[known]
         circles = EllipseCollection(
             size,
@@ -232,6 +246,7 @@ def draw_robustness(curve: RobustnessCurve, clean: RobustnessErrors, metric: str
 
 def draw_reliability(confidence: ConfidenceMetrics) -> Figure:
     """Plot the share of correct keypoints by the confidence that the net predicted for them."""
+    within = "" if confidence.within_px is None else f" and within {confidence.within_px:g} px"
     with _figure(3.3) as (figure, axes):
         bins = [each for each in confidence.reliability if each.points >= FEWEST]
         predicted = [each.told for each in bins]
@@ -247,7 +262,7 @@ def draw_reliability(confidence: ConfidenceMetrics) -> Figure:
         )
         axes.set(
             xlabel="predicted confidence (dot area: number of keypoints)",
-            ylabel=f"share visible and within {confidence.within_px:g} px",
+            ylabel=f"share visible{within}",
             xlim=(0, 1),
             ylim=(0, 1),
         )

@@ -66,4 +66,4 @@ def slice_error(evidence: Evidence, one: SliceMetrics) -> str:
     metric = f"nme_{evidence.kpi.normaliser}/all"
     if one.too_few:
         return "too few"
-    return cite_interval(one.metrics[metric], one.intervals[metric], "kpi", ".2%")
+    return cite_interval(one.metrics.get(metric), one.intervals.get(metric), "kpi", ".2%")

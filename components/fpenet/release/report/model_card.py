@@ -24,9 +24,6 @@ from fpenet.release.report.citations import (
 from fpenet.release.report.ethics import ethics, slice_error
 from fpenet.release.report.not_measured import not_measured
 
-LONGEST_DESCRIPTION = 5000
-"""Longest description of a version that MLflow's database stores, in characters."""
-
 
 def write_card(evidence: Evidence, reasons: Sequence[str]) -> str:
     """The card as Markdown.
@@ -37,23 +34,6 @@ def write_card(evidence: Evidence, reasons: Sequence[str]) -> str:
     sections = [f"# Model card of release `{evidence.release_digest[:12]}`\n\n{_verdict(reasons)}"]
     sections += [f"## {title}\n\n{write(evidence)}" for title, write in SECTIONS.items()]
     return "\n\n".join([*sections, _links(evidence)]) + "\n"
-
-
-def describe_version(card: str, limit: int = LONGEST_DESCRIPTION) -> str:
-    """The card as the description of a version; if it is too long, its longest sections are cut.
-
-    >>> describe_version("# A\\n\\n## B\\n\\n" + "long " * 9 + "\\n\\n## C\\n\\nshort\\n", 60)
-    '# A\\n\\n## B\\n\\nIn `model_card.md` of the run.\\n\\n## C\\n\\nshort\\n'
-    """
-    head, *sections = card.split("\n\n## ")
-    instead = "\n\nIn `model_card.md` of the run."
-    while len(text := "\n\n## ".join([head, *sections])) > limit:
-        longest = max(range(len(sections) - 1), key=lambda one: len(sections[one]))
-        shorter = sections[longest].split("\n\n")[0] + instead
-        if shorter == sections[longest]:
-            return text[:limit]
-        sections[longest] = shorter
-    return text
 
 
 def _verdict(reasons: Sequence[str]) -> str:

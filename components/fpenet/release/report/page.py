@@ -9,21 +9,22 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from fpenet.core.engine_id import EngineId
 from fpenet.core.records import fields_of
 from fpenet.data.crops.store import CropStore, first_keypoints, open_crops
+from fpenet.deploy.engines.targets import how_to_build
 from fpenet.kpi.gate import EngineDifference
 from fpenet.kpi.metrics import Floats, face_errors, nme
-from fpenet.kpi.predictions import Predictions, judged_rows, load_predictions
+from fpenet.kpi.predictions import judged_rows, load_predictions
 from fpenet.kpi.report import KpiReport, SliceMetrics
 from fpenet.release.evidence import (
     Evidence,
     unfinished_targets,
 )
 from fpenet.release.report import charts, nvidia_card
+from fpenet.release.report.champion import ChampionSummary, read_champion
 from fpenet.release.report.engine_rows import engine_table
 from fpenet.release.report.faces import ReportFace, faces_lost, mean_face, worst_faces
-from fpenet.release.report.not_measured import not_measured
+from fpenet.release.report.not_measured import no_slices, not_measured
 
 _SHOWN = 10  # largest number of faces in each of the two lists
 
@@ -44,26 +45,6 @@ class Chart:
     figure: Figure
 
 
-@dataclass(frozen=True, slots=True)
-class ChampionSummary:
-    """The champion that the release was compared with.
-
-    Attributes:
-        why: the result of the comparison, or the reason why there is none.
-        engine_id: the champion's engine that the page shows, ``target/precision``.
-        kpi: KPI report of that engine; None where there is no champion.
-        predictions: of that engine on the judged faces.
-        release_predictions: of the release's engine that it was compared with.
-    """
-
-    name: str
-    why: str
-    engine_id: str = ""
-    kpi: KpiReport | None = None
-    predictions: Predictions | None = None
-    release_predictions: Predictions | None = None
-
-
 class Page:
     """Computes the variables of the template, each one once."""
 
@@ -78,48 +59,37 @@ class Page:
 
     @cached_property
     def champion(self) -> ChampionSummary:
-        """The champion, compared by the most precise of our engines that has a comparison."""
-        champion = self.evidence.verdict.champion
-        name, compared = champion.name or "", champion.engines
-        if not compared:
-            return ChampionSummary(name, champion.why)
-        ours = min(
-            compared,
-            key=lambda each: ("fp32", "fp16", "int8").index(EngineId.parse(each).precision),
-        )
-        gate, build = self.evidence.folders["gate"], self.evidence.folders["build"]
-        files = {str(row.id): row.predictions for row in self.evidence.engines}
-        return ChampionSummary(
-            name,
-            champion.why,
-            compared[ours].engine_id,
-            KpiReport.read(gate / compared[ours].kpi),
-            load_predictions(gate / compared[ours].predictions),
-            load_predictions(build / str(files[ours])),
-        )
+        """The champion, or the reason why there is none."""
+        return read_champion(self.evidence)
 
     @cached_property
     def charts(self) -> list[Chart]:
         """Every chart, in the order of the page."""
         kpi, champion = self.evidence.kpi, self.champion.kpi
-        all_charts = [
-            Chart(
-                "cumulative_error",
-                "evaluate",
-                "Cumulative error",
-                f"Share of the {kpi.num_faces} faces with an NME up to the value on the x axis;"
-                " dotted: the limits of failure rate and AUC.",
-                charts.draw_cumulative_error(kpi, champion),
-            ),
-            Chart(
-                "error_on_mean_face",
-                "evaluate",
-                "Error of each keypoint",
-                "On the mean of the judged faces; the radius of a circle is the mean error of the"
-                " keypoint, to scale.",
-                charts.draw_mean_face(kpi, mean_face(self.store)),
-            ),
-        ]
+        all_charts: list[Chart] = []
+        if kpi.curve.nme and kpi.curve.share:
+            all_charts.append(
+                Chart(
+                    "cumulative_error",
+                    "evaluate",
+                    "Cumulative error",
+                    f"Share of the {kpi.num_faces} faces with an NME up to the value on the x axis;"
+                    " dotted: the limits of failure rate and AUC.",
+                    charts.draw_cumulative_error(kpi, champion),
+                )
+            )
+        mean_points = mean_face(self.store)
+        if charts.known_errors(kpi, mean_points).any():
+            all_charts.append(
+                Chart(
+                    "error_on_mean_face",
+                    "evaluate",
+                    "Error of each keypoint",
+                    "On the mean of the judged faces; the radius of a circle is the mean error of"
+                    " the keypoint, to scale.",
+                    charts.draw_mean_face(kpi, mean_points),
+                )
+            )
         if kpi.confidence.reliability:
             all_charts.append(
                 Chart(
@@ -203,6 +173,7 @@ class Page:
             "champion": self.champion,
             "charts": charts_of,
             "slices": slice_table(kpi, self.champion.kpi),
+            "no_slices": no_slices(evidence),
             "checks": [one for one in checks if not one.evidence.startswith("champion/")],
             "num_checks": len(checks),
             "num_passed": sum(one.passed for one in checks),
@@ -211,6 +182,10 @@ class Page:
             "parity": evidence.parity,
             "engines": engines,
             "fastest": min(judged, key=lambda row: row.summary.p50_ms or np.inf, default=None),
+            "to_build": {
+                target: how_to_build(target)
+                for target in unfinished_targets(evidence.engines)["pending"]
+            },
             "unfinished": {k: v for k, v in unfinished_targets(evidence.engines).items() if v},
             "with_faces": with_faces,
             "worst": [asdict(one) for one in worst],
@@ -288,10 +263,11 @@ def _charted(
     kpi: KpiReport, champion: KpiReport | None
 ) -> list[tuple[str, list[SliceMetrics], list[SliceMetrics]]]:
     """The attributes with two or more judged slices, yaw first: name, slices, champion's slices."""
+    metric = f"nme_{kpi.normaliser}/all"
     names = dict.fromkeys(("yaw", "yaw_range", *(one.attribute for one in kpi.slices)))
     charted = []
     for name in names:
         rows = slices_of(kpi, name)
-        if sum(not row.too_few for row in rows) >= 2:
+        if sum(row.metrics.get(metric) is not None for row in rows) >= 2:
             charted.append((name, rows, slices_of(champion, name) if champion else []))
     return charted
