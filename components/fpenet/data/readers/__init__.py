@@ -16,7 +16,7 @@ import numpy as np
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.data.images import image_size
+from fpenet.data.images import ImageHeader, read_header, turn_of
 from fpenet.data.readers.coco import detects_coco, read_coco
 from fpenet.data.readers.label_studio import detects_label_studio, read_label_studio
 from fpenet.data.readers.labelled_set import LabelledFace, LabelledSet, UnreadFace
@@ -39,6 +39,7 @@ from fpenet.params import DataParams
 __all__ = ["READERS", "LabelledSet", "find_format", "read_labels"]
 
 _REPORT_EVERY = 2048
+_TURNS = {True: "labelled on the turned image", False: "labelled on the stored pixels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,19 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
         name = dataset_name(root) or by_format
     samples: list[FaceSample] = []
     rejected: list[Rejected] = []
-    sizes: dict[str, tuple[int, int] | Refusal] = {}
+    headers: dict[str, ImageHeader | Refusal] = {}
+    turns: dict[str, bool | None] = {}
     for number, face in enumerate(faces):
         try:
             if isinstance(face, UnreadFace):
                 raise face.refusal
-            size = _size_once(root, face.image, sizes)
+            header = _header_once(root, face.image, headers)
+            turn = turn_of(root / face.image, header, face.labelled_size, face.shown_upright)
+            if turns.setdefault(face.image, turn) is not turn:
+                raise Refusal("image rotated", f"another face is {_TURNS[turns[face.image]]}")
+            size = header.upright_size if turn else header.size
             about = columns.get(face.image, {})
-            samples.append(_sample(face, num_keypoints, size, about))
+            samples.append(_sample(face, num_keypoints, size, turn, about))
             if samples[-1].subject is None:
                 subject = _subject_of_image(face.image, data.subject_per_image, pattern)
                 samples[-1] = dataclasses.replace(samples[-1], subject=subject)
@@ -146,24 +152,23 @@ def _keypoints_of(
     return expected
 
 
-def _size_once(
-    root: Path, image: str, sizes: dict[str, tuple[int, int] | Refusal]
-) -> tuple[int, int]:
-    if image not in sizes:
+def _header_once(root: Path, image: str, headers: dict[str, ImageHeader | Refusal]) -> ImageHeader:
+    if image not in headers:
         try:
-            sizes[image] = image_size(root / image)
+            headers[image] = read_header(root / image)
         except Refusal as refusal:
-            sizes[image] = refusal
-    size = sizes[image]
-    if isinstance(size, Refusal):
-        raise size
-    return size
+            headers[image] = refusal
+    header = headers[image]
+    if isinstance(header, Refusal):
+        raise header
+    return header
 
 
 def _sample(
     face: LabelledFace,
     num_keypoints: int,
     size: tuple[int, int],
+    turn: bool | None,
     about: Attributes,
 ) -> FaceSample:
     points = np.full((num_keypoints, 2), np.nan)
@@ -183,6 +188,7 @@ def _sample(
         face.occlusion_level,
         None if subject is None else str(subject),
         attributes | dict(face.attributes),
+        turn,
     )
 
 

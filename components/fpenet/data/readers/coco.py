@@ -7,6 +7,7 @@ annotation (text and numbers) are read, with ``subject`` and ``occlusion_level``
 the level. Source: COCO's data format.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,6 +61,7 @@ def read_coco(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFa
             for row in lists[0] or ()
             if isinstance(row, Mapping)
         }
+        sizes = {row.get("id"): _size(row) for row in lists[0] or () if isinstance(row, Mapping)}
         below = _folder_of(file.parent, list(names.values()))
         for number, annotation in enumerate(lists[1] or (), start=1):
             where = f"{file.name}, annotation {number}"
@@ -73,7 +75,8 @@ def read_coco(labels: Path, keypoints: int | None = None) -> Iterator[LabelledFa
                         "image name", f"image_id is {short_value(key)}; no image has that id"
                     )
                 image = contained(root, f"{below}{names[key]}")
-                yield _face(annotation, image, where)
+                face = _face(annotation, image, where)
+                yield dataclasses.replace(face, labelled_size=sizes.get(key))
             except Refusal as refusal:
                 yield UnreadFace(image, where, refusal)
 
@@ -85,6 +88,12 @@ def _folder_of(root: Path, names: Sequence[Any]) -> str:
     """The folder below ``root`` with the images."""
     first = next((name for name in names if isinstance(name, str)), "")
     return next((folder for folder in _FOLDERS if (root / folder / first).is_file()), "")
+
+
+def _size(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """``width`` and ``height`` of an image, where both are whole numbers."""
+    width, height = row.get("width"), row.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 def _face(annotation: Mapping[str, Any], image: str, where: str) -> LabelledFace:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fpenet.data.rejected import Refusal, Rejected
 from fpenet.data.sample import Bools, FaceSample, Floats
+from fpenet.data.sources.dvc_project import is_cached_object
 from fpenet.params.scheme import SchemeParams
 
 Box = tuple[float, float, float, float]
@@ -27,6 +28,10 @@ class LabelledFace:
             face.
         visible: (k,) False where hidden or unlabelled.
         face_box: (x, y, width, height), image pixels; None where the labels have none.
+        labelled_size: (width, height) of the image on which the labels were made, if they say it;
+            it settles an EXIF orientation.
+        shown_upright: the tool that made the labels always shows an image turned by its EXIF
+            orientation.
     """
 
     image: str
@@ -37,6 +42,8 @@ class LabelledFace:
     occlusion_level: int | None = None
     subject: str | None = None
     attributes: Mapping[str, str | float] = field(default_factory=dict)
+    labelled_size: tuple[int, int] | None = None
+    shown_upright: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,8 @@ def contained(root: str, name: object) -> str:
         root: the real path of the set's folder.
 
     Raises:
-        Refusal: no path, an absolute path, or a path outside ``root`` (by ``..`` or a link).
+        Refusal: no path, an absolute path, or a path outside ``root`` (by ``..`` or a link); a
+            link into the cache of the DVC project that ``root`` is in is allowed.
     """
     if not isinstance(name, str) or not name or "\0" in name:
         raise Refusal("image name", f"filename is {name!r}; it must be a path")
@@ -83,9 +91,11 @@ def contained(root: str, name: object) -> str:
     if path.startswith("/") or path[1:2] == ":":
         raise Refusal("image outside", f"{name!r} is absolute; it must be below the labels' folder")
     real = os.path.realpath(f"{root}/{path}")
-    if not real.startswith(root + "/"):
+    plain = os.path.normpath(path)
+    is_inside = real.startswith(root + "/")
+    if not is_inside and (plain.startswith("..") or not is_cached_object(root, real)):
         raise Refusal("image outside", f"{name!r} is outside of the labels' folder")
-    return os.path.normpath(path)
+    return plain
 
 
 def finite_number(key: str, value: Any) -> float:

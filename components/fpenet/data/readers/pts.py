@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fpenet.core.errors import InputError
+from fpenet.data.images import SUFFIXES
 from fpenet.data.readers.labelled_set import (
     MAX_POINTS,
     LabelledFace,
@@ -22,7 +23,6 @@ from fpenet.data.readers.labelled_set import (
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import FaceSample, Floats
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
 _MOST_BYTES = 1 << 20
 
 
@@ -99,14 +99,15 @@ def read_pts(path: Path) -> Floats:
 def _image_of(file: Path) -> Path:
     images = [
         path
-        for path in (file.with_suffix(s) for suffix in _SUFFIXES for s in (suffix, suffix.upper()))
+        for path in (file.with_suffix(s) for suffix in SUFFIXES for s in (suffix, suffix.upper()))
         if path.is_file()
     ]
     if len(images) != 1:
         names = ", ".join(path.name for path in images) or "none"
         raise Refusal(
             "image missing",
-            f"{file.name}: its folder must have one image of its name (png, jpg); it has {names}",
+            f"{file.name}: its folder must have one image of its name ({', '.join(SUFFIXES)}); it"
+            f" has {names}",
         )
     return images[0]
 
