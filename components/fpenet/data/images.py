@@ -34,8 +34,19 @@ from fpenet.data.rejected import Refusal
 Grey = NDArray[np.uint8]
 
 SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff"),
-    *(".pgm", ".ppm", ".pnm", ".pbm", ".heic", ".heif"),
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".pgm",
+    ".ppm",
+    ".pnm",
+    ".pbm",
+    ".heic",
+    ".heif",
 )
 """Usual suffixes of the images that are read, by which they are found in a folder."""
 MOST_MEGAPIXELS = 178.0

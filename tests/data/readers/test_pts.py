@@ -47,7 +47,8 @@ def test_points_without_their_image_or_with_two_are_refused(tmp_path: Path) -> N
     alone, two = read_pts_set(tmp_path)
     assert isinstance(alone, UnreadFace)
     assert isinstance(two, UnreadFace)
-    assert "one image of its name (png, jpg); it has none" in alone.refusal.detail
+    assert "one image of its name (.png, .jpg, .jpeg, .webp, " in alone.refusal.detail
+    assert "it has none" in alone.refusal.detail
     assert "it has two.png, two.jpg" in two.refusal.detail
 
 
