@@ -1,4 +1,8 @@
-"""What holds for every run of the tests: each test ends, and the checkout stays as it was."""
+"""What holds for every run of the tests: each test ends, and the checkout stays as it was.
+
+``make test`` runs the tests in several processes; only the first, which starts and ends the others,
+compares the checkout.
+"""
 
 import os
 import subprocess
@@ -31,12 +35,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    if _is_started_by_another(session.config):
+        return
     session.config.stash[BEFORE] = frozenset(checkout(ROOT))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run that changed the checkout."""
+    if _is_started_by_another(session.config):
+        return
     before = session.config.stash[BEFORE]
     changed = sorted(before ^ frozenset(checkout(ROOT)))
     session.config.stash[CHANGED] = changed
@@ -51,6 +59,11 @@ def pytest_terminal_summary(
         terminalreporter.section("the checkout is not as it was before the run", red=True)
         for line in changed:
             terminalreporter.line(line)
+
+
+def _is_started_by_another(config: pytest.Config) -> bool:
+    """Whether this is one of the processes that pytest-xdist starts."""
+    return hasattr(config, "workerinput")
 
 
 def checkout(root: Path) -> Iterator[str]:

@@ -40,8 +40,11 @@ def served(tmp_path_factory: pytest.TempPathFactory, rendered_faces: Path) -> It
 
 
 def make(*pairs: str) -> list[str]:
-    """``make release`` in an environment that is installed already."""
-    words = ["make", "-o", "setup", "release", "EPOCHS=2", "TARGETS=cpu"]
+    """``make release`` in an environment that is installed already.
+
+    A make that another started, e.g. ``make test-slow``, prints its folder unless it is forbidden.
+    """
+    words = ["make", "--no-print-directory", "-o", "setup", "release", "EPOCHS=2", "TARGETS=cpu"]
     return [*words, f"SET={' '.join([*SMALL, 'build.precisions=[fp32]', *pairs])}"]
 
 
