@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fpenet.data.images import image_size, read_grey
+from fpenet.data.images import read_grey, read_header
 from fpenet.data.rejected import Refusal
 
 
@@ -13,7 +13,7 @@ def test_colour_becomes_luma_and_grey_stays(tmp_path: Path) -> None:
     Image.new("L", (2, 1), 93).save(tmp_path / "grey.png")
     assert read_grey(tmp_path / "red.png").tolist() == [[76, 76]]  # 0.299 of 255
     assert read_grey(tmp_path / "grey.png").tolist() == [[93, 93]]
-    assert image_size(tmp_path / "grey.png") == (2, 1)
+    assert read_header(tmp_path / "grey.png").size == (2, 1)
 
 
 def test_sixteen_bit_levels_are_scaled_not_cut(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fpenet.data.images import image_size, read_grey
+from fpenet.data.images import read_grey, read_header
 from fpenet.data.rejected import Refusal
 
 
@@ -30,7 +30,7 @@ def write_empty_png(path: Path, width: int, height: int) -> None:
 
 def test_f02_a_picture_over_the_cap_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     write_empty_png(tmp_path / "big.png", 2000, 1000)
-    assert image_size(tmp_path / "big.png") == (2000, 1000)
+    assert read_header(tmp_path / "big.png").size == (2000, 1000)
     assert read_grey(tmp_path / "big.png", 2.0).shape == (1000, 2000)
     with pytest.raises(Refusal, match=r"big\.png: 2000x1000 is 2\.0 megapixels; at most 1\.9"):
         read_grey(tmp_path / "big.png", 1.9)
@@ -64,17 +64,59 @@ def test_f02_a_decompression_bomb_costs_no_memory(tmp_path: Path) -> None:
     assert int(grown_kb) < 50_000
 
 
-@pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "EPS", "SPIDER", "PPM"])
-def test_f02_other_formats_named_png_are_refused(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("GIF", "a GIF image"),
+        ("EPS", r"a PostScript file \(EPS\)"),
+        ("ICO", r"an icon \(ICO\)"),
+        ("JPEG2000", "a JPEG 2000 image"),
+        ("SPIDER", "of an unknown format"),
+    ],
+)
+def test_f02_formats_without_an_allowed_decoder_are_named_and_refused(
+    tmp_path: Path, kind: str, name: str
+) -> None:
     mode = "F" if kind == "SPIDER" else "L"
     Image.new(mode, (32, 32)).save(tmp_path / "a", format=kind)
     (tmp_path / "a").rename(tmp_path / "a.png")  # saved so, SPIDER would claim the ending .png
-    for read in (image_size, read_grey):
-        with pytest.raises(Refusal, match=r"a\.png: neither PNG nor JPEG"):
+    for read in (read_header, read_grey):
+        with pytest.raises(Refusal, match=rf"a\.png: {name}.*; images are PNG, JPEG, WebP"):
             read(tmp_path / "a.png")
 
 
 def test_f02_a_fits_file_named_png_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"SIMPLE  =                    T".ljust(2880))
-    with pytest.raises(Refusal, match="neither PNG nor JPEG"):
-        image_size(tmp_path / "a.png")
+    with pytest.raises(Refusal, match="a FITS image; images are PNG"):
+        read_header(tmp_path / "a.png")
+
+
+def bomb_of(kind: str) -> bytes:
+    """A small file whose header says more than 900 megapixels, or 268 (the most of WebP)."""
+    if kind == "PGM":
+        return b"P5 30000 30000 255 " + bytes(100)
+    if kind == "BMP":
+        head = struct.pack("<IiiHHIIiiII", 40, 30000, 30000, 1, 24, 0, 0, 0, 0, 0, 0)
+        return b"BM" + struct.pack("<IHHI", 154, 0, 0, 54) + head + bytes(100)
+    if kind == "WebP":
+        size = (16383 - 1).to_bytes(3, "little")
+        chunk = b"VP8X" + struct.pack("<I", 10) + bytes(4) + size + size
+        body = b"WEBP" + chunk + b"VP8L" + struct.pack("<I", 10) + b"\x2f" + bytes(9)
+        return b"RIFF" + struct.pack("<I", len(body)) + body
+    tags = [(256, 30000), (257, 30000), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1)]
+    tags += [(278, 30000), (279, 100)]
+    rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + rows + bytes(104)
+
+
+@pytest.mark.parametrize("kind", ["PGM", "BMP", "WebP", "TIFF"])
+def test_f02_a_bomb_of_every_format_is_refused_before_it_is_decoded(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "bomb"
+    path.write_bytes(bomb_of(kind))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Refusal) as refused:
+        read_grey(path, 50.0)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+    assert refused.value.reason == "image too large"

@@ -65,9 +65,15 @@ def test_f08_a_bit_flipped_in_the_cache_stops_the_stage_that_reads_it_and_a_pull
     assert pushed.dvc("status", "data.dvc")[1] == "Data and pipelines are up to date.\n"  # not so
     status, said = pushed.fpenet("validate")
     assert status == 2
-    stops(pushed, said, "first: images/s004_1.png", "`dvc pull data.dvc` bring the recorded faces")
+    broken = place_of(md5_of(pushed, "data/images/s004_1.png")).resolve()
+    folder = pushed.folder / "data"
+    advice = f"`mv {folder} {folder}.kept`, `mv {broken} {broken}.broken` and `dvc pull data.dvc`"
+    stops(pushed, said, "first: images/s004_1.png", f"{advice} bring the recorded faces back")
     assert not Path("dvc/validate").exists()
-    mend(pushed, "data", "data.dvc")
+    Path("data").rename("data.kept")  # as the message says
+    broken.rename(broken.with_suffix(".broken"))
+    status, said = pushed.dvc("pull", "data.dvc")
+    assert status == 0, said
     assert digest_dataset(Path("data")) == before
     assert pushed.fpenet("validate")[0] == 0
 
@@ -101,7 +107,7 @@ def test_f08_a_bit_flipped_in_a_cache_that_the_faces_are_linked_to_stops_before_
     broken = place_of(md5_of(faces_project, "data/labels.json"))
     assert broken.samefile("data/labels.json")
     flip_a_bit(broken)
-    refuses_to_train(faces_project, capfd, "(first: labels.json); `rm -r")
+    refuses_to_train(faces_project, capfd, "(first: labels.json); `dvc add data`")
 
 
 @pytest.mark.parametrize("wiped", [False, True])
@@ -136,9 +142,7 @@ def test_f08_faces_that_dvc_repro_would_record_anew_stop_before_training(
     recorded = Path("data.dvc").read_text()
     with Path("data/images/s004_1.png").open("ab") as file:
         file.write(b"x")  # DVC sees this one, and takes it for the new version
-    refuses_to_train(
-        faces_project, capfd, "accepts these faces, or `git checkout data.dvc`, `rm -r"
-    )
+    refuses_to_train(faces_project, capfd, "accepts these faces, or `git checkout data.dvc`, `mv ")
     assert Path("data.dvc").read_text() != recorded
 
 

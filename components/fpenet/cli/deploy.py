@@ -121,6 +121,9 @@ def infer(
             " Default: 0.5 20; off: 0 0.",
         ),
     ] = None,
+    recursive: Annotated[
+        bool, typer.Option(help="Also the files in the folders of a folder.")
+    ] = False,
     trusted: Trusted = ".keys",
 ) -> CommandResult:
     """Predict the keypoints of the faces in images and videos."""
@@ -139,7 +142,7 @@ def infer(
         if min(hertz, beta) < 0 or (hertz == 0) != (beta == 0):
             raise InputError(f"--smooth {hertz:g} {beta:g}: both must be positive, or both 0")
         smoothing = Smoothing(hertz, beta) if hertz else None
-    count = infer_files(
+    done = infer_files(
         inputs,
         Landmarker(model, precision, trusted=trusted),
         out,
@@ -149,10 +152,14 @@ def infer(
             fps,
             smoothing,
             detect_every,
+            recursive,
         ),
     )
-    value = {"out": out.as_posix(), "write": kinds, "inputs": count}
-    return CommandResult(value, f"{out}: {', '.join(kinds)}; inputs: {count}")
+    value = {"out": out.as_posix(), "write": kinds, "inputs": done.inputs}
+    value |= {"refused": list(done.refused)}
+    refused = f"; refused: {len(done.refused)}" if done.refused else ""
+    text = f"{out}: {', '.join(kinds)}; inputs: {done.inputs}{refused}"
+    return CommandResult(value, text, 2 if done.refused else 0, done.refused)
 
 
 def _of_targets(stage: str, targets: list[str] | None) -> dict[str, Any]:

@@ -78,9 +78,9 @@ def convert_labels(labels: Path, data: DataParams, to: str, out_dir: Path) -> di
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        images = list(dict.fromkeys(sample.image for sample in labelled.samples))
-        for number, image in enumerate(images, start=1):
-            place_image(labelled.root / image, partial / image)
+        images = {sample.image: sample.turn for sample in labelled.samples}
+        for number, (image, turn) in enumerate(images.items(), start=1):
+            place_image(labelled.root / image, partial / image, turn)
             if number % _REPORT_EVERY == 0 or number == len(images):
                 report(number, len(images), "images")
         refused = writer.write(labelled.samples, partial)

@@ -1,8 +1,8 @@
 """``fpenet describe``: statistics of a labelled set, and a contact sheet.
 
 Input: a labelled set. Does: counts its faces by every attribute of the labels, and by the reasons
-for which the label checks would drop them; only the images of the contact sheet are decoded.
-Output: JSON values, and a contact sheet of faces with their points.
+for which stage validate would drop them: it decodes every image and runs the same checks. Output:
+JSON values, and a contact sheet of faces with their points.
 """
 
 import statistics
@@ -21,7 +21,8 @@ from fpenet.data.overlay import PICTURE_PX, draw_face
 from fpenet.data.readers.labelled_set import LabelledSet
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample
-from fpenet.data.validation.run_checks import run_face_checks
+from fpenet.data.validation.run_checks import run_checks
+from fpenet.keypoints import custom_scheme
 from fpenet.params import ValidateParams
 
 SIZE_EDGES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -39,9 +40,10 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
     if not labelled.samples:
         first = labelled.rejected[0].detail if labelled.rejected else "none is labelled"
         raise InputError(f"{labelled.root}: no usable face in it; the first face: {first}")
-    faces = labelled_faces(labelled.samples)
+    scheme = custom_scheme(labelled.scheme) if labelled.scheme else None
+    faces = labelled_faces(labelled.samples, scheme)
     visible: Bools = np.stack([sample.visible for sample in labelled.samples])
-    checked = run_face_checks(faces, validate, None)
+    checked = run_checks(labelled.samples, labelled.root, validate, scheme)
     drops = Counter(face.reason for face in [*labelled.rejected, *checked.rejected])
     balance = checked.outcomes["balance"].numbers if "balance" in checked.outcomes else {}
     levels = Counter(sample.occlusion_level for sample in labelled.samples)

@@ -49,13 +49,18 @@ def image_box(points: Floats) -> CropBox:
     return CropBox(float(x), float(y), max(float((high - low).max()), 8.0) * _MARGIN)
 
 
-def face_image(image: Path, box: CropBox, side_px: int = PICTURE_PX) -> Image.Image:
+def face_image(
+    image: Path, box: CropBox, side_px: int = PICTURE_PX, turn: bool | None = None
+) -> Image.Image:
     """The square ``box`` of an image file as a colour image of ``side_px``.
+
+    Args:
+        turn: as in ``FaceSample``.
 
     Raises:
         Refusal: the image cannot be read.
     """
-    return Image.fromarray(cut(read_grey(image), box, side_px)).convert("RGB")
+    return Image.fromarray(cut(read_grey(image, turn=turn), box, side_px)).convert("RGB")
 
 
 def draw_points(canvas: Image.Image, points_px: Floats, visible: Bools) -> None:
@@ -77,6 +82,6 @@ def draw_face(sample: FaceSample, root: Path) -> Image.Image:
         Refusal: the image cannot be read.
     """
     box = image_box(sample.points)
-    canvas = face_image(root / sample.image, box)
+    canvas = face_image(root / sample.image, box, turn=sample.turn)
     draw_points(canvas, box.to_crop(sample.points, PICTURE_PX), sample.visible)
     return canvas

@@ -26,13 +26,15 @@ class FaceSample:
 
     Attributes:
         image: path of the image, relative to the data set's root, with forward slashes.
-        image_size: (width, height) in pixels.
+        image_size: (width, height) in pixels, of the image on which the labels were made.
         face_box: (x, y, width, height) in image pixels; tight around the face.
         points: (K, 2) float, image pixels, pixel centres at integers; NaN where unlabelled.
         visible: (K,) bool; False where hidden or unlabelled.
         occlusion_level: 0-9, or None if not labelled.
         subject: id of the subject, or None if unknown.
         attributes: session, recording, camera, yaw (degrees), illumination, source, ...
+        turn: whether the pixels are turned by the EXIF orientation, so that the labels fit; None:
+            the image has no orientation.
     """
 
     image: str
@@ -43,6 +45,7 @@ class FaceSample:
     occlusion_level: int | None
     subject: str | None
     attributes: Mapping[str, str | float] = field(default_factory=dict)
+    turn: bool | None = None
 
 
 def keypoints_box(points: Floats) -> tuple[float, float, float, float]:
@@ -55,7 +58,7 @@ def table_of(samples: Sequence[FaceSample]) -> pa.Table:
     """A table with one row per face. All samples have the same K.
 
     Columns: image, width, height, box_x, box_y, box_width, box_height, points (2K floats: x1,
-    y1, ...), visible (K bools), occlusion_level, subject, attr_*.
+    y1, ...), visible (K bools), occlusion_level, subject, turn, attr_*.
     """
     columns: dict[str, pa.Array] = {
         "image": pa.array([s.image for s in samples], pa.string()),
@@ -68,6 +71,7 @@ def table_of(samples: Sequence[FaceSample]) -> pa.Table:
     columns["visible"] = fixed_lists(np.stack([s.visible for s in samples]))
     columns["occlusion_level"] = pa.array([s.occlusion_level for s in samples], pa.int8())
     columns["subject"] = pa.array([s.subject for s in samples], pa.string())
+    columns["turn"] = pa.array([s.turn for s in samples], pa.bool_())
     for name in sorted({name for s in samples for name in s.attributes}):
         columns[ATTRIBUTE + name] = pa.array([s.attributes.get(name) for s in samples])
     return pa.table(columns)

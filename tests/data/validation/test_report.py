@@ -68,4 +68,4 @@ def test_a_picture_that_cannot_be_read_is_said_in_its_place(
     (tiny_labels.folder / "images/s020_0.png").write_bytes(b"no picture")
     sifted = run_checks(given.samples, given.root, params_with().validate_)
     page = render_report(REPORT, given.samples, sifted, given.root, 3)
-    assert "s020_0.png: neither PNG nor JPEG" in page
+    assert "s020_0.png: a text file; images are PNG, JPEG" in page

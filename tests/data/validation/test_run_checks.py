@@ -159,6 +159,7 @@ def test_every_face_is_seen_in_its_own_window(
     left = FaceSample("two.png", (128, 64), box, FIVE, visible, 0, "ann")
     right = dataclasses.replace(left, points=FIVE + np.array([64.0, 0.0]), subject="bob")
     faces = labelled_faces([left, right])
-    seen = sift_module.image_features(tmp_path, faces, params_with().validate_)
+    turns = {"two.png": None}
+    seen = sift_module.image_features(tmp_path, faces, params_with().validate_, turns)
     assert seen.windows.mean(axis=(1, 2)).round().tolist() == [0.0, 255.0]
     assert list(seen.hashes) == ["two.png"]

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +15,14 @@ from PIL import ExifTags, Image
 
 import fpenet
 from fpenet.cli.main import main
+from fpenet.core.errors import InputError
+from fpenet.deploy.runtime import infer
 from fpenet.deploy.runtime.face_detection import FaceBox
-from fpenet.deploy.runtime.infer import InferOptions, infer_files, overlay_keypoints
+from fpenet.deploy.runtime.infer import InferOptions, infer_files
+from fpenet.deploy.runtime.infer_outputs import overlay_keypoints
 from fpenet.deploy.runtime.landmarker import FaceKeypoints
 from fpenet.deploy.runtime.one_euro import Smoothing
-from fpenet.deploy.runtime.video import VideoFile, read_frames
+from fpenet.deploy.runtime.video import Frame, VideoFile, read_frames
 from synthface import FaceSpec, render_face
 
 
@@ -109,7 +114,7 @@ def test_a_picture_without_a_face_says_so_and_is_written(
     assert "wall.png: no face detected" in caplog.text
 
 
-def test_an_unreadable_image_is_named_before_anything_is_written(
+def test_an_unreadable_image_alone_is_named_and_nothing_is_written(
     stages: SimpleNamespace,
     pictures: list[Path],
     tmp_path: Path,
@@ -117,11 +122,76 @@ def test_an_unreadable_image_is_named_before_anything_is_written(
 ) -> None:
     broken = tmp_path / "in" / "broken.png"
     broken.write_bytes(pictures[0].read_bytes()[:2000])
-    arguments = [str(pictures[0]), str(broken), "--model", str(stages.bundle / "cpu")]
+    arguments = [str(broken), "--model", str(stages.bundle / "cpu")]
     status = main(["infer", *arguments, "--out", str(tmp_path / "out"), "--detector", "whole"])
     assert status == 2
     assert f"{broken}: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_recursive_reads_the_folders_of_a_folder_and_writes_into_folders_of_their_names(
+    stages: SimpleNamespace, pictures: list[Path], tmp_path: Path
+) -> None:
+    deep = tmp_path / "in" / "anna" / "day1"
+    deep.mkdir(parents=True)
+    shutil.copy(pictures[0], deep)
+    shutil.copy(pictures[0], tmp_path / "in" / "anna" / ".a.png")  # hidden
+    shutil.copy(pictures[0], tmp_path / "in" / "x.keypoints.png")  # an output of before
+    how = InferOptions((230.0, 186.0, 180.0, 178.0), ("json",), recursive=True)
+    done = infer_files([tmp_path / "in"], landmarker_of(stages), tmp_path / "out", how)
+    assert (done.inputs, done.refused) == (3, [])
+    written = sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.json"))
+    assert [path.as_posix() for path in written] == [
+        "a.keypoints.json",
+        "anna/day1/a.keypoints.json",
+        "b.keypoints.json",
+    ]
+    with pytest.raises(ValueError, match="--recursive: with --fps, name each folder of frames"):
+        infer_files(
+            [tmp_path / "in"], landmarker_of(stages), tmp_path, replace(how, frames_per_second=5.0)
+        )
+
+
+def test_frames_are_in_the_order_of_their_numbers_and_a_broken_one_is_passed_over(
+    stages: SimpleNamespace, frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for number, image in zip((2, 9, 10, 100), frames, strict=False):
+        Image.fromarray(image).save(folder / f"frame{number}.png")
+    (folder / "frame9.png").write_bytes(b"")
+    how = InferOptions("whole", ("json",), frames_per_second=25.0, smoothing=None)
+    done = infer_files([folder], landmarker_of(stages), tmp_path / "out", how)
+    assert done.inputs == 1
+    assert list(done.refused) == [
+        f"{folder / 'frame9.png'}: an empty file; images are PNG, JPEG, WebP, BMP, TIFF, PGM, PPM"
+        " and HEIC"
+    ]
+    lines = lines_of(tmp_path / "out" / "clip.keypoints.jsonl")
+    assert [(line["frame"], line["seconds"]) for line in lines] == [(0, 0), (2, 0.08), (3, 0.12)]
+    found = [line["faces"][0]["keypoints"] for line in lines]
+    landmarker = landmarker_of(stages)
+    points = [landmarker.keypoints(frames[n], "whole")[0].keypoints for n in (0, 2, 3)]
+    assert np.allclose(found, points, atol=1e-3)
+
+
+def test_of_a_damaged_video_the_frames_before_the_damage_are_kept(
+    stages: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(path: Path) -> Iterator[Frame]:
+        for number in range(2):
+            yield Frame(number / 25, render_face(FaceSpec()).image[..., None].repeat(3, axis=2))
+        raise InputError(f"{path}: Invalid data found")
+
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"\0\0\0\x18ftypisom")
+    monkeypatch.setattr(infer, "read_frames", damaged)
+    monkeypatch.setattr(infer, "count_frames", lambda path: 0)
+    how = InferOptions("whole", ("json",))
+    reason = rf"^{path}: Invalid data found; the outputs end after frame 1$"
+    with pytest.raises(InputError, match=reason):
+        infer_files([path], landmarker_of(stages), tmp_path / "out", how)
+    assert len(lines_of(tmp_path / "out" / "clip.keypoints.jsonl")) == 2
 
 
 def test_two_images_of_one_name_are_refused(
@@ -179,7 +249,7 @@ def test_a_folder_is_all_its_images_and_csv_has_a_row_a_point(
 
 def test_an_empty_folder_is_refused(stages: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    with pytest.raises(ValueError, match="none: no image and no video in it"):
+    with pytest.raises(ValueError, match=r"none: no image and no video in it \(--recursive also"):
         infer_files([tmp_path / "none"], landmarker_of(stages), tmp_path / "out", InferOptions())
 
 

@@ -73,7 +73,7 @@ class Shards:
             InputError: an image cannot be used; the message names it.
         """
         rows = self.rows(shard)
-        table = self.faces.read_row_group(shard, columns=["image", *_BOX])
+        table = self.faces.read_row_group(shard, columns=["image", "turn", *_BOX])
         boxes = np.stack([numbers_of(table, name) for name in _BOX], axis=1)
         tight_rows, tight_boxes = self.tight
         first, last = np.searchsorted(tight_rows, (rows.start, rows.stop))
@@ -81,9 +81,10 @@ class Shards:
         margins = np.empty((len(rows), px, px), np.uint8)
         tights = np.empty((last - first, CROP_PX, CROP_PX), np.uint8)
         next_tight = first
+        turns = table["turn"].to_pylist()
         for index, image in enumerate(table["image"].to_pylist()):
             try:
-                grey = read_grey(self.root / image)
+                grey = read_grey(self.root / image, turn=turns[index])
             except Refusal as refusal:
                 raise InputError(f"{self.root / image}: {refusal.detail}") from None
             x, y, side = boxes[index].tolist()

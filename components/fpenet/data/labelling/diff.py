@@ -198,7 +198,7 @@ def _table(rows: Iterable[tuple[str, object]]) -> str:
 def _encoded_image(diff: FaceDiff, root: Path) -> str:
     """The JPEG in base64 of a face with its points before and after."""
     box = image_box(np.concatenate([diff.old.points, diff.new.points]))
-    image = face_image(root / diff.new.image, box, PICTURE_PX)
+    image = face_image(root / diff.new.image, box, PICTURE_PX, diff.new.turn)
     draw = ImageDraw.Draw(image)
     was, now = (box.to_crop(sample.points, PICTURE_PX) for sample in (diff.old, diff.new))
     for k, distance in enumerate(diff.moved):

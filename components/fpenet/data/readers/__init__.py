@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.data.images import image_size
+from fpenet.data.images import ImageHeader, read_header, turn_of
 from fpenet.data.readers.datasets.multi_pie import detects_multi_pie, read_multi_pie
 from fpenet.data.readers.datasets.wflw import detects_wflw, read_wflw
 from fpenet.data.readers.general.coco import detects_coco, read_coco
@@ -40,6 +40,7 @@ from fpenet.params import DataParams
 __all__ = ["READERS", "LabelledSet", "find_format", "read_labels", "source_of_labels"]
 
 _REPORT_EVERY = 2048
+_TURNS = {True: "labelled on the turned image", False: "labelled on the stored pixels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,19 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     contested = source.search.contested()
     samples: list[FaceSample] = []
     rejected: list[Rejected] = []
-    sizes: dict[str, tuple[int, int] | Refusal] = {}
+    headers: dict[str, ImageHeader | Refusal] = {}
+    turns: dict[str, bool | None] = {}
     for number, face in enumerate(faces):
         try:
             if isinstance(face, UnreadFace):
                 raise face.refusal
             if face.image in contested:
                 raise contested[face.image]
-            samples.append(maker.make(face, _size_once(source.root, face.image, sizes)))
+            header = _header_once(source.root, face.image, headers)
+            turn = turn_of(source.root / face.image, header, face.labelled_size, face.shown_upright)
+            if turns.setdefault(face.image, turn) is not turn:
+                raise Refusal("image rotated", f"another face is {_TURNS[turns[face.image]]}")
+            samples.append(maker.make(face, header.upright_size if turn else header.size, turn))
         except Refusal as refusal:
             detail = f"{face.where}: {refusal.detail}"
             rejected.append(Rejected(face.image, number, refusal.reason, detail, refusal.broken))
@@ -143,18 +149,16 @@ def _name_of(source: LabelSource, format_name: str) -> str:
     return folder_name(source.root if is_above else source.folder)
 
 
-def _size_once(
-    root: Path, image: str, sizes: dict[str, tuple[int, int] | Refusal]
-) -> tuple[int, int]:
-    if image not in sizes:
+def _header_once(root: Path, image: str, headers: dict[str, ImageHeader | Refusal]) -> ImageHeader:
+    if image not in headers:
         try:
-            sizes[image] = image_size(root / image)
+            headers[image] = read_header(root / image)
         except Refusal as refusal:
-            sizes[image] = refusal
-    size = sizes[image]
-    if isinstance(size, Refusal):
-        raise size
-    return size
+            headers[image] = refusal
+    header = headers[image]
+    if isinstance(header, Refusal):
+        raise header
+    return header
 
 
 READERS: dict[str, Reader] = {

@@ -1,6 +1,5 @@
 """Where the labels and the images of a set lie: what is searched, digested and allowed."""
 
-import configparser
 import os
 import re
 from collections.abc import Iterator
@@ -26,14 +25,12 @@ class ImageFolders:
         root: the folder that image paths are relative to.
         images: the folder of the images where that is not in ``labels``, else None.
         follow_links: whether links may lead out of these folders.
-        caches: folders of DVC's cache of this project, to which a file may be a link.
     """
 
     labels: Path
     root: Path
     images: Path | None
     follow_links: bool
-    caches: tuple[Path, ...]
 
     @property
     def digested(self) -> tuple[Path, ...]:
@@ -58,18 +55,16 @@ def image_folders(labels: Path, images: str | None, follow_links: bool = False) 
         InputError: ``images`` is no folder.
     """
     folder = (labels if labels.is_dir() else labels.parent).resolve()
-    caches = tuple(_dvc_caches(folder))
     if images is not None:
         root = Path(images).expanduser()
         if not root.is_dir():
             raise InputError(f"data.images: {images} is no folder")
         root = root.resolve()
-        caches += tuple(_dvc_caches(root))
         outside = None if root.is_relative_to(folder) else root
-        return ImageFolders(folder, root, outside, follow_links, caches)
+        return ImageFolders(folder, root, outside, follow_links)
     beside = _images_beside(folder)
     root = folder if beside is None else beside.parent
-    return ImageFolders(folder, root, beside, follow_links, caches)
+    return ImageFolders(folder, root, beside, follow_links)
 
 
 def is_hidden(name: str) -> bool:
@@ -102,19 +97,3 @@ def _images_beside(folder: Path) -> Path | None:
             if sibling != base and _IMAGES.fullmatch(name) and sibling.is_dir():
                 return None if sibling.is_symlink() else sibling
     return None
-
-
-def _dvc_caches(folder: Path) -> Iterator[Path]:
-    """The cache of the DVC project that ``folder`` is in: ``.dvc/cache``, and ``cache.dir``."""
-    for project in (folder, *folder.parents):
-        if (project / ".dvc/config").is_file():
-            yield (project / ".dvc/cache").resolve()
-            for name in ("config", "config.local"):
-                config = configparser.ConfigParser(interpolation=None)
-                try:
-                    config.read(project / ".dvc" / name, encoding="utf-8")
-                except (configparser.Error, UnicodeDecodeError):
-                    continue
-                if place := config.get("cache", "dir", fallback=None):
-                    yield (project / ".dvc" / place).resolve()
-            return

@@ -5,26 +5,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from fpenet.data.images import SUFFIXES
 from fpenet.data.rejected import Refusal
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".bmp",
-        ".webp",
-        ".pgm",
-        ".ppm",
-        ".pnm",
-        ".tif",
-        ".tiff",
-        ".heic",
-        ".heif",
-    ]
-)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _LOCAL_FILE = re.compile(r"[^?]*\?(?:[^?]*&)?d=")
 _UPLOAD_HASH = re.compile(r"[0-9a-f]{8}-(?=.)")
@@ -90,4 +73,4 @@ def parse_image_name(name: object) -> ImageName:
 
 def is_image(name: str) -> bool:
     """Whether the file's name ends as that of an image."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    return PurePosixPath(name).suffix.lower() in SUFFIXES

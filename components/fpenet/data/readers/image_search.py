@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from fpenet.data.readers.image_folders import ImageFolders, walk_folder
 from fpenet.data.readers.image_names import ImageName, is_image, parse_image_name
 from fpenet.data.rejected import Refusal
+from fpenet.data.sources.dvc_project import is_cached_object
 
 _MOST_NEAREST = 20  # messages that name the nearest image; a set without images has many faces
 _MOST_NAMES = 20_000  # names among which the nearest is looked for
@@ -163,7 +164,7 @@ class ImageSearch:
         if any(_is_below(real, base) for base in bases):
             return os.path.relpath(path if _is_below(path, root) else real, root)
         linked = self.folders.follow_links or any(
-            _is_below(real, str(cache)) for cache in self.folders.caches
+            is_cached_object(str(folder), real) for folder in self.folders.digested
         )
         return os.path.relpath(path, root) if is_below and linked else None
 

@@ -76,8 +76,8 @@ class SampleMaker:
     subjects_from: Counter[str]
     boxes_from: Counter[str]
 
-    def make(self, face: LabelledFace, size: tuple[int, int]) -> FaceSample:
-        """The sample of a face in an image of ``size`` (width, height).
+    def make(self, face: LabelledFace, size: tuple[int, int], turn: bool | None) -> FaceSample:
+        """The sample of a face in an image of ``size`` (width, height); ``turn`` as in FaceSample.
 
         Raises:
             Refusal: none of the first K keypoints is labelled.
@@ -103,6 +103,7 @@ class SampleMaker:
             face.occlusion_level,
             subject,
             attributes | dict(face.attributes),
+            turn,
         )
 
     def _columns_of(self, image: str) -> Attributes:

@@ -3,17 +3,24 @@
 DVC hashes a file only once: it checks out a corrupted file of its cache unchanged, and
 ``dvc status`` reports it as clean. If DVC notices a difference, ``dvc repro`` accepts it as a new
 version and rewrites the pointer. Therefore the faces are compared with the pointer, and the pointer
-with git.
+with git. Files that .dvcignore names are no part of the faces.
+
+A message names only commands that delete nothing.
 """
 
 import hashlib
 import json
 import subprocess
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import read_yaml
+from fpenet.data.sources.dvc_project import cached_object, files_not_ignored, project_of
 from fpenet.provenance.digest import files_of
+
+_MOST_NAMED = 3  # broken files of the cache
 
 
 def check_pointer(labels: Path) -> None:
@@ -33,45 +40,75 @@ def check_pointer(labels: Path) -> None:
 
 def _check(folder: Path, pointer: Path) -> None:
     recorded = _recorded(pointer, folder.name)
-    restore = (
-        f"`rm -r {folder}`, `mv .dvc/cache .dvc/tmp/broken` and `dvc pull {pointer.name}` bring the"
-        " recorded faces back"
-    )
     if _differs_from_git(pointer):
         raise InputError(
             f"{pointer}: differs from its version in git; `git add {pointer.name}` accepts these"
-            f" faces, or `git checkout {pointer.name}`, {restore}"
+            f" faces, or `git checkout {pointer.name}`, {_put_aside(folder)} and"
+            f" `dvc checkout {pointer.name}` bring the recorded faces back"
         )
-    files = _files(folder)
-    listing = json.dumps(files, sort_keys=True)
-    actual = hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
+    sums = {path: _md5(path) for path in files_of(folder)}
+    if _folder_md5(folder, sums) == recorded:
+        return
+    project = project_of(pointer.parent)
+    if project is not None and find_spec("dvc") is not None:
+        kept = set(files_not_ignored(project, folder))
+        sums = {path: md5 for path, md5 in sums.items() if path in kept}
+    actual = _folder_md5(folder, sums)
     if actual != recorded:
-        first = _first(pointer, recorded, files)
+        first, restore = _difference(folder, pointer, project, recorded, sums)
         raise InputError(
             f"{folder}: MD5 is {actual}, but {pointer} has {recorded}{first};"
-            f" {restore}, or `dvc add {folder.name}` and `git add {pointer.name}` record these"
+            f" `dvc add {folder.name}` and `git add {pointer.name}` record these faces, or"
+            f" {_put_aside(folder)}{restore} bring the recorded faces back"
         )
 
 
-def _files(folder: Path) -> list[dict[str, str]]:
-    """The list from which DVC 3 computes a folder's MD5: MD5 and path of each file, by path."""
-    names = sorted((path.relative_to(folder).as_posix(), path) for path in files_of(folder))
-    return [{"md5": _md5(path), "relpath": name} for name, path in names]
+def _put_aside(folder: Path) -> str:
+    return f"`mv {folder} {folder}.kept`"
 
 
-def _first(pointer: Path, expected: str, files: list[dict[str, str]]) -> str:
-    """The first file that differs, if the recorded list is in DVC's cache."""
-    entry = Path(".dvc/cache/files/md5", expected[:2], expected[2:])
-    for project in pointer.parents:
-        if (project / entry).is_file():
-            try:
-                listed = json.loads((project / entry).read_bytes())
-                pairs = {(file["relpath"], file["md5"]) for file in listed}
-            except (ValueError, KeyError, TypeError):
-                return f" (and {entry} is broken)"
-            different = sorted(pairs ^ {(file["relpath"], file["md5"]) for file in files})
-            return f" (first: {different[0][0]})" if different else f" (and {entry} is broken)"
-    return ""
+def _folder_md5(folder: Path, sums: Mapping[Path, str]) -> str:
+    """The MD5 of a folder as DVC 3 computes it, from the MD5 and the path of each file."""
+    listing = json.dumps(_listing(folder, sums), sort_keys=True)
+    return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _listing(folder: Path, sums: Mapping[Path, str]) -> list[dict[str, str]]:
+    names = sorted((path.relative_to(folder).as_posix(), md5) for path, md5 in sums.items())
+    return [{"md5": md5, "relpath": name} for name, md5 in names]
+
+
+def _difference(
+    folder: Path, pointer: Path, project: Path | None, recorded: str, sums: Mapping[Path, str]
+) -> tuple[str, str]:
+    """The first file that differs, and the commands that restore the recorded files.
+
+    The cache is asked for every file that differs: a command is named only for what is broken or
+    missing there, and none that deletes.
+    """
+    pull = f" and `dvc pull {pointer.name}`"
+    if project is None:
+        return "", pull
+    listed = cached_object(project, recorded)
+    if not listed.is_file():
+        return "", pull
+    broken = f" (and {listed} is broken)", f", `mv {listed} {listed}.broken`{pull}"
+    if _md5(listed) != recorded.removesuffix(".dir"):
+        return broken
+    try:
+        pairs = {(file["relpath"], file["md5"]) for file in json.loads(listed.read_bytes())}
+    except (ValueError, KeyError, TypeError):
+        return broken
+    actual = {(file["relpath"], file["md5"]) for file in _listing(folder, sums)}
+    first = f" (first: {min(pairs ^ actual)[0]})"
+    objects = [(cached_object(project, md5), md5) for _, md5 in sorted(pairs - actual)]
+    bad = [path for path, md5 in objects if path.is_file() and _md5(path) != md5]
+    moves = "".join(f", `mv {path} {path}.broken`" for path in bad[:_MOST_NAMED])
+    if len(bad) > _MOST_NAMED:
+        moves += f", the same for {len(bad) - _MOST_NAMED} more broken files of the cache"
+    if not bad and all(path.is_file() for path, _ in objects):
+        return first, f" and `dvc checkout {pointer.name}`"
+    return first, f"{moves}{pull}"
 
 
 def _recorded(pointer: Path, name: str) -> str:

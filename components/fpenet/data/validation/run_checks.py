@@ -90,7 +90,8 @@ def run_checks(
         InputError: there is no face to check, or no check ran.
     """
     faces = labelled_faces(samples, scheme)
-    return run_face_checks(faces, params, lambda faces: image_features(root, faces, params))
+    turns = {sample.image: sample.turn for sample in samples}
+    return run_face_checks(faces, params, lambda faces: image_features(root, faces, params, turns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +223,17 @@ class _Record:
         )
 
 
-def image_features(root: Path, faces: LabelledFaces, params: ValidateParams) -> ImageFeatures:
-    """Decode every image once, in threads; windows are stored in an unnamed temporary file."""
+def image_features(
+    root: Path,
+    faces: LabelledFaces,
+    params: ValidateParams,
+    turns: Mapping[str, bool | None],
+) -> ImageFeatures:
+    """Decode every image once, in threads; windows are stored in an unnamed temporary file.
+
+    Args:
+        turns: image -> ``turn`` of its faces.
+    """
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, image in enumerate(faces.images):
         rows_of[image].append(row)
@@ -233,7 +243,7 @@ def image_features(root: Path, faces: LabelledFaces, params: ValidateParams) -> 
 
     def decode(image: str) -> ImageHash | Refusal:
         try:
-            grey, digest = read_image(root / image, params.max_image_megapixels)
+            grey, digest = read_image(root / image, params.max_image_megapixels, turns[image])
         except Refusal as refusal:
             return refusal
         for row in rows_of[image]:

@@ -37,6 +37,20 @@ def detect_faces(grey: NDArray[np.uint8]) -> list[FaceBox]:
     Raises:
         InputError: dlib is not installed.
     """
+    detections = load_detector()(np.ascontiguousarray(grey), 1)  # upsampled once
+    squares = sorted(detections, key=lambda square: square.width(), reverse=True)
+    return [
+        tight_box(square.left(), square.top(), (square.width() + square.height()) / 2)
+        for square in squares
+    ]
+
+
+def load_detector() -> Any:
+    """dlib's frontal face detector.
+
+    Raises:
+        InputError: dlib is not installed.
+    """
     try:
         dlib: Any = import_module("dlib")
     except ImportError:
@@ -44,9 +58,4 @@ def detect_faces(grey: NDArray[np.uint8]) -> list[FaceBox]:
             "face detection needs dlib: pip install 'fpenet[detect]'; or name the face box, or"
             " choose the whole image as the face box"
         ) from None
-    detections = dlib.get_frontal_face_detector()(np.ascontiguousarray(grey), 1)  # upsampled once
-    squares = sorted(detections, key=lambda square: square.width(), reverse=True)
-    return [
-        tight_box(square.left(), square.top(), (square.width() + square.height()) / 2)
-        for square in squares
-    ]
+    return dlib.get_frontal_face_detector()

@@ -3,42 +3,39 @@
 Input: files and a model. Output, for each image, ``<stem>.keypoints`` as ``.png`` (the image with
 boxes and points), ``.json`` and ``.csv`` (one row for each point); for each video ``.mp4``,
 ``.jsonl`` (one line for each frame) and ``.csv``, with numbered faces and smoothed points. All
-coordinates are pixels of the image or frame after the rotation that its metadata defines.
+coordinates are pixels of the image or frame after the rotation that its metadata defines. A file
+that cannot be used is named at the end, and costs nothing else.
 """
 
-import csv
-import json
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.data.overlay import point_colours
-from fpenet.deploy.runtime.face_detection import FaceBox
-from fpenet.deploy.runtime.face_tracks import FaceTracks, TrackedFace
-from fpenet.deploy.runtime.landmarker import FaceKeypoints, Landmarker, grey_levels
+from fpenet.data.images import read_picture
+from fpenet.data.rejected import Refusal
+from fpenet.deploy.runtime.face_detection import FaceBox, load_detector
+from fpenet.deploy.runtime.face_tracks import FaceTracks
+from fpenet.deploy.runtime.infer_inputs import OUTPUT, InferInput, images_in, list_inputs
+from fpenet.deploy.runtime.infer_outputs import Kind, video_outputs, write_image
+from fpenet.deploy.runtime.landmarker import Landmarker, checked_box
 from fpenet.deploy.runtime.one_euro import Smoothing
-from fpenet.deploy.runtime.video import SUFFIXES, Frame, VideoFile, count_frames, read_frames
+from fpenet.deploy.runtime.video import Frame, count_frames, read_frames
 
 LOGGER = logging.getLogger(__name__)
 
-SMALLEST_OVERLAY_PX = 640
-Kind = Literal["overlay", "json", "csv"]
-_IMAGES = (".png", ".jpg", ".jpeg")
-_COLUMNS = ("frame", "seconds", "face", "point", "x", "y", "confidence", "visible")
+_MOST_NAMED = 20  # files in one line
 
 
 @dataclass(frozen=True, slots=True)
 class InferOptions:
-    """The face boxes, and the kinds of output.
+    """The face boxes, the kinds of output, and how folders are read.
 
     Attributes:
         face_box: (x, y, width, height) in image pixels, the same in every image and in the first
@@ -49,6 +46,7 @@ class InferOptions:
             their names; None: they are separate images.
         smoothing: smoothing of the points in videos; None: no smoothing.
         detect_every: frames of a video from one detection to the next.
+        recursive: also the files in the folders of a folder.
     """
 
     face_box: FaceBox | Literal["whole", "detect"] = "detect"
@@ -56,181 +54,130 @@ class InferOptions:
     frames_per_second: float | None = None
     smoothing: Smoothing | None = field(default_factory=Smoothing)
     detect_every: int = 10
+    recursive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InferSummary:
+    """The number of images and videos that were used, and a line for each file that was not."""
+
+    inputs: int
+    refused: Sequence[str]
 
 
 def infer_files(
-    inputs: Sequence[Path], landmarker: Landmarker, out: Path, options: InferOptions
-) -> int:
-    """Write the outputs of ``options`` into ``out``; all inputs are opened before the first output.
+    paths: Sequence[Path], landmarker: Landmarker, out: Path, options: InferOptions
+) -> InferSummary:
+    """Write the outputs of ``options`` into ``out``.
 
     Returns:
-        the number of images and videos.
+        the number of images and videos, and why files were refused. Of a video that is damaged, the
+        outputs hold the frames before the damage.
 
     Raises:
-        InputError: an input or the box is refused; the message names it and the reason.
+        InputError: nothing could be used, the box has no area, there is no detector, or two inputs
+            would write the same file.
     """
-    files = list(_files(inputs, options))
-    repeated = [stem for stem, count in Counter(path.stem for path in files).items() if count > 1]
-    if repeated:
-        raise InputError(f"{repeated[0]}: two inputs with this name would write the same file")
-    for path in files:
-        if _is_image(path):
-            grey_levels(path)
-        else:
-            next(_frames(path, options), None)
-    out.mkdir(parents=True, exist_ok=True)
-    images = [path for path in files if _is_image(path)]
-    for done, path in enumerate(images, start=1):
-        _infer_image(path, landmarker, out, options)
-        report(done, len(images), "images")
-    for path in files:
-        if not _is_image(path):
-            _infer_video(path, landmarker, out, options)
-    return len(files)
+    if options.face_box == "detect":
+        load_detector()
+    elif not isinstance(options.face_box, str):
+        checked_box(options.face_box)
+    if options.recursive and options.frames_per_second:
+        raise InputError("--recursive: with --fps, name each folder of frames")
+    inputs = list_inputs(paths, options.recursive, bool(options.frames_per_second))
+    refused: list[str] = []
+    used = 0
+    for done, each in enumerate(inputs, start=1):
+        try:
+            if each.kind == "image":
+                _infer_image(each, landmarker, out, options)
+            else:
+                _infer_video(each, landmarker, out, options, refused)
+            used += 1
+        except InputError as error:
+            refused.append(_line(each.path, error))
+        if each.kind == "image":
+            report(done, len(inputs), "images")
+    if not used:
+        more = f"; and {len(refused) - _MOST_NAMED} more" if len(refused) > _MOST_NAMED else ""
+        raise InputError("; ".join(refused[:_MOST_NAMED]) + more)
+    return InferSummary(used, refused)
 
 
-def overlay_keypoints(
-    image: Image.Image, faces: Sequence[FaceKeypoints], names: Sequence[str] = ()
-) -> Image.Image:
-    """A copy of ``image`` in colour with the box and the points of each face.
-
-    A small image is enlarged by a whole number, so that its points can be distinguished.
-
-    Args:
-        names: labels of the face boxes.
-    """
-    factor = max(1, -(-SMALLEST_OVERLAY_PX // max(image.size)))
-    size = (image.width * factor, image.height * factor)
-    overlay = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
-    canvas = ImageDraw.Draw(overlay)
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        return (x + 0.5) * factor - 0.5, (y + 0.5) * factor - 0.5
-
-    for number, face in enumerate(faces):
-        x, y, width, height = face.box
-        canvas.rectangle((*place(x, y), *place(x + width, y + height)), outline="#ffffff", width=1)
-        if number < len(names):
-            canvas.text(place(x, y), names[number], fill="#ffffff", anchor="ld", font_size=16)
-        colours = point_colours(len(face.keypoints))
-        radius = max(1.5, max(width, height) * factor / 160)
-        for (u, v), colour in zip(face.keypoints.tolist(), colours, strict=True):
-            a, b = place(u, v)
-            canvas.ellipse((a - radius, b - radius, a + radius, b + radius), fill=colour)
-    return overlay
+def _line(path: Path, error: InputError) -> str:
+    """The reason of a refusal after the path, which it may name already."""
+    text = str(error).removeprefix(f"{path}: ").removeprefix(f"{path.name}: ")
+    return f"{path}: {text}"
 
 
-def _infer_image(path: Path, landmarker: Landmarker, out: Path, options: InferOptions) -> None:
-    faces = landmarker.keypoints(path, options.face_box)
+def _infer_image(
+    source: InferInput, landmarker: Landmarker, out: Path, options: InferOptions
+) -> None:
+    picture = read_picture(source.path)
+    faces = landmarker.keypoints(np.asarray(picture), options.face_box)
     if not faces:
-        LOGGER.warning("%s: no face detected; name its box, or use --detector whole", path)
-    stem = out / f"{path.stem}.keypoints"
-    with Image.open(path) as stored:
-        image = ImageOps.exif_transpose(stored)
-        if "overlay" in options.write:
-            overlay_keypoints(image, faces).save(f"{stem}.png")
-        width, height = image.size
-    if "json" in options.write:
-        record = {"image": path.name, "width": width, "height": height}
-        record |= {"faces": [face.to_json() for face in faces]}
-        text = json.dumps(record, indent=1, allow_nan=False)
-        Path(f"{stem}.json").write_text(text + "\n", encoding="utf-8")
-    if "csv" in options.write:
-        with Path(f"{stem}.csv").open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow(_COLUMNS)
-            rows.writerows(_rows(0, 0.0, [TrackedFace(n, f) for n, f in enumerate(faces, 1)]))
+        LOGGER.warning("%s: no face detected; name its box, or use --detector whole", source.path)
+    write_image(_stem(source, out), source.path.name, picture, faces, options.write)
 
 
-def _infer_video(path: Path, landmarker: Landmarker, out: Path, options: InferOptions) -> None:
+def _infer_video(
+    source: InferInput,
+    landmarker: Landmarker,
+    out: Path,
+    options: InferOptions,
+    refused: list[str],
+) -> None:
+    """Follow the faces of a video; frames of a folder that cannot be read go to ``refused``."""
     tracks = FaceTracks(landmarker, options.face_box, options.smoothing, options.detect_every)
-    stem = out / f"{path.stem}.keypoints"
-    total, empty = _number_of_frames(path, options), 0
-    with ExitStack() as open_files:
-        rows, lines, video = None, None, None
-        if "csv" in options.write:
-            rows = csv.writer(
-                open_files.enter_context(
-                    Path(f"{stem}.csv").open("w", newline="", encoding="utf-8")
-                )
-            )
-            rows.writerow(_COLUMNS)
-        if "json" in options.write:
-            lines = open_files.enter_context(Path(f"{stem}.jsonl").open("w", encoding="utf-8"))
-        if "overlay" in options.write:
-            video = open_files.enter_context(VideoFile(Path(f"{stem}.mp4")))
-        for number, frame in enumerate(_frames(path, options)):
-            tracked = tracks.follow(frame.image, frame.seconds)
-            empty += not tracked
-            if rows is not None:
-                rows.writerows(_rows(number, frame.seconds, tracked))
-            if lines is not None:
-                faces: list[Any] = [{"number": t.number} | t.face.to_json() for t in tracked]
-                record = {"frame": number, "seconds": round(frame.seconds, 6), "faces": faces}
-                lines.write(json.dumps(record, allow_nan=False) + "\n")
-            if video is not None:
-                names = [str(t.number) for t in tracked]
-                image = Image.fromarray(frame.image)
-                video.add(overlay_keypoints(image, [t.face for t in tracked], names), frame.seconds)
-            report(number + 1, max(total, number + 1), "frames")
+    frames = _frames(source, options, refused)
+    followed = ((n, each, tracks.follow(each.image, each.seconds)) for n, each in frames)
+    first = next(followed, None)
+    if first is None:
+        raise InputError(f"{source.path}: no frame in it can be read")
+    number, total, empty = 0, _number_of_frames(source), 0
+    damage: InputError | None = None
+    with video_outputs(_stem(source, out), options.write) as add_frame:
+        try:
+            for number, frame, tracked in chain([first], followed):
+                empty += not tracked
+                add_frame(number, frame, tracked)
+                report(number + 1, max(total, number + 1), "frames")
+        except InputError as error:
+            damage = error
     if empty:
-        LOGGER.warning("%s: no face in %d frames", path, empty)
+        LOGGER.warning("%s: no face in %d frames", source.path, empty)
+    if damage is not None:
+        raise InputError(f"{_line(source.path, damage)}; the outputs end after frame {number}")
 
 
-def _rows(frame: int, seconds: float, faces: Iterable[TrackedFace]) -> Iterator[tuple[Any, ...]]:
-    """One row for each point; faces and points are numbered from 1, frames from 0."""
-    for tracked in faces:
-        face = tracked.face
-        flags = [""] * len(face.keypoints) if face.visible is None else face.visible.astype(int)
-        for k, ((x, y), confidence, visible) in enumerate(
-            zip(face.keypoints.tolist(), face.confidence.tolist(), flags, strict=True), start=1
-        ):
-            yield (
-                frame,
-                f"{seconds:.6f}",
-                tracked.number,
-                k,
-                f"{x:.3f}",
-                f"{y:.3f}",
-                f"{confidence:.5f}",
-                visible,
-            )
+def _stem(source: InferInput, out: Path) -> Path:
+    """The path of the outputs without their suffix; its folder exists afterwards."""
+    stem = out / source.stem.parent / f"{source.stem.name}{OUTPUT}"
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    return stem
 
 
-def _files(inputs: Sequence[Path], options: InferOptions) -> Iterator[Path]:
-    """Images, videos and folders that are one video; for other folders the files in them."""
-    for path in inputs:
-        if not path.is_dir():
-            yield path
-            continue
-        suffixes = _IMAGES + SUFFIXES
-        files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in suffixes]
-        if not files:
-            raise InputError(f"{path}: no image and no video in it; allowed are {suffixes}")
-        yield from [path] if options.frames_per_second else files
-
-
-def _is_image(path: Path) -> bool:
-    """Whether a path is read as an image: it is neither a folder nor a video."""
-    return not path.is_dir() and path.suffix.lower() not in SUFFIXES
-
-
-def _frames(path: Path, options: InferOptions) -> Iterator[Frame]:
-    if not path.is_dir():
-        yield from read_frames(path)
+def _frames(
+    source: InferInput, options: InferOptions, refused: list[str]
+) -> Iterator[tuple[int, Frame]]:
+    """Number and image of each frame; an image of a folder that cannot be used has none."""
+    if source.kind == "video":
+        yield from enumerate(read_frames(source.path))
         return
     assert options.frames_per_second is not None
-    for number, image in enumerate(_images_in(path)):
-        grey_levels(image)  # refuses a file that is no image
-        with Image.open(image) as stored:
-            upright = ImageOps.exif_transpose(stored).convert("RGB")
-        yield Frame(number / options.frames_per_second, np.asarray(upright))
+    size: tuple[int, int] | None = None
+    for number, path in enumerate(images_in(source.path)):
+        try:
+            picture = read_picture(path).convert("RGB")
+            size = size or picture.size
+            if picture.size != size:
+                raise Refusal("image size", f"{path.name}: {picture.size} px, the first: {size}")
+        except Refusal as refusal:
+            refused.append(_line(path, refusal))
+            continue
+        yield number, Frame(number / options.frames_per_second, np.asarray(picture))
 
 
-def _images_in(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _IMAGES]
-
-
-def _number_of_frames(path: Path, options: InferOptions) -> int:
+def _number_of_frames(source: InferInput) -> int:
     """The number of frames; 0 where the file does not have it."""
-    return len(_images_in(path)) if path.is_dir() else count_frames(path)
+    return count_frames(source.path) if source.kind == "video" else len(images_in(source.path))

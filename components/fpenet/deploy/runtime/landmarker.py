@@ -128,8 +128,8 @@ class Landmarker:
         """Keypoints of the faces in one image.
 
         Args:
-            image: a PNG or JPEG file, rotated by its EXIF orientation; or (H, W) grey or (H, W, 3)
-                RGB, uint8.
+            image: an image file, turned by its EXIF orientation; or (H, W) grey or (H, W, 3) RGB,
+                uint8.
             face_box: tight box (x, y, width, height) in image pixels; ``whole``: the whole image is
                 the face; ``detect``: detect all faces (extra ``detect``) and predict each a second
                 time in the box of its first points.
@@ -151,7 +151,10 @@ class Landmarker:
                 f"face_box is {face_box!r}; it must be four numbers, 'whole' or 'detect'"
             )
         else:
-            boxes = [_checked(face_box, width, height)]
+            x, y, box_width, box_height = checked_box(face_box)
+            if not (x < width and y < height and x + box_width > 0 and y + box_height > 0):
+                raise InputError(f"face box {face_box}: it is outside the {width}x{height} image")
+            boxes = [face_box]
         faces = self.keypoints_in(grey, boxes, 1.0 if face_box == "whole" else self.box_scale)
         if face_box == "detect":  # second prediction in the box of the points, as in training
             near = [i for i, face in enumerate(faces) if overlap(box_around(face), face.box) > 0.4]
@@ -205,13 +208,14 @@ def overlap(box: FaceBox, reference: FaceBox) -> float:
     return shared / (box[2] * box[3] + reference[2] * reference[3] - shared)
 
 
-def _checked(box: FaceBox, width: int, height: int) -> FaceBox:
-    """The box of a caller, after the check that it has an area and overlaps the image."""
-    x, y, box_width, box_height = box
-    if not (np.isfinite(box).all() and box_width > 0 and box_height > 0):
+def checked_box(box: FaceBox) -> FaceBox:
+    """The box of a caller.
+
+    Raises:
+        InputError: it has no area.
+    """
+    if not (np.isfinite(box).all() and box[2] > 0 and box[3] > 0):
         raise InputError(f"face box {box}: width and height must be positive and finite")
-    if not (x < width and y < height and x + box_width > 0 and y + box_height > 0):
-        raise InputError(f"face box {box}: it is outside the {width}x{height} image")
     return box
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
-from fpenet.data.images import place_image
+from fpenet.data.images import place_image, read_grey
 from fpenet.data.labelling.guide import guide_page
 from fpenet.data.labelling.interface import interface_xml
 from fpenet.data.labelling.tasks import IMAGE_URL, results_of
@@ -58,7 +58,8 @@ def judge_labels(labelled: LabelledSet, landmarker: Landmarker) -> list[RankedFa
         )
     ranked: list[RankedFace] = []
     for sample in labelled.samples:
-        (face,) = landmarker.keypoints(labelled.root / sample.image, sample.face_box)
+        grey = read_grey(labelled.root / sample.image, turn=sample.turn)
+        (face,) = landmarker.keypoints(grey, sample.face_box)
         distances = np.linalg.norm(face.keypoints - sample.points, axis=1)
         distance = float(np.nanmean(distances)) / max(sample.face_box[2:])
         ranked.append(RankedFace(sample, face.keypoints, float(face.confidence.mean()), distance))
@@ -106,8 +107,8 @@ def export_tasks(
     num_keypoints = labelled.num_keypoints
     (partial / "interface.xml").write_text(interface_xml(num_keypoints), encoding="utf-8")
     (partial / "guide.html").write_text(guide_page(num_keypoints), encoding="utf-8")
-    for image in {face.sample.image for face, _ in chosen}:
-        place_image(labelled.root / image, partial / image)
+    for image, turn in {face.sample.image: face.sample.turn for face, _ in chosen}.items():
+        place_image(labelled.root / image, partial / image, turn)
     partial.rename(out_dir)
     return {
         "faces": len(labelled.samples),

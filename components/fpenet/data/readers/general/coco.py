@@ -7,6 +7,7 @@ annotation (text and numbers) are read, with ``subject`` and ``occlusion_level``
 the level. Source: COCO's data format.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -55,6 +56,7 @@ def read_coco(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
             for row in about["images"]
             if isinstance(row, Mapping)
         }
+        sizes = {row.get("id"): _size(row) for row in about["images"] if isinstance(row, Mapping)}
         for number, annotation in enumerate(about["annotations"], start=1):
             where = f"{source.where(file)}, annotation {number}"
             image = "None"
@@ -68,9 +70,16 @@ def read_coco(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
                     )
                 image = str(names[key])
                 image = source.image(names[key], file)
-                yield _face(annotation, image, where)
+                face = _face(annotation, image, where)
+                yield dataclasses.replace(face, labelled_size=sizes.get(key))
             except Refusal as refusal:
                 yield UnreadFace(image, where, refusal)
+
+
+def _size(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """``width`` and ``height`` of an image, where both are whole numbers."""
+    width, height = row.get("width"), row.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 def _face(annotation: Mapping[str, Any], image: str, where: str) -> LabelledFace:

@@ -4,8 +4,9 @@ Input: a JSON list of tasks. Numbers in ``keypointlabels`` are 1-based keypoints
 choice ``occluded`` is hidden; a rectangle is the face box; a choice 0 to 9 without a region is the
 occlusion level of the face. Label Studio's 0 % is the left (top) edge of the image, so a point is
 at percent / 100 * size - 0.5 (pixel centres at integers). Predictions and cancelled annotations are
-not read. Output: one LabelledFace for each annotation, with its labeller. Source: Label Studio's
-task format.
+not read. A browser shows an image turned by its EXIF orientation; ``original_width`` and
+``original_height`` are those of the image as it was shown. Output: one LabelledFace for each
+annotation, with its labeller. Source: Label Studio's task format.
 """
 
 import json
@@ -63,7 +64,10 @@ def read_label_studio(source: LabelSource) -> Iterator[LabelledFace | UnreadFace
                 about: dict[str, str | float] = {"labeller": labeller} if labeller else {}
                 try:
                     points, visible, box, level = _face(annotation)
-                    yield LabelledFace(image, row, points, visible, box, level, subject, about)
+                    size = _labelled_size(annotation)
+                    yield LabelledFace(
+                        image, row, points, visible, box, level, subject, about, size, True
+                    )
                 except Refusal as refusal:
                     yield UnreadFace(image, row, refusal)
 
@@ -146,6 +150,16 @@ def _face(
     for region in hidden & regions.keys():
         visible[regions[region] - 1] = False
     return points, visible, box, level
+
+
+def _labelled_size(annotation: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(width, height) of the image as the browser showed it; None where the results differ."""
+    sizes = {
+        (result["original_width"], result["original_height"])
+        for result in annotation["result"]
+        if "original_width" in result and "original_height" in result
+    }
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _number_of(value: Mapping[str, Any]) -> int:
