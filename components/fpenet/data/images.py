@@ -56,10 +56,27 @@ def read_grey(path: Path, max_megapixels: float = MOST_MEGAPIXELS, turn: bool = 
     return read_image(path, max_megapixels, turn)[0]
 
 
+def read_colour(path: Path, max_megapixels: float = MOST_MEGAPIXELS, turn: bool = False) -> Grey:
+    """(H, W, 3) red, green and blue of the file; a grey image has three equal channels.
+
+    The rule for refusals, 16-bit levels, palettes, CMYK and alpha is that of ``read_grey``.
+
+    Args:
+        turn: rotate by the EXIF orientation; only for a file without labels.
+
+    Raises:
+        Refusal: the file cannot be used; the message names it and the reason.
+    """
+    return read_image(path, max_megapixels, turn, colour=True)[0]
+
+
 def read_image(
-    path: Path, max_megapixels: float = MOST_MEGAPIXELS, turn: bool = False
+    path: Path, max_megapixels: float = MOST_MEGAPIXELS, turn: bool = False, colour: bool = False
 ) -> tuple[Grey, str]:
     """(H, W) grey levels of the file, as ``read_grey``, and the SHA-256 of its bytes.
+
+    Args:
+        colour: (H, W, 3) red, green and blue in place of grey, as ``read_colour``.
 
     Raises:
         Refusal: the file cannot be used; the message names it and the reason.
@@ -89,7 +106,8 @@ def read_image(
                 f"{path.name}: EXIF orientation {orientation}; rotate both the pixels and the"
                 " labels, and remove the tag",
             )
-        return _grey(path, upright), hashlib.sha256(content).hexdigest()
+        levels = _colour(path, upright) if colour else _grey(path, upright)
+        return levels, hashlib.sha256(content).hexdigest()
 
 
 def place_image(source: Path, target: Path) -> None:
@@ -133,3 +151,13 @@ def _grey(path: Path, image: Image.Image) -> Grey:
     if image.mode not in ("L", "1"):
         image = image.convert("RGB")
     return np.asarray(image.convert("L"))
+
+
+def _colour(path: Path, image: Image.Image) -> Grey:
+    """(H, W, 3) levels; their luma is what ``_grey`` returns."""
+    grey = _grey(path, image)  # refuses what has no grey levels
+    if image.mode.startswith("I") or image.mode in ("L", "1", "LA", "La", "F"):
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB"))
