@@ -77,13 +77,13 @@ def check_frame(predictions: Predictions, candidate: CandidateModel) -> None:
     distance = np.median(np.abs(points - (CROP_PX - 1) / 2)) if len(points) else 0.0
     if extent < _NEAR_PX or distance > _FAR_PX:
         problem = (
-            f"all of its points are within {extent:.3g} px"
+            f"all of its points are within {extent:.3g} px of each other"
             if extent < _NEAR_PX
-            else f"its points are {distance:.3g} px from the crop's centre"
+            else f"its points are {distance:.3g} px from the middle of the crop"
         )
         raise InputError(
-            f"{candidate.name}: {problem} of the {CROP_PX}x{CROP_PX} crop; output.units of"
-            f" {candidate.contract} is probably wrong: it must be pixels, unit or centred"
+            f"{candidate.name}: {problem}, in pixels of the {CROP_PX}x{CROP_PX} crop; output.units"
+            f" of {candidate.contract} is probably wrong: it must be pixels, unit or centred"
         )
 
 
@@ -92,6 +92,10 @@ def _open_by_contract(
 ) -> CandidateModel:
     """A model that is called as its contract says."""
     predict, num_keypoints, absent = predict_of(network, contract, store.num_keypoints)
+    try:
+        shared_keypoints(store, num_keypoints)
+    except InputError as error:
+        raise InputError(f"{network.path}: {error}; see keypoints of {source}") from None
     tensor, scale = contract.input, contract.crop_scale
     view = CropView(tensor.size, tensor.channels, scale)
     stored = CropView((CROP_PX, CROP_PX), 1, store.box_scale)

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from fpenet.core.errors import InputError
 from fpenet.params.contract import ContractParams
 
+_WFLW_EYES = (60, 61, 63, 64, 65, 67, 68, 69, 71, 72, 73, 75)  # no middles of the lids
+_JD_EYES = (66, 67, 69, 70, 71, 73, 75, 76, 78, 79, 80, 82)
 _WFLW_TO_68 = (
     *range(0, 33, 2),  # contour, every second point
     *range(33, 38),  # upper edges of the eyebrows
     *range(42, 47),
     *range(51, 60),  # nose
-    *(60, 61, 63, 64, 65, 67),  # eyes, without the middles of the lids
-    *(68, 69, 71, 72, 73, 75),
+    *_WFLW_EYES,
     *range(76, 96),  # mouth
 )
 _JD_TO_68 = (
@@ -24,8 +25,7 @@ _JD_TO_68 = (
     *range(42, 47),
     *range(51, 55),  # bridge of the nose
     *range(58, 63),  # its lower edge
-    *(66, 67, 69, 70, 71, 73),
-    *(75, 76, 78, 79, 80, 82),
+    *_JD_EYES,
     *range(84, 104),
 )
 
