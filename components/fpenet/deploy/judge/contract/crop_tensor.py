@@ -59,4 +59,5 @@ def to_crop_px(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np
     """
     side = square_px(size)
     in_square = points + np.array(first_pixel(size))
-    return (in_square - (side - 1) / 2) * (CROP_PX / side) + (CROP_PX - 1) / 2
+    in_crop: NDArray[np.float64] = (in_square - (side - 1) / 2) * (CROP_PX / side)
+    return in_crop + (CROP_PX - 1) / 2

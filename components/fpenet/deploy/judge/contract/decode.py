@@ -28,7 +28,8 @@ def decode(array: Array, output: ContractOutput, size: tuple[int, int]) -> Point
     if output.units is None:
         _, map_height, map_width = _maps_first(array, output.form).shape[1:]
         step = extent / np.array([map_width, map_height])
-        return (coordinates + corner) * step - corner
+        points: Points = (coordinates + corner) * step - corner
+        return points
     return UNITS[output.units](coordinates, extent) - corner
 
 

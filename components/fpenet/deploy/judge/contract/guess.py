@@ -268,7 +268,7 @@ def _readings(name: str, array: NDArray[Any], num_labelled: int) -> list[_Readin
             (count != num_labelled, count not in _USUAL_COUNTS, order.index(form)),
         )
         for form, count in forms
-        if count >= 2
+        if count >= min(2, num_labelled)
     ]
 
 
