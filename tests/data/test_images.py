@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fpenet.data.images import read_grey, read_header
+from fpenet.data.images import read_colour, read_grey, read_header
 from fpenet.data.rejected import Refusal
 
 
@@ -33,6 +33,27 @@ def test_every_mode_of_a_picture_has_the_same_grey(tmp_path: Path, mode: str) ->
     picture.save(path, quality=100) if mode == "CMYK" else picture.save(path)
     found = read_grey(path).astype(int)
     np.testing.assert_allclose(found, levels, atol=60 if mode == "CMYK" else 0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA"])
+def test_colour_is_kept_and_its_luma_is_the_grey_of_the_file(tmp_path: Path, mode: str) -> None:
+    levels = np.array([[[255, 0, 0], [0, 10, 200]], [[1, 2, 3], [90, 90, 90]]], np.uint8)
+    Image.fromarray(levels).convert(mode).save(tmp_path / "a.png")
+    colour = read_colour(tmp_path / "a.png")
+    luma = np.asarray(Image.fromarray(colour).convert("L"))
+    assert luma.tolist() == read_grey(tmp_path / "a.png").tolist()
+    if mode != "P":  # a palette of the web has other colours
+        assert colour.tolist() == levels.tolist()
+
+
+def test_a_grey_file_has_three_equal_channels_and_16_bits_are_scaled(tmp_path: Path) -> None:
+    Image.new("L", (2, 1), 93).save(tmp_path / "grey.png")
+    assert read_colour(tmp_path / "grey.png").tolist() == [[[93] * 3, [93] * 3]]
+    Image.fromarray(np.array([[257, 65535]], np.uint16)).save(tmp_path / "deep.png")
+    assert read_colour(tmp_path / "deep.png").tolist() == [[[1] * 3, [255] * 3]]
+    Image.new("RGBA", (2, 2), (9, 9, 9, 200)).save(tmp_path / "glass.png")
+    with pytest.raises(Refusal, match=r"glass\.png: alpha down to 200"):
+        read_colour(tmp_path / "glass.png")
 
 
 def test_a_see_through_picture_is_refused(tmp_path: Path) -> None:

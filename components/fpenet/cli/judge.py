@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fpenet.params import Params
 
 CHAPTER = "Judge"
+_CONTRACT = "What the inputs and outputs of an ONNX file are (docs/contracts.md)"
 _MODEL = "A bundle, an ONNX file, models:/NAME/VERSION, or a folder with predictions.npz"
 
 
@@ -34,6 +35,9 @@ def evaluate(
             help="An ONNX file, a bundle, or models:/NAME/VERSION; default: the trained net.",
         ),
     ] = None,
+    contract: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"With --model: {_CONTRACT}.")
+    ] = None,
     labels: Annotated[
         str | None,
         typer.Option(metavar="LABELS", help="With --model: a labelled set; default: ROOT/crop."),
@@ -45,8 +49,8 @@ def evaluate(
 ) -> CommandResult:
     """Run the stage evaluate; with ``--model``, judge that model and print its card."""
     if model is None:
-        if labels or all_faces:
-            raise InputError("--labels and --all-faces need --model")
+        if labels or all_faces or contract:
+            raise InputError("--contract, --labels and --all-faces need --model")
         return run_stage_command("evaluate", options, out)
     import json
 
@@ -60,6 +64,7 @@ def evaluate(
         params.evaluate,
         out_dir,
         params.trust.public_keys,
+        contract,
     )
     value = json.loads((out_dir / "kpi.json").read_text(encoding="utf-8"))
     return CommandResult(value, (out_dir / "card.md").read_text(encoding="utf-8"))
@@ -69,6 +74,13 @@ def compare(
     options: ParamsOptions,
     first: Annotated[str, typer.Argument(metavar="A", help=f"{_MODEL}.")],
     second: Annotated[str, typer.Argument(metavar="B", help=f"{_MODEL}; compared with A.")],
+    contract: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"{_CONTRACT}; if both A and B are ONNX files: of B, or given twice, A's first.",
+        ),
+    ] = None,
     labels: Annotated[
         str | None,
         typer.Option(metavar="LABELS", help="A labelled set; default: ROOT/crop."),
@@ -87,14 +99,42 @@ def compare(
     params = options.load()
     weights = options.root / "weights"
     model_a, model_b = downloaded_model(first, weights), downloaded_model(second, weights)
+    contracts = _contracts_of(contract or (), model_a, model_b)
     store = _crops_of(options, params, labels, all_faces)
     rows = compare_models(
-        model_a, model_b, store, params.evaluate, params.gate.comparison, params.trust.public_keys
+        model_a,
+        model_b,
+        store,
+        params.evaluate,
+        params.gate.comparison,
+        params.trust.public_keys,
+        contracts,
     )
     result = CommandResult([encode(row) for row in rows], _table([row.cells() for row in rows]))
     if out:
         out.write_text(result.as_json() + "\n", encoding="utf-8")
     return result
+
+
+def _contracts_of(
+    contracts: Sequence[Path], first: Path, second: Path
+) -> tuple[Path | None, Path | None]:
+    """The contract file of each model.
+
+    Raises:
+        InputError: more contracts than models, or one for a model that is no file.
+    """
+    files = [model for model in (first, second) if model.is_file()]
+    if len(contracts) > len(files):
+        raise InputError(
+            f"--contract is given {len(contracts)} times; {len(files)} of {first} and {second} are"
+            " ONNX files"
+        )
+    if len(contracts) == 2:
+        return contracts[0], contracts[1]
+    if not contracts:
+        return None, None
+    return (None, contracts[0]) if second.is_file() else (contracts[0], None)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -142,6 +142,21 @@ def read_grey(
     return read_image(path, max_megapixels, turn)[0]
 
 
+def read_colour(
+    path: Path, max_megapixels: float = MOST_MEGAPIXELS, turn: bool | None = None
+) -> Grey:
+    """(H, W, 3) red, green and blue of the file; a grey image has three equal channels.
+
+    Args:
+        turn: as in ``read_grey``.
+
+    Raises:
+        Refusal: the file cannot be used; the message names it and the reason.
+    """
+    image, _ = _decoded(path, max_megapixels, turn)
+    return np.asarray(_plain(path, image).convert("RGB"))
+
+
 def read_image(
     path: Path, max_megapixels: float = MOST_MEGAPIXELS, turn: bool | None = None
 ) -> tuple[Grey, str]:

@@ -16,7 +16,7 @@ from fpenet.data.crops.store import CropStore
 from fpenet.kpi.bootstrap import Interval, Resamples
 from fpenet.kpi.evaluate import errors_of, too_few
 from fpenet.kpi.metric_table import MetricTable, finite, metric_table
-from fpenet.kpi.metrics import regions_of
+from fpenet.kpi.metrics import judged_regions, regions_of
 from fpenet.kpi.predictions import Predictions
 from fpenet.kpi.slices.slice_faces import slice_faces
 from fpenet.params import ComparisonParams, EvaluateParams
@@ -138,7 +138,8 @@ def compare(
 def _table_of(
     store: CropStore, predictions: Predictions, params: EvaluateParams, metrics: Sequence[str]
 ) -> MetricTable:
-    table = metric_table(errors_of(store, predictions), regions_of(store.scheme, params))
+    regions = judged_regions(store, predictions.rows, params)
+    table = metric_table(errors_of(store, predictions), regions)
     missing = [name for name in metrics if name not in table.metrics]
     if missing or not metrics:
         raise InputError(

@@ -101,7 +101,13 @@ def calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
 
 
 def large_error_auroc(errors: FaceErrors, confidence: Floats) -> float | None:
-    """AUROC of 1 - confidence as a detector of errors above LARGE_ERROR, on visible points."""
+    """AUROC of 1 - confidence as a detector of errors above LARGE_ERROR, on visible points.
+
+    Returns:
+        None without a confidence (all NaN), a large error or a small one.
+    """
+    if np.isnan(confidence).all():
+        return None
     norm = errors.headline[1][:, None]
     visible = ~np.isnan(errors.errors) & errors.visible & np.isfinite(norm)
     far = errors.errors > LARGE_ERROR * norm
@@ -111,12 +117,14 @@ def large_error_auroc(errors: FaceErrors, confidence: Floats) -> float | None:
 def describe_confidence(
     errors: FaceErrors, confidence: Floats, within_px: float | None
 ) -> ConfidenceMetrics:
-    """Metrics of the confidence (N, K).
+    """Metrics of the confidence (N, K); all None for a model without one (all NaN).
 
     Args:
         within_px: the confidence is the probability of a visible point nearer than this to its
             label, pixels of the 80x80 crop; None if the confidence is not a probability.
     """
+    if np.isnan(confidence).all():
+        return ConfidenceMetrics(None, None, None, None, None, ())
     labelled = ~np.isnan(errors.errors)
     hidden = ~errors.visible[labelled]
     scores = confidence[labelled]

@@ -15,7 +15,7 @@ from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.kpi.bootstrap import Resamples
 from fpenet.kpi.confidence import describe_confidence
 from fpenet.kpi.metric_table import ERRORS, MetricTable, finite, metric_table
-from fpenet.kpi.metrics import FaceErrors, face_errors, regions_of, with_tight
+from fpenet.kpi.metrics import FaceErrors, face_errors, judged_regions, with_tight
 from fpenet.kpi.normalisers import normalisers_of
 from fpenet.kpi.predictions import Predict as Predict
 from fpenet.kpi.predictions import Predictions, predict_judged
@@ -44,7 +44,8 @@ def evaluate(
     """
     predictions = predict_judged(predict, store, params.batch_size)
     kpi = judge(store, predictions, params, confidence_px)
-    regions, rows = regions_of(store.scheme, params), predictions.rows
+    rows = predictions.rows
+    regions = judged_regions(store, rows, params)
     if params.robustness.faces:
         robustness = robustness_of(predict, store, rows, regions, params)
         kpi = dataclasses.replace(kpi, robustness=robustness)
@@ -84,7 +85,7 @@ def judge(
     """The report of existing predictions, without robustness and temporal jitter."""
     rows = predictions.rows
     errors = errors_of(store, predictions)
-    regions = regions_of(store.scheme, params)
+    regions = judged_regions(store, rows, params)
     table = metric_table(errors, regions)
     metrics = finite(table.means())
     subjects = store.subjects(rows)
@@ -111,13 +112,14 @@ def judge(
         interval=IntervalMethod(
             **params.interval.model_dump(), of="subjects, each with all of their faces"
         ),
-        per_point=_per_point(table),
+        per_point=_per_point(table, regions["all"], store.num_keypoints),
         visible_samples=tuple(int(n) for n in errors.visible.sum(axis=0)),
         curve=_curve(table, headline, list(regions)),
         slices=slices,
         slices_left_out=sliced.left_out,
         spreads=group_spreads(slice_table, f"nme_{headline}/all", sliced, few, subjects, resamples),
         confidence=describe_confidence(errors, predictions.confidence, confidence_px),
+        unlabelled=tuple(np.flatnonzero(np.isnan(errors.errors).all(axis=0)).tolist()),
     )
 
 
@@ -163,8 +165,14 @@ def _slice_rows(
     return tuple(rows)
 
 
-def _per_point(table: MetricTable) -> dict[str, tuple[float | None, ...]]:
-    """Unit -> the mean of each keypoint, for the errors that have one column per keypoint."""
+def _per_point(
+    table: MetricTable, keypoints: Sequence[int], num_keypoints: int
+) -> dict[str, tuple[float | None, ...]]:
+    """Unit -> the mean of each keypoint, for the errors that have one column per keypoint.
+
+    Args:
+        keypoints: those of the region ``all``; the others of the ``num_keypoints`` are n/a.
+    """
     units = [unit for unit, metric in ERRORS.items() if not metric.per_face]
     per_point = {}
     for name, columns in table.metrics.items():
@@ -173,7 +181,8 @@ def _per_point(table: MetricTable) -> dict[str, tuple[float | None, ...]]:
             single = MetricTable(
                 table.values[:, list(columns)], {str(k): (k,) for k in range(len(columns))}
             )
-            per_point[unit] = tuple(finite(single.means()).values())
+            means = dict(zip(keypoints, finite(single.means()).values(), strict=True))
+            per_point[unit] = tuple(means.get(k) for k in range(num_keypoints))
     return per_point
 
 

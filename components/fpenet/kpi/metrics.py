@@ -140,3 +140,21 @@ def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Se
             )
         regions[name] = tuple(sorted({number - 1 for number in numbers}))
     return regions
+
+
+def judged_regions(
+    store: CropStore, rows: Rows, evaluate: EvaluateParams
+) -> dict[str, Sequence[int]]:
+    """``regions_of`` without the keypoints that no face of ``rows`` has a label of.
+
+    A region of which no keypoint is labelled keeps all, so that its metrics are n/a.
+
+    Raises:
+        InputError: see ``regions_of``.
+    """
+    labelled: Bools = np.isfinite(store.points_crop(rows)[:, :, 0]).any(axis=0)
+    regions = regions_of(store.scheme, evaluate)
+    return {
+        name: [k for k in keypoints if labelled[k]] or keypoints
+        for name, keypoints in regions.items()
+    }

@@ -93,6 +93,8 @@ class KpiReport(FileRecord):
         spreads: the spread of the headline NME between groups of subjects.
         robustness, temporal: None if not requested.
         assumed: assumptions about a model that was not trained here, as text.
+        unlabelled: 0-based keypoints that no evaluation face has a label of; they are n/a, and
+            left out of every region that has a labelled one.
     """
 
     format_version: ClassVar[int] = 2
@@ -120,6 +122,7 @@ class KpiReport(FileRecord):
     robustness: RobustnessReport | None = None
     temporal: TemporalReport | None = None
     assumed: tuple[str, ...] = ()
+    unlabelled: tuple[int, ...] = ()
 
 
 def write_kpi(kpi: KpiReport, out_dir: Path) -> None:
@@ -164,6 +167,13 @@ def write_kpi_card(kpi: KpiReport, name: str, digest: str, path: Path) -> None:
     for region in kpi.regions:
         names = [f"{unit}/{region}" for unit in units]
         lines += _row(region, *(_spread(kpi.metrics[n], kpi.intervals[n]) for n in names))
+    if kpi.unlabelled:
+        judged = [k + 1 for k in range(kpi.num_keypoints) if k not in kpi.unlabelled]
+        lines += [
+            "",
+            f"{len(judged)} of the {kpi.num_keypoints} keypoints have labels and are judged:"
+            f" {', '.join(map(str, judged))}. The others are n/a, and in no region's number.",
+        ]
     lines += ["", "## What was assumed", ""]
     lines += [f"- {text}" for text in kpi.assumed or ("nothing: the file contains all settings",)]
     lines += ["", "## Slices", "", *_row("slice", "faces", "subjects", f"{headline}/all")]

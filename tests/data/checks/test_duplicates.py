@@ -30,6 +30,17 @@ def test_a_few_faces_with_more_keypoints_do_not_decide_their_number(
     assert find_stray_counts(faces_with(10, points=[three] * 9 + [odd]), 0.05) == (3, {})
 
 
+def test_columns_of_a_scheme_that_no_face_labels_stay(
+    faces_with: Callable[..., LabelledFaces],
+) -> None:
+    """Of 68 columns 67 have labels: K is 68. Of 80 columns 68: K is 68."""
+    nan = (np.nan, np.nan)
+    points = [(float(k), float(k)) for k in range(68)]
+    one_less = [*points[:67], nan]
+    assert find_stray_counts(faces_with(40, points=[one_less] * 40), 0.05) == (68, {})
+    assert find_stray_counts(faces_with(40, points=[points + [nan] * 12] * 40), 0.05) == (68, {})
+
+
 def test_the_same_points_on_the_same_picture_are_a_repeat(
     faces_with: Callable[..., LabelledFaces],
 ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from fpenet.data.checks.faces import LabelledFaces, Outcome
 from fpenet.data.checks.image_hash import BITS, ImageHash, Pair, near_pairs
 from fpenet.data.sample import Floats
+from fpenet.keypoints import SCHEMES
 from fpenet.params import ValidateParams
 
 LABELLER = "labeller"
@@ -18,7 +19,8 @@ def find_stray_counts(faces: LabelledFaces, max_fraction: float) -> tuple[int, d
     """The number of keypoints of the set, and the faces with more labelled keypoints.
 
     A few faces with more keypoints than all remaining faces have a wrong count; they do not
-    determine K of the set.
+    determine K of the set. If no face has a label of the last keypoints, K stays that of a known
+    scheme: a set may label only some of its points.
 
     Args:
         max_fraction: largest fraction of faces that may be treated as broken.
@@ -29,8 +31,12 @@ def find_stray_counts(faces: LabelledFaces, max_fraction: float) -> tuple[int, d
     count = faces.points.shape[1]
     largest = count - np.argmax(faces.labelled[:, ::-1], axis=1)
     agreed = count
-    while (largest >= agreed).mean() < max_fraction:
-        agreed = int(largest[largest < agreed].max())
+    known = {*SCHEMES, *([faces.own_scheme.num_keypoints] if faces.own_scheme else [])}
+    while (share := (largest >= agreed).mean()) < max_fraction:
+        fewer = int(largest[largest < agreed].max())
+        if share == 0 and agreed in known and fewer not in known:
+            break
+        agreed = fewer
     stray = {
         int(index): f"it has a keypoint P{largest[index]}; the set has {agreed} keypoints"
         for index in np.flatnonzero(largest > agreed)

@@ -48,7 +48,11 @@ class FaceCrops:
 
 @dataclass(frozen=True, slots=True)
 class CropStore:
-    """An open crop folder; ``rows`` are indices into its faces."""
+    """An open crop folder; ``rows`` are indices into its faces.
+
+    Attributes:
+        root: the folder of the images that the crops were cut from.
+    """
 
     crops: Greys
     table: pa.Table
@@ -59,6 +63,7 @@ class CropStore:
     dataset: str
     box_scale: float
     own_scheme: KeypointScheme | None = None
+    root: Path = Path()
 
     @property
     def num_keypoints(self) -> int:
@@ -165,6 +170,7 @@ def open_crops(crop_dir: Path) -> CropStore:
         about["name"],
         float(about["box_scale"]),
         scheme_in(about),
+        Path(about.get("root", "")),
     )
 
 

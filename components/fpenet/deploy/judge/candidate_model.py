@@ -6,6 +6,7 @@ compared with predictions of other models on the same faces. Keypoint schemes wi
 numbering (the 68 are the first of the 80 and of the 104) are compared on their common keypoints.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from fpenet.core.errors import InputError
 from fpenet.data.crops.geometry import rescaled
 from fpenet.data.crops.store import CROP_PX, CropStore, first_keypoints
+from fpenet.data.sample import fixed_lists, points_of
 from fpenet.deploy.bundle.bundle_model import MODEL, BundleModel
+from fpenet.deploy.judge.contract.image_crops import CropView, predict_images
 from fpenet.deploy.runtime.landmarker import Landmarker
 from fpenet.keypoints import SCHEMES, scheme_for
 from fpenet.kpi.predictions import (
@@ -42,6 +45,10 @@ class CandidateModel:
         max_batch_size: largest batch that it takes.
         assumed: the assumptions about it, as sentences for the report.
         confidence_px: see ``describe_confidence``.
+        view: its crops, if they are not those of the crop store; ``predict`` then takes them, and
+            its points are pixels of the 80x80 crop of the same square.
+        absent: 0-based keypoints that it does not have; their labels do not count.
+        contract: the name of its contract file, if it has one.
     """
 
     name: str
@@ -51,6 +58,9 @@ class CandidateModel:
     max_batch_size: int
     assumed: tuple[str, ...] = ()
     confidence_px: float | None = None
+    view: CropView | None = None
+    absent: tuple[int, ...] = ()
+    contract: str | None = None
 
 
 def open_bundle(
@@ -111,8 +121,13 @@ def shared_keypoints(store: CropStore, num_keypoints: int) -> CropStore:
 
 
 def framed(candidate: CandidateModel, store: CropStore) -> CropStore:
-    """The judged faces in the candidate model's crop box, with the keypoints that it has."""
-    store = shared_keypoints(store, candidate.num_keypoints)
+    """The judged faces in the candidate model's crop box, with the keypoints that it has.
+
+    A model with a ``view`` is judged in the frame of the store.
+    """
+    store = without_labels(shared_keypoints(store, candidate.num_keypoints), candidate.absent)
+    if candidate.view is not None:
+        return store
     if abs(candidate.box_scale / store.box_scale - 1) < _SAME_BOX:
         return store
     return rescaled(store, judged_rows(store), candidate.box_scale)
@@ -129,12 +144,37 @@ def shared_predict(candidate: CandidateModel, store: CropStore) -> Predict:
     return predict
 
 
+def without_labels(store: CropStore, keypoints: Sequence[int]) -> CropStore:
+    """``store`` without the labels of some 0-based keypoints."""
+    if not keypoints:
+        return store
+    points, visible = store.points_store.copy(), store.visibility.copy()
+    points[:, list(keypoints)] = np.nan
+    visible[:, list(keypoints)] = False
+    table = store.table.set_column(
+        store.table.column_names.index("points"),
+        "points",
+        fixed_lists(_unlabelled(points_of(store.table), keypoints)),
+    )
+    return replace(store, points_store=points, visibility=visible, table=table)
+
+
+def _unlabelled(points: NDArray[np.float64], keypoints: Sequence[int]) -> NDArray[np.float64]:
+    """(N, 2K) coordinates, NaN for ``keypoints``."""
+    points = points.copy()
+    points[:, list(keypoints)] = np.nan
+    return points.reshape(len(points), -1)
+
+
 def predict_model(candidate: CandidateModel, store: CropStore, batch_size: int) -> Predictions:
     """Predictions of the candidate model for the judged faces, in pixels of the crops of ``store``.
 
     Args:
         store: a store with only the keypoints of the model (see ``shared_keypoints``).
     """
+    if candidate.view is not None:
+        predict, most = shared_predict(candidate, store), candidate.max_batch_size
+        return predict_images(predict, candidate.view, store, min(batch_size, most))
     reframed = framed(candidate, store)
     predict = shared_predict(candidate, store)
     predictions = predict_judged(predict, reframed, min(batch_size, candidate.max_batch_size))

@@ -21,10 +21,13 @@ from fpenet.deploy.judge.candidate_model import (
     predict_model,
     shared_keypoints,
     shared_predict,
+    without_labels,
 )
-from fpenet.deploy.judge.foreign import MOST, check_frame, open_onnx
+from fpenet.deploy.judge.contract.foreign_network import MOST
+from fpenet.deploy.judge.contract.image_crops import predict_images
+from fpenet.deploy.judge.foreign import check_frame, open_onnx
 from fpenet.kpi.compare import Difference, compare
-from fpenet.kpi.evaluate import evaluate as judge
+from fpenet.kpi.evaluate import evaluate, judge
 from fpenet.kpi.predictions import (
     Predictions,
     digest_faces,
@@ -51,8 +54,12 @@ def evaluate_model(
         update={"batch_size": min(params.batch_size, candidate.max_batch_size)}
     )
     predict = shared_predict(candidate, reframed)
-    kpi, predictions = judge(predict, reframed, params, candidate.confidence_px)
-    check_frame(predictions, candidate.name)
+    if candidate.view is None:
+        kpi, predictions = evaluate(predict, reframed, params, candidate.confidence_px)
+    else:
+        predictions = predict_images(predict, candidate.view, reframed, params.batch_size)
+        kpi = judge(reframed, predictions, params, candidate.confidence_px)
+    check_frame(predictions, candidate)
     assumed = list(candidate.assumed)
     if reframed.num_keypoints != max(store.num_keypoints, candidate.num_keypoints):
         assumed.append(
@@ -68,9 +75,14 @@ def write_evaluation(
     params: EvaluateParams,
     out_dir: Path,
     trusted: Trusted = DEFAULT_TRUST,
+    contract: Path | None = None,
 ) -> KpiReport:
-    """Judge the model at ``path``; write report, predictions, plot and card into ``out_dir``."""
-    candidate = open_model(path, store.box_scale, trusted)
+    """Judge the model at ``path``; write report, predictions, plot and card into ``out_dir``.
+
+    Args:
+        contract: see ``open_model``.
+    """
+    candidate = open_model(path, store, trusted, contract)
     kpi, predictions = evaluate_model(candidate, store, params)
     out_dir.mkdir(parents=True, exist_ok=True)
     write_kpi(kpi, out_dir)
@@ -83,17 +95,23 @@ def write_evaluation(
     return kpi
 
 
-def open_model(path: Path, box_scale: float, trusted: Trusted = DEFAULT_TRUST) -> CandidateModel:
+def open_model(
+    path: Path, store: CropStore, trusted: Trusted = DEFAULT_TRUST, contract: Path | None = None
+) -> CandidateModel:
     """The model of a bundle (the first engine that runs here), of a train folder, or an ONNX file.
 
     Args:
+        store: the judged faces.
         trusted: keys of which one must have signed a bundle; an ONNX file needs no signature.
+        contract: a contract file, for an ONNX file only.
 
     Raises:
         InputError: there is no model, or none that runs here.
     """
     if path.is_file():
-        return open_onnx(path, box_scale)
+        return open_onnx(path, store, contract)
+    if contract is not None:
+        raise InputError(f"{contract}: a contract is for an ONNX file; {path} is none")
     if (path / "model.safetensors").is_file():
         return _open_trained(path)
     opened, absent = open_bundle(path, trusted)
@@ -126,30 +144,47 @@ def compare_models(
     params: EvaluateParams,
     comparison: ComparisonParams,
     trusted: Trusted = DEFAULT_TRUST,
+    contracts: tuple[Path | None, Path | None] = (None, None),
 ) -> list[Difference]:
     """How the second model differs from the first, on the judged faces of ``store``.
 
     Args:
         first, second: a bundle, an ONNX file, or a folder with ``predictions.npz``.
+        contracts: the contract file of each model, or None; see ``open_model``.
     """
-    old, new = (_predictions(path, store, params, trusted) for path in (first, second))
+    (old, not_in_old), (new, not_in_new) = (
+        _predictions(path, store, params, trusted, contract)
+        for path, contract in zip((first, second), contracts, strict=True)
+    )
     shared = shared_keypoints(store, min(old.points.shape[1], new.points.shape[1]))
-    return compare(shared, only_shared(old, shared), only_shared(new, shared), params, comparison)
+    old, new = only_shared(old, shared), only_shared(new, shared)
+    absent = [k for k in {*not_in_old, *not_in_new} if k < shared.num_keypoints]
+    shared = without_labels(shared, absent)
+    return compare(shared, old, new, params, comparison)
 
 
 def _predictions(
-    path: Path, store: CropStore, params: EvaluateParams, trusted: Trusted
-) -> Predictions:
+    path: Path,
+    store: CropStore,
+    params: EvaluateParams,
+    trusted: Trusted,
+    contract: Path | None,
+) -> tuple[Predictions, tuple[int, ...]]:
     """The saved predictions of a model for the judged faces, computed where there are none.
+
+    Returns:
+        the predictions, and the 0-based keypoints that the model does not have.
 
     Raises:
         InputError: the saved predictions are of other faces.
     """
     file = path / "predictions.npz"
     if not file.is_file():
-        candidate = open_model(path, store.box_scale, trusted)
+        candidate = open_model(path, store, trusted, contract)
         shared = shared_keypoints(store, candidate.num_keypoints)
-        return predict_model(candidate, shared, params.batch_size)
+        return predict_model(candidate, shared, params.batch_size), candidate.absent
+    if contract is not None:
+        raise InputError(f"{contract}: a contract is for an ONNX file; {path} has predictions")
     predictions = load_predictions(file)
     faces = digest_faces(store, judged_rows(store))
     if predictions.faces != faces:
@@ -157,7 +192,7 @@ def _predictions(
             f"{file}: predictions of the faces {predictions.faces[:16]}; the faces here are"
             f" {faces[:16]}. Name the model instead, and it is judged on these faces"
         )
-    return predictions
+    return predictions, ()
 
 
 def all_faces_judged(store: CropStore) -> CropStore:
