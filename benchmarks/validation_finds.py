@@ -66,12 +66,15 @@ def judge(labelled: LabelledSet, params: Params, rounds: int) -> None:
         r for check in LABEL_CHECKS.values() for r in check.find(faces, params.validate_).details
     }
     faces = faces.take(np.array([row for row in range(len(faces)) if row not in wrong]))
+    turns = {sample.image: sample.turn for sample in labelled.samples}
     found: dict[str, list[int]] = {}
     seeded: dict[str, int] = {}
     for number in range(rounds):
         changed, rows = seed(faces, np.random.default_rng(number))
         sifted = run_face_checks(
-            changed, params.validate_, lambda f: image_features(labelled.root, f, params.validate_)
+            changed,
+            params.validate_,
+            lambda f: image_features(labelled.root, f, params.validate_, turns),
         )
         named = {
             name: {one.face for one in sifted.findings if one.check in checks and one.face >= 0}

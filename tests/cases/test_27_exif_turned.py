@@ -42,8 +42,8 @@ def label_studio(folder: Path, size: tuple[int, int]) -> Path:
         both | {"id": str(n), "value": {"x": x, "y": y, "width": 1, "keypointlabels": [str(n)]}}
         for n, x, y in ((1, 10, 20), (2, 50, 60))
     ]
-    task = {"data": {"image": "/data/upload/a.png"}, "annotations": [{"result": results}]}
-    task["data"]["filename"] = "a.png"
+    data = {"image": "/data/upload/a.png", "filename": "a.png"}
+    task = {"data": data, "annotations": [{"result": results}]}
     (folder / "export.json").write_text(json.dumps([task]))
     return folder
 

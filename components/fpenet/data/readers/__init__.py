@@ -103,8 +103,9 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
                 raise contested[face.image]
             header = _header_once(source.root, face.image, headers)
             turn = turn_of(source.root / face.image, header, face.labelled_size, face.shown_upright)
-            if turns.setdefault(face.image, turn) is not turn:
-                raise Refusal("image rotated", f"another face is {_TURNS[turns[face.image]]}")
+            first = turns.setdefault(face.image, turn)
+            if first is not turn:
+                raise Refusal("image rotated", f"another face is {_TURNS[bool(first)]}")
             samples.append(maker.make(face, header.upright_size if turn else header.size, turn))
         except Refusal as refusal:
             detail = f"{face.where}: {refusal.detail}"

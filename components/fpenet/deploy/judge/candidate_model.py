@@ -148,7 +148,7 @@ def without_labels(store: CropStore, keypoints: Sequence[int]) -> CropStore:
     """``store`` without the labels of some 0-based keypoints."""
     if not keypoints:
         return store
-    points, visible = store.points_store.copy(), store.visibility.copy()
+    points, visible = store.points_margin.copy(), store.visibility.copy()
     points[:, list(keypoints)] = np.nan
     visible[:, list(keypoints)] = False
     table = store.table.set_column(
@@ -156,7 +156,7 @@ def without_labels(store: CropStore, keypoints: Sequence[int]) -> CropStore:
         "points",
         fixed_lists(_unlabelled(points_of(store.table), keypoints)),
     )
-    return replace(store, points_store=points, visibility=visible, table=table)
+    return replace(store, points_margin=points, visibility=visible, table=table)
 
 
 def _unlabelled(points: NDArray[np.float64], keypoints: Sequence[int]) -> NDArray[np.float64]:
