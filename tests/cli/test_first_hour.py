@@ -84,7 +84,7 @@ def test_a_params_file_elsewhere_says_where_its_relative_paths_are_looked_for(
     words = ["validate", "--params", str(place / "params.yaml")]
     assert main(words) == 2
     assert capsys.readouterr().err == (
-        f"fpenet validate: {place}/params.yaml: preset is 'standard', a file of {place}/presets,"
+        f"fpenet validate: {place}/params.yaml: preset is 'laptop', a file of {place}/presets,"
         " which does not exist; copy presets/ of the project there too\n"
     )
     shutil.copytree(ROOT / "presets", place / "presets")

@@ -24,6 +24,7 @@ from fpenet.cli.services import use_services
 from fpenet.core.errors import BAD_INPUT, Diverged, Resumable
 
 DONE, FAILED, BAD_INPUT_STATUS, RESUMABLE, INTERRUPTED = 0, 1, 2, 75, 130
+CLOSED_OUTPUT = "the program that read the output has ended"
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """Typer's error for a wrong option or argument; Typer does not export its name."""
 _TAKES_SEVERAL: Mapping[str, Sequence[str]] = {
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     status, line = _run_or_explain(words, command)
     if not _flush_output():
-        status, line = FAILED, "the program that read the output has ended"
+        status, line = FAILED, CLOSED_OUTPUT
     if line:
         print(f"fpenet {command}".rstrip() + f": {line}", file=sys.stderr)
     return status
@@ -58,6 +59,8 @@ def _run_or_explain(words: list[str], command: str) -> tuple[int, str]:
         return _run(words), ""
     except UsageError as error:
         return BAD_INPUT_STATUS, _line_of(error)
+    except BrokenPipeError:
+        return FAILED, CLOSED_OUTPUT
     except Exception as error:
         return _status_of(error, command)
     except KeyboardInterrupt:
