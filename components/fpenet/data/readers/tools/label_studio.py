@@ -154,11 +154,11 @@ def _face(
 
 def _labelled_size(annotation: Mapping[str, Any]) -> tuple[int, int] | None:
     """(width, height) of the image as the browser showed it; None where the results differ."""
-    sizes = {
-        (result["original_width"], result["original_height"])
+    both = [
+        (result.get("original_width"), result.get("original_height"))
         for result in annotation["result"]
-        if "original_width" in result and "original_height" in result
-    }
+    ]
+    sizes = {(w, h) for w, h in both if isinstance(w, int) and isinstance(h, int)}
     return sizes.pop() if len(sizes) == 1 else None
 
 
