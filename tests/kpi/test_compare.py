@@ -119,10 +119,11 @@ def test_a_length_between_the_eyes_is_compared_on_the_faces_that_have_it(
     points = np.random.default_rng(0).uniform(10, 70, (COUNT, 68, 2))
     yaw = [0.0] * 20 + [75.0] * 19 + [0.0]
     store = store_of(points, PEOPLE, yaw=yaw)
-    first, second = (
-        predict_judged(lambda images, px=px: (points + px, np.ones((COUNT, 68))), store, COUNT)
-        for px in (1.0, 2.0)
-    )
+
+    def moved(px: float) -> Predictions:
+        return predict_judged(lambda images: (points + px, np.ones((COUNT, 68))), store, COUNT)
+
+    first, second = moved(1.0), moved(2.0)
     metrics = ("nme_box/all", "nme_interocular/all")
     against = AGAINST.model_copy(update={"metrics": metrics, "slices": {"other": ()}})
     rows = {
