@@ -120,10 +120,10 @@ def test_a_length_between_the_eyes_is_compared_on_the_faces_that_have_it(
     yaw = [0.0] * 20 + [75.0] * 19 + [0.0]
     store = store_of(points, PEOPLE, yaw=yaw)
 
-    def shifted(px: float) -> Predictions:
+    def moved(px: float) -> Predictions:
         return predict_judged(lambda images: (points + px, np.ones((COUNT, 68))), store, COUNT)
 
-    first, second = shifted(1.0), shifted(2.0)
+    first, second = moved(1.0), moved(2.0)
     metrics = ("nme_box/all", "nme_interocular/all")
     against = AGAINST.model_copy(update={"metrics": metrics, "slices": {"other": ()}})
     rows = {

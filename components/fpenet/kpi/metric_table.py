@@ -68,7 +68,7 @@ class MetricTable:
     def counted(self, metric: str) -> Bools:
         """(N,) whether a face has a value in one of the columns of the metric."""
         values = self.values[:, list(self.metrics[metric])]
-        return np.asarray(~np.isnan(values).all(axis=1))
+        return np.asarray((~np.isnan(values)).any(axis=1), dtype=np.bool_)
 
     def means(self) -> dict[str, float]:
         """Every metric; NaN if one of its columns has no face, infinite if a prediction failed."""
