@@ -38,7 +38,7 @@ from tests.waiting import join
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "project")
 HALF = {"build.precisions": ["fp16"], "build.longest_seconds": 60}
-SOME = {"labels": "faces", "epochs": 3, "targets": ["cpu", "h200"]}
+SOME: dict[str, Any] = {"labels": "faces", "epochs": 3, "targets": ["cpu", "h200"]}
 
 
 def run(**parameters: Any) -> State[Any]:
