@@ -31,8 +31,9 @@ def release_first_stages(labels: str) -> None:
     )
     folders: dict[str, Path] = {}
     for stage in ("validate", "split"):
-        folders[stage] = cached_folder(Path("work"), stage, folders, params)
-        run_stage(stage, folders[stage], folders, params)
+        folder = cached_folder(Path("work"), stage, folders, params)
+        run_stage(stage, folder, folders, params)
+        folders[stage] = folder
 
 
 def plan(capsys: pytest.CaptureFixture[str], *words: str) -> dict[tuple[str, str], str]:
