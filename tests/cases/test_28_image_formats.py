@@ -5,6 +5,7 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,13 @@ from fpenet.data.rejected import Refusal
 SMOOTH = np.add.outer(np.arange(16), np.arange(24) * 8).astype(np.uint8)  # 24x16
 
 
-def saved(kind: str, image: Image.Image | None = None, **how: object) -> bytes:
+def saved(kind: str, image: Image.Image | None = None, **how: Any) -> bytes:
     file = io.BytesIO()
-    (image or Image.fromarray(SMOOTH)).save(file, format=kind, **how)  # type: ignore[arg-type]
+    (image or Image.fromarray(SMOOTH)).save(file, format=kind, **how)
     return file.getvalue()
 
 
-def frames(kind: str, **how: object) -> bytes:
+def frames(kind: str, **how: Any) -> bytes:
     second = Image.fromarray(255 - SMOOTH)
     return saved(kind, save_all=True, append_images=[second], **how)
 

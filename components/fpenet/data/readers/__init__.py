@@ -39,7 +39,6 @@ from fpenet.params import DataParams
 __all__ = ["READERS", "LabelledSet", "find_format", "read_labels"]
 
 _REPORT_EVERY = 2048
-_TURNS = {True: "labelled on the turned image", False: "labelled on the stored pixels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,9 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
             header = _header_once(root, face.image, headers)
             turn = turn_of(root / face.image, header, face.labelled_size, face.shown_upright)
             if turns.setdefault(face.image, turn) is not turn:
-                raise Refusal("image rotated", f"another face is {_TURNS[turns[face.image]]}")
+                raise Refusal(
+                    "image rotated", "its faces were labelled on differently turned images"
+                )
             size = header.upright_size if turn else header.size
             about = columns.get(face.image, {})
             samples.append(_sample(face, num_keypoints, size, turn, about))
