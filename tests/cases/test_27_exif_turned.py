@@ -119,7 +119,7 @@ def test_two_faces_of_one_image_that_disagree_are_not_both_used(tmp_path: Path, 
     photo(tmp_path / "a.png", 6)
     labelled = read(coco(tmp_path, (60, 40), (40, 60)))
     assert [sample.turn for sample in labelled.samples] == [True]
-    assert "another face is labelled on the turned image" in labelled.rejected[0].detail
+    assert "its faces were labelled on differently turned images" in labelled.rejected[0].detail
 
 
 def test_describe_counts_as_usable_what_validate_keeps(

@@ -40,7 +40,6 @@ from fpenet.params import DataParams
 __all__ = ["READERS", "LabelledSet", "find_format", "read_labels", "source_of_labels"]
 
 _REPORT_EVERY = 2048
-_TURNS = {True: "labelled on the turned image", False: "labelled on the stored pixels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +102,10 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
                 raise contested[face.image]
             header = _header_once(source.root, face.image, headers)
             turn = turn_of(source.root / face.image, header, face.labelled_size, face.shown_upright)
-            first = turns.setdefault(face.image, turn)
-            if first is not turn:
-                raise Refusal("image rotated", f"another face is {_TURNS[bool(first)]}")
+            if turns.setdefault(face.image, turn) is not turn:
+                raise Refusal(
+                    "image rotated", "its faces were labelled on differently turned images"
+                )
             samples.append(maker.make(face, header.upright_size if turn else header.size, turn))
         except Refusal as refusal:
             detail = f"{face.where}: {refusal.detail}"
