@@ -26,6 +26,10 @@ class LabelledFace:
             face.
         visible: (k,) False where hidden or unlabelled.
         face_box: (x, y, width, height), image pixels; None where the labels have none.
+        labelled_size: (width, height) of the image on which the labels were made, if they say it;
+            it settles an EXIF orientation.
+        shown_upright: the tool that made the labels always shows an image turned by its EXIF
+            orientation.
     """
 
     image: str
@@ -36,6 +40,8 @@ class LabelledFace:
     occlusion_level: int | None = None
     subject: str | None = None
     attributes: Mapping[str, str | float] = field(default_factory=dict)
+    labelled_size: tuple[int, int] | None = None
+    shown_upright: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class Origins:
         face_boxes: labels, or the box around the keypoints.
         visibility: labels, or all visible.
         scheme: a scheme file, or the number of keypoints; and where the names' order is from.
+        split: labels, the folders of the images, or none.
     """
 
     format: str = ""
@@ -70,6 +77,7 @@ class Origins:
     face_boxes: str = ""
     visibility: str = ""
     scheme: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True, slots=True)
