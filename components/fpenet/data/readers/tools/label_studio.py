@@ -45,7 +45,7 @@ def is_label_studio(source: LabelSource, file: Path) -> bool:
     records = source.peek(file)
     tasks = [r for r in records if isinstance(r, Mapping)] if isinstance(records, list) else []
     return any(
-        "filename" not in task and (isinstance(task.get("data"), Mapping) or is_json_min(task))
+        is_json_min(task) or ("filename" not in task and isinstance(task.get("data"), Mapping))
         for task in tasks
     )
 

@@ -3,7 +3,8 @@
 Regions ``point`` are keypoints, ``rect`` is a face box. The keypoint of a point is the value of its
 attribute; without attributes, points are numbered in their order. Faces are grouped by an attribute
 ``face``, ``face_id`` or ``group``, else by rectangles. A point is hidden if its attribute
-``occluded`` is set. Positions are pixel indices. Names have the order of the scheme file, of the project's options, or of first use. Source: VIA's formats.
+``occluded`` is set. Positions are pixel indices. Names have the order of the scheme file, of the
+project's options, or of first use. Source: VIA's formats.
 """
 
 import csv
