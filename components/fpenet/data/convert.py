@@ -27,6 +27,7 @@ from fpenet.data.readers.general.table import write_table_set
 from fpenet.data.readers.label_source import ABOUT
 from fpenet.data.readers.tools.cvat import write_cvat
 from fpenet.data.readers.tools.label_studio import write_label_studio
+from fpenet.data.readers.tools.labelme import write_labelme
 from fpenet.data.readers.tools.sloth import write_sloth
 from fpenet.data.rejected import Refusal, Rejected
 from fpenet.data.sample import FaceSample
@@ -162,6 +163,7 @@ WRITERS: dict[str, Writer] = {
     "sloth": Writer(write_sloth),
     "label_studio": Writer(write_label_studio),
     "cvat": Writer(write_cvat),
+    "labelme": Writer(write_labelme),
     "coco": Writer(write_coco, has_attributes=True),
     "table": Writer(write_table_set, has_attributes=True),
     "pts": Writer(write_pts_set, has_flags=False),

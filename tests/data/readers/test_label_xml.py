@@ -93,7 +93,7 @@ def test_loose_points_of_cvat_are_grouped_by_boxes(tmp_path: Path) -> None:
     assert first.points.tolist() == [[12.0, 30.0], [10.0, 20.0]]  # the task's order: nose, eye
     assert first.visible.tolist() == [True, False]
     assert first.face_box == (0.5, 1.5, 30.0, 40.0)
-    assert (first.subject, first.attributes) == ("ann", {"split": "train"})
+    assert (first.subject, first.attributes) == ("ann", {})
     assert (first.labelled_size, first.shown_upright) == ((64, 48), True)
     assert np.array_equal(second.points, [[np.nan, np.nan], [40, 20]], equal_nan=True)
     assert second.where == "labels.xml, line 7, face 2"
@@ -103,7 +103,18 @@ def test_a_skeleton_of_cvat_is_a_face(tmp_path: Path) -> None:
     (face,) = read_cvat(LabelSource(write(tmp_path / "set", CVAT.format(shapes=SKELETON))))
     assert isinstance(face, LabelledFace)
     assert face.points.tolist() == [[12.0, 30.0]]
-    assert face.attributes == {"split": "train", "mood": "calm"}
+    assert face.attributes == {"mood": "calm"}
+
+
+def test_subsets_of_cvat_are_the_split_if_every_image_has_one(tmp_path: Path) -> None:
+    shapes = '<points label="nose" points="1.5,2.5"/>'
+    first = CVAT.format(shapes=shapes)
+    for subset, parts in (("Validation", ["train", "val"]), ("default", [None, None])):
+        image = f'<image name="b.png" subset="{subset}">{shapes}</image></annotations>'
+        text = first.replace("</annotations>", image)
+        faces = list(read_cvat(LabelSource(write(tmp_path / "set", text))))
+        read = [face.attributes.get("split") for face in faces if isinstance(face, LabelledFace)]
+        assert read == parts
 
 
 def test_a_shape_of_several_points_is_in_order(tmp_path: Path) -> None:

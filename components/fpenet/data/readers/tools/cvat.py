@@ -8,6 +8,7 @@ for video) are not read. ``subset`` is the part of the split. Source: CVAT's XML
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -81,8 +82,21 @@ def read_cvat(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
             except Refusal as refusal:
                 faces.append(UnreadFace(image, where, refusal))
     return read_named_faces(
-        source, faces, list(names), "the labels of the task", shown_upright=True
+        source, _with_parts(faces), list(names), "the labels of the task", shown_upright=True
     )
+
+
+def _with_parts(faces: Sequence[NamedFace | UnreadFace]) -> list[NamedFace | UnreadFace]:
+    """The faces, without parts unless every face has one and there are two at least."""
+    parts = {face.attributes.get("split") for face in faces if isinstance(face, NamedFace)}
+    if None not in parts and len(parts) > 1:
+        return list(faces)
+    return [
+        replace(face, attributes={k: v for k, v in face.attributes.items() if k != "split"})
+        if isinstance(face, NamedFace)
+        else face
+        for face in faces
+    ]
 
 
 def _names(meta: Element) -> Iterator[str]:

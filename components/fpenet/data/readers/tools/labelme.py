@@ -1,4 +1,4 @@
-"""Reader of LabelMe and X-AnyLabeling: one JSON file an image, with shapes.
+"""Reader and writer of LabelMe and X-AnyLabeling: one JSON file an image, with shapes.
 
 Shapes ``point`` are keypoints, labelled by number or name; ``rectangle`` is a face box; shapes of
 one ``group_id`` are a face. A point is hidden if its flag or attribute ``occluded`` or its
@@ -8,6 +8,7 @@ one with the name of the JSON file; an image embedded in ``imageData`` is not re
 order of the scheme file, of labels.txt, or of first use. Source: the tools' label file formats.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from fpenet.data.readers.tools.named_points import (
     read_named_faces,
 )
 from fpenet.data.rejected import Refusal
+from fpenet.data.sample import FaceSample
 
 _HIDDEN = ("occluded", "hidden", "invisible")
 _LABELS = "labels.txt"
@@ -156,3 +158,48 @@ def _attributes(shape: Mapping[str, Any]) -> dict[str, Value]:
     if not isinstance(about, Mapping):
         return {}
     return {str(k): v for k, v in about.items() if isinstance(v, str) and v}
+
+
+def write_labelme(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refusal]:
+    """Write a JSON file next to each image: a rectangle and points of one group for each face.
+
+    Returns:
+        index of a face -> why it was not written: another image has the name of its JSON file.
+    """
+    refused: dict[int, Refusal] = {}
+    contents: dict[Path, dict[str, Any]] = {}
+    for number, sample in enumerate(samples):
+        image = folder / sample.image
+        path = image.with_suffix(".json")
+        content = contents.setdefault(path, _content(image.name, sample.image_size))
+        if content["imagePath"] != image.name:
+            detail = f"{path.name} is the file of {content['imagePath']} too; rename one image"
+            refused[number] = Refusal("image name", detail, broken=False)
+            continue
+        group = 1 + sum(shape["shape_type"] == "rectangle" for shape in content["shapes"])
+        content["shapes"] += _shapes(sample, group)
+    for path, content in contents.items():
+        path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+    return refused
+
+
+def _content(image: str, size: tuple[int, int]) -> dict[str, Any]:
+    about = {"imagePath": image, "imageData": None, "imageHeight": size[1], "imageWidth": size[0]}
+    return {"version": "5.4.1", "flags": {}, "shapes": [], **about}
+
+
+def _shapes(sample: FaceSample, group: int) -> list[dict[str, Any]]:
+    x, y, width, height = sample.face_box
+    corners = [[x, y], [x + width, y + height]]
+    level = sample.occlusion_level
+    about = {} if level is None else {"occlusion_level": str(level)}
+    common = {"group_id": group, "description": ""}
+    face = {"label": "face", "shape_type": "rectangle", "points": corners, "attributes": about}
+    shapes = [face | common | {"flags": {}}]
+    rows = zip(sample.points.tolist(), sample.visible.tolist(), strict=True)
+    for number, ((px, py), is_visible) in enumerate(rows, start=1):
+        if px == px:  # not NaN
+            flags = {} if is_visible else {"occluded": True}
+            point = {"label": str(number), "shape_type": "point", "points": [[px, py]]}
+            shapes.append(point | common | {"flags": flags})
+    return shapes
