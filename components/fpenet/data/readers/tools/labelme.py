@@ -60,17 +60,26 @@ def read_labelme(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     """
     accepts = partial(is_labelme, source)
     faces: list[NamedFace | UnreadFace] = []
+    box_labels: set[str] = set()
     for file in source.select("LabelMe file", accepts, ".json", all_levels=True):
         where = source.where(file)
         about = read_label_json(file)
+        box_labels |= _box_labels(about["shapes"])
         image = str(about.get("imagePath"))
         try:
             image = _image(about, source, file)
             faces += _faces(about, image, where)
         except Refusal as refusal:
             faces.append(UnreadFace(image, where, refusal))
-    names = _names(source.folder / _LABELS)
+    names = [name for name in _names(source.folder / _LABELS) if name not in box_labels]
     return read_named_faces(source, faces, names, _LABELS, shown_upright=True)
+
+
+def _box_labels(shapes: Sequence[Any]) -> set[str]:
+    rectangles = (
+        s for s in shapes if isinstance(s, Mapping) and s.get("shape_type") == "rectangle"
+    )
+    return {str(shape.get("label")).strip() for shape in rectangles}
 
 
 def _names(file: Path) -> list[str]:
