@@ -21,7 +21,7 @@ PTS = "version: 1\nn_points: 2\n{\n1 1\n9 21\n}\n"
         ("a.json", '{"description": "", "tags": [], "size": {}, "objects": []}', "Supervisely"),
         ("a.ndjson", '{"data_row": {}, "projects": {}}\n{}', "Labelbox"),
         ("a.json", '{"version": "2.0", "item": {}, "annotations": []}', "V7 Darwin"),
-        ("a.json", '{"images": 1, "annotations": [{"segments_info": []}]}', "COCO panoptic"),
+        ("a.json", '{"images": [], "annotations": [{"segments_info": []}]}', "COCO panoptic"),
         ("a.xml", "<annotation><object/></annotation>", "Pascal VOC"),
         ("a.txt", "0 0.5 0.5 0.2 0.3\n0 0.1 0.5 0.2 0.3\n", "YOLO detection"),
         ("a.tfrecord", "x", "a TFRecord"),

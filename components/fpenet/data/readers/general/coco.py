@@ -49,9 +49,11 @@ _ALL_VISIBLE = "all visible: no keypoint has v 2, so v 1 is taken as visible"
 
 
 def is_coco(source: LabelSource, file: Path) -> bool:
-    """Whether the file is an object with the lists ``images`` and ``annotations``."""
+    """Whether the file is an object with the lists ``images`` and ``annotations``, not panoptic."""
     value = source.peek(file)
-    return isinstance(value, Mapping) and all(isinstance(value.get(k), list) for k in _KEYS)
+    if not isinstance(value, Mapping) or not all(isinstance(value.get(k), list) for k in _KEYS):
+        return False
+    return not any(isinstance(a, Mapping) and "segments_info" in a for a in value["annotations"])
 
 
 def detects_coco(source: LabelSource) -> bool:
