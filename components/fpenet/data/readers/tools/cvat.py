@@ -26,6 +26,7 @@ from fpenet.data.readers.tools.named_points import (
     NamedPoint,
     Rectangle,
     Value,
+    box_and_attributes,
     face_rectangles,
     faces_of_points,
     read_named_faces,
@@ -72,7 +73,7 @@ def read_cvat(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     for file in source.select("CVAT for images file", is_cvat, ".xml"):
         for line, element in xml_elements(file, ["meta", "image"]):
             if element.tag == "meta":
-                names |= dict.fromkeys(_names(element))
+                names.update(dict.fromkeys(_names(element), None))
                 continue
             where = f"{source.where(file)}, line {line}"
             image = str(element.get("name"))
@@ -130,9 +131,9 @@ def _faces(element: Element, image: str, where: str) -> list[NamedFace]:
     points += shape_points(several)
     faces: list[NamedFace] = []
     grouped = faces_of_points(points, face_rectangles(rectangles))
-    for number, (its_points, rectangle_) in enumerate(grouped, start=1):
+    for number, (its_points, box_of_face) in enumerate(grouped, start=1):
         row = f"{where}, face {number}" if len(grouped) > 1 else where
-        box, more = (rectangle_.box, rectangle_.attributes) if rectangle_ else (None, {})
+        box, more = box_and_attributes(box_of_face)
         more = {**of_skeleton.get(its_points[0].group or "", {}), **more}
         faces.append(NamedFace(image, row, its_points, box, {**about, **more}, size))
     return faces

@@ -30,6 +30,7 @@ from fpenet.data.readers.tools.named_points import (
     NamedPoint,
     Rectangle,
     Value,
+    box_and_attributes,
     face_rectangles,
     faces_of_points,
     read_named_faces,
@@ -189,8 +190,8 @@ def _faces(
     faces = faces_of_points(points, face_rectangles(rectangles))
     for number, (its_points, rectangle) in enumerate(faces, start=1):
         row = f"{where}, face {number}" if len(faces) > 1 else where
-        box_, more = (rectangle.box, rectangle.attributes) if rectangle else (None, {})
-        yield NamedFace(image, row, its_points, box_, {**about, **of_all, **more}, size)
+        face_box, more = box_and_attributes(rectangle)
+        yield NamedFace(image, row, its_points, face_box, {**about, **of_all, **more}, size)
 
 
 def _choices(results: Sequence[Mapping[str, Any]]) -> tuple[set[Any], dict[Any, float]]:

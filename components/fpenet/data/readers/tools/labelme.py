@@ -29,6 +29,7 @@ from fpenet.data.readers.tools.named_points import (
     NamedPoint,
     Rectangle,
     Value,
+    box_and_attributes,
     face_rectangles,
     faces_of_points,
     is_true,
@@ -134,7 +135,7 @@ def _faces(about: Mapping[str, Any], image: str, where: str) -> list[NamedFace]:
     faces: list[NamedFace] = []
     for number, (its_points, rectangle) in enumerate(grouped, start=1):
         row = f"{where}, face {number}" if len(grouped) > 1 else where
-        box, more = (rectangle.box, rectangle.attributes) if rectangle else (None, {})
+        box, more = box_and_attributes(rectangle)
         faces.append(NamedFace(image, row, its_points, box, more, labelled))
     return faces
 

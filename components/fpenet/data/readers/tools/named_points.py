@@ -125,6 +125,11 @@ def _with_free_rectangles(
     return paired
 
 
+def box_and_attributes(rectangle: Rectangle | None) -> tuple[Box | None, Mapping[str, Value]]:
+    """What a face has of its rectangle."""
+    return (None, {}) if rectangle is None else (rectangle.box, rectangle.attributes)
+
+
 def read_named_faces(
     source: LabelSource,
     faces: Iterable[NamedFace | UnreadFace],

@@ -22,7 +22,7 @@ from fpenet.data.readers.tools.named_points import (
     NamedFace,
     NamedPoint,
     Rectangle,
-    Value,
+    box_and_attributes,
     face_rectangles,
     faces_of_points,
     is_true,
@@ -173,8 +173,7 @@ def _faces(image: _Image, path: str) -> list[NamedFace]:
     faces: list[NamedFace] = []
     for number, (its_points, face) in enumerate(grouped, start=1):
         row = f"{image.where}, face {number}" if len(grouped) > 1 else image.where
-        about_face: Mapping[str, Value] = face.attributes if face else {}
-        faces.append(NamedFace(path, row, its_points, face.box if face else None, about_face))
+        faces.append(NamedFace(path, row, its_points, *box_and_attributes(face)))
     return faces
 
 
