@@ -94,7 +94,10 @@ def convert(
     labels: Labels,
     out: NewFolder,
     to: Annotated[
-        str, typer.Option(metavar="NAME", help="sloth, label_studio, coco, table or pts.")
+        str,
+        typer.Option(
+            metavar="NAME", help="sloth, label_studio, cvat, labelme, coco, table or pts."
+        ),
     ] = "sloth",
     format: Format = None,
 ) -> CommandResult:

@@ -25,7 +25,9 @@ from fpenet.data.readers.general.coco import write_coco
 from fpenet.data.readers.general.pts import write_pts_set
 from fpenet.data.readers.general.table import write_table_set
 from fpenet.data.readers.label_source import ABOUT
+from fpenet.data.readers.tools.cvat import write_cvat
 from fpenet.data.readers.tools.label_studio import write_label_studio
+from fpenet.data.readers.tools.labelme import write_labelme
 from fpenet.data.readers.tools.sloth import write_sloth
 from fpenet.data.rejected import Refusal, Rejected
 from fpenet.data.sample import FaceSample
@@ -160,6 +162,8 @@ def _write_rejected(rejected: Sequence[Rejected], path: Path) -> None:
 WRITERS: dict[str, Writer] = {
     "sloth": Writer(write_sloth),
     "label_studio": Writer(write_label_studio),
+    "cvat": Writer(write_cvat),
+    "labelme": Writer(write_labelme),
     "coco": Writer(write_coco, has_attributes=True),
     "table": Writer(write_table_set, has_attributes=True),
     "pts": Writer(write_pts_set, has_flags=False),

@@ -35,7 +35,7 @@ class SplitFaces:
     Attributes:
         images: paths, for messages.
         subjects: the subject of each face.
-        table: the part from a CSV file in the folder of the labels, or None.
+        table: the part from the labels, from a CSV file or from the folders of the images, or None.
         is_multi_pie: whether subject numbers are those of Multi-PIE, as ``split.kpi_subjects``.
     """
 
@@ -84,14 +84,11 @@ def by_kpi_subjects(faces: SplitFaces, split: SplitParams) -> list[str]:
 
 
 def by_table(faces: SplitFaces, split: SplitParams) -> list[str]:
-    """The column ``split`` of the CSV file in the folder of the labels."""
+    """The attribute ``split``: of the labels, of a CSV file, or of the folders of the images."""
     parts: list[str] = []
     for image, part in zip(faces.images, faces.table, strict=True):
         if part not in PARTS:
-            raise InputError(
-                f"{image}: the column split of the CSV file is {part!r}; it must be one of"
-                f" {', '.join(PARTS)}"
-            )
+            raise InputError(f"{image}: split is {part!r}; it must be one of {', '.join(PARTS)}")
         parts.append(part)
     return parts
 
@@ -133,6 +130,7 @@ def refuse_leaks(faces: SplitFaces, parts: Sequence[str], split: SplitParams) ->
             + ", ".join(
                 f"{subject} ({' and '.join(sorted(parts_of[subject]))})" for subject in divided
             )
+            + "; split.by: hash divides by subject, not by the split of the labels or folders"
         )
     if faces.is_multi_pie:
         leaked = sorted(

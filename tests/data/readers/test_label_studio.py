@@ -103,8 +103,8 @@ def test_the_format_is_found_by_looking(tmp_path: Path, params_with: Callable[..
 @pytest.mark.parametrize(
     ("results", "message"),
     [
-        ([point("nose", 1, 1)], "keypointlabels is ['nose']; it must be one number"),
-        ([point("0", 1, 1)], "keypoints are numbered from 1"),
+        ([point("", 1, 1)], "keypointlabels is ['']; it must be one label"),
+        ([point("1001", 1, 1)], "1001: keypoints are numbered from 1 to 1000"),
         ([point("1", 1, 1), point("1", 2, 2)], "keypoint 1 is repeated"),
         ([point("1", "5", 1)], "x is '5'; it must be a finite percentage"),
         ([point("1", 1, 1, image_rotation=90)], "image_rotation is 90; it must be 0"),

@@ -23,6 +23,7 @@ from fpenet.data.readers.general.pts import detects_pts, read_pts_set
 from fpenet.data.readers.general.table import detects_table, read_table_set
 from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, LabelledSet, UnreadFace
+from fpenet.data.readers.no_format import name_unread_format
 from fpenet.data.readers.samples import SampleMaker, keypoints_of, origins_of, subject_pattern
 from fpenet.data.readers.sidecar import (
     dataset_name,
@@ -31,8 +32,13 @@ from fpenet.data.readers.sidecar import (
     own_scheme,
     scheme_file,
 )
+from fpenet.data.readers.split_folders import with_folder_parts
+from fpenet.data.readers.tools.cvat import detects_cvat, read_cvat
+from fpenet.data.readers.tools.imglab import detects_imglab, read_imglab
 from fpenet.data.readers.tools.label_studio import detects_label_studio, read_label_studio
+from fpenet.data.readers.tools.labelme import detects_labelme, read_labelme
 from fpenet.data.readers.tools.sloth import detects_sloth, read_sloth
+from fpenet.data.readers.tools.via import detects_via, read_via
 from fpenet.data.rejected import Refusal, Rejected
 from fpenet.data.sample import FaceSample
 from fpenet.params import DataParams
@@ -112,6 +118,7 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
             rejected.append(Rejected(face.image, number, refusal.reason, detail, refusal.broken))
         if number % _REPORT_EVERY == 0 or number + 1 == len(faces):
             report(number + 1, len(faces), "labels")
+    samples, split_from = with_folder_parts(samples)
     scheme, file = own_scheme(source, num_keypoints), scheme_file(source)
     return LabelledSet(
         _name_of(source, format_name) if data.name == "auto" else data.name,
@@ -120,7 +127,7 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
         samples,
         rejected,
         scheme,
-        origins_of(format_name, maker, samples, scheme, file.name if file else None),
+        origins_of(format_name, maker, samples, scheme, file.name if file else None, split_from),
     )
 
 
@@ -128,8 +135,8 @@ def find_format(source: LabelSource) -> str:
     """The format of a labelled set: the first of ``READERS`` that detects it.
 
     Raises:
-        InputError: no reader detects it; the message names the formats, and the files that could
-            not be read.
+        InputError: no reader detects it; the message names the formats, a format that is known but
+            not read, and the files that could not be read.
     """
     for name, reader in READERS.items():
         if reader.detects(source):
@@ -137,7 +144,7 @@ def find_format(source: LabelSource) -> str:
     known = "; ".join(f"{name}: {reader.files}" for name, reader in READERS.items())
     raise InputError(
         f"data.labels: {source.labels} has no labels of a known format"
-        f" ({known}){source.describe_skipped()}"
+        f" ({known}){name_unread_format(source)}{source.describe_skipped()}"
     )
 
 
@@ -166,6 +173,10 @@ READERS: dict[str, Reader] = {
     "multi_pie": Reader(detects_multi_pie, read_multi_pie, "a Multi-PIE tree (session<SS>)"),
     "coco": Reader(detects_coco, read_coco, "a COCO file (*.json, an object)"),
     "label_studio": Reader(detects_label_studio, read_label_studio, "tasks (*.json, a list)"),
+    "labelme": Reader(detects_labelme, read_labelme, "LabelMe or X-AnyLabeling (*.json, shapes)"),
+    "via": Reader(detects_via, read_via, "VGG Image Annotator 2 (*.json, *.csv)"),
+    "cvat": Reader(detects_cvat, read_cvat, "CVAT for images (*.xml)"),
+    "imglab": Reader(detects_imglab, read_imglab, "dlib's imglab (*.xml)"),
     "sloth": Reader(detects_sloth, read_sloth, "Sloth or TAO labels (*.json, a list)"),
     "table": Reader(detects_table, read_table_set, "a table with x1 and y1 (*.csv, *.parquet)"),
     "wflw": Reader(detects_wflw, read_wflw, "a WFLW list (list_98pt*.txt)"),

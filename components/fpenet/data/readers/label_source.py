@@ -34,6 +34,8 @@ class LabelSource:
         used: the label files that were read.
         skipped: a candidate that is not a label file -> why.
         names_from: where the order of named keypoints is from; None: keypoints have numbers.
+        visible_from: where the visibility of keypoints is from, if the reader did not take it as it
+            is in the labels.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class LabelSource:
         self.used: list[Path] = []
         self.skipped: dict[Path, str] = {}
         self.names_from: str | None = None
+        self.visible_from: str | None = None
         self._peeks: dict[Path, Any] = {}
 
     @property

@@ -66,6 +66,7 @@ class Origins:
         face_boxes: labels, or the box around the keypoints.
         visibility: labels, or all visible.
         scheme: a scheme file, or the number of keypoints; and where the names' order is from.
+        split: labels, the folders of the images, or none.
     """
 
     format: str = ""
@@ -76,6 +77,7 @@ class Origins:
     face_boxes: str = ""
     visibility: str = ""
     scheme: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,7 @@ def origins_of(
     samples: Sequence[FaceSample],
     scheme: SchemeParams | None,
     scheme_name: str | None,
+    split: str,
 ) -> Origins:
     """Where the values of the set came from."""
     source, search = maker.source, maker.source.search
@@ -153,8 +154,10 @@ def origins_of(
         images=_shares(found),
         subjects=_shares(maker.subjects_from),
         face_boxes=_shares(maker.boxes_from),
-        visibility="labels" if hides else "all visible: the labels hide no keypoint",
+        visibility=source.visible_from
+        or ("labels" if hides else "all visible: the labels hide no keypoint"),
         scheme=(from_file or f"number of keypoints ({maker.num_keypoints})") + names,
+        split=split,
     )
 
 

@@ -98,6 +98,9 @@ def image_columns(source: LabelSource) -> dict[str, Attributes]:
         if "filename" not in table.names:
             source.skipped[path] = "has no column filename"
             continue
+        if "region_shape_attributes" in table.names:
+            source.skipped[path] = "an export of VIA; another label file is read"
+            continue
         if any(map(KEYPOINT_COLUMN.fullmatch, table.names)):
             source.skipped[path] = "a table of keypoints; another label file is read"
             continue
