@@ -22,6 +22,7 @@ from fpenet.data.readers.labelled_set import LabelledSet
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample
 from fpenet.data.validation.run_checks import run_face_checks
+from fpenet.keypoints import custom_scheme
 from fpenet.params import ValidateParams
 
 SIZE_EDGES = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -39,7 +40,8 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
     if not labelled.samples:
         first = labelled.rejected[0].detail if labelled.rejected else "none is labelled"
         raise InputError(f"{labelled.root}: no usable face in it; the first face: {first}")
-    faces = labelled_faces(labelled.samples)
+    scheme = custom_scheme(labelled.scheme) if labelled.scheme else None
+    faces = labelled_faces(labelled.samples, scheme, labelled.origins)
     visible: Bools = np.stack([sample.visible for sample in labelled.samples])
     checked = run_face_checks(faces, validate, None)
     drops = Counter(face.reason for face in [*labelled.rejected, *checked.rejected])
@@ -60,6 +62,7 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
         },
         "face size": _sizes(faces),
         "keypoints": _keypoints(faces, visible),
+        "warnings": [f"{f.check}: {f.detail}" for f in checked.findings if f.face < 0],
         "by": {
             f"{name}, from {classes['from']}": dict(classes["faces"])
             for name, classes in balance.items()

@@ -135,6 +135,7 @@ def read_multi_pie(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     """
     has_json = source.named or (source.folder / LABELS).is_file()
     subjects = read_subjects(source.folder)
+    source.layouts = {68: "300-W"}
     for face in read_sloth(source) if has_json else _read_mat_labels(source):
         if isinstance(face, UnreadFace):
             yield face
