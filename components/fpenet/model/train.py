@@ -58,8 +58,8 @@ def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str,
     """Train ``train.net`` on the part ``train``; the error on ``val`` is only recorded.
 
     Raises:
-        InputError: no training face, no point in the loss, flips without a flip map, weights for an unknown region, or
-            initial weights that do not match the net.
+        InputError: no training face, no point that counts in the loss, flips without a flip map,
+            weights for an unknown region, or initial weights that do not match the net.
         Diverged: the loss was not finite in more than ``max_skipped_steps`` steps, or in all steps
             of an epoch; the last good checkpoint is kept.
         Resumable: SIGTERM arrived; a checkpoint of the current step was saved.
@@ -124,8 +124,8 @@ def check_visible_points(store: CropStore, train: TrainParams) -> float:
         InputError: none counts, and there is neither a teacher nor ``elt_weight``.
     """
     rows = store.rows("train")
-    labelled = np.isfinite(store.points_store[rows]).all(axis=-1)
-    counts = labelled & store.visibility[rows] if train.mask_hidden else labelled
+    labelled = np.isfinite(store.points_crop(rows)).all(axis=-1)
+    counts = labelled & store.visible(rows) if train.mask_hidden else labelled
     share = float(counts.sum() / max(int(labelled.sum()), 1))
     if share == 0.0 and train.teacher is None and train.elt_weight == 0.0:
         raise InputError(

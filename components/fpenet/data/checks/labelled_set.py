@@ -88,7 +88,8 @@ def find_doubtful_subjects(faces: LabelledFaces) -> Outcome:
     return Outcome(
         {
             -1: "subjects are taken from the names of the images (data.subject_pattern), and"
-            f" {why}; if they are not people, name the subjects in a CSV filename,subject beside the labels"
+            f" {why}; if they are not people, name the subjects in a CSV filename,subject beside"
+            " the labels"
         }
     )
 

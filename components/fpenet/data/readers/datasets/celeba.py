@@ -1,8 +1,9 @@
 """Reader of CelebA's lists: ``list_landmarks_celeba.txt`` and ``list_landmarks_align_celeba.txt``.
 
 The first line is the number of images, the second one has the names ``lefteye_x lefteye_y ...``;
-each further line is an image and its values. Their CSV is a table with other column names (``table``).
-``list_eval_partition.txt`` and ``identity_CelebA.txt`` beside it are split and subjects.
+each further line is an image and its values. Their CSV is a table with other column names
+(``table``). ``list_eval_partition.txt`` and ``identity_CelebA.txt`` beside it are split and
+subjects.
 """
 
 import re

@@ -1,9 +1,9 @@
 """Reader of tables with pixels in a column, as in Kaggle's Facial Keypoints Detection.
 
-Columns ``nose_tip_x``, ``nose_tip_y``, ... in pixels, and ``Image`` (or ``pixels``): the grey levels
-of a square image, row by row, with spaces between them. The images are written once as PNG files
-into ``work/pixels/<digest of the table>`` below the current folder, which is then the root of the
-set. An empty cell is an unlabelled point. There are no subjects.
+Columns ``nose_tip_x``, ``nose_tip_y``, ... in pixels, and ``Image`` (or ``pixels``): the grey
+levels of a square image, row by row, with spaces between them. The images are written once as PNG
+files into ``work/pixels/<digest of the table>`` below the current folder, which is then the root of
+the set. An empty cell is an unlabelled point. There are no subjects.
 """
 
 import math
