@@ -76,13 +76,7 @@ def test_a_coco_set_without_a_visible_point_is_told_or_read_as_visible(
     about = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 64}],
         "annotations": [
-            {
-                "id": 1,
-                "image_id": 1,
-                "category_id": 1,
-                "keypoints": keypoints,
-                "bbox": [9, 9, 40, 40],
-            }
+            {"id": 1, "image_id": 1, "keypoints": keypoints, "bbox": [9, 9, 40, 40]},
         ],
         "categories": [{"id": 1, "name": "face"}],
     }
