@@ -37,6 +37,7 @@ class LabelSource:
         names_from: where the order of named keypoints is from; None: keypoints have numbers.
         keypoint_names: these names, in order; grows while the faces are read.
         layouts: number of keypoints -> whose order the format has for it.
+        first_pixel: number of the first pixel in the label files, which was subtracted: 0 or 1.
         own_scheme: the scheme that the label files have, if they have one.
     """
 
@@ -62,6 +63,7 @@ class LabelSource:
         self.names_from: str | None = None
         self.keypoint_names: list[str] = []
         self.layouts: dict[int, str] = {}
+        self.first_pixel = 0
         self.own_scheme: SchemeParams | None = None
         self._peeks: dict[Path, Any] = {}
 

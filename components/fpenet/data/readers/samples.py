@@ -1,8 +1,7 @@
 """From the faces of a reader to the samples of a set: K, subjects, attributes, boxes, origins.
 
 Points that stand for "not labelled" in some sets become unlabelled: (0, 0), (-1, -1) and every
-whole negative number with x = y, such as (-99, -99), or 0 and -1 after 1 was subtracted from pixels
-that count from 1.
+whole negative number with x = y, such as (-99, -99), as the label files have them.
 """
 
 import re
@@ -24,7 +23,7 @@ from fpenet.params.scheme import SchemeParams
 
 
 def placeholders(points: Floats) -> Bools:
-    """(K,) whether a point (K, 2) stands for "not labelled".
+    """(K,) whether a point (K, 2), as the label file has it, stands for "not labelled".
 
     >>> placeholders(np.array([[0, 0], [-1, -1], [-99, -99], [-3, -2], [5, 5], [-0.5, -0.5]]))
     array([ True,  True,  True, False, False, False])
@@ -108,7 +107,7 @@ class SampleMaker:
         visible = np.zeros(self.num_keypoints, bool)
         count = min(self.num_keypoints, len(face.points))
         points[:count], visible[:count] = face.points[:count], face.visible[:count]
-        missing = placeholders(points)
+        missing = placeholders(points + self.source.first_pixel)
         points[missing], visible[missing] = np.nan, False
         self.placeholders[int(missing.sum())] += 1
         if np.isnan(points).all():

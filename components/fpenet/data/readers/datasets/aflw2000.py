@@ -62,7 +62,7 @@ def read_aflw2000(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     Raises:
         InputError: there is no such file.
     """
-    source.layouts = {NUM_KEYPOINTS: "300-W"}
+    source.layouts, source.first_pixel = {NUM_KEYPOINTS: "300-W"}, 1
     what = "MATLAB file with pt3d_68 or pt2d and Pose_Para"
     for file in source.select(what, is_pose_mat, ".mat", all_levels=True):
         where = source.where(file)

@@ -159,7 +159,7 @@ def _read_mat_labels(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]
         )
     labelled = {file.name.removesuffix("_lm.mat"): file for file in files}
     tree = "data/" if any(root.glob("data/session*")) else ""
-    source.used = files
+    source.used, source.first_pixel = files, 1
     captures: set[str] = set()
     for name, file in labelled.items():
         where = file.relative_to(root).as_posix()

@@ -40,7 +40,7 @@ def read_pts_set(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     Raises:
         InputError: there is no ``.pts`` file.
     """
-    source.layouts = {68: "300-W"}
+    source.layouts, source.first_pixel = {68: "300-W"}, 1
     for file in source.select("*.pts file", Path.is_file, ".pts", all_levels=True):
         where = source.where(file)
         try:
