@@ -21,7 +21,7 @@ from fpenet.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = ("data", "kpi", "model", "deploy", "release", "production")
-BELOW = ("keypoints", "params", "provenance", "core")
+BELOW = ("keypoints", "layouts", "params", "provenance", "core")
 """What every chapter may import."""
 SOURCES = sorted(
     path.relative_to(ROOT)

@@ -1,13 +1,14 @@
-"""Keypoint schemes: regions, mirror partners and eye corners of 68, 80 and 104 points.
+"""Keypoint schemes: regions, mirror partners and eye corners of the K that are known.
 
 Indices are 0-based everywhere except in label files, which are 1-based.
-Source: FPENet model card (68/80/104 layouts); docs/fpenet.md (flip map, KPI regions).
+Source: FPENet model card (68/80/104 layouts); docs/fpenet.md (flip map, KPI regions); ``layouts``.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fpenet.core.errors import InputError
+from fpenet.layouts import COFW_29, FIVE, JD_106, WFLW_98, Layout
 from fpenet.params.scheme import SchemeParams
 
 
@@ -24,6 +25,8 @@ class KeypointScheme:
             centre. None if the scheme has neither pupils nor eyes. 68 points have no pupil
             keypoints; the eye contours are used, as in 300-W.
         of_fpenet: whether the keypoints are the first of the 104 of FPENet's model card.
+        layout: whose order of keypoints it is; empty if that is not known.
+        chin_tip: the tip of the chin, or None.
     """
 
     num_keypoints: int
@@ -33,6 +36,8 @@ class KeypointScheme:
     eye_corners: tuple[int, int] | None
     pupils: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     of_fpenet: bool = False
+    layout: str = ""
+    chin_tip: int | None = None
 
 
 def _span(start: int, stop: int) -> tuple[int, ...]:
@@ -73,7 +78,22 @@ def _scheme(regions: Mapping[str, tuple[int, ...]], flip_map: tuple[int, ...]) -
     groups = _loss_groups(count, regions)
     pupils = (_span(68, 72), _span(72, 76)) if count > 68 else (_span(36, 42), _span(42, 48))
     regions = {"all": _span(0, count), **regions}
-    return KeypointScheme(count, regions, groups, flip_map, (36, 45), pupils, of_fpenet=True)
+    layout = "300-W" if count == 68 else "FPENet"
+    return KeypointScheme(count, regions, groups, flip_map, (36, 45), pupils, True, layout, 8)
+
+
+def _scheme_of(layout: Layout) -> KeypointScheme:
+    count = layout.num_keypoints
+    return KeypointScheme(
+        count,
+        {"all": _span(0, count), **layout.regions},
+        _loss_groups(count, layout.regions),
+        layout.flip_map,
+        layout.eye_corners,
+        layout.pupils,
+        layout=layout.name,
+        chin_tip=layout.chin,
+    )
 
 
 def _loss_groups(count: int, regions: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -128,4 +148,8 @@ SCHEMES: dict[int, KeypointScheme] = {
     68: _scheme(_REGIONS_68, _FLIP_68),
     80: _scheme(_REGIONS_80, _FLIP_80),
     104: _scheme(_REGIONS_104, _FLIP_104),
+    98: _scheme_of(WFLW_98),
+    106: _scheme_of(JD_106),
+    29: _scheme_of(COFW_29),
+    5: _scheme_of(FIVE),
 }

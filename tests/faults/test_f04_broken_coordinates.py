@@ -28,7 +28,6 @@ def rejections(folder: Path, params_with: Callable[..., Params]) -> list[tuple[s
         ((43.0, float("inf")), "coordinate", "record 21: P2y is inf; it must be finite"),
         ((-500.0, 24.0), "far point", "P2 is (-500, 24) px in a 64x64 image"),
         ((1e300, 24.0), "far point", "P2 is (1e+300, 24) px in a 64x64 image"),
-        ((0.0, 0.0), "placeholder", "P2 is (0, 0) px"),
         ((None, 24.0), "coordinate", "record 21: P2: one of P2x and P2y is missing"),
     ],
 )

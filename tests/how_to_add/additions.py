@@ -129,8 +129,8 @@ ADDITIONS = {
         {
             ("keypoints.py", "SCHEMES"): (
                 "",
-                '    5: KeypointScheme(5, {"all": _span(0, 5), "eyes": (0, 1)},'
-                ' {"eyes": (0, 1), "face": (2, 3, 4)}, (1, 0, 2, 4, 3), (0, 1)),\n',
+                '    4: KeypointScheme(4, {"all": _span(0, 4), "eyes": (0, 1)},'
+                ' {"eyes": (0, 1), "face": (2, 3)}, (1, 0, 2, 3), (0, 1)),\n',
             )
         }
     ),

@@ -1,9 +1,11 @@
 """Training on a crop store made here: it learns, and a killed run goes on unchanged."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from fpenet.model.faces import open_faces
 from fpenet.model.losses import coordinate_loss
 from fpenet.model.step import learning_rate, sample_batch, start, take_step
 from fpenet.model.targets import targets_of
-from fpenet.model.train import train_net
+from fpenet.model.train import check_visible_points, train_net
 from fpenet.params import Params, TrainParams
 from tests.dots import NO_FLIPS, losses
 
@@ -81,6 +83,25 @@ def test_the_net_learns_where_the_dot_is(
     assert summary["epochs"] == 25
     _, about = load_net(out_dir)
     assert about.num_keypoints == 1
+
+
+def test_a_set_without_a_point_in_the_loss_is_refused(
+    dots_dir: Path, params_with: Callable[..., Params], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_crops(dots_dir)
+    hidden = np.zeros_like(store.visibility)
+    none = dataclasses.replace(store, visibility=hidden)
+    train = params_with().train
+    with pytest.raises(ValueError, match=r"no point counts in the loss: of 40 labelled points of"):
+        check_visible_points(none, train)
+    assert check_visible_points(none, params_with({"train.mask_hidden": False}).train) == 1.0
+    assert check_visible_points(none, params_with({"train.elt_weight": 1.0}).train) == 0.0
+    assert "0 % of the labelled points count" in caplog.text
+    few = hidden.copy()
+    few[:20] = True  # half of the 40 faces of train
+    caplog.clear()
+    assert check_visible_points(dataclasses.replace(store, visibility=few), train) == 0.5
+    assert caplog.text == ""
 
 
 def test_flips_without_a_flip_map_are_refused(

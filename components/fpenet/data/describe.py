@@ -41,9 +41,9 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
         first = labelled.rejected[0].detail if labelled.rejected else "none is labelled"
         raise InputError(f"{labelled.root}: no usable face in it; the first face: {first}")
     scheme = custom_scheme(labelled.scheme) if labelled.scheme else None
-    faces = labelled_faces(labelled.samples, scheme)
+    faces = labelled_faces(labelled.samples, scheme, labelled.origins)
     visible: Bools = np.stack([sample.visible for sample in labelled.samples])
-    checked = run_checks(labelled.samples, labelled.root, validate, scheme)
+    checked = run_checks(labelled.samples, labelled.root, validate, scheme, labelled.origins)
     drops = Counter(face.reason for face in [*labelled.rejected, *checked.rejected])
     balance = checked.outcomes["balance"].numbers if "balance" in checked.outcomes else {}
     levels = Counter(sample.occlusion_level for sample in labelled.samples)
@@ -62,6 +62,7 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
         },
         "face size": _sizes(faces),
         "keypoints": _keypoints(faces, visible),
+        "warnings": [f"{f.check}: {f.detail}" for f in checked.findings if f.face < 0],
         "by": {
             f"{name}, from {classes['from']}": dict(classes["faces"])
             for name, classes in balance.items()

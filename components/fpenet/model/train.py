@@ -41,6 +41,7 @@ from fpenet.params import TrainParams
 
 LOGGER = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
+_FEW_VISIBLE = 0.5  # share of the labelled points; with fewer in the loss the log says so
 _STEPS_BETWEEN_READS = 50  # of the losses from a GPU; each read synchronises with it
 
 
@@ -57,8 +58,8 @@ def train_net(*, crop_dir: Path, train: TrainParams, out_dir: Path) -> dict[str,
     """Train ``train.net`` on the part ``train``; the error on ``val`` is only recorded.
 
     Raises:
-        InputError: no training face, flips without a flip map, weights for an unknown region, or
-            initial weights that do not match the net.
+        InputError: no training face, no point that counts in the loss, flips without a flip map,
+            weights for an unknown region, or initial weights that do not match the net.
         Diverged: the loss was not finite in more than ``max_skipped_steps`` steps, or in all steps
             of an epoch; the last good checkpoint is kept.
         Resumable: SIGTERM arrived; a checkpoint of the current step was saved.
@@ -77,6 +78,7 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
             f"{len(rows)} training faces are fewer than one batch, train.batch_size"
             f" {train.batch_size}; set it to at most {len(rows)}, or label more faces"
         )
+    check_visible_points(store, train)
     device = device_of(train)
     unlabelled = None if train.unlabelled is None else open_crops(Path(train.unlabelled))
     faces = open_faces(store, device, unlabelled)
@@ -114,6 +116,31 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
                 save_run(training, checkpoint)
         writes = rank() == 0
     return _finish(training, store, train, out_dir) | {"reinitialised": fresh} if writes else {}
+
+
+def check_visible_points(store: CropStore, train: TrainParams) -> float:
+    """The share of the labelled points of part ``train`` that count in the loss; logs under half.
+
+    Raises:
+        InputError: none counts, and there is neither a teacher nor ``elt_weight``.
+    """
+    rows = store.rows("train")
+    labelled = np.isfinite(store.points_crop(rows)).all(axis=-1)
+    counts = labelled & store.visible(rows) if train.mask_hidden else labelled
+    share = float(counts.sum() / max(int(labelled.sum()), 1))
+    if share == 0.0 and train.teacher is None and train.elt_weight == 0.0:
+        raise InputError(
+            f"no point counts in the loss: of {int(labelled.sum())} labelled points of"
+            f" {len(rows)} training faces none is visible, and train.mask_hidden is true; correct"
+            " the flags of the labels, or set train.mask_hidden=false"
+        )
+    if share < _FEW_VISIBLE:
+        LOGGER.warning(
+            "%.0f %% of the labelled points count in the loss: the others are hidden, and"
+            " train.mask_hidden is true",
+            100 * share,
+        )
+    return share
 
 
 def _begin(

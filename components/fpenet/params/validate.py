@@ -12,6 +12,7 @@ CHECK_NAMES = Registered(
         "fpenet.data.checks.labels:LABEL_CHECKS",
         "fpenet.data.checks:COUNT_CHECKS",
         "fpenet.data.checks:SET_CHECKS",
+        "fpenet.data.checks.labelled_set:WHOLE_SET_CHECKS",
     )
 )
 CheckName = Annotated[str, CHECK_NAMES]

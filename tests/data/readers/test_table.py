@@ -101,7 +101,7 @@ def test_a_broken_row_is_named_and_the_others_are_read(tmp_path: Path, row: str,
 @pytest.mark.parametrize(
     ("head", "said"),
     [
-        pytest.param("image,x1,y1", "has no column filename", id="no name"),
+        pytest.param("photo,x1,y1", "has no column filename", id="no name"),
         pytest.param("filename,x1,y1,x1", "two columns are named 'x1'", id="twice"),
         pytest.param("filename,x1,y1,x2", "column x2 without x2 and y2", id="half"),
         pytest.param("filename,x1,y1,box_x", "has box_x; a box is box_x, box_y", id="box"),

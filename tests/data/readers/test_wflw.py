@@ -131,7 +131,8 @@ def test_a_broken_line_is_named_and_the_others_are_read(
 
 
 def test_an_image_outside_the_set_is_refused(tmp_path: Path) -> None:
-    root = write(tmp_path / "set", test=line("../../a.jpg"))
+    root = write(tmp_path / "sets/one", test=line("../../a.jpg"))
+    Image.new("L", (8, 8)).save(tmp_path / "a.jpg")
     (face,) = read_wflw(LabelSource(root))
     assert isinstance(face, UnreadFace)
     assert face.refusal.reason == "image outside"

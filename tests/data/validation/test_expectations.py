@@ -6,11 +6,11 @@ import numpy as np
 from fpenet.data.checks.faces import LabelledFaces, labelled_faces
 from fpenet.data.sample import FaceSample
 from fpenet.data.validation.expectations import (
-    SUITES,
     face_expectations,
     face_table,
     keypoint_table,
 )
+from fpenet.data.validation.point_order import SUITES
 from fpenet.keypoints import SCHEMES, scheme_for
 from fpenet.params import Params, ValidateParams
 
@@ -32,9 +32,10 @@ def faces_of_scheme(count: int) -> LabelledFaces:
     for name, indices in scheme.regions.items():
         if name in places:
             points[list(indices)] = places[name]
-    for left, right in ((36, 45), (77, 79)):
-        if right < count:
-            points[left, 0], points[right, 0] = 20, 80
+    if scheme.eye_corners:
+        points[list(scheme.eye_corners), 0] = 20, 80
+    if "ears" in scheme.regions:
+        points[[77, 79], 0] = 20, 80
     points += (10, 20)
     box = (10.0, 20.0, 100.0, 100.0)
     return labelled_faces(
@@ -55,7 +56,26 @@ def unmet(faces: LabelledFaces, params: ValidateParams) -> list[str]:
 
 
 def test_every_scheme_of_fpenet_has_its_suite() -> None:
-    assert set(SUITES) == {count for count, scheme in SCHEMES.items() if scheme.of_fpenet}
+    of_fpenet = {count for count, scheme in SCHEMES.items() if scheme.of_fpenet}
+    assert of_fpenet <= set(SUITES) <= set(SCHEMES)
+
+
+def test_hidden_points_are_not_asked_for_their_order() -> None:
+    faces = faces_of_scheme(80)
+    faces.points[:, 68:76] += 60  # dummies where the pupils are not
+    visible = np.ones((1, 80), bool)
+    assert face_table(faces, visible)["eyes_to_pupils"][0] > 0.15
+    visible[:, 68:76] = False
+    assert np.isnan(face_table(faces, visible)["eyes_to_pupils"][0])
+
+
+def test_a_set_with_a_scheme_file_has_no_order_of_another_scheme(
+    params_with: Callable[..., Params],
+) -> None:
+    params = params_with().validate_
+    names = [e.settings.get("column") for e in face_expectations(5, [], params)]
+    own = [e.settings.get("column") for e in face_expectations(5, [], params, own_scheme=True)]
+    assert [name for name in names if name not in own] == ["eyes_to_mouth"]
 
 
 def test_a_face_in_order_meets_the_suite_of_its_scheme(params_with: Callable[..., Params]) -> None:

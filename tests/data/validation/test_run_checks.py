@@ -33,9 +33,9 @@ def test_a_face_is_dropped_for_its_first_reason_and_every_finding_is_told(
     given = labelled()
     sifted = run_checks(given.samples, given.root, params_with().validate_)
     (rejected,) = sifted.rejected
-    assert (rejected.face, rejected.reason, rejected.broken) == (20, "placeholder", True)
+    assert (rejected.face, rejected.reason, rejected.broken) == (20, "far point", True)
     found = {one.check: one.severity for one in sifted.findings if one.face == 20}
-    assert list(found) == ["placeholder", "far point", "occluded", "outside face box"]
+    assert list(found) == ["far point", "occluded", "outside face box"]
     assert sifted.kept == list(range(20))
 
 

@@ -48,12 +48,12 @@ def test_the_stage_keeps_the_sound_faces_and_says_why_it_drops_the_others(
         "dataset": "faces",
         "num_keypoints": 5,
         "faces": 22,
-        "kept": 20,
-        "dropped": {"occluded": 1, "placeholder": 1},
-        "broken": 1,
-        "subjects": 10,
-        "images": 20,
-        "found": {"placeholder": 1, "occluded": 1, "balance": 1},
+        "kept": 21,
+        "dropped": {"occluded": 1},
+        "broken": 0,
+        "subjects": 11,
+        "images": 21,
+        "found": {"occluded": 1, "balance": 1, "placeholder": 1, "unknown scheme": 1},
         "passed": True,
         "blocking": [],
     }
@@ -71,7 +71,6 @@ def test_the_stage_keeps_the_sound_faces_and_says_why_it_drops_the_others(
     drops = list(csv.DictReader((out_dir / "drops.csv").read_text().splitlines()))
     assert [(row["image"], row["face"], row["reason"]) for row in drops] == [
         ("images/s020_0.png", "20", "occluded"),
-        ("images/s021_0.png", "21", "placeholder"),
     ]
     pages = sorted((out_dir / "data_docs").rglob("*.html"))
     assert "it has keypoints" in "".join(page.read_text() for page in pages)
@@ -136,13 +135,13 @@ def test_the_report_says_what_each_check_found_and_names_no_face(
 def test_too_many_broken_faces_block_the_run_and_are_named(
     tiny_labels: TinyLabels, validate: Validate
 ) -> None:
-    tiny_labels.add("images/s020_0.png", points=[(0, 0), (43, 24)])
+    tiny_labels.add("images/s020_0.png", points=[(-500, 0), (43, 24)])
     tiny_labels.add("images/s021_0.png", picture=False)
     summary, out_dir = validate(tiny_labels.write())
     assert summary["passed"] is False
     (said,) = summary["blocking"]
     assert said.startswith("2 of 22 faces are broken, more than validate.max_rejected_fraction")
-    assert "1 placeholder (first: images/s020_0.png: P1 is (0, 0) px" in said
+    assert "1 far point (first: images/s020_0.png: P1 is (-500, 0) px" in said
     assert read_table(out_dir / "samples.parquet")[1]["blocking"] == said
     assert "Stops the run: 2 of 22 faces" in (out_dir / "report.html").read_text()
 

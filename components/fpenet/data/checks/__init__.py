@@ -2,7 +2,8 @@
 image_hash, duplicates, balance; CHECKS at the end lists every check.
 
 LABEL_CHECKS test each label separately and run first. The faces that they drop are not used by
-SET_CHECKS, which compare a face with all remaining faces of the set.
+SET_CHECKS, which compare a face with all remaining faces of the set. WHOLE_SET_CHECKS ask whether
+the labels of the set make sense together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from fpenet.data.checks.duplicates import (
 )
 from fpenet.data.checks.faces import LabelledFaces, Outcome
 from fpenet.data.checks.image_hash import ImageHash, Pair
+from fpenet.data.checks.labelled_set import WHOLE_SET_CHECKS
 from fpenet.data.checks.labels import LABEL_CHECKS
 from fpenet.data.checks.shape_outliers import (
     ShapeModel,
@@ -35,7 +37,7 @@ from fpenet.data.checks.shape_outliers import (
 from fpenet.data.checks.window import Grey
 from fpenet.params import ValidateParams
 
-__all__ = ["CHECKS", "KEYPOINT_COUNT", "LABEL_CHECKS", "SET_CHECKS", "CheckInputs", "gather"]
+__all__ = ["CHECKS", "KEYPOINT_COUNT", "LABEL_CHECKS", "SET_CHECKS", "WHOLE_SET_CHECKS"]
 
 T = TypeVar("T")
 
@@ -127,5 +129,6 @@ CHECKS: dict[str, bool] = {
     **{name: check.broken for name, check in LABEL_CHECKS.items()},
     **COUNT_CHECKS,
     **{name: check.broken for name, check in SET_CHECKS.items()},
+    **dict.fromkeys(WHOLE_SET_CHECKS, False),
 }
 """Every check, name -> ``broken``; the first that a face fails is its reason."""

@@ -36,7 +36,12 @@ def yaw_classes(faces: LabelledFaces, shapes: ShapeModel | None) -> tuple[list[s
         angles = np.array([float(value or 0.0) for value in stated])
         return _classes(angles, _YAW_DEG), "labels"
     regions = faces.scheme.regions
-    if shapes is None or faces.own_scheme or not {"nose", "chin"} <= set(regions):
+    if (
+        shapes is None
+        or faces.own_scheme
+        or not {"nose", "chin"} <= set(regions)
+        or len(regions["chin"]) < 3
+    ):
         return None
     jaw, tip = list(regions["chin"]), regions["nose"][_NOSE_TIP]
     across = shapes.points[:, jaw, 0]

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from fpenet.data.readers.labelled_set import Origins
 from fpenet.data.sample import Bools, FaceSample, Floats
 from fpenet.keypoints import KeypointScheme, scheme_for
 from fpenet.params import ValidateParams
@@ -30,6 +31,8 @@ class LabelledFaces:
         occlusion: (N,) level 0-9, NaN where not labelled.
         attributes: name -> value of each face, None where missing.
         own_scheme: the keypoint scheme of the set, if it has one.
+        visibility: (N, K) False where hidden or unlabelled; None: as ``labelled``.
+        origins: where the values of the set came from.
     """
 
     images: Sequence[str]
@@ -40,6 +43,8 @@ class LabelledFaces:
     occlusion: Floats
     attributes: Mapping[str, Sequence[Value]]
     own_scheme: KeypointScheme | None = None
+    visibility: Bools | None = None
+    origins: Origins = field(default_factory=Origins)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -49,6 +54,11 @@ class LabelledFaces:
         """(N, K) whether the point is labelled."""
         labelled: Bools = ~np.isnan(self.points[..., 0])
         return labelled
+
+    @property
+    def visible(self) -> Bools:
+        """(N, K) whether the point is labelled and not hidden."""
+        return self.labelled if self.visibility is None else self.visibility & self.labelled
 
     @cached_property
     def squares(self) -> Floats:
@@ -72,6 +82,7 @@ class LabelledFaces:
             images=[self.images[row] for row in rows],
             subjects=[self.subjects[row] for row in rows],
             points=self.points[rows, :num_keypoints],
+            visibility=(None if self.visibility is None else self.visibility[rows, :num_keypoints]),
             boxes=self.boxes[rows],
             sizes=self.sizes[rows],
             occlusion=self.occlusion[rows],
@@ -90,9 +101,11 @@ class LabelledFaces:
 
 
 def labelled_faces(
-    samples: Sequence[FaceSample], scheme: KeypointScheme | None = None
+    samples: Sequence[FaceSample],
+    scheme: KeypointScheme | None = None,
+    origins: Origins | None = None,
 ) -> LabelledFaces:
-    """The labels of ``samples``, which all have the same K."""
+    """The labels of ``samples``, which all have the same K; ``scheme`` is that of the set."""
     levels = [np.nan if s.occlusion_level is None else s.occlusion_level for s in samples]
     names = {name for sample in samples for name in sample.attributes}
     return LabelledFaces(
@@ -104,6 +117,8 @@ def labelled_faces(
         np.array(levels, float),
         {name: [s.attributes.get(name) for s in samples] for name in sorted(names)},
         scheme,
+        np.stack([s.visible for s in samples]),
+        origins or Origins(),
     )
 
 

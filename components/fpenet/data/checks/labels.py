@@ -18,19 +18,12 @@ SAME = 1e-3
 _ROWS = 4096  # faces per batch
 
 
-def find_placeholders(faces: LabelledFaces, params: ValidateParams) -> Outcome:
-    """Points at exactly (0, 0) or (-1, -1), which stand for "not labelled" in some label files."""
-    x, y = faces.points[..., 0], faces.points[..., 1]
-    placeholder = (x == y) & ((x == 0.0) | (x == -1.0))
-    return _first_point(faces, placeholder, "{point}; leave an unlabelled point out of the labels")
-
-
 def find_far_points(faces: LabelledFaces, params: ValidateParams) -> Outcome:
-    """Points farther than one image size outside the image."""
+    """Visible points farther than one image size outside the image."""
     size = faces.sizes[:, None]
     with np.errstate(invalid="ignore"):
         far = ((faces.points < -FAR * size) | (faces.points > (1 + FAR) * size)).any(axis=2)
-    return _first_point(faces, np.asarray(far), "{point} in a {width:g}x{height:g} image")
+    return _first_point(faces, far & faces.visible, "{point} in a {width:g}x{height:g} image")
 
 
 def _first_point(faces: LabelledFaces, wrong: Bools, text: str) -> Outcome:
@@ -156,7 +149,6 @@ def _fraction_beyond(faces: LabelledFaces, low: Floats, high: Floats) -> Floats:
 
 
 LABEL_CHECKS: dict[str, LabelCheck] = {
-    "placeholder": LabelCheck(find_placeholders),
     "far point": LabelCheck(find_far_points),
     "collapsed": LabelCheck(find_collapsed),
     "coincident points": LabelCheck(find_coincident),

@@ -16,11 +16,19 @@ from pathlib import Path
 from fpenet.core.errors import InputError
 from fpenet.core.progress import report
 from fpenet.data.images import ImageHeader, read_header, turn_of
+from fpenet.data.readers.datasets.aflw2000 import detects_aflw2000, read_aflw2000
+from fpenet.data.readers.datasets.celeba import detects_celeba, read_celeba
+from fpenet.data.readers.datasets.landmark_text import (
+    detects_landmark_text,
+    read_landmark_text,
+)
 from fpenet.data.readers.datasets.multi_pie import detects_multi_pie, read_multi_pie
 from fpenet.data.readers.datasets.wflw import detects_wflw, read_wflw
 from fpenet.data.readers.general.coco import detects_coco, read_coco
+from fpenet.data.readers.general.pixel_table import detects_pixel_table, read_pixel_table
 from fpenet.data.readers.general.pts import detects_pts, read_pts_set
 from fpenet.data.readers.general.table import detects_table, read_table_set
+from fpenet.data.readers.general.yolo_pose import detects_yolo_pose, read_yolo_pose
 from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, LabelledSet, UnreadFace
 from fpenet.data.readers.no_format import name_unread_format
@@ -93,7 +101,7 @@ def read_labels(labels: Path, data: DataParams) -> LabelledSet:
     columns = image_columns(source)
     num_keypoints = keypoints_of(source, faces, data.keypoints)
     maker = SampleMaker(
-        source, data, num_keypoints, columns, pattern, subjects_from=Counter(), boxes_from=Counter()
+        source, data, num_keypoints, columns, pattern, Counter(), Counter(), Counter()
     )
     contested = source.search.contested()
     samples: list[FaceSample] = []
@@ -178,8 +186,17 @@ READERS: dict[str, Reader] = {
     "cvat": Reader(detects_cvat, read_cvat, "CVAT for images (*.xml)"),
     "imglab": Reader(detects_imglab, read_imglab, "dlib's imglab (*.xml)"),
     "sloth": Reader(detects_sloth, read_sloth, "Sloth or TAO labels (*.json, a list)"),
+    "pixel_table": Reader(
+        detects_pixel_table, read_pixel_table, "a table with pixels in a column Image (*.csv)"
+    ),
     "table": Reader(detects_table, read_table_set, "a table with x1 and y1 (*.csv, *.parquet)"),
     "wflw": Reader(detects_wflw, read_wflw, "a WFLW list (list_98pt*.txt)"),
+    "yolo_pose": Reader(detects_yolo_pose, read_yolo_pose, "data.yaml with kpt_shape"),
+    "celeba": Reader(detects_celeba, read_celeba, "a CelebA list (list_landmarks*.txt)"),
+    "aflw2000": Reader(detects_aflw2000, read_aflw2000, "AFLW2000 or 300W-LP (*.mat)"),
     "pts": Reader(detects_pts, read_pts_set, "300-W files (*.pts)"),
+    "landmark_text": Reader(
+        detects_landmark_text, read_landmark_text, "Helen, LaPa or JD-106 (*.txt, a face each)"
+    ),
 }
 """Format -> how it is detected and read, in the order of detection."""

@@ -66,17 +66,20 @@ class ImageSearch:
         self.names[result].add(os.path.normpath(key[0].replace("\\", "/")))
         return result
 
-    def find_named_after(self, label_file: Path) -> str:
+    def find_named_after(self, label_file: Path, beside: Sequence[Path] = ()) -> str:
         """The image with the name of the label file, for formats with one label file an image.
 
         It is beside the label file, else at the same place below the folder of images, else the
-        only one of the set with this name.
+        only one of this name below the nearest folder above the label file that has one.
+
+        Args:
+            beside: further folders, in which it is looked for after that of the label file.
 
         Raises:
             Refusal: none, or several.
         """
         stem = label_file.name.rsplit(".", 1)[0]
-        places = [label_file.parent]
+        places = [label_file.parent, *beside]
         if label_file.is_relative_to(self.folders.labels):
             below = label_file.relative_to(self.folders.labels).parent
             places += [base / below for base in self._image_bases()]
@@ -90,7 +93,7 @@ class ImageSearch:
                 )
             if listed and (image := self._inside(str(place / listed[0]))):
                 return image
-        matches = self._by_stem.get(stem, [])
+        matches = self._nearest_of(self._by_stem.get(stem, []), label_file.parent)
         if len(matches) == 1:
             self.by_ending.add(matches[0])
             return matches[0]
@@ -101,6 +104,16 @@ class ImageSearch:
             "image missing",
             f"{label_file.name}: no image of this name; looked for {looked}{self._near(stem)}",
         )
+
+    def _nearest_of(self, images: Sequence[str], folder: Path) -> Sequence[str]:
+        """Those of ``images`` that are below the nearest folder at or above ``folder``."""
+        for above in (folder, *folder.parents):
+            place = os.path.relpath(above, self.folders.root)
+            if place == "." or place.startswith(".."):
+                return images
+            if near := [image for image in images if image.startswith(f"{place}/")]:
+                return near
+        return images
 
     def contested(self) -> dict[str, Refusal]:
         """The images that were found by the end of a path for two different names."""

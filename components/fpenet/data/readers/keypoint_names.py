@@ -75,5 +75,5 @@ def keypoint_order(
         order = KeypointOrder(list(config), config_name)
     else:
         order = KeypointOrder([], FIRST_USE, is_open=True)
-    source.names_from = order.origin
+    source.names_from, source.keypoint_names = order.origin, order.names
     return order

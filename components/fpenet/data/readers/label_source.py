@@ -1,6 +1,6 @@
 """What a reader gets: the label files of a set, and the search for its images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from fpenet.core.errors import InputError
 from fpenet.data.readers.image_folders import image_folders, walk_folder
 from fpenet.data.readers.image_search import ImageSearch
 from fpenet.data.readers.json_records import read_label_json, read_records
+from fpenet.params.scheme import SchemeParams
 
 LABELS = "labels.json"
 ABOUT = "dataset.json"
@@ -36,6 +37,10 @@ class LabelSource:
         names_from: where the order of named keypoints is from; None: keypoints have numbers.
         visible_from: where the visibility of keypoints is from, if the reader did not take it as it
             is in the labels.
+        keypoint_names: these names, in order; grows while the faces are read.
+        layouts: number of keypoints -> whose order the format has for it.
+        first_pixel: number of the first pixel in the label files, which was subtracted: 0 or 1.
+        own_scheme: the scheme that the label files have, if they have one.
     """
 
     def __init__(
@@ -59,6 +64,10 @@ class LabelSource:
         self.skipped: dict[Path, str] = {}
         self.names_from: str | None = None
         self.visible_from: str | None = None
+        self.keypoint_names: list[str] = []
+        self.layouts: dict[int, str] = {}
+        self.first_pixel = 0
+        self.own_scheme: SchemeParams | None = None
         self._peeks: dict[Path, Any] = {}
 
     @property
@@ -81,6 +90,10 @@ class LabelSource:
         if self.named:
             file = self.folder / self.labels.name
             return [file] if file.suffix.lower() in suffixes else []
+        return self.below(*suffixes)
+
+    def below(self, *suffixes: str) -> list[Path]:
+        """All files of the folder with one of the ``suffixes``, also if a label file is named."""
         return [path for path in self._tree if path.suffix.lower() in suffixes]
 
     def has(self, accepts: Callable[[Path], bool], *suffixes: str) -> bool:
@@ -158,13 +171,16 @@ class LabelSource:
         """
         return self.search.find(name, beside)
 
-    def image_named_after(self, file: Path) -> str:
+    def image_named_after(self, file: Path, beside: Sequence[Path] = ()) -> str:
         """The path below ``root`` of the image with the name of the label file.
+
+        Args:
+            beside: further folders, in which it is looked for after that of the label file.
 
         Raises:
             Refusal: none, or several.
         """
-        return self.search.find_named_after(file)
+        return self.search.find_named_after(file, beside)
 
     def describe_skipped(self) -> str:
         """``; not label files: a.json: not JSON``, or nothing; for messages."""

@@ -65,8 +65,13 @@ class Origins:
         subjects: labels, a column of a CSV, ``data.subject_pattern``, the image, or none.
         face_boxes: labels, or the box around the keypoints.
         visibility: labels, or all visible.
-        scheme: a scheme file, or the number of keypoints; and where the names' order is from.
+        scheme: a scheme file, the format, or the number of keypoints; and where the names' order is
+            from.
         split: labels, the folders of the images, or none.
+        keypoint_names: in label order, where the labels have names.
+        scheme_guessed: whether the scheme is known from the number of keypoints alone.
+        subjects_from_names: whether some subjects are from the names of images.
+        placeholder_points, placeholder_faces: points that stand for "not labelled"; their faces.
     """
 
     format: str = ""
@@ -78,6 +83,11 @@ class Origins:
     visibility: str = ""
     scheme: str = ""
     split: str = ""
+    keypoint_names: tuple[str, ...] = ()
+    scheme_guessed: bool = False
+    subjects_from_names: bool = False
+    placeholder_points: int = 0
+    placeholder_faces: int = 0
 
 
 @dataclass(frozen=True, slots=True)

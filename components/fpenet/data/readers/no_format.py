@@ -83,7 +83,21 @@ _NAMES: dict[tuple[str, ...], Callable[[LabelSource, Path], str | None]] = {
     (".ndjson", ".jsonl"): _lines_name,
     (".xml",): _xml_name,
     (".txt",): _text_name,
-    (".tfrecord", ".tfrecords", ".record"): lambda source, file: "a TFRecord",
-    (".mdb",): lambda source, file: "an LMDB database",
+    **{
+        (suffix,): lambda source, file, name=name: name
+        for name, suffixes in {
+            "an Excel workbook (save the sheet as CSV)": (".xlsx", ".xls"),
+            "an OpenDocument sheet (save it as CSV)": (".ods",),
+            "a NumPy file": (".npy", ".npz"),
+            "a Python pickle (never opened)": (".pkl", ".pickle"),
+            "an HDF5 file": (".h5", ".hdf5"),
+            "a MATLAB file of another kind than Multi-PIE's, AFLW2000's and 300W-LP's": (".mat",),
+            "a TFRecord": (".tfrecord", ".tfrecords", ".record"),
+            "an LMDB database": (".mdb",),
+            "a database": (".db", ".sqlite"),
+            "a RecordIO file": (".rec",),
+        }.items()
+        for suffix in suffixes
+    },
 }
 """Suffixes -> what names a file's format."""

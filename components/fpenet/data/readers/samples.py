@@ -1,4 +1,8 @@
-"""From the faces of a reader to the samples of a set: K, subjects, attributes, boxes, origins."""
+"""From the faces of a reader to the samples of a set: K, subjects, attributes, boxes, origins.
+
+Points that stand for "not labelled" in some sets become unlabelled: (0, 0), (-1, -1) and every
+whole negative number with x = y, such as (-99, -99), as the label files have them.
+"""
 
 import re
 from collections import Counter
@@ -13,9 +17,21 @@ from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, Origins, UnreadFace
 from fpenet.data.readers.sidecar import Attributes
 from fpenet.data.rejected import Refusal
-from fpenet.data.sample import FaceSample, keypoints_box
+from fpenet.data.sample import Bools, FaceSample, Floats, keypoints_box
 from fpenet.params import DataParams
 from fpenet.params.scheme import SchemeParams
+
+
+def placeholders(points: Floats) -> Bools:
+    """(K,) whether a point (K, 2), as the label file has it, stands for "not labelled".
+
+    >>> placeholders(np.array([[0, 0], [-1, -1], [-99, -99], [-3, -2], [5, 5], [-0.5, -0.5]]))
+    array([ True,  True,  True, False, False, False])
+    """
+    x, y = points[:, 0], points[:, 1]
+    with np.errstate(invalid="ignore"):
+        found: Bools = (x == y) & (x <= 0.0) & (x == np.round(x)) & (x > -1e5)
+    return found
 
 
 def subject_pattern(text: str) -> re.Pattern[str]:
@@ -59,6 +75,9 @@ def keypoints_of(
     return expected
 
 
+_FROM_NAME = "image name (data.subject_pattern)"
+
+
 @dataclass(frozen=True, slots=True)
 class SampleMaker:
     """Makes the samples of one set.
@@ -66,6 +85,7 @@ class SampleMaker:
     Attributes:
         columns: image as written -> column -> value; see ``image_columns``.
         subjects_from, boxes_from: where these came from -> number of faces; filled while used.
+        placeholders: number of points taken as unlabelled -> number of faces; filled while used.
     """
 
     source: LabelSource
@@ -75,6 +95,7 @@ class SampleMaker:
     pattern: re.Pattern[str]
     subjects_from: Counter[str]
     boxes_from: Counter[str]
+    placeholders: Counter[int]
 
     def make(self, face: LabelledFace, size: tuple[int, int], turn: bool | None) -> FaceSample:
         """The sample of a face in an image of ``size`` (width, height); ``turn`` as in FaceSample.
@@ -86,6 +107,9 @@ class SampleMaker:
         visible = np.zeros(self.num_keypoints, bool)
         count = min(self.num_keypoints, len(face.points))
         points[:count], visible[:count] = face.points[:count], face.visible[:count]
+        missing = placeholders(points + self.source.first_pixel)
+        points[missing], visible[missing] = np.nan, False
+        self.placeholders[int(missing.sum())] += 1
         if np.isnan(points).all():
             detail = f"none among the first {self.num_keypoints}"
             raise Refusal("no keypoints", detail, broken=False)
@@ -123,7 +147,7 @@ class SampleMaker:
         if self.data.subject_per_image:
             return face.image, "one per image (data.subject_per_image)"
         if match := self.pattern.search(face.image.rsplit("/", 1)[-1]):
-            return match["subject"], "image name (data.subject_pattern)"
+            return match["subject"], _FROM_NAME
         return None, "none"
 
 
@@ -140,7 +164,13 @@ def origins_of(
     images = {sample.image for sample in samples}
     found = Counter("end of the path" if i in search.by_ending else "as written" for i in images)
     hides = any(bool((~s.visible & ~np.isnan(s.points[:, 0])).any()) for s in samples)
-    from_file = f"{scheme_name}: {scheme.name}" if scheme and scheme_name else None
+    count, named_by = maker.num_keypoints, scheme_name or "the label files"
+    layout = source.layouts.get(count)
+    known = f"{named_by}: {scheme.name}" if scheme else layout and f"{format_name}: {layout}"
+    if scheme:
+        keypoint_names = tuple(keypoint.name for keypoint in scheme.keypoints)
+    else:
+        keypoint_names = tuple(source.keypoint_names)
     names = f"; order of the names: {source.names_from}" if source.names_from else ""
     return Origins(
         format=format_name,
@@ -156,8 +186,13 @@ def origins_of(
         face_boxes=_shares(maker.boxes_from),
         visibility=source.visible_from
         or ("labels" if hides else "all visible: the labels hide no keypoint"),
-        scheme=(from_file or f"number of keypoints ({maker.num_keypoints})") + names,
+        scheme=(known or f"number of keypoints ({count})") + names,
         split=split,
+        keypoint_names=keypoint_names,
+        scheme_guessed=not known,
+        subjects_from_names=maker.subjects_from[_FROM_NAME] > 0,
+        placeholder_points=sum(n * faces for n, faces in maker.placeholders.items()),
+        placeholder_faces=sum(faces for n, faces in maker.placeholders.items() if n),
     )
 
 

@@ -49,14 +49,15 @@ def scheme_file(source: LabelSource) -> Path | None:
 
 
 def own_scheme(source: LabelSource, num_keypoints: int) -> SchemeParams | None:
-    """The scheme of the set's scheme file, or None where there is no such file.
+    """The scheme of the set's scheme file, else of its label files, or None where it has none.
 
     Raises:
         InputError: the file is no scheme, or one of another number of keypoints.
     """
     path = scheme_file(source)
     if path is None:
-        return None
+        scheme = source.own_scheme
+        return scheme if scheme and len(scheme.keypoints) == num_keypoints else None
     scheme = read_scheme(path)
     if len(scheme.keypoints) != num_keypoints:
         raise InputError(

@@ -14,6 +14,7 @@ import numpy as np
 from fpenet.data.checks.faces import LabelledFaces
 from fpenet.data.checks.labels import outside_fraction, visible_fraction
 from fpenet.data.sample import Bools, Floats
+from fpenet.data.validation.point_order import orders_of
 from fpenet.params import ValidateParams
 
 if TYPE_CHECKING:
@@ -37,90 +38,6 @@ class Expectation:
     settings: Mapping[str, Any]
     why: str
     blocking: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A rule on the relative position of two groups of keypoints, in face boxes (x right, y down).
-
-    Attributes:
-        column: column of the table of faces: the mean of ``second`` minus that of ``first``.
-        axis: 0 for x, 1 for y; None for the distance.
-        first, second: regions, or single keypoints.
-    """
-
-    column: str
-    axis: int | None
-    first: str | int
-    second: str | int
-    limit: Mapping[str, float]
-    why: str
-
-
-_ORDER_68 = (
-    Order(
-        "eye_span",
-        0,
-        36,
-        45,
-        {"min_value": -0.25},
-        "order of the points: 37 is left of 46 in the image",
-    ),
-    Order(
-        "eyes_to_mouth",
-        1,
-        "eyes",
-        "mouth",
-        {"min_value": 0.0},
-        "order of the points: the eyes are above the mouth",
-    ),
-    Order(
-        "eyebrows_to_eyes",
-        1,
-        "eyebrows",
-        "eyes",
-        {"min_value": -0.1},
-        "order of the points: the eyebrows are above the eyes",
-    ),
-    Order(
-        "mouth_to_chin",
-        1,
-        "mouth",
-        8,
-        {"min_value": -0.1},
-        "order of the points: 9, the chin, is below the mouth",
-    ),
-)
-_ORDER_80 = (
-    *_ORDER_68,
-    Order(
-        "eyes_to_pupils",
-        None,
-        "eyes",
-        "pupils",
-        {"max_value": 0.15},
-        "order of the points: 69-76 are the pupils",
-    ),
-    Order(
-        "ear_span",
-        0,
-        77,
-        79,
-        {"min_value": -0.25},
-        "order of the points: 77-78 are the ear on the left of the image",
-    ),
-)
-_ORDER_104 = (
-    *_ORDER_80,
-    Order(
-        "eyes_to_contours",
-        None,
-        "eyes",
-        "eye_contours",
-        {"max_value": 0.15},
-        "order of the points: 81-104 are around the eyes",
-    ),
-)
 
 
 def face_table(
@@ -148,8 +65,8 @@ def face_table(
         "labelled_points": faces.labelled.sum(axis=1),
         "visible_points": visible.sum(axis=1),
     }
-    for order in SUITES.get(faces.points.shape[1], ()):
-        difference = _centre(faces, order.second) - _centre(faces, order.first)
+    for order in orders_of(faces.points.shape[1], faces.own_scheme is not None):
+        difference = _centre(faces, visible, order.second) - _centre(faces, visible, order.first)
         columns[order.column] = (
             np.linalg.norm(difference, axis=1) if order.axis is None else difference[:, order.axis]
         )
@@ -163,10 +80,11 @@ def column_of(check: str) -> str:
     return "score_" + check.replace(" ", "_")
 
 
-def _centre(faces: LabelledFaces, group: str | int) -> Floats:
-    """(N, 2) mean of a region, or one keypoint, in face boxes; NaN where unlabelled."""
+def _centre(faces: LabelledFaces, visible: Bools, group: str | int) -> Floats:
+    """(N, 2) mean of the visible points of a region, or one keypoint, in face boxes; else NaN."""
     region = list(faces.scheme.regions[group]) if isinstance(group, str) else [group]
-    points, labelled = faces.points[:, region], faces.labelled[:, region]
+    points = faces.points[:, region]
+    labelled = faces.labelled[:, region] & visible[:, region]
     total = np.where(labelled[..., None], points, 0.0).sum(axis=1)
     count = labelled.sum(axis=1, keepdims=True)
     middle = np.where(count > 0, total / np.maximum(count, 1), np.nan)
@@ -199,12 +117,16 @@ def keypoint_table(faces: LabelledFaces) -> "pd.DataFrame":
 
 
 def face_expectations(
-    num_keypoints: int, scored: Sequence[str], params: ValidateParams
+    num_keypoints: int,
+    scored: Sequence[str],
+    params: ValidateParams,
+    own_scheme: bool = False,
 ) -> list[Expectation]:
     """The expectations on the table of faces.
 
     Args:
         scored: the checks whose scores are columns.
+        own_scheme: whether the set has a scheme file.
     """
     most = 1.0 - params.max_rejected_fraction
     expected = [
@@ -246,7 +168,7 @@ def face_expectations(
     ]
     expected += [
         Expectation(_BETWEEN, {"column": order.column, **order.limit, "mostly": most}, order.why)
-        for order in SUITES.get(num_keypoints, ())
+        for order in orders_of(num_keypoints, own_scheme)
     ]
     expected += [
         Expectation(
@@ -275,7 +197,3 @@ def keypoint_expectations(num_keypoints: int) -> list[Expectation]:
         Expectation(_BETWEEN, {"column": "mean_x", "min_value": -0.5, "max_value": 1.5}, on_face),
         Expectation(_BETWEEN, {"column": "mean_y", "min_value": -0.5, "max_value": 1.5}, on_face),
     ]
-
-
-SUITES: dict[int, tuple[Order, ...]] = {68: _ORDER_68, 80: _ORDER_80, 104: _ORDER_104}
-"""K -> additional expectations of its scheme."""

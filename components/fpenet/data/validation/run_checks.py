@@ -23,8 +23,10 @@ from fpenet.data.checks import CHECKS, KEYPOINT_COUNT, LABEL_CHECKS, SET_CHECKS,
 from fpenet.data.checks.duplicates import find_stray_counts
 from fpenet.data.checks.faces import Indices, LabelledFaces, Outcome, labelled_faces
 from fpenet.data.checks.image_hash import ImageHash, Pair, image_hash
+from fpenet.data.checks.labelled_set import check_whole_set
 from fpenet.data.checks.window import WINDOW_PX, Grey, window
 from fpenet.data.images import read_image
+from fpenet.data.readers.labelled_set import Origins
 from fpenet.data.rejected import Refusal, Rejected
 from fpenet.data.sample import FaceSample, Floats
 from fpenet.keypoints import KeypointScheme
@@ -79,17 +81,19 @@ def run_checks(
     root: Path,
     params: ValidateParams,
     scheme: KeypointScheme | None = None,
+    origins: Origins | None = None,
 ) -> CheckedLabels:
     """Check every face.
 
     Args:
         root: folder of the images.
         scheme: the custom scheme of the set, if it has one.
+        origins: where the values of the set came from.
 
     Raises:
         InputError: there is no face to check, or no check ran.
     """
-    faces = labelled_faces(samples, scheme)
+    faces = labelled_faces(samples, scheme, origins)
     turns = {sample.image: sample.turn for sample in samples}
     return run_face_checks(faces, params, lambda faces: image_features(root, faces, params, turns))
 
@@ -148,6 +152,8 @@ def run_face_checks(
     inputs = check_inputs(remaining, digests, hashes, windows if features else None, params)
     for name, set_check in SET_CHECKS.items():
         record.add(name, set_check.find(inputs, params), rows)
+    for name, outcome in check_whole_set(remaining).items():
+        record.add(name, outcome, rows)
     return record.checked(faces, num_keypoints, inputs.shared[1], len(hashes))
 
 

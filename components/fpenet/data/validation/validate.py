@@ -15,8 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fpenet.core.errors import InputError
 from fpenet.core.records import encode
 from fpenet.data.checks.faces import labelled_faces
@@ -33,7 +31,7 @@ from fpenet.data.validation.expectations import (
 from fpenet.data.validation.report import render_report
 from fpenet.data.validation.run_checks import CheckedLabels, kept_samples, run_checks
 from fpenet.data.validation.validation_report import VALIDATION, CheckSummary, ValidationReport
-from fpenet.keypoints import custom_scheme
+from fpenet.keypoints import KeypointScheme, custom_scheme
 from fpenet.params import DataParams, ValidateParams
 
 
@@ -50,7 +48,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
     with suite_process() as process:
         labelled = read_labels(Path(data.labels), data)
         scheme = custom_scheme(labelled.scheme) if labelled.scheme else None
-        checked = run_checks(labelled.samples, labelled.root, validate, scheme)
+        checked = run_checks(labelled.samples, labelled.root, validate, scheme, labelled.origins)
         rejected = _all_rejected(labelled, checked)
         faces = len(labelled.samples) + len(labelled.rejected)
         dropped = dict(Counter(face.reason for face in rejected).most_common())
@@ -61,7 +59,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
                 f" {_first_of_each(rejected)}"
             )
         kept = kept_samples(labelled.samples, checked)
-        suites = process.evaluate(suites_of(kept, checked, validate), out_dir / "data_docs")
+        suites = process.evaluate(suites_of(kept, checked, validate, scheme), out_dir / "data_docs")
     broken = find_too_broken(faces, rejected, validate.max_rejected_fraction)
     blocking = [
         *([broken] if broken else []),
@@ -115,15 +113,21 @@ def _scheme_of(labelled: LabelledSet, num_keypoints: int) -> str:
 
 
 def suites_of(
-    kept: Sequence[FaceSample], checked: CheckedLabels, validate: ValidateParams
+    kept: Sequence[FaceSample],
+    checked: CheckedLabels,
+    validate: ValidateParams,
+    scheme: KeypointScheme | None = None,
 ) -> Suites:
     """The suites of the set's keypoint scheme, with the tables of the kept faces."""
-    faces, visible = labelled_faces(kept), np.stack([sample.visible for sample in kept])
+    faces = labelled_faces(kept, scheme)
     scores = {name: score[checked.kept] for name, score in checked.scores.items()}
-    table, keypoints = face_table(faces, visible, scores), keypoint_table(faces)
+    table, keypoints = face_table(faces, faces.visible, scores), keypoint_table(faces)
     count = checked.num_keypoints
     return {
-        f"faces-{count}": (table, face_expectations(count, list(scores), validate)),
+        f"faces-{count}": (
+            table,
+            face_expectations(count, list(scores), validate, scheme is not None),
+        ),
         f"keypoints-{count}": (keypoints, keypoint_expectations(count)),
     }
 

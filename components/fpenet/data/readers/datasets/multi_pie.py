@@ -135,6 +135,7 @@ def read_multi_pie(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     """
     has_json = source.named or (source.folder / LABELS).is_file()
     subjects = read_subjects(source.folder)
+    source.layouts = {68: "300-W"}
     for face in read_sloth(source) if has_json else _read_mat_labels(source):
         if isinstance(face, UnreadFace):
             yield face
@@ -158,7 +159,7 @@ def _read_mat_labels(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]
         )
     labelled = {file.name.removesuffix("_lm.mat"): file for file in files}
     tree = "data/" if any(root.glob("data/session*")) else ""
-    source.used = files
+    source.used, source.first_pixel = files, 1
     captures: set[str] = set()
     for name, file in labelled.items():
         where = file.relative_to(root).as_posix()

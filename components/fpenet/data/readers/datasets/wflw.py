@@ -1,9 +1,10 @@
 """Reader of WFLW: text lists of 98 keypoints, one line for each face; images in ``WFLW_images/``.
 
 A line has 98 pairs x y, the rectangle of the face (x1 y1 x2 y2), six attributes of 0 or 1, and the
-image; an older list has neither rectangle nor attributes. If both the train and the test list are
-read, they are the parts ``train`` and ``kpi`` of the split. Source: Wu et al., Look at Boundary
-(2018).
+image; an older list has neither rectangle nor attributes. If train and test lists are read, they
+are the parts ``train`` and ``kpi`` of the split. Lists with rectangles are read first; a face of
+another list of the same part is skipped, because the test list and its subsets by attribute repeat
+it. Source: Wu et al., Look at Boundary (2018).
 """
 
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ _ATTRIBUTES = {
     "occlusion": ("none", "some"),
     "blur": ("clear", "blurred"),
 }
-_PARTS = {"train": "train", "test": "kpi"}
+_PARTS = {"_train": "train", "_test": "kpi"}
 _COORDINATES = 2 * NUM_KEYPOINTS
 _LENGTHS = (_COORDINATES, _COORDINATES + 4 + len(_ATTRIBUTES))
 
@@ -72,8 +73,12 @@ def read_wflw(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     """
     what = f"WFLW list (list_98pt*.txt, {' or '.join(map(str, _LENGTHS))} values before the image)"
     lists = source.select(what, partial(is_wflw, source), ".txt", all_levels=True)
-    for file in lists:
-        part = next((_PARTS[word] for word in _PARTS if file.stem.endswith(word)), None)
+    source.layouts = {NUM_KEYPOINTS: "WFLW", 68: "300-W"}
+    parts = {file: next((_PARTS[w] for w in _PARTS if w in file.stem), None) for file in lists}
+    is_divided = len(set(parts.values())) > 1
+    read: set[tuple[str | None, str, bytes]] = set()
+    for file in sorted(lists, key=lambda file: "rect_attr" not in file.name):
+        part, repeated = parts[file], 0
         with file.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, start=1):
                 values = line.split()
@@ -86,11 +91,17 @@ def read_wflw(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
                 except Refusal as refusal:
                     yield UnreadFace(short_value(values[-1]).strip("'"), where, refusal)
                     continue
-                if part and len(lists) > 1:
+                if (face := (part, image, points.tobytes())) in read:
+                    repeated += 1
+                    continue
+                read.add(face)
+                if part and is_divided:
                     about["split"] = part
                 points = points[list(TO_68)] if source.keypoints == 68 else points
                 visible = np.ones(len(points), np.bool_)
                 yield LabelledFace(image, where, points, visible, box, attributes=about)
+        if repeated:
+            source.skipped[file] = f"{repeated} of its faces are in lists that were read before"
 
 
 def _face(values: list[str]) -> tuple[Floats, Box | None, dict[str, str | float]]:

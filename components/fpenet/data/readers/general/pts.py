@@ -1,5 +1,10 @@
 """Reader and writer of 300-W ``.pts`` files: one text file with one face for each image.
 
+Read are also: other headers before ``{``, comments, ``{`` on the line of the header, text after
+``}``, commas between x and y, line ends of every system. A folder ``annot``, as in 300-VW, belongs
+to the folder above it, which is a video of one person: its name is the subject and the sequence,
+the number of the file is the frame.
+
 Source: annotations of the 300-W challenge (iBUG). MATLAB numbers pixels from 1: 1 is subtracted
 from both coordinates when reading and added when writing. The format has no flags, boxes or
 subjects.
@@ -35,14 +40,25 @@ def read_pts_set(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     Raises:
         InputError: there is no ``.pts`` file.
     """
+    source.layouts, source.first_pixel = {68: "300-W"}, 1
     for file in source.select("*.pts file", Path.is_file, ".pts", all_levels=True):
         where = source.where(file)
         try:
             image = source.image_named_after(file)
             points = read_pts(file)
-            yield LabelledFace(image, where, points, np.ones(len(points), np.bool_))
+            subject, about = _video_of(file)
+            visible = np.ones(len(points), np.bool_)
+            yield LabelledFace(image, where, points, visible, subject=subject, attributes=about)
         except Refusal as refusal:
             yield UnreadFace(where, where, refusal)
+
+
+def _video_of(file: Path) -> tuple[str | None, dict[str, str | float]]:
+    """Subject, and attributes sequence and frame, of a file of 300-VW; nothing of another."""
+    if file.parent.name.lower() != "annot" or not file.stem.isdecimal():
+        return None, {}
+    person = file.parent.parent.name
+    return person, {"sequence": person, "frame": float(file.stem)}
 
 
 def read_pts(path: Path) -> Floats:
@@ -57,14 +73,15 @@ def read_pts(path: Path) -> Floats:
         lines = path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise Refusal("label", f"{path.name}: not UTF-8 at byte {error.start}") from None
-    lines = [line.strip() for line in lines if line.strip()]
-    if "{" not in lines or lines[-1] != "}":
+    text = "\n".join(line for line in lines if not line.lstrip().startswith(("#", "//")))
+    head, brace, rest = text.partition("{")
+    body, end, _ = rest.partition("}")
+    if not (brace and end):
         raise Refusal("label", f"{path.name}: has no points between {{ and }}")
-    start = lines.index("{")
-    header = dict(line.split(":", 1) for line in lines[:start] if ":" in line)
-    count = header.get("n_points", "").strip()
-    rows = [line.split() for line in lines[start + 1 : -1]]
-    if not (count.isascii() and count.isdigit() and int(count[:9]) == len(rows)):
+    header = dict(line.split(":", 1) for line in head.splitlines() if ":" in line)
+    count = {key.strip().lower(): value.strip() for key, value in header.items()}.get("n_points")
+    rows = [line.replace(",", " ").split() for line in body.splitlines() if line.strip()]
+    if count is not None and not (count.isdecimal() and int(count[:9]) == len(rows)):
         raise Refusal(
             "label", f"{path.name}: n_points is {short_value(count)}, but {len(rows)} follow"
         )

@@ -4,14 +4,14 @@ Columns: ``filename``; ``x<k>`` and ``y<k>`` in image pixels, numbered from 1, o
 ``x0`` (an underscore before the number is allowed); optional: ``occluded<k>``, ``box_x``,
 ``box_y``, ``box_width``, ``box_height``, ``occlusion_level`` and ``subject``. Each further column
 is an attribute; it is numeric if each of its values is a number (``05`` is a name, not a number). A
-keypoint with empty cells is unlabelled. ``data.columns`` maps other names.
+keypoint with empty cells is unlabelled. ``data.columns`` maps other names and numbers of columns.
+Keypoints with words, ``nose_x`` and ``nose_y``, are read in the order of the set's scheme file,
+else of the columns; see ``table_columns``.
 """
 
 import csv
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,49 +22,45 @@ import pyarrow.parquet as pq
 
 from fpenet.core.errors import InputError
 from fpenet.data.readers.delimited import open_table
+from fpenet.data.readers.general.table_columns import (
+    BOX,
+    Columns,
+    by_number,
+    columns_of,
+    describe_columns,
+    keypoint_words,
+    numbered_names,
+    our_names,
+)
+from fpenet.data.readers.image_names import is_image
 from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import (
-    MAX_POINTS,
     Box,
     LabelledFace,
     UnreadFace,
     finite_number,
     short_value,
 )
-from fpenet.data.readers.sidecar import COLUMN, KEYPOINT_COLUMN, is_number
+from fpenet.data.readers.sidecar import KEYPOINT_COLUMN, is_number
 from fpenet.data.rejected import Refusal
 from fpenet.data.sample import Bools, FaceSample, Floats
 
 LABELS = "labels.csv"
 SUFFIXES = (".csv", ".tsv", ".parquet")
-_BOX = ("box_x", "box_y", "box_width", "box_height")
-_RESERVED = {"filename", "occlusion_level", "subject", *_BOX}
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _BATCH = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The columns of a table by their content.
-
-    Attributes:
-        coordinates: 0-based keypoint -> the names of its x and y columns.
-        hidden: 0-based keypoint -> the name of its ``occluded`` column.
-        attributes: the columns with attributes.
-    """
-
-    coordinates: Mapping[int, tuple[str, str]]
-    hidden: Mapping[int, str]
-    attributes: tuple[str, ...]
 
 
 def is_table(source: LabelSource, file: Path) -> bool:
     """Whether the file has columns of keypoints.
 
     Raises:
-        InputError: not a CSV or Parquet file.
+        InputError: not a CSV or Parquet file, or one of other columns, which the message names.
     """
-    return any(map(KEYPOINT_COLUMN.fullmatch, _names(source, file)))
+    names = _names(source, file)
+    if any(map(KEYPOINT_COLUMN.fullmatch, names)) or keypoint_words(names):
+        return True
+    raise InputError(f"{file}: {describe_columns(names)}")
 
 
 def detects_table(source: LabelSource) -> bool:
@@ -95,7 +91,7 @@ def read_table_set(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
         InputError: there is no table, or its columns cannot be used.
     """
     file = find_table(source)
-    columns = columns_of(file, _names(source, file))
+    columns = columns_of(file, numbered_names(source, _names(source, file)))
     numbers = _number_columns(source, file, columns) if _is_text(file) else set()
     for number, row in enumerate(_rows(source, file), start=1):
         where = f"{source.where(file)}, row {number}"
@@ -113,43 +109,6 @@ def read_table_set(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
             yield UnreadFace(str(row.get("filename")), where, refusal)
 
 
-def columns_of(file: Path, names: Sequence[str]) -> Columns:
-    """The columns ``names`` by their content.
-
-    Raises:
-        InputError: a column is missing, repeated or not valid; the message names file and column.
-    """
-    if "filename" not in names:
-        raise InputError(f"{file}: has no column filename")
-    if len(set(names)) != len(names):
-        repeated = next(name for name in names if list(names).count(name) > 1)
-        raise InputError(f"{file}: two columns are named {repeated!r}")
-    columns: dict[tuple[str, int], str] = {}
-    attributes = []
-    for name in names:
-        if match := KEYPOINT_COLUMN.fullmatch(name):
-            columns[match[1], int(match[2])] = name
-        elif name not in _RESERVED:
-            if not COLUMN.fullmatch(name):
-                raise InputError(f"{file}: column {name!r}; a name is letters, digits and _")
-            attributes.append(name)
-    first = 0 if ("x", 0) in columns else 1
-    numbers = sorted(number for axis, number in columns if axis == "x")
-    if not numbers or numbers[-1] - first >= MAX_POINTS:
-        raise InputError(f"{file}: needs the columns x1 and y1, and at most {MAX_POINTS} of them")
-    for axis, number in columns:
-        if ("x", number) not in columns or ("y", number) not in columns:
-            raise InputError(f"{file}: column {axis}{number} without x{number} and y{number}")
-    box = [name for name in _BOX if name in names]
-    if box and len(box) != len(_BOX):
-        raise InputError(f"{file}: has {', '.join(box)}; a box is {', '.join(_BOX)}")
-    coordinates = {
-        number - first: (columns["x", number], columns["y", number]) for number in numbers
-    }
-    hidden = {n - first: name for (axis, n), name in columns.items() if axis == "occluded"}
-    return Columns(coordinates, hidden, tuple(attributes))
-
-
 def _is_text(file: Path) -> bool:
     return file.suffix.lower() != ".parquet"
 
@@ -163,27 +122,24 @@ def _names(source: LabelSource, file: Path) -> list[str]:
             names = list(pq.read_schema(file).names)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file}: not Parquet: {error}") from None
-    return [_our_name(name, source.columns) for name in names]
+    return our_names(names, source.columns)
 
 
-def _our_name(name: str, columns: Mapping[str, str]) -> str:
-    """Our name of a column; ``{k}`` in ``data.columns`` stands for the number of a keypoint.
-
-    >>> _our_name("lm_07_x", {"x{k}": "lm_{k}_x"})
-    'x7'
-    """
-    for ours, theirs in columns.items():
-        pattern = re.escape(theirs).replace(r"\{k\}", r"(\d{1,9})")
-        if match := re.fullmatch(pattern, name):
-            return ours.replace("{k}", str(int(match[1]))) if match.groups() else ours
-    return name
+def _has_names(source: LabelSource, first: Sequence[str]) -> bool:
+    """Whether the first line has names: not where ``data.columns`` has numbers and it names an
+    image."""
+    if not by_number(source.columns):
+        return True
+    names = our_names(first, source.columns)
+    return not ("filename" in names and is_image(first[names.index("filename")]))
 
 
 def _rows(source: LabelSource, file: Path) -> Iterator[Mapping[str, Any]]:
     """Column -> value of each row; text from a CSV."""
-    names = _names(source, file)
+    names = numbered_names(source, _names(source, file))
     if _is_text(file):
-        for _, cells in open_table(file).rows():
+        table = open_table(file)
+        for _, cells in table.rows(_has_names(source, table.names)):
             yield dict(zip(names, cells, strict=True))
         return
     with pq.ParquetFile(file) as table:
@@ -234,10 +190,10 @@ def _points(row: Mapping[str, Any], columns: Columns) -> tuple[Floats, Bools]:
 
 
 def _box(row: Mapping[str, Any]) -> Box | None:
-    values = [row.get(name) for name in _BOX]
+    values = [row.get(name) for name in BOX]
     if all(map(_is_empty, values)):
         return None
-    x, y, width, height = map(finite_number, _BOX, values)
+    x, y, width, height = map(finite_number, BOX, values)
     if not (width > 0 and height > 0):
         raise Refusal("face box", f"the box is {width:g}x{height:g} px; it has no area")
     return x, y, width, height
@@ -259,7 +215,7 @@ def write_table_set(samples: Sequence[FaceSample], folder: Path) -> Mapping[int,
     attributes = sorted({name for sample in samples for name in sample.attributes})
     with (folder / LABELS).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["filename", "subject", "occlusion_level", *_BOX, *attributes, *keypoints])
+        writer.writerow(["filename", "subject", "occlusion_level", *BOX, *attributes, *keypoints])
         for sample in samples:
             about = [sample.attributes.get(name, "") for name in attributes]
             level = "" if sample.occlusion_level is None else sample.occlusion_level

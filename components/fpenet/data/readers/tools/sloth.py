@@ -56,6 +56,7 @@ def read_sloth(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     Raises:
         InputError: there is no label file, or one is not a JSON list.
     """
+    source.layouts = {68: "300-W", 80: "FPENet", 104: "FPENet"}
     for file in source.select("Sloth or TAO label file", partial(is_sloth, source), ".json"):
         for record in read_records(file):
             where = f"{source.where(file)}, record {record.row}"
