@@ -41,6 +41,8 @@ def test_the_stage_keeps_the_sound_faces_and_says_why_it_drops_the_others(
     tiny_labels.add("images/s021_0.png", points=[(20, 24), (43, 24), (0, 0), (24, 44), (40, 44)])
     summary, out_dir = validate(tiny_labels.write())
     expectations = summary.pop("expectations")
+    origins = summary.pop("origins")
+    assert (origins["format"], origins["placeholder_points"]) == ("sloth", 1)
     assert expectations.keys() == {"faces-5", "keypoints-5"}
     assert expectations["faces-5"] >= 13  # one more for each check with a score
     assert expectations["keypoints-5"] == 5
