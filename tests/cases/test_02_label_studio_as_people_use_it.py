@@ -94,7 +94,7 @@ def test_names_have_the_order_of_first_use_of_the_config_or_of_the_scheme(
     folder = export(tmp_path / "set", *regions)
 
     def columns() -> list[float]:
-        return read(folder).samples[0].points[:, 0].tolist()
+        return [float(x) for x in read(folder).samples[0].points[:, 0]]
 
     assert columns() == [119.5, 99.5, 79.5]
     assert read(folder).origins.scheme.endswith("order of the names: first use")

@@ -101,7 +101,9 @@ def test_names_of_the_category_have_the_order_of_a_scheme(tmp_path: Path, read: 
     names = [{"name": name} for name in ("nose", "chin", "mouth")]
     (folder / "scheme.json").write_text(json.dumps({"name": "three", "keypoints": names}))
     (sample,) = read(folder).samples
-    assert np.array_equal(sample.points, [[30, 40], [np.nan, np.nan], [3, 4]], equal_nan=True)
+    assert np.array_equal(
+        sample.points, np.array([[30, 40], [np.nan, np.nan], [3, 4]]), equal_nan=True
+    )
 
 
 def test_the_folders_of_roboflow_are_the_split(tmp_path: Path, read: Read) -> None:

@@ -56,9 +56,9 @@ def test_labelme_has_a_file_an_image(tmp_path: Path, read: Read) -> None:
     assert find_format(LabelSource(folder)) == "labelme"
     (face,) = read_labelme(LabelSource(folder))
     assert isinstance(face, LabelledFace)
-    assert np.array_equal(face.points, [[10.25, 20], NAN, [30, 40]], equal_nan=True)
+    assert np.array_equal(face.points, np.array([[10.25, 20], NAN, [30, 40]]), equal_nan=True)
     assert face.visible.tolist() == [True, False, False]
-    assert face.face_box == (5, 6, 45, 38)
+    assert face.face_box == pytest.approx((5, 6, 45, 38))
     assert (face.labelled_size, face.shown_upright) == ((64, 48), True)
     assert read(folder).num_keypoints == 3
 
@@ -78,7 +78,7 @@ def test_groups_of_x_anylabeling_are_faces(tmp_path: Path, hidden: dict[str, Any
     assert isinstance(second, LabelledFace)
     assert first.points.tolist() == [[12, 30], [10, 20]]  # in labels.txt nose is before eye
     assert first.visible.tolist() == [False, True]
-    assert first.face_box == (1, 2, 30, 40)
+    assert first.face_box == pytest.approx((1, 2, 30, 40))
     assert second.points.tolist() == [[42, 30]]
     assert second.face_box is None
 

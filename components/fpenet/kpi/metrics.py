@@ -152,7 +152,7 @@ def judged_regions(
     Raises:
         InputError: see ``regions_of``.
     """
-    labelled = np.isfinite(store.points_crop(rows)[:, :, 0]).any(axis=0)
+    labelled = np.asarray(np.isfinite(store.points_crop(rows)[:, :, 0]).any(axis=0))
     regions = regions_of(store.scheme, evaluate)
     return {
         name: [k for k in keypoints if labelled[k]] or keypoints

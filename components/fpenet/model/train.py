@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpenet.core.errors import Diverged, TooFewFaces
+from fpenet.core.errors import Diverged, InputError, TooFewFaces
 from fpenet.core.progress import EpochEnd, notify_epoch, report
 from fpenet.core.records import encode
 from fpenet.core.stopping import deferred_sigterm

@@ -26,7 +26,9 @@ class SchemeParams(Section):
     mirror: tuple[tuple[PositiveInt, PositiveInt], ...] | None = None
     """Pairs that a horizontal flip exchanges; a keypoint in no pair is its own mirror partner.
     None: left and right are not known."""
-    regions: dict[Name, Annotated[tuple[PositiveInt, ...], Field(min_length=1)]] = Field({})
+    regions: dict[Name, Annotated[tuple[PositiveInt, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
     eye_corners: tuple[PositiveInt, PositiveInt] | None = None
     """The outer eye corners; errors are divided by their distance. None: divided by the size of the
     face box."""

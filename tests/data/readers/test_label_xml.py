@@ -74,7 +74,7 @@ def test_parts_of_dlib_count_from_0_and_a_box_covers_its_pixels(tmp_path: Path, 
     face, ignored, empty = read_imglab(LabelSource(folder))
     assert isinstance(face, LabelledFace)
     expected = [[10, 6], [np.nan, np.nan], [30, 20]]
-    assert np.array_equal(face.points, expected, equal_nan=True)
+    assert np.array_equal(face.points, np.array(expected), equal_nan=True)
     assert face.face_box == (7.5, 3.5, 40.0, 30.0)  # columns 8 to 47
     assert isinstance(ignored, UnreadFace)
     assert not ignored.refusal.broken
@@ -95,7 +95,7 @@ def test_loose_points_of_cvat_are_grouped_by_boxes(tmp_path: Path) -> None:
     assert first.face_box == (0.5, 1.5, 30.0, 40.0)
     assert (first.subject, first.attributes) == ("ann", {})
     assert (first.labelled_size, first.shown_upright) == ((64, 48), True)
-    assert np.array_equal(second.points, [[np.nan, np.nan], [40, 20]], equal_nan=True)
+    assert np.array_equal(second.points, np.array([[np.nan, np.nan], [40, 20]]), equal_nan=True)
     assert second.where == "labels.xml, line 7, face 2"
 
 

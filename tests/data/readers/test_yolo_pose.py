@@ -37,7 +37,7 @@ def test_fractions_become_pixels_and_flags_visibility(
     first, second = read_labels(root, params_with().data).samples
     assert (first.image, second.image) == ("images/train/a.png", "images/val/b.png")
     assert first.face_box == pytest.approx((60.0, 20.0, 80.0, 60.0))
-    np.testing.assert_allclose(first.points, [[50, 50], [150, 50], [np.nan, np.nan]])
+    np.testing.assert_allclose(first.points, np.array([[50, 50], [150, 50], [np.nan, np.nan]]))
     assert first.visible.tolist() == [True, False, False]
     assert (first.attributes["split"], second.attributes["split"]) == ("train", "val")
 
@@ -53,7 +53,7 @@ def test_without_flags_zero_is_unlabelled(tmp_path: Path) -> None:
     root = write(tmp_path / "set", config, "0 0.5 0.5 0.4 0.6 0.25 0.5 0 0\n")
     first, second = read_yolo_pose(LabelSource(root))
     assert isinstance(first, LabelledFace)
-    np.testing.assert_allclose(first.points, [[50, 50], [np.nan, np.nan]])
+    np.testing.assert_allclose(first.points, np.array([[50, 50], [np.nan, np.nan]]))
     assert isinstance(second, LabelledFace)
     assert second.attributes == {"split": "kpi"}
 

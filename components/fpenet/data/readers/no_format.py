@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ def _text_name(source: LabelSource, file: Path) -> str | None:
     return "YOLO detection (boxes without keypoints)" if is_boxes else None
 
 
+def _suffix_name(name: str, source: LabelSource, file: Path) -> str:
+    return name
+
+
 _JSON_KEYS: dict[str, set[str]] = {
     "VIA 3 (export the project with VIA 2)": {"project", "attribute", "file", "metadata"},
     "Supervisely": {"size", "objects", "tags"},
@@ -78,26 +83,25 @@ _JSON_KEYS: dict[str, set[str]] = {
 }
 """Name -> keys of its JSON object, or of the first object of its list."""
 
+_BY_SUFFIX: dict[str, tuple[str, ...]] = {
+    "an Excel workbook (save the sheet as CSV)": (".xlsx", ".xls"),
+    "an OpenDocument sheet (save it as CSV)": (".ods",),
+    "a NumPy file": (".npy", ".npz"),
+    "a Python pickle (never opened)": (".pkl", ".pickle"),
+    "an HDF5 file": (".h5", ".hdf5"),
+    "a MATLAB file of another kind than Multi-PIE's, AFLW2000's and 300W-LP's": (".mat",),
+    "a TFRecord": (".tfrecord", ".tfrecords", ".record"),
+    "an LMDB database": (".mdb",),
+    "a database": (".db", ".sqlite"),
+    "a RecordIO file": (".rec",),
+}
+"""Name -> suffixes of its files."""
+
 _NAMES: dict[tuple[str, ...], Callable[[LabelSource, Path], str | None]] = {
     (".json",): _json_name,
     (".ndjson", ".jsonl"): _lines_name,
     (".xml",): _xml_name,
     (".txt",): _text_name,
-    **{
-        (suffix,): lambda source, file, name=name: name
-        for name, suffixes in {
-            "an Excel workbook (save the sheet as CSV)": (".xlsx", ".xls"),
-            "an OpenDocument sheet (save it as CSV)": (".ods",),
-            "a NumPy file": (".npy", ".npz"),
-            "a Python pickle (never opened)": (".pkl", ".pickle"),
-            "an HDF5 file": (".h5", ".hdf5"),
-            "a MATLAB file of another kind than Multi-PIE's, AFLW2000's and 300W-LP's": (".mat",),
-            "a TFRecord": (".tfrecord", ".tfrecords", ".record"),
-            "an LMDB database": (".mdb",),
-            "a database": (".db", ".sqlite"),
-            "a RecordIO file": (".rec",),
-        }.items()
-        for suffix in suffixes
-    },
+    **{suffixes: partial(_suffix_name, name) for name, suffixes in _BY_SUFFIX.items()},
 }
 """Suffixes -> what names a file's format."""

@@ -50,8 +50,8 @@ def read_celeba(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     """
     lists = source.select("CelebA list (a number, then names x and y)", is_celeba, ".txt")
     if len(lists) > 1:
-        names = ", ".join(map(source.where, lists))
-        raise InputError(f"data.labels: {source.labels} has several lists, {names}; name one")
+        files = ", ".join(map(source.where, lists))
+        raise InputError(f"data.labels: {source.labels} has several lists, {files}; name one")
     file = lists[0]
     names = landmark_names(file)
     order = keypoint_order(source, names, "the list's columns")

@@ -58,9 +58,11 @@ def our_names(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
     for name, theirs in columns.items():
         if numbered := _NUMBER.fullmatch(theirs):
             first, last = int(numbered[1]), int(numbered[2] or numbered[1])
-            for place, number in enumerate(range(first, min(last, len(ours)) + 1)):
+            for place, column_number in enumerate(range(first, min(last, len(ours)) + 1)):
                 is_points = name == POINTS
-                ours[number - 1] = f"{'xy'[place % 2]}{place // 2 + 1}" if is_points else name
+                ours[column_number - 1] = (
+                    f"{'xy'[place % 2]}{place // 2 + 1}" if is_points else name
+                )
             continue
         pattern = re.escape(theirs).replace(r"\{k\}", r"(\d{1,9})")
         for place, column in enumerate(names):

@@ -16,7 +16,7 @@ import numpy as np
 
 from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import read_yaml
-from fpenet.data.images import image_size
+from fpenet.data.images import read_header
 from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import MAX_POINTS, LabelledFace, UnreadFace, finite_number
 from fpenet.data.rejected import Refusal
@@ -121,7 +121,7 @@ def read_yolo_pose(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
         image, where = source.where(file), source.where(file)
         try:
             image = source.image_named_after(file, _image_folders(file))
-            size = image_size(source.root / image)
+            size = read_header(source.root / image).size
         except Refusal as refusal:
             yield UnreadFace(image, where, refusal)
             continue

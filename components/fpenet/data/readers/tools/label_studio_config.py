@@ -53,7 +53,7 @@ def _read_config(file: Path) -> LabellingConfig:
                 keys.append(tag.get("value", "").removeprefix("$"))
             elif kind in _POINT_LABELS:
                 labels = [child for child in tag.iter() if child.tag.lower() == "label"]
-                names += [label.get("alias") or label.get("value", "") for label in labels]
+                names += [label.get("alias") or label.get("value") or "" for label in labels]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise InputError(f"{file}: label {repeated!r} is repeated; a keypoint has one label")

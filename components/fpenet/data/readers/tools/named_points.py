@@ -87,6 +87,7 @@ def faces_of_points(
     faces: dict[object, tuple[list[NamedPoint], Rectangle | None]] = {}
     for point in points:
         key: object
+        rectangle: Rectangle | None
         if point.group is not None:
             key, rectangle = point.group, by_group.get(point.group)
         elif is_one_face:

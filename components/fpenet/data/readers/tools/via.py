@@ -103,7 +103,8 @@ def _options(value: Any) -> list[str]:
     about = value.get("_via_attributes") if isinstance(value, Mapping) else None
     region = about.get("region") if isinstance(about, Mapping) else None
     for key in _NAMES if isinstance(region, Mapping) else ():
-        options = region[key].get("options") if isinstance(region.get(key), Mapping) else None
+        attribute = region.get(key) if region else None
+        options = attribute.get("options") if isinstance(attribute, Mapping) else None
         if isinstance(options, Mapping) and options:
             return [str(name) for name in options]
     return []
