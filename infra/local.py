@@ -36,7 +36,7 @@ from infra.services import (
 )
 
 DEPLOY_SECONDS = 300.0
-POOLS: dict[str, str | None] = {"worker": POOL, "watcher": None}
+POOLS: dict[str, str | None] = {"watcher": None, "worker": POOL}
 """Service that runs flows -> the work pool of its runs; the watcher's have none."""
 CONTINUES = " Start the run again; it reuses the finished stages in work/."
 
