@@ -106,7 +106,7 @@ def test_slices_that_got_worse_are_listed_the_worst_first(stage_folders: Folders
         "| expression smile | crop_px/all | cpu/fp32 | 2 | 2.1 | +5.0% [+1.0%, +9.0%] |",
     ]
     none_worse = stage_folders("none", verdict=compared(same))
-    assert "None of 1 compared errors of slices is worse." in describe_version(
+    assert "No slice is worse, by 1 compared errors." in describe_version(
         read_evidence(none_worse), []
     )
 

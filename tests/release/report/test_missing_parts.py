@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fpenet.release.evidence import (
@@ -85,7 +85,12 @@ def test_every_page_is_written_without_every_part(evidence: Evidence) -> None:
     is_written(pages_of(without(evidence, parts)), parts)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=6,
+    deadline=None,
+    phases=[Phase.generate],  # to shrink a failing example would take minutes
+    suppress_health_check=list(HealthCheck),
+)
 @given(data=st.data())
 def test_every_page_is_written_without_some_parts(evidence: Evidence, data: st.DataObject) -> None:
     missing = data.draw(st.lists(st.sampled_from(optional_parts(evidence)), unique_by=str))

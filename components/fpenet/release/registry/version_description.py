@@ -148,7 +148,7 @@ def _worse_slices(evidence: Evidence) -> str:
         return no_slices(evidence) or "No slice was measured for both models."
     worse = sorted((row for row in compared if _is_worse(row)), key=lambda row: -(row.change or 0))
     if not worse:
-        return f"None of {len(compared)} compared errors of slices is worse."
+        return f"No slice is worse, by {len(compared)} compared errors."
     table = citation_table(
         ("slice", "metric", "engine", "champion", "this release", "change"),
         [
