@@ -86,16 +86,16 @@ def faces_of_points(
     is_one_face = len(loose) == len(points) and len(rectangles) <= 1
     faces: dict[object, tuple[list[NamedPoint], Rectangle | None]] = {}
     for point in points:
-        key: object
-        rectangle: Rectangle | None
+        its: Rectangle | None
+        key: object = None
         if point.group is not None:
-            key, rectangle = point.group, by_group.get(point.group)
+            key, its = point.group, by_group.get(point.group)
         elif is_one_face:
-            key, rectangle = None, rectangles[0] if rectangles else None
+            its = rectangles[0] if rectangles else None
         else:
-            rectangle = _around(point, rectangles)
-            key = id(rectangle) if rectangle.group is None else rectangle.group
-        faces.setdefault(key, ([], rectangle))[0].append(point)
+            its = _around(point, rectangles)
+            key = id(its) if its.group is None else its.group
+        faces.setdefault(key, ([], its))[0].append(point)
     return _with_free_rectangles(list(faces.values()), rectangles)
 
 
