@@ -112,7 +112,9 @@ def test_a_link_to_another_disk_needs_a_key(tmp_path: Path, read: Read) -> None:
 
 
 def test_a_link_into_the_cache_of_dvc_is_allowed(tmp_path: Path, read: Read) -> None:
-    cached = picture(tmp_path / ".dvc/cache/files/md5/ab/1.png")
+    cached = tmp_path / ".dvc/cache/files/md5/ab" / ("1" * 30)
+    cached.parent.mkdir(parents=True)
+    picture(tmp_path / "1.png").rename(cached)
     (tmp_path / ".dvc/config").write_text("")
     folder = sloth(tmp_path / "in/labels.json", "1.png")
     (folder / "1.png").symlink_to(cached)

@@ -42,7 +42,12 @@ def test_everything_the_labels_tell_is_counted(described: Described) -> None:
     assert said["face size"] == {"32 to 48 px": 20}
     assert said["by"]["camera"] == {"05_0": 10, "05_1": 9, "not said": 1}
     assert said["keypoints"]["visible"] == {"1": 1.0, "2": 0.95, "3": 1.0, "4": 1.0, "5": 1.0}
-    assert said["keypoints"]["regions"] == {"all": {"labelled": 1.0, "visible": 0.99}}
+    assert said["keypoints"]["regions"] == {
+        "all": {"labelled": 1.0, "visible": 0.99},
+        "eyes": {"labelled": 1.0, "visible": 0.975},
+        "nose": {"labelled": 1.0, "visible": 1.0},
+        "mouth": {"labelled": 1.0, "visible": 1.0},
+    }
     assert said["keypoints"]["faces with every keypoint visible"] == 19
 
 

@@ -86,7 +86,10 @@ def test_f15_an_epoch_without_a_finite_step_stops_though_the_limit_is_far(
 
 
 def test_f15_an_exploded_training_is_never_registered(
-    tmp_path: Path, train_command: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    train_command: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture[str],
+    mlflow_store: Path,
 ) -> None:
     words = train_command(tmp_path / "root", learning_rate=1e30, max_skipped_steps=3)
     capsys.readouterr()

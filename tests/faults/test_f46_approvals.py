@@ -116,7 +116,7 @@ def write(gate: Promoting, release: Release, said: dict[str, Any], key: Path) ->
         **said,
     }
     signature = str(sign(canonical_json(content), read_signing_key(key)))
-    data = json.dumps({"approval": content, "signature": signature, "format": 1}).encode()
+    data = json.dumps({"approval": content, "signature": signature, "format": 2}).encode()
     release_store(gate.params).keep(f"approvals/{release.digest}/{digest_bytes(data)}.json", data)
 
 

@@ -59,7 +59,7 @@ def test_numbers_are_of_the_labelled_points_and_regions_without_one_are_na(
         assert kpi.intervals[f"crop_px/{region}"] is None
     assert kpi.unlabelled == tuple(k for k in range(68) if k not in LABELLED)
     assert kpi.regions["eyes"] == (36, 39, 42, 45)
-    rows = list(csv.DictReader((tmp_path / "kpi_per_point.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "kpi_per_point.csv").read_text().splitlines()))
     assert len(rows) == 68
     assert [int(row["point"]) - 1 for row in rows if row["crop_px"] != "n/a"] == LABELLED
     assert "7 of the 68 keypoints have labels and are judged: 9, 37, 40, 43, 46, 49, 55." in (

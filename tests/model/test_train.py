@@ -14,11 +14,11 @@ from fpenet.keypoints import scheme_for
 from fpenet.model import train as train_module
 from fpenet.model.checkpoint import load_checkpoint, load_net, save_run
 from fpenet.model.distributed import BatchRng
-from fpenet.model.faces import open_faces
+from fpenet.model.faces import check_visible_points, open_faces
 from fpenet.model.losses import coordinate_loss
 from fpenet.model.step import learning_rate, sample_batch, start, take_step
 from fpenet.model.targets import targets_of
-from fpenet.model.train import check_visible_points, train_net
+from fpenet.model.train import train_net
 from fpenet.params import Params, TrainParams
 from tests.dots import NO_FLIPS, losses
 

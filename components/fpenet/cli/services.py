@@ -66,9 +66,14 @@ def downloaded_model(name: str, into: Path) -> Path:
             needed and not there.
         ConnectionError: MLflow cannot be reached or refuses the request.
     """
-    from fpenet.release.registry.local_models import is_registered, local_model
+    from fpenet.release.registry.local_models import (
+        check_version_name,
+        is_registered,
+        local_model,
+    )
 
     if is_registered(name):
+        check_version_name(name)
         require_mlflow()
     return local_model(name, into)
 

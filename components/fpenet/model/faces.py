@@ -5,6 +5,7 @@ fit into half of the free memory; else each batch is copied. The faces of an opt
 unlabelled crop store are appended.
 """
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,11 @@ from torch import Tensor
 
 from fpenet.core.errors import InputError
 from fpenet.data.crops.store import CROP_PX, CropStore
+from fpenet.params import TrainParams
 
+LOGGER = logging.getLogger("fpenet")
 _SHARE_OF_MEMORY = 0.5
+_FEW_VISIBLE = 0.5  # share of the labelled points; with fewer in the loss the log says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +91,28 @@ def open_faces(
     return TrainingFaces(
         stored, crops, torch.from_numpy(points).to(device), torch.from_numpy(visible).to(device)
     )
+
+
+def check_visible_points(store: CropStore, train: TrainParams) -> float:
+    """The share of the labelled points of part ``train`` that count in the loss; logs under half.
+
+    Raises:
+        InputError: none counts, and there is neither a teacher nor ``elt_weight``.
+    """
+    rows = store.rows("train")
+    labelled = np.isfinite(store.points_crop(rows)).all(axis=-1)
+    counts = labelled & store.visible(rows) if train.mask_hidden else labelled
+    share = float(counts.sum() / max(int(labelled.sum()), 1))
+    if share == 0.0 and train.teacher is None and train.elt_weight == 0.0:
+        raise InputError(
+            f"no point counts in the loss: of {int(labelled.sum())} labelled points of"
+            f" {len(rows)} training faces none is visible, and train.mask_hidden is true; correct"
+            " the flags of the labels, or set train.mask_hidden=false"
+        )
+    if share < _FEW_VISIBLE:
+        LOGGER.warning(
+            "%.0f %% of the labelled points count in the loss: the others are hidden, and"
+            " train.mask_hidden is true",
+            100 * share,
+        )
+    return share

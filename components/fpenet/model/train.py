@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpenet.core.errors import Diverged, InputError, TooFewFaces
+from fpenet.core.errors import Diverged, TooFewFaces
 from fpenet.core.progress import EpochEnd, notify_epoch, report
 from fpenet.core.records import encode
 from fpenet.core.stopping import deferred_sigterm
@@ -32,7 +32,7 @@ from fpenet.model.augment import check_flips
 from fpenet.model.checkpoint import fold, resume_run, save_net, save_run
 from fpenet.model.distributed import device_of, from_first, joined, rank, summed
 from fpenet.model.evaluate import torch_predict
-from fpenet.model.faces import open_faces
+from fpenet.model.faces import check_visible_points, open_faces
 from fpenet.model.losses import point_weights
 from fpenet.model.nets.net_description import NetDescription
 from fpenet.model.start_from import load_teacher, load_weights, save_trainable
@@ -41,7 +41,6 @@ from fpenet.params import TrainParams
 
 LOGGER = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
-_FEW_VISIBLE = 0.5  # share of the labelled points; with fewer in the loss the log says so
 _STEPS_BETWEEN_READS = 50  # of the losses from a GPU; each read synchronises with it
 
 
@@ -116,31 +115,6 @@ def train_on(store: CropStore, train: TrainParams, out_dir: Path) -> dict[str, A
                 save_run(training, checkpoint)
         writes = rank() == 0
     return _finish(training, store, train, out_dir) | {"reinitialised": fresh} if writes else {}
-
-
-def check_visible_points(store: CropStore, train: TrainParams) -> float:
-    """The share of the labelled points of part ``train`` that count in the loss; logs under half.
-
-    Raises:
-        InputError: none counts, and there is neither a teacher nor ``elt_weight``.
-    """
-    rows = store.rows("train")
-    labelled = np.isfinite(store.points_crop(rows)).all(axis=-1)
-    counts = labelled & store.visible(rows) if train.mask_hidden else labelled
-    share = float(counts.sum() / max(int(labelled.sum()), 1))
-    if share == 0.0 and train.teacher is None and train.elt_weight == 0.0:
-        raise InputError(
-            f"no point counts in the loss: of {int(labelled.sum())} labelled points of"
-            f" {len(rows)} training faces none is visible, and train.mask_hidden is true; correct"
-            " the flags of the labels, or set train.mask_hidden=false"
-        )
-    if share < _FEW_VISIBLE:
-        LOGGER.warning(
-            "%.0f %% of the labelled points count in the loss: the others are hidden, and"
-            " train.mask_hidden is true",
-            100 * share,
-        )
-    return share
 
 
 def _begin(

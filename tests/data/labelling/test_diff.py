@@ -32,7 +32,11 @@ def test_the_way_of_each_point_is_told() -> None:
     assert diff.moved.tolist() == [0.0, 5.0, 0.0, 0.0, 0.0]
     assert diff.changed
     said = summary_of([diff])
-    assert (said["faces"], said["changed"], said["moved_px"]) == (1, 1, {"all": 1.0})
+    assert (said["faces"], said["changed"], said["moved_px"]) == (
+        1,
+        1,
+        {"all": 1.0, "eyes": 2.5, "nose": 0.0, "mouth": 0.0},
+    )
     assert said["changes"][0]["farthest"] == {"keypoint": 2, "px": 5.0}
 
 

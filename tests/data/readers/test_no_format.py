@@ -43,9 +43,8 @@ def test_an_unknown_file_is_not_named(tmp_path: Path) -> None:
 
 def test_names_of_parts() -> None:
     names = ("train", "Training", "val", "valid", "validation", "dev", "test", "testset", "val2017")
-    assert [part_of(name) for name in names] == [
-        *("train", "train", "val", "val", "val", "val", "kpi", "kpi", "val")
-    ]
+    parts = ("train", "train", "val", "val", "val", "val", "kpi", "kpi", "val")
+    assert tuple(part_of(name) for name in names) == parts
     assert [part_of(name) for name in ("trained", "faces", "testimony", "")] == [None] * 4
     assert part_of("images_train") == "train"
     assert part_of_file("person_keypoints_val2017") == "val"

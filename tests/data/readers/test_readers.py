@@ -106,7 +106,7 @@ def test_a_missing_picture_rejects_its_face_with_file_and_row(
     assert rejected.detail == (
         "labels.json, record 21: images/s020_0.png: no such image; looked for"
         f" {tiny_labels.folder}/images/s020_0.png,"
-        f" {tiny_labels.folder}/images/images/s020_0.png; images/s000_0.png is there"
+        f" {tiny_labels.folder}/images/images/s020_0.png; images/s009_0.png is there"
     )
 
 

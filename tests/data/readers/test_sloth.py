@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace
@@ -82,6 +83,7 @@ def test_each_face_of_a_picture_gets_the_box_around_its_own_points(tmp_path: Pat
         points(300),
         {"class": "FaceBbox", **tight_box(0, 0, 10, 10)},
     ]
+    Image.new("L", (400, 20)).save(tmp_path / "a.png")
     (tmp_path / "labels.json").write_text(
         json.dumps([{"filename": "a.png", "annotations": annotations}])
     )

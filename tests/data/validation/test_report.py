@@ -41,7 +41,7 @@ def test_a_face_is_drawn_with_its_points_where_they_are(
     assert picture.shape == (PICTURE_PX, PICTURE_PX, 3)
     # P3 at (32, 34); the points' middle is (31.5, 34.25), their side 23 px, the picture's 36.8.
     x, y = ((32 - 31.5, 34 - 34.25) @ np.eye(2) * PICTURE_PX / 36.8 + 79.5).round().astype(int)
-    assert picture[y, x].tolist() == [0xFF, 0xD8, 0x3A]
+    assert picture[y, x].tolist() == [0x3A, 0xD6, 0xFF]  # the colour of the nose
     assert picture[5, 5].tolist() == [100, 100, 100]
 
 

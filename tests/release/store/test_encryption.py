@@ -59,7 +59,7 @@ def test_weights_and_bundles_are_stored_encrypted_and_nothing_else_is(
     assert not [n for n in hidden for word in secret if word in found[n].read_bytes()]
     assert (
         release["encryption"]
-        == f"chacha20-poly1305 {key.id(bytes.fromhex(release['release'])[:16])}"
+        == f"chacha20-poly1305 {key.id(bytes.fromhex(release['release_digest'])[:16])}"
     )
     with pytest.raises(
         ValueError, match=r"contains this release with encryption 'chacha20.*not 'none'"

@@ -92,12 +92,12 @@ def test_a_link_of_an_older_format_is_named_with_both_versions(
     promote(store, key, "1", "2")
     path = tmp_path / "releases/history/00000001.json"
     tree = json.loads(path.read_text())
-    assert tree.pop("format") == 1
+    assert tree.pop("format") == 2
     path.write_text(json.dumps(tree | {"action": "rolled back"}))
     (problem,) = read_history(store, trusted).problems
     assert problem.startswith(
         "ledger entry 1 cannot be read: history/00000001.json: format is missing (written before"
-        " formats were numbered), this version of fpenet reads format 1 of LedgerEntry"
+        " formats were numbered), this version of fpenet reads format 2 of LedgerEntry"
     )
 
 

@@ -43,6 +43,15 @@ def is_registered(name: str) -> bool:
     return name.startswith(_SCHEME)
 
 
+def check_version_name(name: str) -> None:
+    """Check the form of a registered model's name.
+
+    Raises:
+        InputError: neither ``models:/NAME/VERSION`` nor ``models:/NAME@ALIAS``.
+    """
+    _parse(name, "model")
+
+
 def names_version(params: Params, sections: Collection[str] = ("train", "gate")) -> bool:
     """Whether a key of these sections names a version in the registry, and not ``auto``."""
     return any(is_registered(_value(params, key)) for key in in_registry(params, sections))

@@ -16,7 +16,7 @@ class ChampionSummary:
 
     Attributes:
         why: the result of the comparison, or the reason why there is none.
-        engine: the champion's engine that the page shows, ``target/precision``.
+        engine_id: the champion's engine that the page shows, ``target/precision``.
         kpi: KPI report of that engine; None where there is no champion.
         predictions: of that engine on the judged faces.
         release_predictions: of the release's engine that it was compared with.
@@ -24,7 +24,7 @@ class ChampionSummary:
 
     name: str
     why: str
-    engine: str = ""
+    engine_id: str = ""
     kpi: KpiReport | None = None
     predictions: Predictions | None = None
     release_predictions: Predictions | None = None

@@ -57,7 +57,7 @@ class CocoCategory:
                 )
         if self.name.casefold() == "person" and num_keypoints == _BODY_K and not self.keypoints:
             raise Refusal("not a face", "17 keypoints of category 'person' are a body's")
-        if is_with_faces and not self.is_face:
+        if self.name and is_with_faces and not self.is_face:
             raise Refusal("not a face", f"category {self.name!r} is no face", broken=False)
 
 

@@ -34,6 +34,13 @@ def _lines(
             continue
         comments = [_HINTS[dotted]] if dotted in _HINTS else []
         comments += [f"check this: {open_keys[dotted]}"] if dotted in open_keys else []
-        text = f"{indent}{key}: {json.dumps(value)}"
+        text = f"{indent}{key}: {_flow(value)}"
         lines.append(f"{text}  # {'; '.join(comments)}" if comments else text)
     return lines
+
+
+def _flow(value: Any) -> str:
+    """A value of one line of YAML; JSON has no numbers as keys."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    return "{" + ", ".join(f"{key}: {json.dumps(each)}" for key, each in value.items()) + "}"

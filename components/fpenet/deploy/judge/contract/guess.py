@@ -72,8 +72,11 @@ def guess_contract(network: ForeignNetwork, num_labelled: int, box_scale: float)
     """
     tensor, open_keys = _guess_input(network)
     tensor, arrays = _run_on_test_crops(network, tensor)
+    readings = [row for name in arrays for row in _readings(name, arrays[name], num_labelled)]
+    counts = {row.count for row in readings if row.form == "points"}
     candidates = sorted(
-        (row for name in arrays for row in _readings(name, arrays[name], num_labelled)),
+        # K numbers beside an output of K points are their confidence
+        (row for row in readings if row.form != "flat" or 2 * row.count not in counts),
         key=lambda row: row.rank,
     )
     if not candidates:
