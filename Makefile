@@ -19,7 +19,8 @@ RELEASE := $(if $(LABELS),--labels '$(LABELS)') $(if $(PRESET),--preset '$(PRESE
            $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(TARGETS),--targets $(TARGETS)) \
            $(if $(SET),--set $(foreach pair,$(SET),'$(pair)'))
 
-# A file of tests stays in one process, which makes its fixtures once.
+# A file of tests stays in one process, which makes its fixtures once. As the processes fill the cores,
+# each computes with one thread.
 PROCESSES := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help setup release up down test test-slow test-all check fix bench bench-check lock project-files clean
@@ -39,7 +40,7 @@ down: ## stop them
 	@[ ! -x $(BIN)/python ] || $(BIN)/python -m infra.local down
 
 test: setup ## the quick tests, in minutes
-	$(BIN)/python -m pytest $(PROCESSES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PROCESSES)
 
 test-slow: setup ## the slow tests, which run whole releases on real servers
 	$(BIN)/python -m pytest -m slow --durations=15 -rs

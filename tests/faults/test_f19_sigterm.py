@@ -97,6 +97,7 @@ def test_f19_without_a_signal_nothing_is_raised() -> None:
         assert not came()
 
 
+@pytest.mark.slow
 def test_f19_a_preempted_command_exits_resumable_and_goes_on(
     tmp_path: Path, train_command: Callable[..., list[str]]
 ) -> None:

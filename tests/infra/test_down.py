@@ -27,7 +27,10 @@ def training(project: Path) -> Iterator[subprocess.Popen[str]]:
         words, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as release:
         try:
-            while not list(project.glob("work/train/.*.partial/checkpoint*")):
+            while not (
+                list(project.glob("work/train/.*.partial/checkpoint*"))
+                and states(project)["mlflow"] == {"RUNNING"}
+            ):
                 assert release.poll() is None, release.communicate()[1]
                 time.sleep(0.5)
             yield release
@@ -62,10 +65,8 @@ def test_down_cancels_the_release_and_its_watcher_ends_with_one_line(
     rendered: Path, ports: Ports
 ) -> None:
     with training(rendered) as release:
-        began = time.monotonic()
         local(rendered, "down")
-        _, error = release.communicate(timeout=60)
-        assert time.monotonic() - began < 90
+        _, error = release.communicate()
     assert release.returncode == 1
     assert len(error.splitlines()) == 1, error
     assert error.startswith("release: ")
@@ -84,7 +85,7 @@ def test_services_that_were_killed_leave_a_run_that_the_next_up_ends(
             for process in left:  # as when the machine loses its power
                 os.kill(process.pid, signal.SIGKILL)
             time.sleep(0.1)
-        _, error = release.communicate(timeout=60)
+        _, error = release.communicate()
     assert release.returncode == 1
     stopped = "the services stopped before the run had ended; see .services/worker/log.txt"
     assert error == f"release: {stopped}\n"

@@ -56,6 +56,7 @@ def promotions_are_answered(gate: Promoting, project: Path) -> None:
     assert secret not in log
 
 
+@pytest.mark.slow
 def test_services_start_once_answer_promotions_come_back_and_leave_nothing(
     project: Path, ports: Ports, release_two: Callable[[], Promoting]
 ) -> None:

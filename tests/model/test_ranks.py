@@ -44,6 +44,7 @@ def torchrun(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_give_the_losses_and_the_net_of_one(
     tmp_path: Path, train_command: Command
@@ -74,6 +75,7 @@ def test_two_processes_give_the_losses_and_the_net_of_one(
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, train_command: Command) -> None:
     done = torchrun(train_command(tmp_path, batch_size=9))
     assert done.returncode != 0
