@@ -32,6 +32,21 @@ def test_one_file_is_parsed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {ast.dump(tree) for tree in trees} == {ast.dump(real(SOURCE.read_bytes()))}
 
 
+def test_a_file_is_parsed_again_where_a_thread_of_a_library_parsed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, failures = ast.parse, [SystemError("AST constructor recursion depth mismatch")] * 2
+
+    def parse(source: bytes) -> ast.Module:
+        if failures:
+            raise failures.pop()
+        return real(source)
+
+    monkeypatch.setattr(ast, "parse", parse)
+    assert ast.dump(parse_python(SOURCE)) == ast.dump(real(SOURCE.read_bytes()))
+    assert failures == []
+
+
 def test_our_code_parses_nowhere_else() -> None:
     root = SOURCE_ROOT
     calls = [

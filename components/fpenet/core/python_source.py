@@ -1,12 +1,14 @@
 """Our Python source files: where a module is, and its syntax tree."""
 
 import ast
+import contextlib
 import threading
 from pathlib import Path
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 """The folder of our packages: ``components/`` of a checkout, or site-packages."""
 _PARSING = threading.Lock()
+_MOST_TRIES = 100
 
 
 def source_of(module: str, root: Path = SOURCE_ROOT) -> Path:
@@ -25,8 +27,11 @@ def source_of(module: str, root: Path = SOURCE_ROOT) -> Path:
 def parse_python(path: Path) -> ast.Module:
     """The syntax tree of a source file.
 
-    Python 3.11's parser raises SystemError when two threads parse at the same time: every file of
-    ours is parsed here, under one lock.
+    Python 3.11 raises SystemError when two threads make syntax trees at the same time: every file
+    of ours is parsed here, under one lock, and again where a thread of another library did so.
     """
-    with _PARSING:
-        return ast.parse(path.read_bytes())
+    source = path.read_bytes()
+    for _ in range(_MOST_TRIES):
+        with _PARSING, contextlib.suppress(SystemError):
+            return ast.parse(source)
+    return ast.parse(source)
