@@ -181,7 +181,7 @@ def engine_from_worker(
 
 
 def pending_build(message: str) -> State[Any]:
-    """The final state of the task of an engine that nobody built; the message is logged too."""
+    """The final state of the task of an engine that was not built; the message is logged too."""
     get_run_logger().warning(message)
     return State(type=StateType.CANCELLED, name=PENDING_BUILD, message=message)
 

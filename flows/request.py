@@ -16,7 +16,7 @@ PARAMS = Path("params.yaml")
 BAD_INPUT_STATE = "BadInput"
 """Name of the state of a run that bad input ended."""
 PENDING_BUILD = "Pending build"
-"""Name of the final state of the task of an engine that nobody built; its message says what to do.
+"""Name of the final state of the task of an engine that was not built; its message says what to do.
 Its type is CANCELLED, which Prefect shows in another colour than a completed task."""
 SUMMARIES = Path("work/summaries")
 """The results of runs, by the name of the run: ``.json``, and ``.md`` for people."""

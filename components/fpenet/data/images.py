@@ -181,11 +181,11 @@ def read_picture(path: Path) -> Image.Image:
 def place_image(source: Path, target: Path, turn: bool | None = None) -> None:
     """Create ``target`` as a hard link to ``source``, or as a copy if links are not possible.
 
-    An image with an EXIF orientation is saved anew in its format, turned as the labels need it
+    An image with an EXIF orientation is saved again in its format, turned as the labels need it
     (``turn`` as in ``read_grey``) and without the orientation.
 
     Raises:
-        Refusal: the image must be saved anew and cannot be read.
+        Refusal: the image must be saved again and cannot be read.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if turn is not None:

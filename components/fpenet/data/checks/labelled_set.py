@@ -120,7 +120,7 @@ def find_equal_boxes(faces: LabelledFaces) -> Outcome:
     return Outcome(
         {
             -1: f"all {len(faces)} face boxes are {width:g}x{height:g} px at ({x:g}, {y:g}), but"
-            f" the faces are up to {spread:.0f} px apart; leave the boxes out if nobody drew them"
+            f" the faces are up to {spread:.0f} px apart; leave out boxes that were not labelled"
         }
     )
 

@@ -137,6 +137,26 @@ class LabelSource:
         self.used = accepted
         return accepted
 
+    def select_one(
+        self, what: str, several: str, accepts: Callable[[Path], bool], *suffixes: str
+    ) -> Path:
+        """The one candidate that is accepted; for formats with one label file a set.
+
+        Args:
+            what, accepts: as in ``select``.
+            several: what two of them are, for the message: ``"tables"``.
+
+        Raises:
+            InputError: none is accepted, or more than one.
+        """
+        files = self.select(what, accepts, *suffixes)
+        if len(files) > 1:
+            names = ", ".join(map(self.where, files))
+            raise InputError(
+                f"data.labels: {self.labels} has several {several}, {names}; name one of them"
+            )
+        return files[0]
+
     def _is_accepted(self, file: Path, accepts: Callable[[Path], bool]) -> bool:
         try:
             return accepts(file)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fpenet.core.errors import InputError
 from fpenet.data.readers.keypoint_names import keypoint_order
 from fpenet.data.readers.label_source import LabelSource
 from fpenet.data.readers.labelled_set import LabelledFace, UnreadFace, finite_number, short_value
@@ -48,11 +47,8 @@ def read_celeba(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     Raises:
         InputError: there is no list, or there are two.
     """
-    lists = source.select("CelebA list (a number, then names x and y)", is_celeba, ".txt")
-    if len(lists) > 1:
-        files = ", ".join(map(source.where, lists))
-        raise InputError(f"data.labels: {source.labels} has several lists, {files}; name one")
-    file = lists[0]
+    what = "CelebA list (a number, then names x and y)"
+    file = source.select_one(what, "lists", is_celeba, ".txt")
     names = landmark_names(file)
     order = keypoint_order(source, names, "the list's columns")
     source.layouts = {5: "CelebA"}

@@ -55,11 +55,7 @@ def read_pixel_table(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]
         InputError: there is no such table, there are two, or the images cannot be written.
     """
     what = "table with the columns Image, nose_tip_x, nose_tip_y, ..."
-    files = source.select(what, partial(is_pixel_table, source), ".csv")
-    if len(files) > 1:
-        names = ", ".join(map(source.where, files))
-        raise InputError(f"data.labels: {source.labels} has several, {names}; name one of them")
-    file = files[0]
+    file = source.select_one(what, "tables", partial(is_pixel_table, source), ".csv")
     columns = numbered_names(source, _names(source, file))
     source.root = write_images(source, file)
     for number, cells in open_table(file).rows():

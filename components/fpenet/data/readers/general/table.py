@@ -75,13 +75,7 @@ def find_table(source: LabelSource) -> Path:
         InputError: there is none, or more than one.
     """
     what = "table with the columns filename, x1, y1, ..."
-    tables = source.select(what, partial(is_table, source), *SUFFIXES)
-    if len(tables) > 1:
-        names = ", ".join(path.name for path in tables)
-        raise InputError(
-            f"data.labels: {source.labels} has several tables, {names}; name one of them"
-        )
-    return tables[0]
+    return source.select_one(what, "tables", partial(is_table, source), *SUFFIXES)
 
 
 def read_table_set(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:

@@ -107,20 +107,17 @@ def read_yolo_pose(source: LabelSource) -> Iterator[LabelledFace | UnreadFace]:
     Raises:
         InputError: there is no ``data.yaml``, there are two, or it is wrong.
     """
-    files = source.select("data.yaml with kpt_shape", is_pose_config, *_YAML)
-    if len(files) > 1:
-        names = ", ".join(map(source.where, files))
-        raise InputError(f"data.labels: {source.labels} has several, {names}; name one of them")
-    config = read_config(files[0])
+    file = source.select_one("data.yaml with kpt_shape", "configs", is_pose_config, *_YAML)
+    config = read_config(file)
     _take_scheme(source, config)
-    listed = _listed_images(source, config, files[0])
-    for file in source.below(".txt"):
-        rows = [line.split() for line in file.read_text("utf-8-sig", "replace").splitlines()]
+    listed = _listed_images(source, config, file)
+    for label_file in source.below(".txt"):
+        rows = [line.split() for line in label_file.read_text("utf-8-sig", "replace").splitlines()]
         if not any(len(row) > 5 for row in rows) or not rows[0][0].isdecimal():
             continue  # a list of images, a README, or an image without a face
-        image, where = source.where(file), source.where(file)
+        image = where = source.where(label_file)
         try:
-            image = source.image_named_after(file, _image_folders(file))
+            image = source.image_named_after(label_file, _image_folders(label_file))
             size = read_header(source.root / image).size
         except Refusal as refusal:
             yield UnreadFace(image, where, refusal)
