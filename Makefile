@@ -14,6 +14,9 @@ UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 WHEELS := $(if $(strip $(UV_FIND_LINKS)),--find-links '$(UV_FIND_LINKS)')
 
+# Images of containers often set it, and then each process compiles torch, MLflow and the rest anew: seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Options of `make release`, each also a parameter of the flow.
 RELEASE := $(if $(LABELS),--labels '$(LABELS)') $(if $(PRESET),--preset '$(PRESET)') \
            $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(TARGETS),--targets $(TARGETS)) \

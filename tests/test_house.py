@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,15 @@ SOURCES = sorted(
 _FORMATTER_OFF = re.compile(r"#\s*fmt:\s*(off|skip)")
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_bytes())
+
+
+@cache
 def imports_of(path: Path, at_import: bool = False) -> set[str]:
     """The dotted names that a source file imports; ``at_import``: only those outside functions."""
-    return set(_names(ast.parse((ROOT / path).read_bytes()), at_import))
+    return set(_names(tree_of(path), at_import))
 
 
 def _names(node: ast.AST, at_import: bool) -> Iterator[str]:
@@ -106,7 +113,7 @@ def test_the_environment_is_read_at_the_edges() -> None:
         path.as_posix()
         for path in SOURCES
         if path.parts[0] == "components" and path.parts[2] != "cli"
-        for node in ast.walk(ast.parse((ROOT / path).read_bytes()))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb")
     }
     assert reading == inherits
@@ -207,7 +214,7 @@ def test_the_edge_imports_neither_torch_nor_the_pipeline(modules: str) -> None:
 def definitions() -> Iterator[tuple[Path, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Every class and function of the sources, with its file."""
     for path in SOURCES:
-        for node in ast.walk(ast.parse((ROOT / path).read_bytes())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 yield path, node
 
@@ -283,7 +290,7 @@ def test_a_runtime_is_compared_by_name_in_the_folder_of_the_engines_only() -> No
         f"{path}: {ast.unparse(node)}"
         for path in SOURCES
         if path.parts[:4] != ("components", "fpenet", "deploy", "engines")
-        for node in ast.walk(ast.parse((ROOT / path).read_bytes()))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Compare)
         and ast.unparse(node.left).rpartition(".")[2] == "runtime"
         and any(isinstance(each, ast.Constant | ast.Tuple | ast.Set) for each in node.comparators)

@@ -8,6 +8,10 @@ import yaml
 
 from fpenet.core.errors import InputError
 
+_SAFE_LOADER = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # libyaml's, ten times as fast, where it is
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in ``path``.
@@ -16,7 +20,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: no such file, not YAML, or not a mapping.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _SAFE_LOADER)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except yaml.YAMLError as error:

@@ -1,14 +1,17 @@
 """Every page of a release is written whatever was not measured, and says what is missing."""
 
+import pickle
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from fpenet.release.evidence import (
     Evidence,
@@ -19,6 +22,7 @@ from fpenet.release.evidence import (
 )
 from fpenet.release.registry.register import summarise
 from fpenet.release.registry.version_description import LONGEST_DESCRIPTION, describe_version
+from fpenet.release.report import charts
 from fpenet.release.report.model_card import write_card
 from fpenet.release.report.page import Page
 from fpenet.release.report.report import templates
@@ -30,10 +34,28 @@ def evidence(finished: dict[str, Path]) -> Evidence:
     return read_evidence(finished)
 
 
+@pytest.fixture(scope="session")
+def figures() -> dict[tuple[str, bytes], Figure]:
+    """Function and arguments -> the chart that was plotted."""
+    return {}
+
+
 @pytest.fixture
-def plotted_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The charts are plotted and not written as SVG, which takes most of the time of a page."""
-    monkeypatch.setattr("fpenet.release.report.charts.svg_of", lambda _figure, _title: "<svg/>")
+def plotted_once(monkeypatch: pytest.MonkeyPatch, figures: dict[tuple[str, bytes], Figure]) -> None:
+    """Charts, which take most of the time of a page, are not written as SVG.
+
+    A chart is plotted once for the same arguments.
+    """
+
+    def plotted(name: str, plot: Callable[..., Figure], *arguments: Any) -> Figure:
+        key = name, pickle.dumps(arguments)
+        if key not in figures:
+            figures[key] = plot(*arguments)
+        return figures[key]
+
+    monkeypatch.setattr(charts, "svg_of", lambda _figure, _title: "<svg/>")
+    for name in [name for name in vars(charts) if name.startswith("draw_")]:
+        monkeypatch.setattr(charts, name, partial(plotted, name, getattr(charts, name)))
 
 
 def pages_of(evidence: Evidence, champion: Any = None) -> dict[str, str]:
@@ -66,7 +88,7 @@ def is_written(pages: dict[str, str], missing: Sequence[MissingPart]) -> None:
         assert not re.search(r"\bNone\b|\bnan\b|Undefined", text), missing
 
 
-@pytest.mark.usefixtures("plotted_only")
+@pytest.mark.usefixtures("plotted_once")
 def test_every_page_is_written_without_any_one_part(evidence: Evidence) -> None:
     parts = optional_parts(evidence)
     places = {part.place for part in parts}
@@ -85,6 +107,7 @@ def test_every_page_is_written_without_every_part(evidence: Evidence) -> None:
     is_written(pages_of(without(evidence, parts)), parts)
 
 
+@pytest.mark.usefixtures("plotted_once")
 @settings(
     max_examples=6,
     deadline=None,
@@ -97,7 +120,7 @@ def test_every_page_is_written_without_some_parts(evidence: Evidence, data: st.D
     is_written(pages_of(without(evidence, missing)), missing)
 
 
-@pytest.mark.usefixtures("plotted_only")
+@pytest.mark.usefixtures("plotted_once")
 def test_the_report_is_written_without_any_one_part_of_the_champions_kpi(
     evidence: Evidence,
 ) -> None:
@@ -151,7 +174,7 @@ def test_the_faces_are_shown_without_the_predictions_of_an_engine(evidence: Evid
         (("validation", "checks"), {}, "Checks of the labels: none ran."),
     ],
 )
-@pytest.mark.usefixtures("plotted_only")
+@pytest.mark.usefixtures("plotted_once")
 def test_a_missing_part_is_named_in_plain_words(
     evidence: Evidence, place: tuple[str, ...], empty: Any, words: str
 ) -> None:

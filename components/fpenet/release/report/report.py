@@ -7,6 +7,7 @@ name of the labelled set.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def report_release(
     }
 
 
+@cache
 def templates() -> jinja2.Environment:
     """The environment of the templates; an undefined variable in a template is an error."""
     environment = jinja2.Environment(
