@@ -1,14 +1,13 @@
 """Write dvc.yaml and prefect.yaml from the rows of STAGES and TARGETS: ``make project-files``.
 
-Input: STAGES, TARGETS and the presets. Output: the two files. A test compares the committed files
+Input: STAGES, TARGETS, the presets, and whether params.yaml has a folder of images. Output: the two files. A test compares the committed files
 with this output: after adding a stage or a target, run this command.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import yaml
-
+from fpenet.core.yaml_tree import read_yaml
 from fpenet.deploy.engines.targets import TARGETS
 from fpenet.stages import STAGES, Stage
 
@@ -21,7 +20,8 @@ _DVC_HEAD = """\
 # Because the output persists, an interrupted training continues. The last stage here is `report`:
 # `register` changes a server, so only the flow runs it.
 #
-# A key of params.yaml that a preset changes is tracked in the file of the preset.
+# A key of params.yaml that a preset changes is tracked in the file of the preset. A folder that
+# `data.images` names is a dependency once `make project-files` has run again.
 vars:
   - fpenet: PATH=".venv/bin:$PATH" fpenet   # also if the environment is not activated
 
@@ -62,22 +62,24 @@ _ENGINE = (
 )
 
 
-def dvc_yaml(preset_sections: Iterable[str]) -> str:
+def dvc_yaml(preset_sections: Iterable[str], images: bool = False) -> str:
     """The text of dvc.yaml.
 
     Args:
         preset_sections: sections of params.yaml that presets change.
+        images: whether ``data.images`` names a folder.
     """
     changed = set(preset_sections)
+    faces = ['"${data.labels}"', *(['"${data.images}"'] if images else [])]
     rows = (stage for stage in STAGES.values() if stage.sealed and stage.cached)
     return _DVC_HEAD + "".join(
-        _dvc_stage(stage, bool(changed & {*stage.sections})) for stage in rows
+        _dvc_stage(stage, faces, bool(changed & {*stage.sections})) for stage in rows
     )
 
 
-def _dvc_stage(stage: Stage, reads_preset: bool) -> str:
-    labels = ['"${data.labels}"'] if stage.reads_labels else []
-    deps = ["components", *labels, *(f"dvc/{name}" for name in stage.inputs)]
+def _dvc_stage(stage: Stage, faces: Sequence[str], reads_preset: bool) -> str:
+    read = faces if stage.reads_labels else []
+    deps = ["components", *read, *(f"dvc/{name}" for name in stage.inputs)]
     params = [*stage.sections, *(["presets/${preset}.yaml: null"] if reads_preset else [])]
     return (
         f"  {stage.name}:\n"
@@ -97,13 +99,14 @@ def prefect_yaml() -> str:
 def sections_of_presets(folder: Path) -> list[str]:
     """The sections of params.yaml that any preset in ``folder`` changes, sorted."""
     presets = sorted(folder.glob("*.yaml"))
-    trees = (yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in presets)
+    trees = map(read_yaml, presets)
     return sorted({section for tree in trees for section in tree})
 
 
 def main() -> None:
     """Write both files into the working directory."""
-    dvc = dvc_yaml(sections_of_presets(Path("presets")))
+    images = read_yaml(Path("params.yaml"))["data"]["images"]
+    dvc = dvc_yaml(sections_of_presets(Path("presets")), images is not None)
     Path("dvc.yaml").write_text(dvc, encoding="utf-8")
     Path("prefect.yaml").write_text(prefect_yaml(), encoding="utf-8")
 

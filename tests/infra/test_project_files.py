@@ -24,3 +24,9 @@ def test_a_stage_whose_section_a_preset_changes_depends_on_the_preset() -> None:
     assert "crop" in reading
     assert "train" not in reading
     assert stages["crop"]["deps"] == ["components", "dvc/validate", "dvc/split"]
+
+
+def test_a_folder_of_images_is_a_dependency_of_the_stage_that_reads_the_labels() -> None:
+    stages = yaml.safe_load(dvc_yaml([], images=True))["stages"]
+    assert stages["validate"]["deps"] == ["components", "${data.labels}", "${data.images}"]
+    assert stages["split"]["deps"] == ["components", "dvc/validate"]
