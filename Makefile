@@ -22,9 +22,9 @@ RELEASE := $(if $(LABELS),--labels '$(LABELS)') $(if $(PRESET),--preset '$(PRESE
            $(if $(EPOCHS),--epochs '$(EPOCHS)') $(if $(TARGETS),--targets $(TARGETS)) \
            $(if $(SET),--set $(foreach pair,$(SET),'$(pair)'))
 
-# A file of tests stays in one process, which makes its fixtures once. As the processes fill the cores,
-# each computes with one thread.
-PROCESSES := --numprocesses auto --maxprocesses 4 --dist loadfile
+# conftest.py says which tests stay in one process. As the processes fill the cores, each computes with
+# one thread.
+PROCESSES := --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: help setup release up down test test-slow test-all check fix bench bench-check lock project-files clean
 

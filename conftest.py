@@ -1,7 +1,8 @@
 """What holds for every run of the tests: each test ends, and the checkout stays as it was.
 
-``make test`` runs the tests in several processes; only the first, which starts and ends the others,
-compares the checkout.
+``make test`` runs the tests in several processes. A file of tests stays in one process, and so does a
+folder whose tests share a server or a release that takes seconds to make. Only the first process,
+which starts and ends the others, compares the checkout.
 """
 
 import os
@@ -13,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parent
 SLOW_SECONDS = 1800.0
+ONE_PROCESS = ("tests/flows", "tests/release")
+"""Folders whose tests share a Prefect server, or a finished release and an S3 server."""
 CACHES = {
     "__pycache__",
     ".pytest_cache",
@@ -28,8 +31,11 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read where MLflow is imported
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a slow test half an hour; ``timeout`` of pyproject.toml is for the others."""
+    """Give a slow test half an hour, and each test the group that runs in one process."""
     for item in items:
+        file = item.path.relative_to(ROOT).as_posix()
+        group = next((folder for folder in ONE_PROCESS if file.startswith(f"{folder}/")), file)
+        item.add_marker(pytest.mark.xdist_group(group))
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
 

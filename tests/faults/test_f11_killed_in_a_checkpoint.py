@@ -39,6 +39,7 @@ def test_f11_whatever_the_moment_of_the_kill_the_last_whole_checkpoint_loads(
     assert max(found) >= 1  # the kills were not all before the first save
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_f11_a_kill_at_each_step_of_a_save_leaves_the_same_loss_curve(
     dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]

@@ -1,6 +1,7 @@
 """A damaged checkpoint is seen by its digest, reported, and the one before goes on."""
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 
 from fpenet.model import train as train_module
 from fpenet.model.train import train_net
-from fpenet.params import Params, TrainParams
+from fpenet.params import TrainParams, load_params
+from tests.conftest import PARAMS
 from tests.dots import QUICK, losses
 
 
@@ -29,15 +31,16 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.fixture
-def stopped(
-    dots_dir: Path,
-    tmp_path: Path,
-    params_with: Callable[..., Params],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[], tuple[TrainParams, Path]]:
-    """A training of four epochs that died in its third."""
-    train = params_with(QUICK).train
+@pytest.fixture(scope="module")
+def train() -> TrainParams:
+    return load_params(PARAMS, overrides=QUICK).train
+
+
+@pytest.fixture(scope="module")
+def after_two_epochs(
+    dots_dir: Path, train: TrainParams, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a training of four epochs that died in its third."""
     real = train_module._train_epoch
 
     def die_in_the_third(stepper: Any, *rest: Any) -> float | None:
@@ -45,24 +48,27 @@ def stopped(
             raise KeyboardInterrupt
         return real(stepper, *rest)
 
-    def make() -> tuple[TrainParams, Path]:
-        folder = tmp_path / "stopped"
-        folder.mkdir()
-        with monkeypatch.context() as patch:
-            patch.setattr(train_module, "_train_epoch", die_in_the_third)
-            with pytest.raises(KeyboardInterrupt):
-                train_net(crop_dir=dots_dir, train=train, out_dir=folder)
-        return train, folder
-
-    return make
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "_train_epoch", die_in_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            train_net(crop_dir=dots_dir, train=train, out_dir=folder)
+    return folder
 
 
 @pytest.fixture
-def whole(dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]) -> list[float]:
+def stopped(after_two_epochs: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return shutil.copytree(after_two_epochs, tmp_path / "stopped")
+
+
+@pytest.fixture(scope="module")
+def whole(
+    dots_dir: Path, train: TrainParams, tmp_path_factory: pytest.TempPathFactory
+) -> list[float]:
     """The losses of the training that nothing happened to."""
-    folder = tmp_path / "whole"
-    folder.mkdir()
-    train_net(crop_dir=dots_dir, train=params_with(QUICK).train, out_dir=folder)
+    folder = tmp_path_factory.mktemp("whole")
+    train_net(crop_dir=dots_dir, train=train, out_dir=folder)
     return losses(folder)
 
 
@@ -70,32 +76,32 @@ def whole(dots_dir: Path, tmp_path: Path, params_with: Callable[..., Params]) ->
 def test_f13_a_damaged_checkpoint_is_reported_and_the_one_before_goes_on(
     damage: str,
     dots_dir: Path,
-    stopped: Callable[[], tuple[TrainParams, Path]],
+    train: TrainParams,
+    stopped: Path,
     whole: list[float],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    train, folder = stopped()
-    newest = max(folder.glob("checkpoint.0*"))
+    newest = max(stopped.glob("checkpoint.0*"))
     newest.write_bytes(DAMAGE[damage](newest.read_bytes()))
     with caplog.at_level(logging.INFO):
-        train_net(crop_dir=dots_dir, train=train, out_dir=folder)
+        train_net(crop_dir=dots_dir, train=train, out_dir=stopped)
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warned) == 1
     assert f"{newest}: damaged: its SHA-256 is " in warned[0]
     assert "resumed after epoch 1" in caplog.text
-    assert losses(folder) == whole
-    assert not list(folder.glob("checkpoint*"))
+    assert losses(stopped) == whole
+    assert not list(stopped.glob("checkpoint*"))
 
 
 def test_f13_two_damaged_checkpoints_are_two_reports_and_a_new_start(
     dots_dir: Path,
-    stopped: Callable[[], tuple[TrainParams, Path]],
+    train: TrainParams,
+    stopped: Path,
     whole: list[float],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    train, folder = stopped()
-    for path in folder.glob("checkpoint.0*"):
+    for path in stopped.glob("checkpoint.0*"):
         path.write_bytes(flipped(path.read_bytes(), 0.7))
-    train_net(crop_dir=dots_dir, train=train, out_dir=folder)
+    train_net(crop_dir=dots_dir, train=train, out_dir=stopped)
     assert [record.levelname for record in caplog.records].count("WARNING") == 2
-    assert losses(folder) == whole
+    assert losses(stopped) == whole
