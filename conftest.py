@@ -1,7 +1,7 @@
 """What holds for every run of the tests: each test ends, and the checkout stays as it was.
 
-``make test`` runs the tests in several processes. A file of tests stays in one process, and so does a
-folder whose tests share a server or a release that takes seconds to make. Only the first process,
+``make test`` runs the tests in several processes. A file of tests stays in one process, and so does
+a folder whose tests share a server or a release that takes seconds to make. Only the first process,
 which starts and ends the others, compares the checkout.
 """
 

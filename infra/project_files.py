@@ -1,7 +1,8 @@
 """Write dvc.yaml and prefect.yaml from the rows of STAGES and TARGETS: ``make project-files``.
 
-Input: STAGES, TARGETS, the presets, and whether params.yaml has a folder of images. Output: the two files. A test compares the committed files
-with this output: after adding a stage or a target, run this command.
+Input: STAGES, TARGETS, the presets, and whether params.yaml names a folder of images. Output: the
+two files. A test compares the committed files with this output: after adding a stage or a target,
+run this command.
 """
 
 from collections.abc import Iterable, Sequence

@@ -25,6 +25,7 @@ def wipe(project: DvcProject) -> None:
     shutil.rmtree(project.folder / "data")
 
 
+@pytest.mark.slow
 def test_faces_pushed_and_wiped_come_back_the_same_and_dvc_repro_goes_on(
     pushed: DvcProject, bucket: Bucket
 ) -> None:

@@ -12,7 +12,7 @@ from fpenet.model import train as train_module
 from fpenet.model.train import train_net
 from fpenet.params import TrainParams, load_params
 from tests.conftest import PARAMS
-from tests.dots import QUICK, losses
+from tests.dots import QUICK, losses, write_dots
 
 
 def flipped(content: bytes, at: float) -> bytes:
@@ -29,6 +29,11 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
     "another file": lambda content: b"PK\x03\x04" + content,
 }
+
+
+@pytest.fixture(scope="module")
+def dots_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dots(tmp_path_factory.mktemp("dots") / "crop")
 
 
 @pytest.fixture(scope="module")

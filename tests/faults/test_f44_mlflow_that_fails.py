@@ -51,6 +51,7 @@ def aliases_of(names: dict[str, Any]) -> tuple[list[str], list[str]]:
     return made.get(trainable, []), made.get(deployable, [])
 
 
+@pytest.mark.slow
 def test_f44_the_alias_is_set_only_once_the_signed_record_is_stored(
     proxy: FaultyProxy,
     register: Register,
