@@ -93,7 +93,7 @@ def print_row(name: str, found: Points, real: CropStore, first: float | None = N
     """NME of near-frontal and of all faces, and of each region in crop pixels.
 
     Args:
-        first: NME of all faces by the mean shape, which this one is told as a share of.
+        first: NME of all faces by the mean shape, which this one is printed as a share of.
 
     Returns:
         NME of all faces.

@@ -40,7 +40,7 @@ def test_everything_the_labels_tell_is_counted(described: Described) -> None:
     }
     assert said["occlusion level"] == {"0": 19, "7": 1}
     assert said["face size"] == {"32 to 48 px": 20}
-    assert said["by"]["camera"] == {"05_0": 10, "05_1": 9, "not said": 1}
+    assert said["by"]["camera"] == {"05_0": 10, "05_1": 9, "unknown": 1}
     assert said["keypoints"]["visible"] == {"1": 1.0, "2": 0.95, "3": 1.0, "4": 1.0, "5": 1.0}
     assert said["keypoints"]["regions"] == {
         "all": {"labelled": 1.0, "visible": 0.99},

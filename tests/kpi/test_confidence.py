@@ -32,9 +32,9 @@ def test_without_both_kinds_nothing_can_be_said() -> None:
 
 def test_calibration_error_is_weighted_by_the_bins() -> None:
     probability = np.array([0.95, 0.95, 0.95, 0.95, 0.05, 0.05])
-    happened = np.array([True, True, False, True, False, True])
-    bins = reliability(probability, happened)
-    assert [(one.happened, one.points) for one in bins] == [(0.5, 2), (0.75, 4)]
+    observed = np.array([True, True, False, True, False, True])
+    bins = reliability(probability, observed)
+    assert [(one.observed, one.points) for one in bins] == [(0.5, 2), (0.75, 4)]
     # |3.8 - 3| of four, |0.1 - 1| of two: (0.8 + 0.9) / 6
     assert calibration_error(bins) == pytest.approx(1.7 / 6)
 

@@ -61,7 +61,7 @@ def test_the_lines_of_a_contract_are_read_back_as_the_same_contract(
         ("input", {"channels": 1, "mean": 0}, "order is bgr; with channels 1: null"),
         ("input", {"mean": [1, 2]}, r"mean is \[1.0, 2.0\]; must be one number or 3"),
         ("input", {"scale": 0}, r"scale is \[0.0\]; must not be 0"),
-        ("input", {"width": 9}, r"input\.width: no such key"),
+        ("input", {"width": 9}, r"input\.width is 9: no such key; choose one of \['channels'"),
         (None, {"crop_scale": -1}, "crop_scale is -1: Input should be greater than 0"),
         ("output", {"units": "percent"}, r"output\.units is 'percent': Input should be 'pixels'"),
         ("output", {"units": None}, "units is None; with form flat: pixels, unit or centred"),

@@ -57,7 +57,7 @@ def describe_set(labelled: LabelledSet, validate: ValidateParams) -> dict[str, A
         "images": len(set(faces.images)),
         "subjects": _subjects(faces.subjects),
         "occlusion level": {
-            "not said" if level is None else str(level): levels[level]
+            "unknown" if level is None else str(level): levels[level]
             for level in sorted(levels, key=lambda level: -1 if level is None else level)
         },
         "face size": _sizes(faces),
@@ -118,7 +118,7 @@ def _keypoints(faces: LabelledFaces, visible: Bools) -> dict[str, Any]:
 def _values(column: Sequence[str | float | None]) -> dict[str, Any]:
     """Counts of the values of one attribute, or its range if there are too many values."""
     known = [value for value in column if value is not None]
-    missing = {"not said": len(column) - len(known)} if len(known) < len(column) else {}
+    missing = {"unknown": len(column) - len(known)} if len(known) < len(column) else {}
     counts = Counter(known)
     if len(counts) <= _MOST_VALUES:
         keys = sorted(counts, key=lambda value: (isinstance(value, str), value))

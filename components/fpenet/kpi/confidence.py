@@ -40,13 +40,13 @@ class ReliabilityBin:
     """One bin of the reliability diagram.
 
     Attributes:
-        told: mean predicted probability.
-        happened: observed frequency.
+        predicted: mean predicted probability.
+        observed: observed frequency.
         points: number of keypoints.
     """
 
-    told: float
-    happened: float
+    predicted: float
+    observed: float
     points: int
 
 
@@ -70,17 +70,17 @@ class ConfidenceMetrics:
     reliability: tuple[ReliabilityBin, ...]
 
 
-def reliability(probability: Floats, happened: Bools) -> tuple[ReliabilityBin, ...]:
+def reliability(probability: Floats, observed: Bools) -> tuple[ReliabilityBin, ...]:
     """Reliability diagram in bins of equal width; empty bins are left out.
 
     >>> reliability(np.array([0.7, 0.7, 0.7, 0.7]), np.array([True, True, True, False]))
-    (ReliabilityBin(told=0.7, happened=0.75, points=4),)
+    (ReliabilityBin(predicted=0.7, observed=0.75, points=4),)
     """
     index = np.minimum((probability * _BINS).astype(int), _BINS - 1)
     return tuple(
         ReliabilityBin(
             round(float(probability[index == b].mean()), 6),
-            round(float(happened[index == b].mean()), 6),
+            round(float(observed[index == b].mean()), 6),
             int((index == b).sum()),
         )
         for b in np.unique(index)
@@ -96,7 +96,7 @@ def calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
     points = sum(row.points for row in bins)
     if not points:
         return None
-    gaps = sum(row.points * abs(row.told - row.happened) for row in bins)
+    gaps = sum(row.points * abs(row.predicted - row.observed) for row in bins)
     return round(gaps / points, 12)
 
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fpenet.core.errors import InputError
+from fpenet.data.checks.labelled_set import FEW_VISIBLE
 from fpenet.data.crops.store import CROP_PX, CropStore
 from fpenet.params import TrainParams
 
 LOGGER = logging.getLogger("fpenet")
 _SHARE_OF_MEMORY = 0.5
-_FEW_VISIBLE = 0.5  # share of the labelled points; with fewer in the loss the log says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def check_visible_points(store: CropStore, train: TrainParams) -> float:
             f" {len(rows)} training faces none is visible, and train.mask_hidden is true; correct"
             " the flags of the labels, or set train.mask_hidden=false"
         )
-    if share < _FEW_VISIBLE:
+    if share < FEW_VISIBLE:
         LOGGER.warning(
             "%.0f %% of the labelled points count in the loss: the others are hidden, and"
             " train.mask_hidden is true",

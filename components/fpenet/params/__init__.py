@@ -6,7 +6,6 @@ one line each.
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from pydantic import (
 )
 
 from fpenet.core.errors import InputError
-from fpenet.core.yaml_tree import brief, nested, overlay, read_yaml, with_home
+from fpenet.core.yaml_tree import nested, overlay, read_yaml, with_home
 from fpenet.params.build import BuildParams as BuildParams
 from fpenet.params.build import ParityParams as ParityParams
 from fpenet.params.build import Precision as Precision
@@ -32,7 +31,7 @@ from fpenet.params.evaluate import IntervalParams as IntervalParams
 from fpenet.params.evaluate import SliceParams as SliceParams
 from fpenet.params.promote import PromoteParams as PromoteParams
 from fpenet.params.registered import Registered
-from fpenet.params.section import Fraction, Name, Section
+from fpenet.params.section import Fraction, Name, Section, problems_of
 from fpenet.params.sweep import RangeParams as RangeParams
 from fpenet.params.sweep import SweepParams as SweepParams
 from fpenet.params.train import AugmentParams as AugmentParams
@@ -225,20 +224,4 @@ def load_params(
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        raise InputError(f"{source}: {'; '.join(map(_complaint, error.errors()))}") from None
-
-
-def _complaint(problem: Any) -> str:
-    """One pydantic error as text: the key, its value and what is allowed."""
-    loc = [str(part) for part in problem["loc"]]
-    key_and_value = f"{'.'.join(loc)} is {brief(problem['input'])}: "
-    if problem["type"] != "extra_forbidden":
-        return key_and_value + str(problem["msg"]).removeprefix("Value error, ")
-    section: Any = Params
-    for part in loc:
-        fields = {field.alias or name: field for name, field in section.model_fields.items()}
-        if part in fields:
-            section = fields[part].annotation
-    near = get_close_matches(loc[-1], fields, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"choose one of {sorted(fields)}"
-    return f"{key_and_value}no such key; {hint}"
+        raise InputError(f"{source}: {problems_of(error, Params)}") from None

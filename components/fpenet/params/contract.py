@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, ValidationError, mod
 
 from fpenet.core.errors import InputError
 from fpenet.core.yaml_tree import brief, read_yaml
-from fpenet.params.section import Section
+from fpenet.params.section import Section, problems_of
 
 LARGEST_INPUT_PX = 1024
 _Side = Annotated[int, Field(ge=8, le=LARGEST_INPUT_PX)]
@@ -119,18 +119,5 @@ def read_contract(path: Path) -> ContractParams:
     try:
         return ContractParams.model_validate(tree)
     except ValidationError as error:
-        problems = "; ".join(map(_problem, error.errors()))
+        problems = problems_of(error, ContractParams)
         raise InputError(f"{path}: {problems} (docs/contracts.md)") from None
-
-
-def _problem(error: Any) -> str:
-    """One pydantic error as text: the key, its value and what is allowed."""
-    key = ".".join(map(str, error["loc"])) or "contract"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "missing":
-        return f"{key} is missing"
-    if error["type"] == "extra_forbidden":
-        return f"{key}: no such key"
-    if isinstance(error["input"], Mapping):
-        return f"{key}: {message}"
-    return f"{key} is {brief(error['input'])}: {message}"

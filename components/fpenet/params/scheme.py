@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from fpenet.core.errors import InputError
-from fpenet.core.yaml_tree import brief, read_yaml
-from fpenet.params.section import Name, Section
+from fpenet.core.yaml_tree import read_yaml
+from fpenet.params.section import Name, Section, problems_of
 
 Vertex = Annotated[int, Field(ge=0)]
 
@@ -32,6 +32,9 @@ class SchemeParams(Section):
     eye_corners: tuple[PositiveInt, PositiveInt] | None = None
     """The outer eye corners; errors are divided by their distance. None: divided by the size of the
     face box."""
+    picture: Path | None = Field(default=None, exclude=True)
+    """An image of a face with the numbers of the keypoints, for the guideline of labellers; in a
+    file, its path is relative to the file."""
 
     @model_validator(mode="after")
     def _numbers_are_keypoints(self) -> "SchemeParams":
@@ -57,10 +60,12 @@ def read_scheme(path: Path) -> SchemeParams:
     """
     tree = read_yaml(path)
     try:
-        return SchemeParams.model_validate(tree)
+        scheme = SchemeParams.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "scheme"
-        message = str(first["msg"]).removeprefix("Value error, ")
-        location = f"{key} is {brief(first['input'])}: " if first["loc"] else ""
-        raise InputError(f"{path}: {location}{message}") from None
+        raise InputError(f"{path}: {problems_of(error, SchemeParams)}") from None
+    if scheme.picture is None:
+        return scheme
+    picture = path.parent / scheme.picture
+    if not picture.is_file():
+        raise InputError(f"{path}: picture is {scheme.picture}; {picture} does not exist")
+    return scheme.model_copy(update={"picture": picture})

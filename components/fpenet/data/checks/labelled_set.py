@@ -11,8 +11,8 @@ import numpy as np
 
 from fpenet.data.checks.faces import LabelledFaces, Outcome
 
-_FEW_VISIBLE = 0.5
-"""Share of the labelled points; with fewer visible ones a set is reported."""
+FEW_VISIBLE = 0.5
+"""Share of the labelled points; a set and a training with fewer visible ones are reported."""
 _SAMPLE = 10  # faces from which on equal boxes or a subject in each image mean something
 _BODY = re.compile(r"shoulder|elbow|wrist|hip|knee|ankle|thumb|finger|toe|heel", re.IGNORECASE)
 _DATE = re.compile(r"[A-Za-z]*((?:19|20)\d\d)(\d\d)(\d\d)", re.ASCII)
@@ -49,7 +49,7 @@ def find_hidden(faces: LabelledFaces) -> Outcome:
 def find_mostly_hidden(faces: LabelledFaces) -> Outcome:
     """A set of which under half of the labelled points is visible."""
     share = float(faces.visible.sum() / max(int(faces.labelled.sum()), 1))
-    if share == 0.0 or share >= _FEW_VISIBLE:
+    if share == 0.0 or share >= FEW_VISIBLE:
         return Outcome({})
     return Outcome(
         {-1: f"{share:.0%} of the labelled points are visible; only they count in the loss"},

@@ -7,14 +7,16 @@ model card (docs/fpenet.md).
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fpenet.data.crops.geometry import CropBox, cut
+from fpenet.data.images import read_colour
 from fpenet.data.overlay import point_colours
 from fpenet.keypoints import scheme_for
+from fpenet.params.scheme import SchemeParams
 from synthface.rendering.render import render_face
 from synthface.spec import Expression, FaceSpec, RenderedFace
 
@@ -41,19 +43,41 @@ _STYLE = (
 )
 
 
-def guide_page(num_keypoints: int) -> str:
-    """One HTML page that needs no network; it has no images for a custom scheme."""
+def guide_page(num_keypoints: int, scheme: SchemeParams | None = None) -> str:
+    """One HTML page that needs no network.
+
+    Args:
+        scheme: the set's own scheme: its names and its picture are shown. Without a picture, only
+            FPENet's keypoints have images.
+
+    Raises:
+        Refusal: the picture of the scheme cannot be read; an InputError that names the file.
+    """
     rules = "".join(f"<li>{rule}</li>" for rule in _RULES)
     parts = [f"<h1>Labelling {num_keypoints} keypoints</h1>", f"<ol>{rules}</ol>"]
-    regions = scheme_for(num_keypoints).regions.items()
-    rows = "".join(
-        f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{_numbers(indices)}</td></tr>"
-        for name, indices in regions
-        if name not in ("all", "head_pose")
+    regions: Mapping[str, Sequence[int]] = scheme_for(num_keypoints).regions
+    if scheme is not None and scheme.regions:
+        regions = {name: [n - 1 for n in numbers] for name, numbers in scheme.regions.items()}
+    parts.append(
+        _table(
+            ("region", "keypoints"),
+            [
+                (name.replace("_", " "), _numbers(indices))
+                for name, indices in regions.items()
+                if name not in ("all", "head_pose")
+            ],
+        )
     )
-    if rows:
-        parts.append(f"<table><tr><th>region</th><th>keypoints</th></tr>{rows}</table>")
-    for title, image in guide_images(num_keypoints).items():
+    images = guide_images(num_keypoints)
+    if scheme is not None:
+        names = enumerate((keypoint.name for keypoint in scheme.keypoints), 1)
+        named = [(str(number), name) for number, name in names if name != str(number)]
+        parts.append(_table(("number", "keypoint"), named))
+        if named:
+            images = {}  # these keypoints may be others than ours
+        if scheme.picture is not None:
+            images = {"The keypoints": Image.fromarray(read_colour(scheme.picture))}
+    for title, image in images.items():
         file = io.BytesIO()
         image.save(file, format="PNG", optimize=True)
         data = base64.b64encode(file.getvalue()).decode()
@@ -63,6 +87,17 @@ def guide_page(num_keypoints: int) -> str:
         f'<meta name="viewport" content="width=device-width"><title>Labelling</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
+
+
+def _table(heads: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
+    """The rows as an HTML table; empty text if there are none."""
+    if not rows:
+        return ""
+    head = "".join(f"<th>{cell}</th>" for cell in heads)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def guide_images(num_keypoints: int) -> dict[str, Image.Image]:

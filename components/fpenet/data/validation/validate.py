@@ -185,7 +185,7 @@ def count_faces(kept: Sequence[FaceSample], checked: CheckedLabels) -> dict[str,
     """The number of kept faces by occlusion level, yaw and light."""
     levels = Counter(sample.occlusion_level for sample in kept)
     order = sorted(levels, key=lambda level: -1 if level is None else level)
-    counts = {"occlusion level": {"not said" if v is None else str(v): levels[v] for v in order}}
+    counts = {"occlusion level": {"unknown" if v is None else str(v): levels[v] for v in order}}
     balance = checked.outcomes.get("balance")
     for name, classes in (balance.numbers if balance else {}).items():
         if isinstance(classes, Mapping):

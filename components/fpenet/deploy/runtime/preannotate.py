@@ -106,7 +106,8 @@ def export_tasks(
     _write_json(partial / "tasks.json", tasks)
     num_keypoints = labelled.num_keypoints
     (partial / "interface.xml").write_text(interface_xml(num_keypoints), encoding="utf-8")
-    (partial / "guide.html").write_text(guide_page(num_keypoints), encoding="utf-8")
+    guide = guide_page(num_keypoints, labelled.scheme)
+    (partial / "guide.html").write_text(guide, encoding="utf-8")
     for image, turn in {face.sample.image: face.sample.turn for face, _ in chosen}.items():
         place_image(labelled.root / image, partial / image, turn)
     partial.rename(out_dir)

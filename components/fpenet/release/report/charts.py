@@ -249,13 +249,13 @@ def draw_reliability(confidence: ConfidenceMetrics) -> Figure:
     within = "" if confidence.within_px is None else f" and within {confidence.within_px:g} px"
     with _figure(3.3) as (figure, axes):
         bins = [each for each in confidence.reliability if each.points >= FEWEST]
-        predicted = [each.told for each in bins]
+        predicted = [each.predicted for each in bins]
         most = max((each.points for each in bins), default=1)
         axes.plot((0, 1), (0, 1), color=QUIET, linewidth=0.8, linestyle=(0, (2, 3)))
-        axes.plot(predicted, [each.happened for each in bins], color=OURS)
+        axes.plot(predicted, [each.observed for each in bins], color=OURS)
         axes.scatter(
             predicted,
-            [each.happened for each in bins],
+            [each.observed for each in bins],
             s=[8 + 90 * each.points / most for each in bins],
             color=OURS,
             alpha=0.8,
