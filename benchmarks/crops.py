@@ -2,7 +2,7 @@
 
 The faces of a labelled set, over and over under names of their own (hard links). In the same run
 the same images are only decoded, by as many processes of the same kind; the crop stage's rate is
-printed as a share of that rate. Each row runs in a process of its own, whose largest resident memory
+a share of that rate. Each row runs in a process of its own, whose largest resident memory
 is printed, and that of its largest worker.
 
     python -m benchmarks.crops [LABELS] [--faces 1000 10000] [--save]
@@ -66,7 +66,7 @@ def repeat(count: int, params: Params, folder: Path) -> None:
 
 
 def decode(folder: str, first: str, step: str) -> None:
-    """Run in a process: after a line on the standard input, decode every ``step``-th batch of the images."""
+    """Run in a process: after a line of input, decode every ``step``-th batch of the images."""
     images = (Path(folder) / "images.txt").read_text().split("\n")[:_DECODED]
     print("ready", flush=True)
     sys.stdin.readline()

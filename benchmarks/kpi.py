@@ -3,7 +3,7 @@
 The predictions of the first table are given. In the second one a fresh ``small`` net runs in ONNX
 Runtime, in rounds: bare, batch after batch of crops that lie in memory; through the pass of the
 judge, from the crop store's file; and through the whole evaluation (KPI, intervals, slices,
-robustness, trembling). A rate is faces that the engine was shown over wall time, and is printed as a
+robustness, trembling). A rate is faces that the engine was shown over wall time, printed as a
 share of the bare one; the seconds of the first table, as a share of the whole report's.
 
     python -m benchmarks.kpi [--faces 10000] [--engine-faces 2000] [--rounds 3] [--save]

@@ -2,7 +2,7 @@
 
 The faces are those of the embedded set, again and again, in a crop store on disk. Each size trains
 in a process of its own. Memory is the largest private memory that was seen: the pages of the crop
-store, which the system takes back when it needs them, do not count. A face's time is also printed as
+store, which the system takes back when it needs them, do not count. A face's time is printed as
 a ratio to that of the first size.
 
     python -m benchmarks.training_scale [--net nano] [--faces 1000 4000 16000] [--save]

@@ -2,7 +2,7 @@
 
 The faces are numbers, not pictures: shapes of the labelled set's own kind (mean and components),
 turned, scaled, moved and jittered, one subject for each 12. Each size runs in a process of its own,
-whose largest memory is printed, and that of the process of the suites. A face's time is also printed as a
+whose largest memory is printed, and that of the process of the suites. A face's time is also a
 ratio to that of the first size.
 
     python -m benchmarks.validation_scale [LABELS] [--faces 1000 10000 100000] [--save]

@@ -1,7 +1,7 @@
 """NME, pixel errors and confidence of finished trainings, with intervals by resampling the people.
 
 Each root holds crop/, train/ and evaluate/ of one training, as `fpenet STAGE --root` leaves them.
-NME is by the square root of the face box's area, also printed as a share of the first training's. Of
+NME is by the square root of the face box's area, and as a share of the first training's. Of
 the confidence: AUROC for points with a large error and for hidden points, the balanced accuracy of
 "visible", and the calibration error.
 
