@@ -11,6 +11,8 @@ from PIL import Image
 from fpenet.data.describe import describe_set
 from fpenet.data.readers import read_labels
 from fpenet.data.validation.run_checks import run_checks
+from fpenet.data.validation.validate import validate_labels
+from fpenet.data.validation.validation_report import VALIDATION, ValidationReport
 from fpenet.params import Params
 from tests.conftest import FIVE_POINTS, TinyLabels
 
@@ -113,3 +115,22 @@ def test_other_keypoints_are_told_that_they_have_no_flips(
     assert "the order of 7 keypoints is not known" in line
     assert "train.augment.flip_probability=0" in line
     assert "scheme.yaml" in line
+
+
+def test_where_the_points_contradict_a_guessed_scheme_the_guess_is_named(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], tmp_path: Path
+) -> None:
+    """98 points, of which WFLW's numbers of the eyes are below those of the mouth."""
+    tiny_labels.records.clear()
+    for number in range(20):
+        points = [(16.0 + (k * 7) % 30, 50.0 - 0.3 * k) for k in range(98)]
+        tiny_labels.add(f"images/s{number}_0.png", points=points)
+    params = params_with({"data.labels": str(tiny_labels.write())})
+    out_dir = tmp_path / "validate"
+    out_dir.mkdir()
+    validate_labels(data=params.data, validate=params.validate_, out_dir=out_dir)
+    blocking = ValidationReport.read(out_dir / VALIDATION).blocking
+    assert any(line.startswith("order of the points: the eyes are above") for line in blocking)
+    (line,) = (line for line in blocking if "by their number alone" in line)
+    assert "98 keypoints are taken for those of WFLW" in line
+    assert "write a scheme.yaml beside the labels" in line

@@ -61,9 +61,11 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
         kept = kept_samples(labelled.samples, checked)
         suites = process.evaluate(suites_of(kept, checked, validate, scheme), out_dir / "data_docs")
     broken = find_too_broken(faces, rejected, validate.max_rejected_fraction)
+    failed = [line for result in suites.values() for line in result.failed]
     blocking = [
         *([broken] if broken else []),
-        *(line for result in suites.values() for line in result.failed),
+        *failed,
+        *_contradicted_guess(failed, checked, labelled),
         *_messages(checked, validate, "block"),
     ]
     write_table(
@@ -169,6 +171,20 @@ def _messages(
                 else f"{name}: {len(details)} faces, the worst: {first.detail}"
             )
     return lines
+
+
+def _contradicted_guess(
+    failed: Sequence[str], checked: CheckedLabels, labelled: LabelledSet
+) -> list[str]:
+    """Where points have another order than a scheme that was guessed from K: that it was guessed.
+
+    The message also says how the right scheme is given.
+    """
+    contradicted = any(line.startswith("order of the points") for line in failed)
+    guessed = labelled.origins.scheme_guessed and "unknown scheme" in checked.outcomes
+    if not (contradicted and guessed):
+        return []
+    return list(checked.outcomes["unknown scheme"].details.values())
 
 
 def describe_checks(checked: CheckedLabels, validate: ValidateParams) -> dict[str, CheckSummary]:
