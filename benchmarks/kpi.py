@@ -27,7 +27,7 @@ from fpenet.deploy.engines.onnxruntime_engine import open_engine
 from fpenet.deploy.onnx.export import export_onnx
 from fpenet.keypoints import scheme_for
 from fpenet.kpi.bootstrap import Resamples
-from fpenet.kpi.evaluate import errors_of, evaluate, judge
+from fpenet.kpi.evaluate import errors_of, evaluate_model, judge
 from fpenet.kpi.metric_table import metric_table
 from fpenet.kpi.metrics import regions_of
 from fpenet.kpi.predictions import Predict, Predictions, predict_all, predict_judged
@@ -168,7 +168,7 @@ def measure(options: argparse.Namespace) -> None:
         works = {
             "bare": lambda: predict_all(counted, images, how.batch_size),
             "the judge's pass": lambda: predict_judged(counted, store, how.batch_size),
-            "the whole evaluation": lambda: evaluate(counted, store, how, 4.0),
+            "the whole evaluation": lambda: evaluate_model(counted, store, how, 4.0),
         }
         rates: dict[str, list[float]] = {words: [] for words in works}
         for _ in range(options.rounds):

@@ -186,10 +186,10 @@ def pending_build(message: str) -> State[Any]:
     return State(type=StateType.CANCELLED, name=PENDING_BUILD, message=message)
 
 
-def built_folder(engine: PrefectFuture[str | State[Any]]) -> str | None:
+def built_folder(future: PrefectFuture[str | State[Any]]) -> str | None:
     """The build folder of an engine; None if its build is pending."""
-    engine.wait()
-    return None if engine.state.name == PENDING_BUILD else str(engine.result())
+    future.wait()
+    return None if future.state.name == PENDING_BUILD else str(future.result())
 
 
 def _verified(folder: Path, params: Params) -> str | State[Any]:

@@ -103,8 +103,8 @@ def request_engines(
     """Request the engines that only their device can build, from all work pools in parallel."""
     waiting = waiting_engines(folders, params) if engines_of_devices(params) else set()
     return {
-        (engine := f"{target}/{precision}"): engine_from_worker.submit(
-            target, precision, folders, params, waits=engine in waiting
+        (engine_id := f"{target}/{precision}"): engine_from_worker.submit(
+            target, precision, folders, params, waits=engine_id in waiting
         )
         for target, precision in engines_of_devices(params)
     }

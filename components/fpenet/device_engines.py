@@ -19,10 +19,10 @@ from fpenet.stages import STAGES
 def engines_of_devices(params: Params) -> list[tuple[TargetName, Precision]]:
     """The engines that can be built on their own device only."""
     return [
-        (name, precision)
-        for name in params.build.targets
-        if TARGETS[name].built_on_device
-        for precision in TARGETS[name].precisions
+        (target, precision)
+        for target in params.build.targets
+        if TARGETS[target].built_on_device
+        for precision in TARGETS[target].precisions
         if precision in params.build.precisions
     ]
 

@@ -11,7 +11,7 @@ import pytest
 from fpenet.data.crops.store import CropStore, open_crops
 from fpenet.deploy.engines.onnxruntime_engine import open_engine
 from fpenet.deploy.judge.judge_models import all_faces_judged
-from fpenet.kpi.evaluate import evaluate, judge
+from fpenet.kpi.evaluate import evaluate_model, judge
 from fpenet.kpi.predictions import Predict, predict_judged
 from fpenet.model.checkpoint import load_net
 from fpenet.model.evaluate import torch_predict
@@ -36,7 +36,7 @@ def test_f20_batches_of_1_7_and_64_give_the_same_kpi(
     store, predict = all_faces_judged(open_crops(crop_dir)), opened(stages)
     assert len(store.rows("kpi")) == 10  # a multiple of none but 1
     one, *others = (
-        evaluate(predict, store, evaluate_params.model_copy(update={"batch_size": size}))[0]
+        evaluate_model(predict, store, evaluate_params.model_copy(update={"batch_size": size}))[0]
         for size in (1, 7, 64)
     )
     for other in others:

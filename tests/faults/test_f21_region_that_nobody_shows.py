@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fpenet.data.crops.store import CropStore
-from fpenet.kpi.evaluate import evaluate
+from fpenet.kpi.evaluate import evaluate_model
 from fpenet.kpi.gate import ChampionResult, ChampionState, JudgedEngine, decide
 from fpenet.kpi.report import KpiReport, write_kpi
 from fpenet.params import ComparisonParams, EvaluateParams, GateParams
@@ -23,7 +23,7 @@ def hidden_mouths(store_of: Callable[..., CropStore], evaluate_params: EvaluateP
     visible[:, MOUTH] = False
     store = store_of(points, [f"s{n // 2}" for n in range(12)], visible=visible)
     off = (points + np.array([3.0, 4.0]), np.ones((12, 68)))
-    return evaluate(
+    return evaluate_model(
         lambda images: off, store, evaluate_params.model_copy(update={"batch_size": 12})
     )[0]
 

@@ -8,7 +8,7 @@ import pytest
 
 from fpenet.data.crops.store import CropStore
 from fpenet.kpi.compare import compare
-from fpenet.kpi.evaluate import judge as judge_kpi
+from fpenet.kpi.evaluate import judge
 from fpenet.kpi.gate import ChampionResult, ChampionState, GateDecision, JudgedEngine, decide
 from fpenet.kpi.predictions import Predictions, predict_judged
 from fpenet.params import ComparisonParams, EvaluateParams, GateParams
@@ -51,7 +51,7 @@ def verdict(
     rows = (
         () if champion is None else compare(store, champion, predictions, evaluate_params, AGAINST)
     )
-    kpi = judge_kpi(store, predictions, evaluate_params)
+    kpi = judge(store, predictions, evaluate_params)
     engine = JudgedEngine("cpu/fp32", kpi, "kpi.json", 0.0, 0.1, rows)
     state = ChampionResult(
         ChampionState.FIRST_RELEASE if champion is None else ChampionState.COMPARED, ""
@@ -63,7 +63,7 @@ def test_f23_exactly_at_the_threshold_does_not_pass(
     store: CropStore, evaluate_params: EvaluateParams
 ) -> None:
     predictions = predictions_off(store, 2.0)
-    value = judge_kpi(store, predictions, evaluate_params).metrics["crop_px/all"]
+    value = judge(store, predictions, evaluate_params).metrics["crop_px/all"]
     assert value is not None
     at = verdict(store, predictions, evaluate_params, value)
     assert not at.passed

@@ -15,7 +15,7 @@ import pytest
 from fpenet.data.crops.geometry import tight_crop_box
 from fpenet.data.crops.store import CropStore
 from fpenet.keypoints import scheme_for
-from fpenet.kpi.evaluate import evaluate, judge
+from fpenet.kpi.evaluate import evaluate_model, judge
 from fpenet.kpi.gate import ChampionResult, ChampionState, JudgedEngine, check_kpi
 from fpenet.kpi.gate import decide as judge_gate
 from fpenet.kpi.metrics import regions_of
@@ -131,7 +131,7 @@ def test_the_curve_is_the_share_of_faces_at_or_below_each_error(
     points = np.random.default_rng(0).uniform(10, 70, (4, 3, 2))
     store = store_of(points, list("abcd"))  # face boxes of 40 px of the crop
     off = np.array([0.4, 2.0, 4.0, 8.0])[:, None, None] * np.array([[[1.0, 0.0]]])
-    kpi, _ = evaluate(lambda images: (points + off, np.ones((4, 3))), store, evaluate_params)
+    kpi, _ = evaluate_model(lambda images: (points + off, np.ones((4, 3))), store, evaluate_params)
     share = dict(zip(kpi.curve.nme, kpi.curve.share["all"], strict=True))
     assert kpi.curve.normaliser == "box"
     assert [share[x] for x in (0.0, 0.02, 0.06, 0.11, 0.15)] == [0.0, 0.25, 0.5, 0.75, 0.75]

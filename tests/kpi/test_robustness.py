@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fpenet.data.crops.store import CropStore
-from fpenet.kpi.evaluate import evaluate
+from fpenet.kpi.evaluate import evaluate_model
 from fpenet.kpi.robustness import CORRUPTIONS, clean, evenly, reframed
 from fpenet.kpi.temporal import TemporalKind, temporal_jitter
 from fpenet.params import EvaluateParams
@@ -99,7 +99,9 @@ def test_the_curves_are_of_the_same_faces_and_in_clean_pixels(
 ) -> None:
     levels = {"shift": (0.05, 0.15), "patch": (0.9,)}
     asked = evaluate_params.robustness.model_copy(update={"faces": 3, "levels": levels})
-    kpi, _ = evaluate(see_dots, dots, evaluate_params.model_copy(update={"robustness": asked}))
+    kpi, _ = evaluate_model(
+        see_dots, dots, evaluate_params.model_copy(update={"robustness": asked})
+    )
     found = kpi.robustness
     assert found is not None
     assert (found.num_faces, found.num_subjects) == (3, 2)
@@ -133,7 +135,9 @@ def test_a_still_net_trembles_by_nothing_on_sequences_and_by_noise_on_stills(
     dots: CropStore, evaluate_params: EvaluateParams
 ) -> None:
     temporal = TemporalParams(faces=2, frames=8, shift_px=0.5, noise=0.0)
-    kpi, _ = evaluate(see_dots, dots, evaluate_params.model_copy(update={"temporal": temporal}))
+    kpi, _ = evaluate_model(
+        see_dots, dots, evaluate_params.model_copy(update={"temporal": temporal})
+    )
     assert kpi.temporal is not None
     assert kpi.temporal.kind is TemporalKind.STILLS
     assert kpi.temporal.frames == 16
@@ -161,7 +165,9 @@ def test_sequences_of_the_set_are_taken_in_the_order_of_their_frames(
         return moved, np.ones((len(images), 1))
 
     temporal = TemporalParams(faces=2, frames=8, shift_px=0.5, noise=0.0)
-    kpi, _ = evaluate(predict, store, evaluate_params.model_copy(update={"temporal": temporal}))
+    kpi, _ = evaluate_model(
+        predict, store, evaluate_params.model_copy(update={"temporal": temporal})
+    )
     assert kpi.temporal is not None
     assert (kpi.temporal.sequences, kpi.temporal.frames) == (1, 3)
     # The error grows by 1 px a frame: sqrt(1 / 2).

@@ -31,7 +31,7 @@ _CURVE_NME = np.arange(0, 151) / 1000
 """NME values at which the cumulative error curve is evaluated."""
 
 
-def evaluate(
+def evaluate_model(
     predict: Predict, store: CropStore, params: EvaluateParams, confidence_px: float | None = None
 ) -> tuple[KpiReport, Predictions]:
     """Evaluate ``predict`` on the evaluation part of ``store``.
@@ -65,7 +65,7 @@ def evaluate_folder(predict: Predict, crop_dir: Path | str, params: EvaluatePara
     Raises:
         InputError: the folder has no evaluation face, or the predictions have another K.
     """
-    return evaluate(predict, open_crops(Path(crop_dir)), params)[0]
+    return evaluate_model(predict, open_crops(Path(crop_dir)), params)[0]
 
 
 def errors_of(store: CropStore, predictions: Predictions) -> FaceErrors:

@@ -112,13 +112,11 @@ def with_tight(
     errors: FaceErrors, store: CropStore, rows: Rows, tight_points: Floats
 ) -> FaceErrors:
     """``errors`` with ``tight`` set, from predictions (M, K, 2) on ``store.tight_faces()``."""
-    tight = store.tight_faces()
+    faces = store.tight_faces()
     index = np.searchsorted(rows, numbers_of(store.tight_table, "row"))  # rows are sorted
-    distances = np.full(errors.errors.shape, np.nan)
-    distances[index] = (
-        point_errors(tight_points, tight.points_crop) * (tight.side / CROP_PX)[:, None]
-    )
-    return replace(errors, tight=distances)
+    tight = np.full(errors.errors.shape, np.nan)
+    tight[index] = point_errors(tight_points, faces.points_crop) * (faces.side / CROP_PX)[:, None]
+    return replace(errors, tight=tight)
 
 
 def regions_of(scheme: KeypointScheme, evaluate: EvaluateParams) -> dict[str, Sequence[int]]:

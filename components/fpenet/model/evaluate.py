@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from fpenet.core.records import fields_of
 from fpenet.data.crops.store import open_crops
-from fpenet.kpi.evaluate import Predict
-from fpenet.kpi.evaluate import evaluate as judge
+from fpenet.kpi.evaluate import Predict, evaluate_model
 from fpenet.kpi.report import plot_kpi, write_kpi
 from fpenet.model.checkpoint import load_net
 from fpenet.params import EvaluateParams
@@ -37,7 +36,7 @@ def evaluate_net(
     """Evaluate the trained net on the evaluation part; returns the headline metrics."""
     store = open_crops(crop_dir)
     net, about = load_net(train_dir)
-    kpi, predictions = judge(torch_predict(net), store, evaluate, about.confidence_px)
+    kpi, predictions = evaluate_model(torch_predict(net), store, evaluate, about.confidence_px)
     write_kpi(kpi, out_dir)
     predictions.save(out_dir / "predictions.npz")
     plot_kpi(kpi, store, predictions, out_dir / "kpi.png")

@@ -109,10 +109,10 @@ def heatmap_loss(output: NetOutput, target: Tensor, weight: Tensor, train: Train
     """Divergence of the heat maps' marginals from a Gaussian centred at ``target`` (N, K, 2)."""
     inside = ((target > -0.5) & (target < CROP_PX - 0.5)).all(-1)  # others are outside the maps
     weight = torch.where(inside, weight, 0.0)
-    center = torch.where(weight[..., None] > 0, target, 0.0)
+    target = torch.where(weight[..., None] > 0, target, 0.0)
     cells = output.marginals.shape[2] // 2
     centres = (torch.arange(cells, device=weight.device) + 0.5) * (CROP_PX / cells) - 0.5
-    offsets = (centres - center[..., None]) / train.heatmap_sigma_px  # (N, K, 2, S)
+    offsets = (centres - target[..., None]) / train.heatmap_sigma_px  # (N, K, 2, S)
     expected = (-0.5 * offsets**2).softmax(-1)
     predicted = output.marginals.unflatten(2, (2, cells))  # type: ignore[no-untyped-call]
     values = HEATMAP_LOSSES[train.heatmap_loss](predicted, expected)
@@ -128,8 +128,8 @@ def confidence_loss(
     loss.
     """
     assert output.logits is not None
-    known = torch.where(weight[..., None] > 0, target, 0.0)
-    distance = (output.points.detach() - known).norm(dim=-1)
+    target = torch.where(weight[..., None] > 0, target, 0.0)
+    distance = (output.points.detach() - target).norm(dim=-1)
     correct = (visible & (distance <= train.confidence_px)).float()
     values = functional.binary_cross_entropy_with_logits(output.logits, correct, reduction="none")
     return (values * weight).sum()

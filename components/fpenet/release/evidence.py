@@ -103,9 +103,9 @@ def version_name(evidence: Evidence, kind: str, version: str) -> str:
 def shipped_precisions(evidence: Evidence) -> dict[str, list[str]]:
     """Target -> the precisions of its engines that ran and passed the gate."""
     shipped: dict[str, list[str]] = {}
-    for row in evidence.engines:
-        if row.ready and evidence.verdict.engine_passed(row.id):
-            shipped.setdefault(row.target, []).append(row.precision)
+    for engine in evidence.engines:
+        if engine.ready and evidence.verdict.engine_passed(engine.id):
+            shipped.setdefault(engine.target, []).append(engine.precision)
     return shipped
 
 
@@ -130,7 +130,7 @@ def read_evidence(folders: Mapping[str, Path]) -> Evidence:
 def unfinished_targets(engines: Sequence[Engine]) -> dict[str, list[str]]:
     """Status ``pending`` and ``failed`` -> the targets that have an engine with this status."""
     return {
-        str(status): sorted({row.target for row in engines if row.status is status})
+        str(status): sorted({engine.target for engine in engines if engine.status is status})
         for status in (EngineStatus.PENDING, EngineStatus.FAILED)
     }
 
@@ -153,12 +153,12 @@ def objections(
     if not verdict.passed and not reasons:
         reasons.append("the gate refused it")
     for target in required_targets:
-        rows = [row for row in engines if row.target == target]
-        ready = [row for row in rows if row.ready]
+        of_target = [engine for engine in engines if engine.target == target]
+        ready = [engine for engine in of_target if engine.ready]
         if not ready:
-            states = ", ".join(sorted({row.status.words for row in rows})) or "not built"
+            states = ", ".join(sorted({engine.status.words for engine in of_target})) or "not built"
             reasons.append(f"required target {target} is not ready: {states}")
-        elif not any(verdict.engine_passed(row.id) for row in ready):
+        elif not any(verdict.engine_passed(engine.id) for engine in ready):
             reasons.append(f"required target {target} has no engine that passed the gate")
     return reasons
 
@@ -167,17 +167,19 @@ def engine_rows(evidence: Evidence) -> list[EngineSummary]:
     """Each engine with the gate's verdict and the median latency at batch 1, in milliseconds."""
     return [
         EngineSummary(
-            row.target,
-            row.runtime,
-            row.precision,
-            row.status,
-            row.reason,
-            row.size_bytes,
-            row.sha256,
-            next((t.p50_ms for t in evidence.timings.of_engine(row.id) if t.batch_size == 1), None),
-            evidence.verdict.engine_passed(row.id),
+            engine.target,
+            engine.runtime,
+            engine.precision,
+            engine.status,
+            engine.reason,
+            engine.size_bytes,
+            engine.sha256,
+            next(
+                (t.p50_ms for t in evidence.timings.of_engine(engine.id) if t.batch_size == 1), None
+            ),
+            evidence.verdict.engine_passed(engine.id),
         )
-        for row in evidence.engines
+        for engine in evidence.engines
     ]
 
 
@@ -236,11 +238,11 @@ def flat_metrics(evidence: Evidence) -> dict[str, float]:
         name = f"benchmark/{timing.id}/batch_{timing.batch_size}"
         metrics[f"{name}/p50_ms"] = timing.p50_ms
         metrics[f"{name}/faces_per_second"] = timing.faces_per_second
-    for row in evidence.engines:
-        metrics[f"engine/{row.id}/size_bytes"] = row.size_bytes
-        for metric, value in (row.metrics or {}).items():
+    for engine in evidence.engines:
+        metrics[f"engine/{engine.id}/size_bytes"] = engine.size_bytes
+        for metric, value in (engine.metrics or {}).items():
             if metric.rpartition("/")[2] in MAIN_REGIONS:
-                metrics[f"engine/{row.id}/{metric}"] = value
+                metrics[f"engine/{engine.id}/{metric}"] = value
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
 

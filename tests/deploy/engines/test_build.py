@@ -13,7 +13,7 @@ from fpenet.data.crops.store import open_crops
 from fpenet.deploy.engines.build import build_engines
 from fpenet.deploy.engines.onnxruntime_engine import open_engine
 from fpenet.deploy.judge.parity import distances
-from fpenet.kpi.evaluate import evaluate
+from fpenet.kpi.evaluate import evaluate_model
 from fpenet.kpi.predictions import load_predictions
 from fpenet.kpi.report import KpiReport
 from fpenet.params import Params
@@ -63,7 +63,7 @@ def test_what_ships_is_what_was_judged(stages: SimpleNamespace, params: Params) 
     for name in ("cpu/fp32", "cpu/int8"):
         row = rows_of(stages.build)[name]
         predict = open_engine(stages.build / row["file"])
-        kpi, found = evaluate(predict, store, params.evaluate)
+        kpi, found = evaluate_model(predict, store, params.evaluate)
         assert row["metrics"] == pytest.approx(dict(kpi.metrics))
         assert KpiReport.read(stages.build / row["kpi"]).metrics == row["metrics"]
         kept = load_predictions(stages.build / row["predictions"])

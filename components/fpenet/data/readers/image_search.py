@@ -82,7 +82,7 @@ class ImageSearch:
         places = [label_file.parent, *beside]
         if label_file.is_relative_to(self.folders.labels):
             below = label_file.relative_to(self.folders.labels).parent
-            places += [base / below for base in self._image_bases()]
+            places += [folder / below for folder in self._image_folders()]
         for place in places:
             listed = [n for n in self._listing(str(place)) if stem in (n, n.rsplit(".", 1)[0])]
             if len(listed) > 1:
@@ -138,8 +138,8 @@ class ImageSearch:
             if image is not None:
                 self.by_ending.add(image)
                 return image
-        bases = self.folders.allowed
-        leaves = not any(_is_below(path, str(base)) for path in candidates for base in bases)
+        folders = self.folders.allowed
+        leaves = not any(_is_below(path, str(folder)) for path in candidates for folder in folders)
         if is_outside or (leaves and not name.absolute):
             raise Refusal(
                 "image outside",
@@ -156,11 +156,11 @@ class ImageSearch:
         if name.absolute:
             yield os.path.normpath(name.path)
             return
-        below = [] if ".." in name.path.split("/") else self._image_bases()
-        for base in (beside, self.folders.root, *below):
-            yield os.path.normpath(f"{base}/{name.path}")
+        below = [] if ".." in name.path.split("/") else self._image_folders()
+        for folder in (beside, self.folders.root, *below):
+            yield os.path.normpath(f"{folder}/{name.path}")
 
-    def _image_bases(self) -> list[Path]:
+    def _image_folders(self) -> list[Path]:
         folders = [self.folders.labels / "images", self.folders.images, self.folders.root]
         return [folder for folder in folders if folder is not None]
 
@@ -172,9 +172,9 @@ class ImageSearch:
         real = f"{self._real_folders[parent]}/{file}"
         if os.path.islink(path):
             real = os.path.realpath(path)
-        root, bases = str(self.folders.root), [str(base) for base in self.folders.allowed]
-        is_below = any(_is_below(path, base) for base in bases)
-        if any(_is_below(real, base) for base in bases):
+        root, folders = str(self.folders.root), [str(folder) for folder in self.folders.allowed]
+        is_below = any(_is_below(path, folder) for folder in folders)
+        if any(_is_below(real, folder) for folder in folders):
             return os.path.relpath(path if _is_below(path, root) else real, root)
         linked = self.folders.follow_links or any(
             is_cached_object(str(folder), real) for folder in self.folders.digested

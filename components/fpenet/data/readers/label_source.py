@@ -120,22 +120,22 @@ class LabelSource:
         Raises:
             InputError: none is accepted.
         """
-        accepted: list[Path] = []
+        used: list[Path] = []
         for file in self.files(*suffixes):
-            is_deeper = accepted and len(file.parts) > len(accepted[0].parts)
+            is_deeper = used and len(file.parts) > len(used[0].parts)
             if is_deeper and not all_levels:
                 break
             if self._is_accepted(file, accepts):
-                accepted.append(file)
+                used.append(file)
                 self.skipped.pop(file, None)
             else:
                 self.skipped.setdefault(file, f"not a {what}")
-        if not accepted:
+        if not used:
             raise InputError(f"{self.labels}: no {what} in it{self.describe_skipped()}")
         if not all_levels:
-            accepted = [f for f in accepted if f == self.folder / f"labels{f.suffix}"] or accepted
-        self.used = accepted
-        return accepted
+            used = [f for f in used if f == self.folder / f"labels{f.suffix}"] or used
+        self.used = used
+        return used
 
     def select_one(
         self, what: str, several: str, accepts: Callable[[Path], bool], *suffixes: str

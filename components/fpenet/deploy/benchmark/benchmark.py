@@ -188,10 +188,10 @@ def _opened(engine: Engine, build_dir: Path, threads: int) -> Predict | None:
     if not engine.ready or engine.file is None:
         return None
     path = build_dir / engine.file
-    data = path.read_bytes()
-    if digest_bytes(data) != engine.sha256:
+    engine_bytes = path.read_bytes()
+    if digest_bytes(engine_bytes) != engine.sha256:
         raise InputError(
             f"{path}: its digest is not that of engines.json; run the build stage again"
         )
-    predict = RUNTIMES[engine.runtime].load(data, str(path), threads)
+    predict = RUNTIMES[engine.runtime].load(engine_bytes, str(path), threads)
     return None if isinstance(predict, Pending) else predict

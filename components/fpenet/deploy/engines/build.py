@@ -49,7 +49,7 @@ from fpenet.deploy.judge.parity import (
     engine_parity_check,
     parity_checks,
 )
-from fpenet.kpi.evaluate import evaluate as judge
+from fpenet.kpi.evaluate import evaluate_model
 from fpenet.kpi.predictions import Predict, load_predictions, predict_all
 from fpenet.kpi.report import KpiReport
 from fpenet.params import BuildParams, EvaluateParams
@@ -139,7 +139,7 @@ def build_engine(
     params = judged.params.model_copy(
         update={"batch_size": min(judged.params.batch_size, gpu_target.batch[2])}
     )
-    kpi, predictions = judge(predict, judged.store, params, judged.confidence_px)
+    kpi, predictions = evaluate_model(predict, judged.store, params, judged.confidence_px)
     kpi.write(path.with_suffix(".kpi.json"))
     predictions.save(path.with_suffix(".predictions.npz"))
     return replace(

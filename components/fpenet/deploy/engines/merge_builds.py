@@ -50,12 +50,12 @@ def merged_folder(build_dir: Path, engine_dirs: Mapping[str, Path], work: Path) 
     """
     if not engine_dirs:
         return build_dir
-    parts = {engine: read_manifest(folder) for engine, folder in sorted(engine_dirs.items())}
+    parts = {engine_id: read_manifest(folder) for engine_id, folder in sorted(engine_dirs.items())}
     return work / digest_json(["join", _inputs_of(read_manifest(build_dir), parts)])[:16]
 
 
 def _inputs_of(base: Manifest, parts: Mapping[str, Manifest]) -> dict[str, str]:
-    return {"build": base.content} | {engine: part.content for engine, part in parts.items()}
+    return {"build": base.content} | {engine_id: part.content for engine_id, part in parts.items()}
 
 
 def merge_builds(

@@ -45,10 +45,10 @@ def open_engine(path: Path, threads: int = 0) -> Predict:
     return load_engine(read_onnx(path), str(path), threads)
 
 
-def load_engine(network: bytes, source: str, threads: int = 0) -> Predict:
+def load_engine(engine_bytes: bytes, source: str, threads: int = 0) -> Predict:
     """As ``open_engine``, from the bytes of an ONNX file; ``source`` names it in messages."""
-    refuse_external_data(network, source)
-    session = _session(network, source, threads)
+    refuse_external_data(engine_bytes, source)
+    session = _session(engine_bytes, source, threads)
 
     def predict(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         points, confidence = session.run(
@@ -74,13 +74,15 @@ def read_metadata(network: bytes, source: str) -> dict[str, str]:
     return metadata
 
 
-def _session(data: bytes, source: str, threads: int) -> Any:
+def _session(engine_bytes: bytes, source: str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            engine_bytes, options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # ONNX Runtime's errors have no common base class but Exception
         raise InputError(
             f"{source}: ONNX Runtime {onnxruntime.__version__} refuses it:"

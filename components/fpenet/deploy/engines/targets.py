@@ -140,7 +140,7 @@ def profile(gpu_target: GpuTarget, dla: bool) -> tuple[int, int, int]:
 
 
 def target_named(target: str) -> GpuTarget:
-    """The target called ``name``.
+    """The target called ``target``.
 
     Raises:
         InputError: there is no such target.
@@ -150,7 +150,7 @@ def target_named(target: str) -> GpuTarget:
     raise InputError(f"unknown target {target!r}; choose one of {sorted(TARGETS)}")
 
 
-def how_to_build(name: str) -> str:
+def how_to_build(target: str) -> str:
     """What a person has to do for a pending engine of a target.
 
     Raises:
@@ -161,11 +161,11 @@ def how_to_build(name: str) -> str:
     >>> how_to_build("t4")
     "where the release runs: `pip install 'fpenet[rtx]'`"
     """
-    target = target_named(name)
-    if target.built_on_device:
-        command = f"prefect worker start --pool {target.pool} --type process"
-        return f"on the {target.device}, in the project: `{command}`"
-    extra = {"tensorrt_rtx": "rtx"}.get(target.runtime, "pipeline")
+    gpu_target = target_named(target)
+    if gpu_target.built_on_device:
+        command = f"prefect worker start --pool {gpu_target.pool} --type process"
+        return f"on the {gpu_target.device}, in the project: `{command}`"
+    extra = {"tensorrt_rtx": "rtx"}.get(gpu_target.runtime, "pipeline")
     return f"where the release runs: `pip install 'fpenet[{extra}]'`"
 
 

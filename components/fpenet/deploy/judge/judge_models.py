@@ -27,7 +27,7 @@ from fpenet.deploy.judge.contract.foreign_network import MOST
 from fpenet.deploy.judge.contract.image_crops import predict_images
 from fpenet.deploy.judge.foreign import check_frame, open_onnx
 from fpenet.kpi.compare import Difference, compare
-from fpenet.kpi.evaluate import evaluate, judge
+from fpenet.kpi.evaluate import evaluate_model, judge
 from fpenet.kpi.predictions import (
     Predictions,
     digest_faces,
@@ -41,7 +41,7 @@ from fpenet.provenance.checksums import DEFAULT_TRUST, SUMS, Trusted
 from fpenet.provenance.digest import digest_file
 
 
-def evaluate_model(
+def evaluate_candidate(
     candidate: CandidateModel, store: CropStore, params: EvaluateParams
 ) -> tuple[KpiReport, Predictions]:
     """The KPI report and the predictions, with the candidate model's crop box.
@@ -55,7 +55,7 @@ def evaluate_model(
     )
     predict = shared_predict(candidate, reframed)
     if candidate.view is None:
-        kpi, predictions = evaluate(predict, reframed, params, candidate.confidence_px)
+        kpi, predictions = evaluate_model(predict, reframed, params, candidate.confidence_px)
     else:
         predictions = predict_images(predict, candidate.view, reframed, params.batch_size)
         kpi = judge(reframed, predictions, params, candidate.confidence_px)
@@ -83,7 +83,7 @@ def write_evaluation(
         contract: see ``open_model``.
     """
     candidate = open_model(path, store, trusted, contract)
-    kpi, predictions = evaluate_model(candidate, store, params)
+    kpi, predictions = evaluate_candidate(candidate, store, params)
     out_dir.mkdir(parents=True, exist_ok=True)
     write_kpi(kpi, out_dir)
     predictions.save(out_dir / "predictions.npz")

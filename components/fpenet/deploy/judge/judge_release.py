@@ -30,7 +30,7 @@ from fpenet.deploy.judge.candidate_model import (
 )
 from fpenet.deploy.judge.parity import PARITY, ParityTable
 from fpenet.kpi.compare import Difference, compare
-from fpenet.kpi.evaluate import judge as judge_kpi
+from fpenet.kpi.evaluate import judge
 from fpenet.kpi.gate import (
     GATE,
     ChampionEngine,
@@ -166,7 +166,7 @@ def _write(
     kpi, predictions = (Path(f"{stem}.{kind}") for kind in ("kpi.json", "predictions.npz"))
     if not kpi.exists():
         kpi.parent.mkdir(exist_ok=True)
-        judge_kpi(store, engine_predictions, evaluate).write(kpi)
+        judge(store, engine_predictions, evaluate).write(kpi)
         engine_predictions.save(predictions)
     return ChampionEngine(
         rival.name,

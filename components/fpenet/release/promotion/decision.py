@@ -59,17 +59,17 @@ class PromotionDecision:
 
 
 def write_on_page(
-    decision: PromotionDecision, version: RegisteredVersion, entry: LedgerEntry
+    decision: PromotionDecision, registered: RegisteredVersion, entry: LedgerEntry
 ) -> None:
     """Write the decision on a version's page: the first line of its description, and a tag."""
     why = f": {'; '.join(decision.reasons)}" if decision.reasons else ""
     text = f"{decision.outcome} at {entry.when}, sequence {decision.sequence}{why}"
-    description = with_decision(version.description, decision, entry.when)
-    versions.set_description(decision.model, version.version, description)
+    description = with_decision(registered.description, decision, entry.when)
+    versions.set_description(decision.model, registered.version, description)
     tags = {PROMOTION_TAG: text[:_LONGEST_TAG]}
     if decision.outcome is PromotionOutcome.PROMOTED:
         tags[ENTRY_TAG] = entry_json(entry)
-    versions.tag_version(decision.model, version.version, tags)
+    versions.tag_version(decision.model, registered.version, tags)
 
 
 def with_decision(description: str, decision: PromotionDecision, when: str) -> str:

@@ -37,14 +37,14 @@ _EVIDENCE = {"gate": GATE, "build": ENGINES}
 """Stage -> its evidence file."""
 
 
-def fetch_release(version: RegisteredVersion, folder: Path) -> None:
+def fetch_release(registered: RegisteredVersion, folder: Path) -> None:
     """Download the files that are inspected from the version's run; missing files are skipped."""
-    if version.run_id:
-        versions.fetch_run_files(version.run_id, _FILES, folder)
+    if registered.run_id:
+        versions.fetch_run_files(registered.run_id, _FILES, folder)
 
 
 def inspect_release(
-    version: RegisteredVersion,
+    registered: RegisteredVersion,
     folder: Path,
     trusted: Sequence[PublicKey],
     required_targets: Sequence[str],
@@ -64,7 +64,7 @@ def inspect_release(
         release = read_release(folder, trusted)
     except InputError as error:
         return None, [_without(folder, error)]
-    reasons = [*_mismatches(release, version), *_changed_files(release, folder)]
+    reasons = [*_mismatches(release, registered), *_changed_files(release, folder)]
     try:
         gate, build = (_evidence(release, folder, stage) for stage in ("gate", "build"))
         verdict, engines = GateDecision.read(gate), EngineTable.read(build).engines
@@ -75,15 +75,15 @@ def inspect_release(
     return release, reasons or _wrong_points(_opened(folder), trusted)
 
 
-def _mismatches(release: Release, version: RegisteredVersion) -> list[str]:
+def _mismatches(release: Release, registered: RegisteredVersion) -> list[str]:
     """The reason where the signed release manifest is for another version."""
-    signed, registered = (release.model, release.version), (version.model, version.version)
-    if signed != registered:
+    signed, expected = (release.model, release.version), (registered.model, registered.version)
+    if signed != expected:
         return [f"its {RELEASE_MANIFEST} is for {' version '.join(signed)}"]
-    if release.digest != version.release_digest:
+    if release.digest != registered.release_digest:
         return [
             f"its {RELEASE_MANIFEST} is for release {release.digest[:12]}, not"
-            f" {version.release_digest[:12]}"
+            f" {registered.release_digest[:12]}"
         ]
     return []
 

@@ -48,14 +48,14 @@ class Inspection:
 
     Attributes:
         folder: contains the files of the version.
-        version: the decision is written on its page: the requested version, or, where the alias
+        registered: the decision is written on its page: the requested version, or, where the alias
             was removed, the deployable one.
         release: None where no trusted key signed it.
         reasons: against the promotion; empty where there are none.
     """
 
     folder: Path
-    version: RegisteredVersion
+    registered: RegisteredVersion
     release: Release | None
     reasons: tuple[str, ...]
     approvals: tuple[Approval, ...] = ()
@@ -122,7 +122,7 @@ def decide_request(params: Params) -> PromotionDecision | None:
                 None,
             )
         decision = _decision(entry, requested, inspection)
-        write_on_page(decision, inspection.version, entry)
+        write_on_page(decision, inspection.registered, entry)
         if decision.outcome is PromotionOutcome.REFUSED:
             _reset_alias(decision)
     return decision
@@ -142,14 +142,16 @@ def _inspect(
         assert pointer.version is not None  # otherwise alias and pointer agree
         reason = f"the alias {DEPLOYABLE} was removed; request another version, or roll back"
         return Inspection(folder, versions.read_version(model, pointer.version), None, (reason,))
-    version = versions.read_version(model, requested)
-    fetch_release(version, folder)
-    release, reasons = inspect_release(version, folder, trusted, params.register_.required_targets)
+    registered = versions.read_version(model, requested)
+    fetch_release(registered, folder)
+    release, reasons = inspect_release(
+        registered, folder, trusted, params.register_.required_targets
+    )
     if release is None:
-        return Inspection(folder, version, release, tuple(reasons))
+        return Inspection(folder, registered, release, tuple(reasons))
     now = datetime.now(timezone.utc)
     approvals, missing = count_approvals(store, release, params.promote, now)
-    return Inspection(folder, version, release, (*reasons, *missing), tuple(approvals))
+    return Inspection(folder, registered, release, (*reasons, *missing), tuple(approvals))
 
 
 def _entry(
@@ -165,20 +167,26 @@ def _entry(
         manifest_digest: digest of the published release manifest; None after a refusal.
     """
     refused, release, before = bool(inspection.reasons), inspection.release, pointer.entry
-    now: Release | LedgerEntry | None = before if refused or release is None else release
+    deployable: Release | LedgerEntry | None = before if refused or release is None else release
     approved = [f"{one.by.name}: {one.reason}" for one in inspection.approvals]
-    digest = now.digest if isinstance(now, Release) else now.release_digest if now else None
+    digest = (
+        deployable.digest
+        if isinstance(deployable, Release)
+        else deployable.release_digest
+        if deployable
+        else None
+    )
     return LedgerEntry(
         sequence=0,
         token=0,
         action=LedgerAction.REFUSED if refused else LedgerAction.PROMOTED,
         requested=requested or "none",
         model=model,
-        version=now.version if now else None,
-        name=now.name if now else None,
+        version=deployable.version if deployable else None,
+        name=deployable.name if deployable else None,
         release_digest=digest,
         digests={
-            **(now.digests if now else {}),
+            **(deployable.digests if deployable else {}),
             **({MANIFEST_DIGEST: manifest_digest} if manifest_digest else {}),
         },
         who=UNKNOWN,

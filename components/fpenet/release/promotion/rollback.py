@@ -142,10 +142,10 @@ def _inspected(
     assert old.version is not None
     if not versions.has_version(old.model, old.version):
         raise InputError(f"{old.name} (version {old.version}) was deleted in MLflow")
-    version = versions.read_version(old.model, old.version)
-    fetch_release(version, folder)
+    registered = versions.read_version(old.model, old.version)
+    fetch_release(registered, folder)
     required = params.register_.required_targets
-    release, reasons = inspect_release(version, folder, trusted, required)
+    release, reasons = inspect_release(registered, folder, trusted, required)
     if release is not None and release.digest != old.release_digest:
         reasons.append(
             f"its release is {release.digest[:12]}, but {str(old.release_digest)[:12]} was promoted"

@@ -156,7 +156,7 @@ def take_token(store: Store, trusted: Sequence[PublicKey]) -> ReleasePointer:
 
 def move(
     store: Store,
-    based_on: ReleasePointer,
+    taken: ReleasePointer,
     entry: LedgerEntry,
     key: SigningKey,
     trusted: Sequence[PublicKey],
@@ -164,7 +164,7 @@ def move(
     """Sign ``entry`` and make it the latest ledger entry.
 
     Args:
-        based_on: the result of ``take_token``; it sets the entry's token, sequence and
+        taken: the result of ``take_token``; it sets the entry's token, sequence and
             ``previous``.
 
     Returns:
@@ -175,13 +175,13 @@ def move(
         ConnectionError: the store accepted the pointer but returns another one.
     """
     pointer, tag = _read_tagged(store, trusted)
-    if pointer.token != based_on.token:
+    if pointer.token != taken.token:
         raise Superseded(
-            f"this run has token {based_on.token}, but another run took token {pointer.token} and"
+            f"this run has token {taken.token}, but another run took token {pointer.token} and"
             " decides now"
         )
-    if pointer.entry != based_on.entry:
-        raise Superseded(f"the pointer is at sequence {pointer.sequence}, not {based_on.sequence}")
+    if pointer.entry != taken.entry:
+        raise Superseded(f"the pointer is at sequence {pointer.sequence}, not {taken.sequence}")
     if pointer.entry is not None:
         store.keep(_history(pointer.sequence), _text(pointer.entry.tree()))
     previous = pointer.entry.digest if pointer.entry else None
