@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -93,6 +94,17 @@ def test_the_images_are_the_same_bytes_and_the_name_stays(
     for path in folder.glob("images/*"):
         assert (tmp_path / "new/images" / path.name).read_bytes() == path.read_bytes()
     assert read_labels(tmp_path / "new", params_with().data).name == "wild"
+
+
+def test_the_task_of_a_cvat_file_has_the_labels_that_other_tools_need(
+    tiny_labels: TinyLabels, params_with: Callable[..., Params], tmp_path: Path
+) -> None:
+    convert_labels(tiny_labels.write(), params_with().data, "cvat", tmp_path / "new")
+    task = ElementTree.parse(tmp_path / "new/annotations.xml").getroot().find("meta/task")
+    assert task is not None
+    assert task.findtext("size") == "20"
+    labels = [(row.findtext("name"), row.findtext("type")) for row in task.iter("label")]
+    assert labels == [("face", "rectangle"), *((str(k), "points") for k in range(1, 6))]
 
 
 def test_points_of_300w_hold_places_only_and_say_so(

@@ -8,6 +8,10 @@ LabelledSet; each face that could not be used is in ``rejected`` with file, row 
 public data sets as they are downloaded.
 """
 
+# Libraries judged and not taken: datumaro 1.13 reads keypoints of CVAT and of COCO files named
+# person_keypoints_*, and of no other format here (not COCO-WholeBody, LabelMe's JSON, Label Studio,
+# YOLO-pose, imglab, VIA, pts); supervision 0.31 reads boxes and masks of data sets, no keypoints.
+
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

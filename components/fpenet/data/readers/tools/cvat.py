@@ -186,6 +186,7 @@ def write_cvat(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refu
     """Write ``folder/annotations.xml``: a box and points of one group for each face."""
     root = Element("annotations")
     SubElement(root, "version").text = "1.1"
+    _add_task(SubElement(SubElement(root, "meta"), "task"), samples)
     images: dict[str, Element] = {}
     for number, sample in enumerate(samples, start=1):
         if sample.image not in images:
@@ -213,3 +214,23 @@ def write_cvat(samples: Sequence[FaceSample], folder: Path) -> Mapping[int, Refu
     indent(root)
     (folder / _FILE).write_bytes(tostring(root, "utf-8", xml_declaration=True) + b"\n")
     return {}
+
+
+def _add_task(task: Element, samples: Sequence[FaceSample]) -> None:
+    """Write the task's size and labels, which other tools need to read the file."""
+    SubElement(task, "name").text = "faces"
+    SubElement(task, "size").text = str(len({sample.image for sample in samples}))
+    SubElement(task, "mode").text = "annotation"
+    labels = SubElement(task, "labels")
+    numbers = range(1, len(samples[0].points) + 1 if samples else 1)
+    for name, kind in (("face", "rectangle"), *((str(number), "points") for number in numbers)):
+        label = SubElement(labels, "label")
+        SubElement(label, "name").text = name
+        SubElement(label, "type").text = kind
+        attributes = SubElement(label, "attributes")
+        if name == "face":
+            level = SubElement(attributes, "attribute")
+            SubElement(level, "name").text = "occlusion_level"
+            SubElement(level, "mutable").text = "False"
+            SubElement(level, "input_type").text = "number"
+            SubElement(level, "values").text = "0\n9\n1"
