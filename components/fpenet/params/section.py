@@ -35,8 +35,10 @@ def _problem(problem: Any, tree: type[Section]) -> str:
         return f"{key} is missing"
     if problem["type"] == "extra_forbidden":
         return f"{key} is {brief(problem['input'])}: no such key{_hint(loc, tree)}"
-    if not loc or isinstance(problem["input"], Mapping):
-        return f"{key}: {message}" if loc else message
+    if not loc:
+        return message
+    if isinstance(problem["input"], Mapping) and message.split(" is ")[0] in problem["input"]:
+        return f"{key}.{message}"  # it names one of the section's own keys
     return f"{key} is {brief(problem['input'])}: {message}"
 
 

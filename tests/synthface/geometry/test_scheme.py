@@ -99,7 +99,7 @@ def test_the_mean_head_can_be_looked_at() -> None:
         ({"mirror": [[1, 11]]}, "mirror: 11 is no keypoint; must be 1 to 10"),
         ({"mirror": [[1, 2], [2, 3]]}, "mirror: a keypoint is repeated"),
         ({"regions": {"eyes": [0]}}, "regions.eyes.0 is 0: Input should be greater than 0"),
-        ({"eye_corner": [1, 4]}, "eye_corner is [1, 4]: Extra inputs are not permitted"),
+        ({"eye_corner": [1, 4]}, "eye_corner is [1, 4]: no such key; did you mean eye_corners?"),
     ],
 )
 def test_a_wrong_scheme_file_is_named(
