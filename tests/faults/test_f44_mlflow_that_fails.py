@@ -96,7 +96,7 @@ def finished_runs(names: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("faults", "step"),
-    [(FAULTS, 13), *(pytest.param((one,), 1, marks=pytest.mark.slow) for one in FAULTS)],
+    [(FAULTS, 7), *(pytest.param((one,), 1, marks=pytest.mark.slow) for one in FAULTS)],
 )
 def test_f44_a_registration_that_fails_at_one_call_after_the_other_ends_as_one_release(
     faults: tuple[Fault, ...],

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fpenet.data.crops.geometry import CropBox, cut
 from fpenet.data.images import read_colour
 from fpenet.data.overlay import point_colours
-from fpenet.keypoints import scheme_for
+from fpenet.keypoints import custom_scheme, scheme_for
 from fpenet.params.scheme import SchemeParams
 from synthface.rendering.render import render_face
 from synthface.spec import Expression, FaceSpec, RenderedFace
@@ -57,7 +57,7 @@ def guide_page(num_keypoints: int, scheme: SchemeParams | None = None) -> str:
     parts = [f"<h1>Labelling {num_keypoints} keypoints</h1>", f"<ol>{rules}</ol>"]
     regions: Mapping[str, Sequence[int]] = scheme_for(num_keypoints).regions
     if scheme is not None and scheme.regions:
-        regions = {name: [n - 1 for n in numbers] for name, numbers in scheme.regions.items()}
+        regions = custom_scheme(scheme).regions
     parts.append(
         _table(
             ("region", "keypoints"),
@@ -68,15 +68,13 @@ def guide_page(num_keypoints: int, scheme: SchemeParams | None = None) -> str:
             ],
         )
     )
-    images = guide_images(num_keypoints)
-    if scheme is not None:
-        names = enumerate((keypoint.name for keypoint in scheme.keypoints), 1)
-        named = [(str(number), name) for number, name in names if name != str(number)]
-        parts.append(_table(("number", "keypoint"), named))
-        if named:
-            images = {}  # these keypoints may be others than ours
-        if scheme.picture is not None:
-            images = {"The keypoints": Image.fromarray(read_colour(scheme.picture))}
+    names = enumerate((keypoint.name for keypoint in scheme.keypoints) if scheme else (), 1)
+    named = [(str(number), name) for number, name in names if name != str(number)]
+    parts.append(_table(("number", "keypoint"), named))
+    if scheme is not None and scheme.picture is not None:
+        images = {"The keypoints": Image.fromarray(read_colour(scheme.picture))}
+    else:  # keypoints with names may be others than ours
+        images = {} if named else guide_images(num_keypoints)
     for title, image in images.items():
         file = io.BytesIO()
         image.save(file, format="PNG", optimize=True)

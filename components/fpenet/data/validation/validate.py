@@ -28,6 +28,7 @@ from fpenet.data.validation.expectations import (
     keypoint_expectations,
     keypoint_table,
 )
+from fpenet.data.validation.point_order import orders_of
 from fpenet.data.validation.report import render_report
 from fpenet.data.validation.run_checks import CheckedLabels, kept_samples, run_checks
 from fpenet.data.validation.validation_report import VALIDATION, CheckSummary, ValidationReport
@@ -65,7 +66,7 @@ def validate_labels(*, data: DataParams, validate: ValidateParams, out_dir: Path
     blocking = [
         *([broken] if broken else []),
         *failed,
-        *_contradicted_guess(failed, checked, labelled),
+        *_contradicted_guess(failed, checked),
         *_messages(checked, validate, "block"),
     ]
     write_table(
@@ -173,18 +174,15 @@ def _messages(
     return lines
 
 
-def _contradicted_guess(
-    failed: Sequence[str], checked: CheckedLabels, labelled: LabelledSet
-) -> list[str]:
+def _contradicted_guess(failed: Sequence[str], checked: CheckedLabels) -> list[str]:
     """Where points have another order than a scheme that was guessed from K: that it was guessed.
 
     The message also says how the right scheme is given.
     """
-    contradicted = any(line.startswith("order of the points") for line in failed)
-    guessed = labelled.origins.scheme_guessed and "unknown scheme" in checked.outcomes
-    if not (contradicted and guessed):
-        return []
-    return list(checked.outcomes["unknown scheme"].details.values())
+    orders = tuple(order.why for order in orders_of(checked.num_keypoints, own_scheme=False))
+    outcome = checked.outcomes.get("unknown scheme")
+    contradicted = any(line.startswith(orders) for line in failed)
+    return list(outcome.details.values()) if contradicted and outcome else []
 
 
 def describe_checks(checked: CheckedLabels, validate: ValidateParams) -> dict[str, CheckSummary]:

@@ -221,16 +221,16 @@ def check_engine(
         engine_bytes: its bytes, whose digest the caller has checked.
         limits: section ``build.golden``.
     """
-    runtime = built_for.runtime
+    key, runtime = str(engine_id), built_for.runtime
     if (unfit := misfit(built_for, this_machine(runtime))) is not None:
-        return GoldenResult(str(engine_id), None, absent=unfit)
+        return GoldenResult(key, None, absent=unfit)
     try:
         outputs = predict_in_child(runtime, engine_bytes, golden, batch, limits, source)
     except InputError as error:
-        return GoldenResult(str(engine_id), None, (str(error),))
+        return GoldenResult(key, None, (str(error),))
     if isinstance(outputs, Pending):
-        return GoldenResult(str(engine_id), None, absent=outputs.reason)
-    return GoldenResult(str(engine_id), *faults(*outputs, golden, limits.px[engine_id.precision]))
+        return GoldenResult(key, None, absent=outputs.reason)
+    return GoldenResult(key, *faults(*outputs, golden, limits.px[engine_id.precision]))
 
 
 def check_golden(folder: Path, trusted: Trusted = DEFAULT_TRUST) -> list[GoldenResult]:

@@ -167,15 +167,11 @@ def _entry(
         manifest_digest: digest of the published release manifest; None after a refusal.
     """
     refused, release, before = bool(inspection.reasons), inspection.release, pointer.entry
-    deployable: Release | LedgerEntry | None = before if refused or release is None else release
+    deployable: Release | LedgerEntry | None = before
+    digest = before.release_digest if before else None
+    if release is not None and not refused:
+        deployable, digest = release, release.digest
     approved = [f"{one.by.name}: {one.reason}" for one in inspection.approvals]
-    digest = (
-        deployable.digest
-        if isinstance(deployable, Release)
-        else deployable.release_digest
-        if deployable
-        else None
-    )
     return LedgerEntry(
         sequence=0,
         token=0,
